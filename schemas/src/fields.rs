@@ -1,0 +1,401 @@
+//! THE catalogue: one row per event field.
+//!
+//! A row is `Name = Kind, origin, "ECS path", "OCSF path", "doc";`. The ECS path is the field's name everywhere: in
+//! journal bodies, conditions and documentation. The OCSF path is where the value goes in a class that has the attribute;
+//! in the other classes, and where it is `""`, a stored value goes under `unmapped` at the ECS path, and a derived one is
+//! left out. Array items have no index in it. Origin `stored` is kept in the journal; `derived` is computed from stored
+//! fields when an event is rendered.
+//!
+//! Invariants, tested: rows are sorted by ECS path segment by segment, so a rendering is one pass; paths are unique;
+//! every row has a doc line; no path is a prefix of another; every name is found again.
+
+/// What a field holds, and so how it is shown in each form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A short text to filter by.
+    Keyword,
+    /// A text to read.
+    Text,
+    /// A whole number.
+    Long,
+    /// A number with a fraction.
+    Float,
+    /// Yes or no.
+    Bool,
+    /// An IP address.
+    Ip,
+    /// An instant; RFC 3339 in UTC with milliseconds.
+    Date,
+    /// A UUID.
+    Id,
+    /// Bytes; base64 in JSON.
+    Bytes,
+    /// A list of keywords.
+    Keywords,
+    /// A list of addresses.
+    Ips,
+    /// A list of whole numbers.
+    Longs,
+}
+
+/// Whether a field is kept in the journal or computed from what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Kept in the journal body.
+    Stored,
+    /// Computed when rendered, shown or matched.
+    Derived,
+}
+
+/// One row of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The field this row describes.
+    pub field: Field,
+    /// What it holds.
+    pub kind: Kind,
+    /// Stored or derived.
+    pub origin: Origin,
+    /// Its name: the ECS path, dotted.
+    pub ecs: &'static str,
+    /// Its place in OCSF; empty: under `unmapped`.
+    pub ocsf: &'static str,
+    /// What it says, for the documentation and the JSON Schemas.
+    pub doc: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($field:ident = $kind:ident, $origin:ident, $ecs:literal, $ocsf:literal, $doc:literal;)*) => {
+        /// A field of the catalogue; the order is the rows' order.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Field { $(#[doc = $doc] $field,)* }
+
+        /// Every row, in the order of the ECS rendering.
+        pub static CATALOGUE: &[Row] = &[$(Row {
+            field: Field::$field, kind: Kind::$kind, origin: Origin::$origin, ecs: $ecs, ocsf: $ocsf, doc: $doc,
+        },)*];
+    };
+}
+
+impl Field {
+    /// How many fields there are.
+    pub const COUNT: usize = CATALOGUE.len();
+
+    /// The field's row.
+    pub fn row(self) -> &'static Row {
+        &CATALOGUE[self as usize]
+    }
+
+    /// The field's name: its ECS path.
+    pub fn name(self) -> &'static str {
+        self.row().ecs
+    }
+
+    /// Whether the field is kept in the journal.
+    pub fn is_stored(self) -> bool {
+        matches!(self.row().origin, Origin::Stored)
+    }
+
+    /// Finds a field by its ECS path.
+    #[inline]
+    pub fn find(name: &str) -> Option<Self> {
+        let mut slot = hash(name.as_bytes()) as usize % SLOTS;
+        loop {
+            let row = &CATALOGUE[usize::from(INDEX[slot].checked_sub(1)?)];
+            if row.ecs == name {
+                return Some(row.field);
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+}
+
+impl Field {
+    /// The fields that can be derived, in catalogue order: the derived ones, and the risk, which has a default.
+    pub(crate) const DERIVED: [Self; DERIVED_COUNT] = {
+        let mut derived = [Self::Timestamp; DERIVED_COUNT];
+        let (mut row, mut at) = (0, 0);
+        while row < CATALOGUE.len() {
+            if is_derived(&CATALOGUE[row]) {
+                derived[at] = CATALOGUE[row].field;
+                at += 1;
+            }
+            row += 1;
+        }
+        derived
+    };
+}
+
+const DERIVED_COUNT: usize = {
+    let (mut row, mut count) = (0, 0);
+    while row < CATALOGUE.len() {
+        count += is_derived(&CATALOGUE[row]) as usize;
+        row += 1;
+    }
+    count
+};
+
+const fn is_derived(row: &Row) -> bool {
+    matches!(row.origin, Origin::Derived) || matches!(row.field, Field::EventRiskScore)
+}
+
+/// Size of the name index: sparse, so that most names are found or missed at the first slot.
+const SLOTS: usize = 1024;
+
+/// Names to rows, made when compiled: 1 + the row's number, 0 where nothing is; collisions go to the next slot.
+static INDEX: [u8; SLOTS] = {
+    let mut index = [0; SLOTS];
+    let mut row = 0;
+    while row < CATALOGUE.len() {
+        let mut slot = hash(CATALOGUE[row].ecs.as_bytes()) as usize % SLOTS;
+        while index[slot] != 0 {
+            slot = (slot + 1) % SLOTS;
+        }
+        row += 1;
+        assert!(row <= u8::MAX as usize, "the index holds up to 255 rows");
+        index[slot] = row as u8;
+    }
+    index
+};
+
+/// A hash of a name: of its length, its first and its last eight bytes. Names are ours, so it need not withstand an
+/// opponent.
+const fn hash(name: &[u8]) -> u64 {
+    let length = name.len() as u64;
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => mix(mix(length, u64::from_le_bytes(*first)), u64::from_le_bytes(*last)) >> 40,
+        _ => length,
+    }
+}
+
+const fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+catalogue! {
+    Timestamp = Date, Derived, "@timestamp", "time", "When the hit happened: accept or first datagram.";
+    DestinationAddress = Keyword, Derived, "destination.address", "", "The address that was touched, as text.";
+    DestinationBytes = Long, Stored, "destination.bytes", "traffic.bytes_out", "Bytes the decoy sent.";
+    DestinationDomain = Keyword, Derived, "destination.domain", "dst_endpoint.hostname", "Name of the host that was touched.";
+    DestinationIp = Ip, Stored, "destination.ip", "dst_endpoint.ip", "The address that was touched, never a wildcard.";
+    DestinationPort = Long, Stored, "destination.port", "dst_endpoint.port", "The port that was touched.";
+    EcsVersion = Keyword, Derived, "ecs.version", "", "Version of ECS this rendering follows.";
+    ErrorCode = Keyword, Stored, "error.code", "status_code", "Code of a failure, as the failing side gave it.";
+    ErrorMessage = Text, Stored, "error.message", "status_detail", "What failed, for a person.";
+    ErrorType = Keyword, Stored, "error.type", "", "Kind of failure, one word.";
+    EventAction = Keyword, Derived, "event.action", "", "What happened, stable and lower case.";
+    EventCategory = Keywords, Derived, "event.category", "", "ECS categories of the action.";
+    EventCode = Keyword, Derived, "event.code", "metadata.event_code", "`TL-` and the action.";
+    EventCreated = Date, Stored, "event.created", "metadata.logged_time", "When the event was made by the sensor.";
+    EventDataset = Keyword, Derived, "event.dataset", "metadata.log_name", "Always `trapline.event`.";
+    EventDuration = Long, Stored, "event.duration", "duration", "How long it lasted; nanoseconds in ECS, milliseconds in OCSF.";
+    EventEnd = Date, Stored, "event.end", "end_time", "When it ended.";
+    EventId = Id, Derived, "event.id", "metadata.uid", "The event's id for ever: UUIDv7, or UUIDv8 for derived events.";
+    EventKind = Keyword, Derived, "event.kind", "is_alert", "`alert` for decoy contact over TCP, else `event`.";
+    EventModule = Keyword, Derived, "event.module", "", "Always `trapline`.";
+    EventOriginal = Text, Derived, "event.original", "raw_data", "A text payload, printable and masked.";
+    EventOutcome = Keyword, Derived, "event.outcome", "status_id", "`failure` for refused logins, `success` or `failure` of acts.";
+    EventProvider = Keyword, Derived, "event.provider", "", "Always `trapline`.";
+    EventReason = Text, Stored, "event.reason", "status_detail", "Why it ended or was decided so.";
+    EventRiskScore = Float, Stored, "event.risk_score", "risk_score", "Risk, 0 to 100; severity follows from it.";
+    EventSequence = Long, Stored, "event.sequence", "metadata.sequence", "Number of the attempt within the session, from 1.";
+    EventSeverity = Long, Derived, "event.severity", "severity_id", "0, 21, 47, 73 or 99, from the risk.";
+    EventStart = Date, Stored, "event.start", "start_time", "When it began.";
+    EventType = Keywords, Derived, "event.type", "", "ECS types of the action.";
+    FileHashSha256 = Keyword, Stored, "file.hash.sha256", "file.hashes.value", "SHA-256 of a file offered.";
+    FileName = Keyword, Stored, "file.name", "file.name", "Name of a file offered or asked for.";
+    FileSize = Long, Stored, "file.size", "file.size", "Size of a file offered.";
+    BenignName = Keyword, Stored, "honeyport.benign.name", "", "The recogniser that knows this as benign noise.";
+    BenignReason = Text, Stored, "honeyport.benign.reason", "", "Why it is taken for benign.";
+    BootId = Id, Stored, "honeyport.boot.id", "", "This run of trapline on this boot; orders events together with the journal sequence.";
+    Commands = Keywords, Stored, "honeyport.commands", "", "Commands or statements as typed, masked.";
+    CredentialAccepted = Bool, Stored, "honeyport.credential.accepted", "", "Whether the decoy pretended to accept it.";
+    CredentialKind = Keyword, Stored, "honeyport.credential.kind", "", "password, key, community, token or form.";
+    CredentialSecret = Keyword, Stored, "honeyport.credential.secret", "", "The secret in clear; only with `secrets = \"clear\"`.";
+    CredentialSecretHmac = Keyword, Stored, "honeyport.credential.secret_hmac_sha256", "", "HMAC-SHA-256 of the secret under the site key, hex.";
+    CredentialSecretLength = Long, Stored, "honeyport.credential.secret_length", "", "Length of the secret in bytes.";
+    DecoyD3fend = Keywords, Derived, "honeyport.decoy.d3fend", "metadata.tags.value", "D3FEND techniques of the decoy.";
+    DecoyEngage = Keywords, Derived, "honeyport.decoy.engage", "metadata.tags.value", "Engage activities of the decoy.";
+    DecoyId = Keyword, Stored, "honeyport.decoy.id", "", "The decoy's name in the configuration.";
+    DecoyInteraction = Keyword, Derived, "honeyport.decoy.interaction", "", "Always `low`: nothing a peer sends is run.";
+    DecoyPersonality = Keyword, Stored, "honeyport.decoy.personality", "", "How the decoy looks.";
+    DecoyService = Keyword, Stored, "honeyport.decoy.service", "dst_endpoint.svc_name", "The protocol the decoy speaks.";
+    FindingHits = Long, Stored, "honeyport.finding.hits", "count", "How many hits a finding or summary stands for.";
+    FindingId = Id, Stored, "honeyport.finding.id", "finding_info.uid", "The finding's id over all its updates.";
+    FindingStatus = Keyword, Stored, "honeyport.finding.status", "status_id", "new, updated or closed.";
+    FtpCommand = Keyword, Stored, "honeyport.ftp.command", "", "An FTP command verb.";
+    GapFirst = Long, Stored, "honeyport.gap.first", "", "First journal offset that is missing.";
+    GapLast = Long, Stored, "honeyport.gap.last", "", "Last journal offset that is missing.";
+    HttpForwardedFor = Keyword, Stored, "honeyport.http.claimed_source", "", "X-Forwarded-For or Forwarded as claimed; never the source.";
+    HttpHeaders = Keywords, Stored, "honeyport.http.header_order", "", "Names of the request headers, in order.";
+    IncidentId = Id, Stored, "honeyport.incident.id", "", "All hits of one source in one UTC day; equal on all sensors of a site.";
+    IncidentPrevious = Id, Stored, "honeyport.incident.previous_id", "", "The incident that this one goes on from, over midnight.";
+    JournalHash = Keyword, Stored, "honeyport.journal.hash", "", "Head hash of the journal's chain, hex.";
+    JournalPreviousHash = Keyword, Stored, "honeyport.journal.previous_hash", "", "Hash that the journal's chain had before a break, hex.";
+    JournalSequence = Long, Stored, "honeyport.journal.sequence", "", "Offset in the journal; orders events within a boot.";
+    NtlmDomain = Keyword, Stored, "honeyport.ntlm.domain", "", "Domain in an NTLM message.";
+    NtlmResponseSha256 = Keyword, Stored, "honeyport.ntlm.response_sha256", "", "SHA-256 of the NTLM response.";
+    NtlmServerChallenge = Keyword, Stored, "honeyport.ntlm.server_challenge", "", "The challenge that the decoy sent, hex.";
+    NtlmTarget = Keyword, Stored, "honeyport.ntlm.target_name", "", "Target name that the decoy gave.";
+    NtlmVersion = Keyword, Stored, "honeyport.ntlm.version", "", "NTLMv1 or NTLMv2.";
+    NtlmWorkstation = Keyword, Stored, "honeyport.ntlm.workstation", "", "Workstation in an NTLM message.";
+    PayloadBase64 = Bytes, Stored, "honeyport.payload.base64", "packet_list.value", "Bytes received, secrets masked.";
+    PayloadCaptured = Long, Derived, "honeyport.payload.captured", "", "How many bytes were kept.";
+    PayloadHmac = Keyword, Stored, "honeyport.payload.hmac_sha256", "", "HMAC of all bytes seen, where something was masked, hex.";
+    PayloadMasked = Bool, Stored, "honeyport.payload.masked", "", "Whether credential bytes were masked.";
+    PayloadPrintable = Text, Derived, "honeyport.payload.printable", "", "The kept bytes as escaped ASCII.";
+    PayloadSha256 = Keyword, Stored, "honeyport.payload.sha256", "raw_data_hash.value", "SHA-256 of all bytes seen, hex; absent if something was masked.";
+    PayloadSize = Long, Stored, "honeyport.payload.size", "raw_data_size", "How many bytes were seen.";
+    PayloadTruncated = Bool, Derived, "honeyport.payload.truncated", "", "Whether more was seen than kept.";
+    RdpCookie = Keyword, Stored, "honeyport.rdp.cookie", "identifier_cookie", "mstshash cookie.";
+    ResponseCause = Id, Stored, "honeyport.response.cause_event_id", "metadata.correlation_uid", "The event that caused a decision.";
+    ResponseDryRun = Bool, Stored, "honeyport.response.dry_run", "", "Whether it was only said, not done.";
+    ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends.";
+    ResponseId = Id, Stored, "honeyport.response.id", "command_uid", "The decision's id.";
+    ResponseKind = Keyword, Stored, "honeyport.response.kind", "firewall_rule.type", "block, sinkhole, tag or list.";
+    ResponseRule = Keyword, Stored, "honeyport.response.rule", "", "The configured rule that decided.";
+    ResponseScope = Keyword, Stored, "honeyport.response.scope", "", "What is acted on: an address or a network.";
+    ResponseState = Keyword, Stored, "honeyport.response.state", "", "decided, proposed, enforced, lifted or refused.";
+    ResponseTarget = Keyword, Stored, "honeyport.response.target", "firewall_rule.name", "The set sink that acts.";
+    ResponseTtl = Long, Stored, "honeyport.response.ttl_seconds", "firewall_rule.duration", "How long the act lasts, seconds.";
+    ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan touched.";
+    ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan touched.";
+    ScanKind = Keyword, Stored, "honeyport.scan.kind", "", "vertical or horizontal.";
+    ScanPortCount = Long, Stored, "honeyport.scan.port_count", "", "How many ports a scan touched.";
+    ScanPorts = Longs, Stored, "honeyport.scan.ports", "", "Which ports a scan touched.";
+    ScanRate = Float, Stored, "honeyport.scan.rate_per_minute", "", "Hits a minute.";
+    SessionCredentials = Long, Stored, "honeyport.session.credentials", "", "How many credentials the session offered in all.";
+    SessionId = Id, Stored, "honeyport.session.id", "connection_info.uid", "One connection, from accept to close.";
+    SessionQueries = Long, Stored, "honeyport.session.queries", "", "How many queries or commands the session sent in all.";
+    SinkDeadLetters = Long, Stored, "honeyport.sink.dead_letters", "", "Events that the sink refused for good.";
+    SinkName = Keyword, Stored, "honeyport.sink.name", "", "The sink that the event is about.";
+    SinkQueued = Long, Stored, "honeyport.sink.queued", "", "Events that wait for the sink.";
+    SinkRetries = Long, Stored, "honeyport.sink.retries", "", "How often the sink was tried again.";
+    SinkType = Keyword, Stored, "honeyport.sink.type", "", "That sink's type.";
+    Site = Keyword, Stored, "honeyport.site", "", "The site of the observer.";
+    SmbDialects = Keywords, Stored, "honeyport.smb.dialects", "client_dialects", "SMB dialects that the client offered.";
+    SmbShare = Keyword, Stored, "honeyport.smb.share", "share", "SMB share that was asked for.";
+    SnmpVersion = Keyword, Stored, "honeyport.snmp.version", "", "SNMP version of the request.";
+    SourceZoneInside = Bool, Stored, "honeyport.source.inside", "", "Whether that zone is inside.";
+    SourceSharedAddress = Bool, Stored, "honeyport.source.shared_address", "", "A known shared address: never acted on automatically.";
+    SourceSpoofable = Bool, Stored, "honeyport.source.spoofable", "", "True where no handshake proved the address.";
+    SourceZone = Keyword, Stored, "honeyport.source.zone", "", "The configured zone of the source, else `external`.";
+    SshAuthMethod = Keyword, Stored, "honeyport.ssh.auth_method", "", "SSH authentication method tried.";
+    SshClientVersion = Keyword, Stored, "honeyport.ssh.client_version", "", "SSH identification of the client.";
+    SshHassh = Keyword, Stored, "honeyport.ssh.hassh", "client_hassh.fingerprint.value", "HASSH: MD5 of the client's algorithm lists.";
+    SshHasshAlgorithms = Keyword, Stored, "honeyport.ssh.hassh_algorithms", "", "The lists that the HASSH was made of.";
+    SshIdentFirst = Bool, Stored, "honeyport.ssh.ident_first", "", "Whether the client spoke before the server's identification.";
+    TelnetEnvironment = Keywords, Stored, "honeyport.telnet.environment", "", "NEW-ENVIRON variables that the client gave.";
+    TelnetOptions = Keyword, Stored, "honeyport.telnet.options", "", "Options in the client's order, as a fingerprint.";
+    TelnetTerminal = Keyword, Stored, "honeyport.telnet.terminal", "", "Terminal type that the client gave.";
+    TelnetWindow = Keyword, Stored, "honeyport.telnet.window", "", "Window size that the client gave, columns x rows.";
+    TlsJa4 = Keyword, Stored, "honeyport.tls.ja4", "ja4_fingerprint_list.value", "JA4 of the TLS client.";
+    TouchLevel = Keyword, Stored, "honeyport.touch.level", "", "contact, intent or proof.";
+    TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The key of the window that a derived event sums up.";
+    TransformName = Keyword, Stored, "honeyport.transform.name", "", "The graph node that made a derived event.";
+    Truncated = Bool, Derived, "honeyport.truncated", "metadata.is_truncated", "Whether fields were left out or cut to stay within the sink's bound.";
+    HttpRequestBytes = Long, Stored, "http.request.body.bytes", "http_request.body_length", "Size of the request body.";
+    HttpMethod = Keyword, Stored, "http.request.method", "http_request.http_method", "Request method as sent.";
+    HttpReferrer = Keyword, Stored, "http.request.referrer", "http_request.referrer", "Referer as sent.";
+    HttpStatus = Long, Stored, "http.response.status_code", "http_response.code", "Status that the decoy answered with.";
+    HttpVersion = Keyword, Stored, "http.version", "http_request.version", "HTTP version of the request.";
+    Message = Text, Derived, "message", "message", "The event in one sentence; no secret, no raw bytes.";
+    NetworkCommunityId = Keyword, Stored, "network.community_id", "connection_info.community_uid", "Community id v1, seed 0.";
+    NetworkDirection = Keyword, Derived, "network.direction", "connection_info.direction_id", "inbound from outside, internal from inside.";
+    NetworkIana = Keyword, Derived, "network.iana_number", "connection_info.protocol_num", "IANA protocol number.";
+    NetworkProtocol = Keyword, Derived, "network.protocol", "app_protocol_name", "The protocol the decoy speaks, once the peer spoke it.";
+    NetworkTransport = Keyword, Stored, "network.transport", "connection_info.protocol_name", "tcp or udp.";
+    NetworkType = Keyword, Derived, "network.type", "connection_info.protocol_ver_id", "ipv4 or ipv6.";
+    ObserverHostname = Keyword, Stored, "observer.hostname", "", "Host name of the sensor.";
+    ObserverIp = Ips, Derived, "observer.ip", "", "Address of the sensor that was touched.";
+    ObserverName = Keyword, Stored, "observer.name", "", "Name of the sensor.";
+    ObserverProduct = Keyword, Derived, "observer.product", "metadata.product.name", "Always `trapline`.";
+    ObserverType = Keyword, Derived, "observer.type", "", "Always `sensor`.";
+    ObserverVendor = Keyword, Derived, "observer.vendor", "metadata.product.vendor_name", "Always `Trapline`.";
+    ObserverVersion = Keyword, Stored, "observer.version", "metadata.product.version", "Version that made the event.";
+    OrganizationId = Keyword, Stored, "organization.id", "metadata.tenant_uid", "The organisation, where several share a hub.";
+    RelatedHash = Keywords, Derived, "related.hash", "observables.value", "Hashes to pivot on.";
+    RelatedHosts = Keywords, Derived, "related.hosts", "observables.value", "Host names to pivot on.";
+    RelatedIp = Ips, Derived, "related.ip", "observables.value", "Addresses to pivot on.";
+    RelatedUser = Keywords, Derived, "related.user", "observables.value", "User names to pivot on.";
+    RuleCategory = Keyword, Derived, "rule.category", "", "decoy, response or health.";
+    RuleId = Keyword, Derived, "rule.id", "finding_info.analytic.uid", "Id of the built-in rule.";
+    RuleName = Keyword, Derived, "rule.name", "finding_info.title", "Name of the built-in rule.";
+    RuleRuleset = Keyword, Derived, "rule.ruleset", "", "Always `trapline-builtin`.";
+    RuleVersion = Keyword, Derived, "rule.version", "finding_info.analytic.version", "Version of the rule.";
+    SourceAddress = Keyword, Derived, "source.address", "", "Who came, as text.";
+    SourceBytes = Long, Stored, "source.bytes", "traffic.bytes_in", "Bytes the peer sent.";
+    SourceDomain = Keyword, Stored, "source.domain", "src_endpoint.hostname", "Name that the peer gave itself.";
+    SourceIp = Ip, Stored, "source.ip", "src_endpoint.ip", "Who came: the kernel's peer address.";
+    SourceMac = Keyword, Stored, "source.mac", "src_endpoint.mac", "MAC of a neighbour.";
+    SourcePackets = Long, Stored, "source.packets", "traffic.packets_in", "Datagrams the peer sent.";
+    SourcePort = Long, Stored, "source.port", "src_endpoint.port", "The peer's port.";
+    ThreatFramework = Keyword, Derived, "threat.framework", "", "Always `MITRE ATT&CK`.";
+    ThreatTacticId = Keywords, Derived, "threat.tactic.id", "attacks.tactic.uid", "ATT&CK tactics.";
+    ThreatTacticName = Keywords, Derived, "threat.tactic.name", "attacks.tactic.name", "Their names.";
+    ThreatTechniqueId = Keywords, Derived, "threat.technique.id", "attacks.technique.uid", "ATT&CK techniques.";
+    ThreatTechniqueName = Keywords, Derived, "threat.technique.name", "attacks.technique.name", "Their names.";
+    ThreatSubtechniqueId = Keywords, Derived, "threat.technique.subtechnique.id", "attacks.sub_technique.uid", "ATT&CK sub-techniques.";
+    ThreatSubtechniqueName = Keywords, Derived, "threat.technique.subtechnique.name", "attacks.sub_technique.name", "Their names.";
+    TlsJa3 = Keyword, Stored, "tls.client.ja3", "tls.ja3_hash.value", "JA3 of the TLS client.";
+    TlsServerName = Keyword, Stored, "tls.client.server_name", "tls.sni", "Server name that the client asked for.";
+    TlsVersion = Keyword, Stored, "tls.version", "tls.version", "Highest TLS version that the client offered.";
+    UrlDomain = Keyword, Stored, "url.domain", "http_request.url.domain", "Host that the request named.";
+    UrlOriginal = Keyword, Stored, "url.original", "http_request.url.url_string", "Request target as sent.";
+    UrlPath = Keyword, Stored, "url.path", "http_request.url.path", "Path of the target.";
+    UserDomain = Keyword, Stored, "user.domain", "user.domain", "Domain of the user that was tried.";
+    UserName = Keyword, Stored, "user.name", "user.name", "User that was tried.";
+    UserAgent = Keyword, Stored, "user_agent.original", "http_request.user_agent", "User agent as sent.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(row: &Row) -> Vec<&'static str> {
+        row.ecs.split('.').collect()
+    }
+
+    #[test]
+    fn rows_are_sorted_by_segments_and_unique() {
+        for pair in CATALOGUE.windows(2) {
+            assert!(
+                segments(&pair[0]) < segments(&pair[1]),
+                "{} {}",
+                pair[0].ecs,
+                pair[1].ecs
+            );
+        }
+    }
+
+    #[test]
+    fn no_path_is_the_parent_of_another() {
+        for row in CATALOGUE {
+            let parent = format!("{}.", row.ecs);
+            assert!(
+                !CATALOGUE.iter().any(|other| other.ecs.starts_with(&parent)),
+                "{parent}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_says_what_it_is() {
+        for row in CATALOGUE {
+            assert!(row.doc.ends_with('.') && row.doc.len() > 8, "{}", row.ecs);
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._@".contains(c);
+            assert!(row.ecs.chars().all(plain) && row.ocsf.chars().all(plain), "{}", row.ecs);
+        }
+    }
+
+    #[test]
+    fn every_field_is_found_by_its_name_and_nothing_else_is() {
+        for row in CATALOGUE {
+            assert_eq!(Field::find(row.ecs), Some(row.field));
+            assert_eq!(row.field.row().ecs, row.ecs);
+            assert_eq!(Field::find(&format!("{}x", row.ecs)), None);
+        }
+        assert_eq!(Field::find(""), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! The forms an event is shown in.
+//!
+//! In: an event. Out: one line of bytes in the form a sink asked for, made from the canonical event and never from
+//! another form. Invariants, tested on hostile values: the line is valid UTF-8 without control, bidi or invisible
+//! character; each form escapes for itself; [`render_within`] keeps its bound and marks what it left out, in JSON as
+//! `honeyport.truncated` or `metadata.is_truncated`.
+
+mod cef;
+mod ecs;
+mod leef;
+mod nested;
+pub mod ocsf;
+mod pairs;
+mod text;
+
+use crate::derive::{Detail, View};
+use crate::event::Event;
+use crate::fields::Field;
+use crate::value::Value;
+
+/// A form that a sink sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Elastic Common Schema 9.4 JSON.
+    Ecs,
+    /// OCSF 1.8 JSON.
+    Ocsf,
+    /// ArcSight CEF:0.
+    Cef,
+    /// IBM LEEF 2.0.
+    Leef,
+    /// One line for a person.
+    Text,
+}
+
+impl Format {
+    /// Every form.
+    pub const ALL: &[Self] = &[Self::Ecs, Self::Ocsf, Self::Cef, Self::Leef, Self::Text];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ecs => "ecs",
+            Self::Ocsf => "ocsf",
+            Self::Cef => "cef",
+            Self::Leef => "leef",
+            Self::Text => "text",
+        }
+    }
+
+    /// Finds a form by its word.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|format| format.name() == name)
+    }
+
+    /// Whether the form is a JSON object.
+    pub const fn is_json(self) -> bool {
+        matches!(self, Self::Ecs | Self::Ocsf)
+    }
+}
+
+/// Appends the event in `format` to `out`: one line, valid UTF-8, no control character, no line end.
+pub fn render(event: &Event, format: Format, out: &mut Vec<u8>) {
+    render_as(event, format, Detail::Whole, out);
+}
+
+/// Like [`render`], but at most `max` bytes: fields are left out in the drop order (base64, printable and original,
+/// commands, then long texts) and the truncation is marked; JSON is never cut. `false`, with nothing appended, if
+/// even the smallest form does not fit.
+pub fn render_within(event: &Event, format: Format, max: usize, out: &mut Vec<u8>) -> bool {
+    let from = out.len();
+    let bytes_fit = match event.get(Field::PayloadBase64) {
+        Some(Value::Bytes(bytes)) => bytes.len() <= max,
+        _ => true,
+    };
+    for detail in Detail::ALL {
+        // A payload above the bound cannot be there as base64 or text: not worth the try.
+        if !bytes_fit && detail < Detail::NoText {
+            continue;
+        }
+        render_as(event, format, detail, out);
+        if out.len() - from <= max {
+            return true;
+        }
+        out.truncate(from);
+    }
+    false
+}
+
+fn render_as(event: &Event, format: Format, detail: Detail, out: &mut Vec<u8>) {
+    let view = View::new(event, detail);
+    match format {
+        Format::Ecs => ecs::render(&view, out),
+        Format::Ocsf => ocsf::render(&view, out),
+        Format::Cef => cef::render(&view, out),
+        Format::Leef => leef::render(&view, out),
+        Format::Text => text::render(&view, out),
+    }
+}

@@ -1,0 +1,2 @@
+//! trapline: decoys, a journal, and sinks.
+
