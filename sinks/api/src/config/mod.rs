@@ -1,0 +1,84 @@
+//! Configuration tables: keys declared as data, read without stopping at the first mistake.
+//!
+//! A component declares its keys as a `&'static [Key]`. In comes a [`Node`]: a TOML text in which every key and value
+//! knows its place, environment variables laid over it. [`check`] holds it against the keys and hands out a [`Table`]
+//! whose getters cannot fail. The same declarations make `schema config` ([`table_schema`]) and the completeness test
+//! of `config/trapline.toml`.
+//!
+//! Invariants:
+//! 1. All problems are found in one go ([`Problems`]); a wrong value is stood in for by its default or an empty value,
+//!    and the configuration as a whole is refused by whoever holds the problems.
+//! 2. A problem has a place: file, line and column, or the environment variable.
+//! 3. No secret stands in a problem, a snippet or a `Debug` text.
+//! 4. No I/O: variables, secret files and credentials come through [`Outside`].
+//!
+//! It does not know which tables a configuration has, nor what they mean to each other: that is the program's.
+
+mod check;
+mod expand;
+mod key;
+mod outside;
+mod place;
+mod problem;
+mod schema;
+mod snippet;
+mod table;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::stream::{Fault, StreamSink};
+use trapline_schemas::Format;
+
+pub use check::check;
+pub use key::{Key, KeyKind};
+pub use outside::{Context, Outside, Variables};
+pub use place::{Origin, Place, SourceText};
+pub use problem::{Facts, Problem, Problems, Severity, Visible, listed, nearest, one_of, shown};
+pub use schema::{key_schema, table_schema};
+pub use table::Table;
+pub use tree::{Node, Raw};
+pub use units::{duration_text, parse_duration, parse_size, size_text};
+
+/// A value that must not be shown. `Debug` prints `***`.
+pub type Secret = secrecy::SecretString;
+
+/// Shows a [`Secret`] to the code that sends it.
+pub use secrecy::ExposeSecret;
+
+/// What every sink gets besides its own table.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The sink's name in the configuration.
+    pub name: String,
+    /// The form to send.
+    pub format: Format,
+    /// Name and host name of the observer, as in `[observer]`.
+    pub observer: String,
+}
+
+/// A sink's validated settings, ready to be made real.
+pub trait Factory: Send + Sync + Debug {
+    /// Opens what the sink needs (files, certificates); no event is sent. Called on start, reload and `check`.
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault>;
+}
+
+/// A sink type: one row of the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct SinkType {
+    /// The word after `type =`, also the crate's folder.
+    pub name: &'static str,
+    /// Its own keys; those common to all sinks are added by the loader.
+    pub keys: &'static [Key],
+    /// Forms it can send, the default first.
+    pub formats: &'static [Format],
+    /// Reads the checked table.
+    pub parse: fn(&Table) -> Box<dyn Factory>,
+    /// One line for `README.md` and `schema config`.
+    pub doc: &'static str,
+}

@@ -1,0 +1,266 @@
+//! What is wrong with a configuration, all of it at once.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::place::{Origin, Place};
+
+/// Whether a problem refuses the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It works, but perhaps not as meant.
+    Warning,
+}
+
+/// One thing that is wrong: where, what was found, what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it refuses the configuration.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// What was found: a lower-case fragment, without secrets.
+    pub found: String,
+    /// What would be right; may be empty.
+    pub allowed: String,
+    /// What to do, such as "did you mean `x`?".
+    pub hint: Option<String>,
+    /// How much of its source line may be shown.
+    pub visible: Visible,
+}
+
+/// How much of a source line may be shown: strings in it may be secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// All of it.
+    Line,
+    /// Strings only at the place itself.
+    Place,
+    /// No string, and not the place.
+    Nothing,
+}
+
+impl Problem {
+    /// An error.
+    pub fn error(place: Place, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            place,
+            found: without_user(&found.into()),
+            allowed: allowed.into(),
+            hint: None,
+            visible: Visible::Place,
+        }
+    }
+
+    /// A warning.
+    pub fn warning(place: Place, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(place, found, allowed)
+        }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With `did you mean` the candidate nearest to `word`, if one is near.
+    #[must_use]
+    pub fn did_you_mean<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Some(near) = nearest(word, candidates) {
+            self.hint = Some(format!("did you mean `{near}`?"));
+        }
+        self
+    }
+
+    /// With as much of its source line shown.
+    #[must_use]
+    pub fn show(mut self, visible: Visible) -> Self {
+        self.visible = visible;
+        self
+    }
+
+    /// For a terminal: message, place, the line with a caret, what is allowed, the hint. Strings outside the place
+    /// are not shown, for they may be secrets.
+    pub fn rich(&self, colour: bool) -> String {
+        let (name, code) = match self.severity {
+            Severity::Error => ("error", "31"),
+            Severity::Warning => ("warning", "33"),
+        };
+        let paint = |text: &str, code: &str| match colour {
+            true => format!("\x1b[1;{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        };
+        let mut out = format!("{}: {}\n", paint(name, code), self.found);
+        out += &format!("  --> {}\n", self.place.label());
+        if let Some(snippet) = super::snippet::snippet(self, |caret| paint(caret, code)) {
+            out += &snippet;
+        }
+        if !self.allowed.is_empty() {
+            out += &format!("  allowed: {}\n", self.allowed);
+        }
+        if let Some(hint) = &self.hint {
+            out += &format!("  {}: {hint}\n", paint("hint", "36"));
+        }
+        out
+    }
+
+    /// For programs.
+    pub fn facts(&self) -> Facts<'_> {
+        let position = self.place.position();
+        let (file, variable) = match &self.place.origin {
+            Origin::Text { source, .. } => (Some(source.name.as_str()), None),
+            Origin::Variable(name) => (None, Some(name.as_str())),
+            Origin::Default => (None, None),
+        };
+        Facts {
+            severity: self.severity,
+            file,
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            variable,
+            key: &self.place.key,
+            found: &self.found,
+            allowed: &self.allowed,
+            hint: self.hint.as_deref(),
+        }
+    }
+}
+
+/// Plain, for pipes and logs: `FILE:LINE:COLUMN: found; allowed: …`, the hint on its own line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place.label())?;
+        if self.severity == Severity::Warning {
+            write!(f, "warning: ")?;
+        }
+        write!(f, "{}", self.found)?;
+        if !self.allowed.is_empty() {
+            write!(f, "; allowed: {}", self.allowed)?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A problem as JSON.
+#[derive(Debug, Serialize)]
+pub struct Facts<'a> {
+    /// `error` or `warning`.
+    pub severity: Severity,
+    /// The file's name, if it stands in one.
+    pub file: Option<&'a str>,
+    /// From 1.
+    pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
+    /// The environment variable, if it stands in one.
+    pub variable: Option<&'a str>,
+    /// Dotted path of the key.
+    pub key: &'a str,
+    /// What was found.
+    pub found: &'a str,
+    /// What is allowed.
+    pub allowed: &'a str,
+    /// What to do.
+    pub hint: Option<&'a str>,
+}
+
+/// The collector that a whole configuration shares; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Problems(Arc<Mutex<Vec<Problem>>>);
+
+impl Problems {
+    /// Adds one.
+    pub fn push(&self, problem: Problem) {
+        self.list().push(problem);
+    }
+
+    /// Whether any of them refuses the configuration.
+    pub fn has_errors(&self) -> bool {
+        self.list().iter().any(|p| p.severity == Severity::Error)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list().len()
+    }
+
+    /// Takes all, in the order of the text, those of variables and defaults last; each once.
+    pub fn take(&self) -> Vec<Problem> {
+        let mut all = std::mem::take(&mut *self.list());
+        all.sort_by_cached_key(|p| (p.place.position().unwrap_or((usize::MAX, 0)), p.place.label()));
+        all.dedup();
+        all
+    }
+
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Problem>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The candidate nearest to `word` by edit distance, if at most a third of its letters differ.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    let bound = (length / 3).max(1).min(length.saturating_sub(1));
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= bound)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `"a"`, `"b"` or `"c"`.
+pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// `a, b, c`.
+pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// A value for a message: at most 60 characters, control characters escaped, user and password of a URL left out.
+pub fn shown(text: &str) -> String {
+    let text = without_user(text);
+    let mut out: String = text
+        .chars()
+        .take(60)
+        .flat_map(|c| match c.is_control() {
+            true => c.escape_default().collect::<Vec<_>>(),
+            false => vec![c],
+        })
+        .collect();
+    if text.chars().nth(60).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// A text in which `scheme://user:password@` shows as `scheme://…@`.
+fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#', ' ', '`', '"', '\'']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|host| host.rfind('@')) {
+        Some(at) => format!("{scheme}://…{}", rest.get(at..).unwrap_or("")),
+        None => text.to_owned(),
+    }
+}

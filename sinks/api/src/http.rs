@@ -1,0 +1,294 @@
+//! One HTTP client per sink, with rules that hold for all.
+//!
+//! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had.
+//! Invariants: 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else;
+//! 2 connecting ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer
+//! trickles; 3 at most [`ANSWER_MAX`] bytes of an answer are read, and nothing is inflated; 4 a fault's text never
+//! holds the URL's query, a header, or a token.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
+
+use crate::dial::{Address, CONNECT_DEADLINE, DEAD_PEER, Names, system_lookup};
+use crate::stream::{Fault, FaultKind};
+use crate::tls::{Tls, explain};
+
+/// Most bytes of an answer that are read.
+pub const ANSWER_MAX: usize = 64 * 1024;
+/// Longest pause that a destination can ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Idle connections are closed before common servers would close them under a request.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Dead peers are noticed within a minute.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// A sink's client: one destination, known by its base URL.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client,
+    base: Url,
+    tls: Option<Tls>,
+}
+
+impl HttpClient {
+    /// Makes the client. Without `tls` the endpoint is plain and a TLS handshake never starts.
+    ///
+    /// With `tls.server_name` the destination is asked for and verified under that name, at the addresses of the
+    /// base URL's host.
+    /// Errors: [`FaultKind::Local`] when the TLS settings cannot be used, [`FaultKind::Config`] for a URL without host.
+    pub fn new(base: Url, tls: Option<Tls>, deadline: Duration) -> Result<Self, Fault> {
+        let names = Names::new(destination(&base)?, system_lookup());
+        let client = Client::builder()
+            .tls_backend_preconfigured(rustls_config(tls.as_ref())?)
+            .dns_resolver(Arc::new(Destination(Arc::new(names))))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(deadline)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_user_timeout(Some(DEAD_PEER))
+            .tcp_nodelay(true)
+            .user_agent(concat!("trapline/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| local(format!("http client: {}", chain(&error))))?;
+        let base = named(base, tls.as_ref())?;
+        Ok(Self { client, base, tls })
+    }
+
+    /// A request to `path` below the base URL.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        self.client.request(method, url)
+    }
+
+    /// What `status` says of the transport: TLS off, or days left of certificates.
+    pub fn notes(&self) -> Vec<String> {
+        match &self.tls {
+            Some(tls) => tls.notes(),
+            None => vec!["tls is off: events and credentials travel in clear".to_owned()],
+        }
+    }
+}
+
+/// Resolves every name that the client asks for to its one destination.
+struct Destination(Arc<Names>);
+
+impl reqwest::dns::Resolve for Destination {
+    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let names = self.0.clone();
+        Box::pin(async move {
+            let found = names.resolve().await.map_err(|fault| fault.message)?;
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+fn destination(base: &Url) -> Result<Address, Fault> {
+    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = base.port_or_known_default().unwrap_or_default();
+    let unusable = || Fault {
+        kind: FaultKind::Config,
+        message: format!("`{host}` is not a host that can be reached"),
+    };
+    Address::parse(host, Some(port)).ok_or_else(unusable)
+}
+
+/// The base URL under the name that the certificate must have.
+fn named(mut base: Url, tls: Option<&Tls>) -> Result<Url, Fault> {
+    let Some(tls) = tls else { return Ok(base) };
+    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = tls.name(&host)?.to_str().into_owned();
+    if name != host {
+        base.set_host(Some(&name))
+            .map_err(|error| local(format!("`tls.server_name`: {error}")))?;
+    }
+    Ok(base)
+}
+
+/// The sink's TLS, or settings that trust nobody: at a plain endpoint a handshake would be a mistake.
+fn rustls_config(tls: Option<&Tls>) -> Result<rustls::ClientConfig, Fault> {
+    if let Some(tls) = tls {
+        return Ok(tls.config().as_ref().clone());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| local(format!("tls: {error}")))?;
+    Ok(builder
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+fn local(message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Local,
+        message,
+    }
+}
+
+/// What a destination answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Pause that it asked for, at most [`RETRY_AFTER_MAX`].
+    pub retry_after: Option<Duration>,
+    /// The first [`ANSWER_MAX`] bytes of the body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    pub const fn is_success(&self) -> bool {
+        self.status / 100 == 2
+    }
+
+    /// The fault that a status other than 2xx stands for; `what` is the destination in an operator's words.
+    pub fn fault(&self, what: &str) -> Fault {
+        let (kind, means) = match self.status {
+            401 | 403 => (FaultKind::Auth, "refused the credentials"),
+            408 | 429 => (FaultKind::Busy, "asked for a pause"),
+            503 if self.retry_after.is_some() => (FaultKind::Busy, "asked for a pause"),
+            300..=399 => (FaultKind::Config, "redirects, which is never followed"),
+            404 | 405 => (FaultKind::Config, "has nothing at this address"),
+            500..=599 => (FaultKind::Server, "failed"),
+            _ => (FaultKind::Server, "gave an answer that means nothing"),
+        };
+        Fault {
+            kind,
+            message: format!("{what} {means}: http status {}", self.status),
+        }
+    }
+}
+
+/// Sends a request and reads the bounded answer.
+///
+/// Errors: the transport's fault; the destination may or may not have the request.
+/// Cancel: safe; counts as not sent.
+pub async fn exchange(request: RequestBuilder) -> Result<Answer, Fault> {
+    let response = request.send().await.map_err(transport_fault)?;
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers(), SystemTime::now());
+    let body = bounded_body(response).await?;
+    Ok(Answer {
+        status,
+        retry_after,
+        body,
+    })
+}
+
+async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    while body.len() < ANSWER_MAX {
+        let Some(chunk) = response.chunk().await.map_err(transport_fault)? else {
+            break;
+        };
+        let room = ANSWER_MAX - body.len();
+        body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+    }
+    Ok(body)
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), capped.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+/// The fault of a transport error: what failed and why, without the URL.
+fn transport_fault(error: reqwest::Error) -> Fault {
+    let error = error.without_url();
+    if let Some(fault) = explain(&error) {
+        return fault;
+    }
+    let message = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        chain(&error)
+    };
+    Fault {
+        kind: FaultKind::Unreachable,
+        message,
+    }
+}
+
+/// The causes of an error, outermost first, as one line; doubles left out.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    for cause in causes(error).skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let outermost: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(outermost), |cause| std::error::Error::source(*cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn asked(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        retry_after(&headers, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_date_and_capped() {
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("86400"), Some(RETRY_AFTER_MAX));
+        assert_eq!(asked("soon"), None);
+    }
+
+    #[test]
+    fn a_status_becomes_the_fault_an_operator_can_act_on() {
+        let kind = |status| {
+            Answer {
+                status,
+                retry_after: None,
+                body: vec![],
+            }
+            .fault("the collector")
+            .kind
+        };
+        assert_eq!(kind(401), FaultKind::Auth);
+        assert_eq!(kind(403), FaultKind::Auth);
+        assert_eq!(kind(429), FaultKind::Busy);
+        assert_eq!(kind(302), FaultKind::Config);
+        assert_eq!(kind(500), FaultKind::Server);
+        assert_eq!(kind(204), FaultKind::Server);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_unreachable_and_does_not_show_the_url() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let base = Url::parse(&format!("http://127.0.0.1:{port}/hush")).unwrap();
+        let client = HttpClient::new(base, None, Duration::from_secs(2)).unwrap();
+        let fault = exchange(client.request(Method::GET, "health")).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Unreachable);
+        assert!(!fault.message.contains("hush"), "{}", fault.message);
+    }
+}

@@ -1,0 +1,17 @@
+//! What a sink is.
+//!
+//! A *stream* sink wants every event at least once. It gets batches of [`Parcel`]s and answers with one [`Outcome`]
+//! per event; reading, retrying, splitting, dead letters and the cursor are the delivery worker's business, so a sink
+//! knows neither journal nor queue.
+
+pub mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod dial;
+pub mod http;
+pub mod parcel;
+pub mod stream;
+pub mod tls;
+
+pub use parcel::Parcel;
+pub use stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};

@@ -1,0 +1,71 @@
+//! An event on its way to sinks, rendered at most once per form.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use trapline_schemas::render::{render, render_within};
+use trapline_schemas::{Event, Format};
+
+/// One journal entry to deliver. Shared by all sinks: each form is rendered once, on first use.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Offset of the journal entry; for a pass entry the pass's own.
+    pub offset: u64,
+    /// The event to send.
+    pub event: Arc<Event>,
+    rendered: [OnceLock<Bytes>; Format::ALL.len()],
+}
+
+impl Parcel {
+    /// Wraps an event.
+    pub fn new(offset: u64, event: Arc<Event>) -> Self {
+        Self {
+            offset,
+            event,
+            rendered: Default::default(),
+        }
+    }
+
+    /// The event in `format`: one line without a line end.
+    pub fn rendered(&self, format: Format) -> &Bytes {
+        self.rendered[format as usize].get_or_init(|| {
+            let mut out = Vec::with_capacity(2048);
+            render(&self.event, format, &mut out);
+            out.into()
+        })
+    }
+
+    /// The event in `format` with at most `max` bytes, by the drop order; `None` if it cannot be made to fit.
+    pub fn rendered_within(&self, format: Format, max: usize) -> Option<Bytes> {
+        let whole = self.rendered(format);
+        if whole.len() <= max {
+            return Some(whole.clone());
+        }
+        let mut out = Vec::with_capacity(max);
+        render_within(&self.event, format, max, &mut out).then(|| out.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::events;
+
+    #[test]
+    fn a_form_is_rendered_once_and_shared() {
+        let parcel = events(1, false).remove(0);
+        assert_eq!(
+            parcel.rendered(Format::Ecs).as_ptr(),
+            parcel.rendered(Format::Ecs).as_ptr()
+        );
+        let within = parcel.rendered_within(Format::Ecs, usize::MAX).unwrap();
+        assert_eq!(within.as_ptr(), parcel.rendered(Format::Ecs).as_ptr());
+        assert_ne!(parcel.rendered(Format::Ecs), parcel.rendered(Format::Ocsf));
+    }
+
+    #[test]
+    fn what_cannot_be_made_to_fit_is_not_cut() {
+        let parcel = events(1, false).remove(0);
+        assert_eq!(parcel.rendered_within(Format::Ecs, 10), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Stream sinks: every event at least once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::parcel::Parcel;
+
+/// How much a sink takes at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Events in a batch, 1 or more.
+    pub events: usize,
+    /// Rendered bytes in a batch; a single larger event still goes, alone.
+    pub bytes: usize,
+    /// How long a batch that is not full waits for more, while earlier ones are in flight. A lone event on an idle
+    /// sink goes at once.
+    pub linger: Duration,
+    /// Batches under way at once; 1 keeps the order.
+    pub in_flight: usize,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination has it, as far as its protocol can say.
+    Delivered,
+    /// Not delivered; send the same bytes again later.
+    Retry,
+    /// The destination refuses this very event for good: a dead letter, with the reason.
+    Rejected(String),
+    /// The destination refused the whole batch without saying which event is at fault: split it and try the parts;
+    /// alone it is a dead letter.
+    Suspect(String),
+}
+
+/// Why a delivery did not go through, for status, log and health events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Kind of fault; decides the pace of retries.
+    pub kind: FaultKind,
+    /// What failed, in house style, without secrets and bounded.
+    pub message: String,
+}
+
+/// Kinds of fault an operator treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// Refused, reset, unresolved, no answer in time.
+    Unreachable,
+    /// The destination asked for a pause (429, 503 with Retry-After).
+    Busy,
+    /// 5xx or an answer that means nothing.
+    Server,
+    /// The certificate, its name or the handshake.
+    Tls,
+    /// Credentials refused: alarm at once, retry each 60 s.
+    Auth,
+    /// The destination lacks what the configuration names (index, topic, channel): alarm, retry each 60 s.
+    Config,
+    /// This host: disk, file mode, descriptor.
+    Local,
+}
+
+/// The answer to one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// One outcome per event, in the batch's order.
+    pub outcomes: Vec<Outcome>,
+    /// The destination's own word on when to try again, capped at 1 h.
+    pub retry_after: Option<Duration>,
+    /// Why anything was not delivered.
+    pub fault: Option<Fault>,
+}
+
+impl Delivery {
+    /// All delivered.
+    pub fn all(count: usize) -> Self {
+        Self {
+            outcomes: vec![Outcome::Delivered; count],
+            retry_after: None,
+            fault: None,
+        }
+    }
+
+    /// None delivered, all to be sent again.
+    pub fn retry(count: usize, fault: Fault) -> Self {
+        Self {
+            outcomes: vec![Outcome::Retry; count],
+            retry_after: None,
+            fault: Some(fault),
+        }
+    }
+
+    /// The batch was refused as a whole.
+    pub fn suspect(count: usize, reason: &str) -> Self {
+        Self {
+            outcomes: vec![Outcome::Suspect(reason.to_owned()); count],
+            retry_after: None,
+            fault: None,
+        }
+    }
+}
+
+/// A destination for events. Made by its crate's `Factory` (see [`crate::config`]).
+#[async_trait]
+pub trait StreamSink: Send + Sync + 'static {
+    /// How much it takes at a time.
+    fn limits(&self) -> BatchLimits;
+
+    /// Sends a batch and says what became of each event.
+    ///
+    /// In: 1..=`limits().events` parcels. Time: bounded by the sink's own deadlines, also when the peer is silent.
+    /// Cancel: safe; what was in flight counts as not delivered.
+    async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery;
+
+    /// Reaches the destination without sending an event; says in a few words what answered (`check --connect`).
+    async fn check(&self) -> Result<String, Fault>;
+
+    /// What an operator should know in `status`, such as "tls is off" or "udp: sent, never confirmed".
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Finishes and closes; called once, at the end, within the shutdown grace.
+    async fn close(&self) {}
+}
