@@ -1,0 +1,331 @@
+//! The `syslog` table: its keys, and what they mean once checked.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syslog::Facility;
+use trapline_schemas::Format;
+use trapline_sink::config::{Common, Factory, Key, KeyKind, SinkType, Table};
+use trapline_sink::dial::{Address, Dialer, Names, system_lookup};
+use trapline_sink::tls::{self, Tls, TlsSettings};
+use trapline_sink::{Fault, FaultKind, StreamSink};
+
+use crate::datagram::{Datagrams, To};
+use crate::frame::{Framing, Writer};
+use crate::link::{Link, Wire};
+use crate::sink::{Path, SyslogSink};
+
+/// Default of `message_bytes_max` over TCP, TLS and unix sockets: under rsyslog's 8 KiB.
+const MESSAGE_BYTES: usize = 8000;
+/// Default for LEEF: QRadar's TCP payload is 4096.
+const MESSAGE_BYTES_LEEF: usize = 4000;
+/// Default for one-line forms over UDP: one packet without fragments.
+const MESSAGE_BYTES_PACKET: usize = 1400;
+/// What a UDP datagram over IPv4 can carry.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+const FACILITIES: &[&str] = &[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "audit",
+    "alert",
+    "clock_daemon",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+];
+
+/// The registry row.
+pub static SINK: SinkType = SinkType {
+    name: "syslog",
+    keys: &[
+        Key::required(
+            "transport",
+            KeyKind::Choice(&["udp", "tcp", "tls", "unix"]),
+            "how to reach the receiver",
+        ),
+        Key::required(
+            "address",
+            KeyKind::Text,
+            "host:port (514, over TLS 6514), or the path of a unix socket",
+        ),
+        Key::optional(
+            "framing",
+            KeyKind::Choice(&["octet-counting", "newline", "nul"]),
+            "how messages are told apart in a stream (RFC 6587); octet-counting, on unix streams newline",
+        ),
+        Key::default(
+            "rfc",
+            KeyKind::Choice(&["5424", "3164"]),
+            "\"5424\"",
+            "the message's form",
+        ),
+        Key::default("facility", KeyKind::Choice(FACILITIES), "\"local0\"", "syslog facility"),
+        Key::default(
+            "app_name",
+            KeyKind::Text,
+            "\"trapline\"",
+            "APP-NAME or TAG, printable ASCII, at most 48",
+        ),
+        Key::optional(
+            "hostname",
+            KeyKind::Text,
+            "HOSTNAME, printable ASCII, at most 255; the observer's name if absent",
+        ),
+        Key::default(
+            "enterprise_number",
+            KeyKind::Integer {
+                min: 1,
+                max: u32::MAX as i64,
+            },
+            "32473",
+            "your private enterprise number in the structured data's id; 32473 is the one for documentation (RFC 5612)",
+        ),
+        Key::default(
+            "bom",
+            KeyKind::Bool,
+            "false",
+            "begin MSG with the UTF-8 mark of RFC 5424; many receivers show it as junk",
+        ),
+        Key::optional(
+            "message_bytes_max",
+            KeyKind::Size { min: 480, max: 64_000 },
+            "largest message; 8000, LEEF 4000, one-line forms over UDP 1400",
+        ),
+        Key::default(
+            "resend_frames",
+            KeyKind::Integer { min: 0, max: 10_000 },
+            "256",
+            "how many frames of the last two minutes are sent again after a reconnect",
+        ),
+        Key::default(
+            "timeout",
+            KeyKind::Duration {
+                min: Duration::from_millis(100),
+                max: Duration::from_secs(60),
+            },
+            "\"10s\"",
+            "longest time for the writing of one batch",
+        ),
+        tls::KEY,
+    ],
+    formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
+    parse: |table: &Table| Box::new(Settings::read(table)),
+    doc: "RFC 5424 and 3164 over UDP, TCP, TLS and unix sockets",
+};
+
+/// The message's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rfc {
+    /// RFC 5424.
+    Rfc5424,
+    /// RFC 3164.
+    Rfc3164,
+}
+
+/// Where to, and how.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// RFC 5426.
+    Udp(Address),
+    /// RFC 6587.
+    Tcp(Address),
+    /// RFC 5425.
+    Tls(Address, TlsSettings),
+    /// A local socket, datagrams if it takes them.
+    Unix(PathBuf),
+}
+
+/// A checked `syslog` table.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to, and how.
+    pub transport: Transport,
+    /// How messages are told apart in a stream; `None`: the transport's default.
+    pub framing: Option<&'static str>,
+    /// The message's form.
+    pub rfc: Rfc,
+    /// A word of [`Facility`].
+    pub facility: &'static str,
+    /// APP-NAME.
+    pub app_name: String,
+    /// HOSTNAME; `None`: the observer.
+    pub hostname: Option<String>,
+    /// Private enterprise number of the structured data.
+    pub enterprise_number: u32,
+    /// Whether MSG begins with a BOM.
+    pub bom: bool,
+    /// Largest message in bytes; `None`: by transport and form.
+    pub message_bytes_max: Option<usize>,
+    /// Frames kept for a reconnect.
+    pub resend_frames: usize,
+    /// Longest time for the writing of one batch.
+    pub timeout: Duration,
+}
+
+impl Settings {
+    /// The defaults for a transport.
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            framing: None,
+            rfc: Rfc::Rfc5424,
+            facility: "local0",
+            app_name: "trapline".to_owned(),
+            hostname: None,
+            enterprise_number: 32_473,
+            bom: false,
+            message_bytes_max: None,
+            resend_frames: 256,
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn read(table: &Table) -> Self {
+        let number = |key: &str| table.integer(key);
+        Self {
+            framing: table.is_set("framing").then(|| table.choice("framing")),
+            rfc: if table.choice("rfc") == "3164" {
+                Rfc::Rfc3164
+            } else {
+                Rfc::Rfc5424
+            },
+            facility: table.choice("facility"),
+            app_name: table.text("app_name"),
+            hostname: table.text_opt("hostname"),
+            enterprise_number: u32::try_from(number("enterprise_number")).unwrap_or(32_473),
+            bom: table.bool("bom"),
+            message_bytes_max: table
+                .size_opt("message_bytes_max")
+                .and_then(|size| usize::try_from(size).ok()),
+            resend_frames: usize::try_from(number("resend_frames")).unwrap_or(0),
+            timeout: table.duration("timeout"),
+            ..Self::new(transport(table))
+        }
+    }
+
+    fn message_bytes_max(&self, format: Format) -> usize {
+        let usual = match (&self.transport, format) {
+            (Transport::Udp(_), Format::Cef | Format::Leef | Format::Text) => MESSAGE_BYTES_PACKET,
+            (_, Format::Leef) => MESSAGE_BYTES_LEEF,
+            _ => MESSAGE_BYTES,
+        };
+        self.message_bytes_max.unwrap_or(usual).min(DATAGRAM_BYTES_MAX)
+    }
+
+    fn writer(&self, common: &Common, local: bool) -> Writer {
+        let facility = Facility::from_str(self.facility).unwrap_or(Facility::LOG_LOCAL0);
+        let host = self.hostname.as_deref().unwrap_or(&common.observer);
+        Writer::new(
+            self.rfc,
+            facility,
+            (!local).then_some(host),
+            &self.app_name,
+            self.enterprise_number,
+        )
+        .with_message(common.format, self.bom, self.message_bytes_max(common.format))
+    }
+
+    fn framing(&self, usual: &'static str) -> Framing {
+        match self.framing.unwrap_or(usual) {
+            "newline" => Framing::Newline,
+            "nul" => Framing::Nul,
+            _ => Framing::OctetCounting,
+        }
+    }
+}
+
+/// Reads `transport`, `address` and `tls` together; adds the problems that show only there.
+fn transport(table: &Table) -> Transport {
+    let text = table.text("address");
+    let word = table.choice("transport");
+    if word != "tls" && table.is_set("tls") && !table.is_off("tls") {
+        table.problem(
+            "tls",
+            &format!("a table with `transport = \"{word}\"`"),
+            "`transport = \"tls\"`",
+        );
+    }
+    if word == "unix" {
+        if !text.starts_with('/') {
+            table.problem("address", &format!("`{text}`"), "an absolute path such as `/dev/log`");
+        }
+        return Transport::Unix(text.into());
+    }
+    let port = if word == "tls" { 6514 } else { 514 };
+    let address = Address::parse(&text, Some(port)).unwrap_or_else(|| {
+        table.problem(
+            "address",
+            &format!("`{text}`"),
+            "`host:port`, an address, or `[address]:port`",
+        );
+        Address {
+            host: "localhost".to_owned(),
+            port,
+        }
+    });
+    match word {
+        "udp" => Transport::Udp(address),
+        "tcp" => Transport::Tcp(address),
+        _ => {
+            let settings = TlsSettings::read(table).unwrap_or_else(|| {
+                table.problem(
+                    "tls",
+                    "`\"off\"` with `transport = \"tls\"`",
+                    "a table, or `transport = \"tcp\"`",
+                );
+                TlsSettings::default()
+            });
+            Transport::Tls(address, settings)
+        }
+    }
+}
+
+impl Factory for Settings {
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let names = |address: &Address| Names::new(address.clone(), system_lookup());
+        let link = |wire: Wire| Link::new(wire, self.resend_frames, self.timeout);
+        let path = match &self.transport {
+            Transport::Udp(address) => Path::Datagram(Datagrams::new(To::Udp(names(address)), self.timeout)),
+            Transport::Tcp(address) => Path::Stream(link(Wire::Net(Box::new(Dialer::new(names(address), None))))),
+            Transport::Tls(address, settings) => {
+                let tls = Tls::new(settings)?;
+                tls.name(&address.host)?;
+                Path::Stream(link(Wire::Net(Box::new(Dialer::new(names(address), Some(tls))))))
+            }
+            Transport::Unix(at) => Path::Unix(
+                Datagrams::new(To::Unix(at.clone()), self.timeout),
+                link(Wire::Unix(at.clone())),
+            ),
+        };
+        let local = matches!(self.transport, Transport::Unix(_));
+        let framing = self.framing(if local { "newline" } else { "octet-counting" });
+        let writer = self.writer(common, local);
+        if writer.room() < 64 {
+            let message = format!("`message_bytes_max` leaves {} bytes beside the header", writer.room());
+            return Err(Fault {
+                kind: FaultKind::Config,
+                message,
+            });
+        }
+        Ok(Arc::new(SyslogSink::new(path, writer, framing)))
+    }
+}
