@@ -1,0 +1,241 @@
+//! What the collector's answer means: judged by status and code number, never by text.
+
+use serde::Deserialize;
+use trapline_sink::http::Answer;
+use trapline_sink::stream::{Fault, FaultKind};
+
+/// The JSON of an answer; servers leave out what they like.
+#[derive(Debug, Default, Deserialize)]
+struct Reply {
+    code: Option<i64>,
+    #[serde(rename = "ackId")]
+    ack_id: Option<u64>,
+    #[serde(rename = "invalid-event-number")]
+    invalid_event: Option<usize>,
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The collector has the events; an indexer will have them once `ack_id` is acknowledged.
+    Accepted {
+        /// Number to ask for, if the collector gave one.
+        ack_id: Option<u64>,
+    },
+    /// This event of the request is refused for good; those after it were not read.
+    Invalid {
+        /// Its place in the request, from 0.
+        event: usize,
+        /// Why, for the dead letter.
+        reason: String,
+    },
+    /// The request is refused without a word on which event is at fault.
+    Suspect(String),
+    /// The channel is unknown: take a new one and send again.
+    NewChannel,
+    /// The token has acknowledgement off: go on without.
+    NoAcknowledgement,
+    /// Not delivered; send again later.
+    Fault(Fault),
+}
+
+/// Judges the answer to an event request that held `count` events.
+pub(crate) fn judge(answer: &Answer, count: usize) -> Verdict {
+    let reply = reply(&answer.body);
+    if answer.is_success() {
+        return success(answer, reply);
+    }
+    let Some(reply) = reply else {
+        return by_status(answer, None);
+    };
+    if let (Some(event), true) = (reply.invalid_event.filter(|event| *event < count), answer.status == 400) {
+        return Verdict::Invalid {
+            event,
+            reason: refused(answer, reply.code),
+        };
+    }
+    match reply.code {
+        Some(10 | 11) => Verdict::NewChannel,
+        Some(14) => Verdict::NoAcknowledgement,
+        Some(1..=4 | 16) => Verdict::Fault(fault(FaultKind::Auth, "refused the token", answer, reply.code)),
+        Some(7) => Verdict::Fault(fault(FaultKind::Config, "does not have the index", answer, reply.code)),
+        Some(9) => Verdict::Fault(fault(FaultKind::Busy, "is busy", answer, reply.code)),
+        code => by_status(answer, code),
+    }
+}
+
+/// 2xx counts only with a body that is the collector's: anything can answer 200.
+fn success(answer: &Answer, reply: Option<Reply>) -> Verdict {
+    match reply {
+        Some(Reply {
+            code: Some(0), ack_id, ..
+        }) => Verdict::Accepted { ack_id },
+        None if is_bare_ok(&answer.body) => Verdict::Accepted { ack_id: None },
+        reply => {
+            let code = reply.and_then(|reply| reply.code);
+            Verdict::Fault(fault(
+                FaultKind::Server,
+                "gave an answer that is not a collector's",
+                answer,
+                code,
+            ))
+        }
+    }
+}
+
+/// Older collectors of OpenTelemetry answer 200 or 202 with a bare `OK`.
+fn is_bare_ok(body: &[u8]) -> bool {
+    matches!(body.trim_ascii(), b"OK" | b"\"OK\"")
+}
+
+fn by_status(answer: &Answer, code: Option<i64>) -> Verdict {
+    match answer.status {
+        400 | 413 | 422 => Verdict::Suspect(refused(answer, code)),
+        401 | 403 => Verdict::Fault(fault(FaultKind::Auth, "refused the token", answer, code)),
+        402..=499 if ![404, 405, 408, 415, 429].contains(&answer.status) => Verdict::Suspect(refused(answer, code)),
+        415 => Verdict::Fault(fault(FaultKind::Config, "does not take the compression", answer, code)),
+        _ => Verdict::Fault(answer.fault("the collector")),
+    }
+}
+
+fn refused(answer: &Answer, code: Option<i64>) -> String {
+    fault(FaultKind::Server, "refused the event", answer, code).message
+}
+
+fn fault(kind: FaultKind, what: &str, answer: &Answer, code: Option<i64>) -> Fault {
+    let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
+    Fault {
+        kind,
+        message: format!("the collector {what}: http status {}{code}", answer.status),
+    }
+}
+
+fn reply(body: &[u8]) -> Option<Reply> {
+    serde_json::from_slice(body).ok()
+}
+
+/// Reads the answer to a question for acknowledgement: whether `ack_id` is indexed.
+///
+/// Errors: the fault that the answer stands for; an answer without the number is a server's fault.
+pub(crate) fn acknowledged(answer: &Answer, ack_id: u64) -> Result<bool, Verdict> {
+    #[derive(Deserialize)]
+    struct Acks {
+        acks: std::collections::BTreeMap<String, bool>,
+    }
+    if !answer.is_success() {
+        return Err(judge(answer, 0));
+    }
+    let acks: Option<Acks> = serde_json::from_slice(&answer.body).ok();
+    match acks.and_then(|acks| acks.acks.get(&ack_id.to_string()).copied()) {
+        Some(done) => Ok(done),
+        None => Err(Verdict::Fault(fault(
+            FaultKind::Server,
+            "did not answer for the acknowledgement",
+            answer,
+            None,
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, body: &str) -> Verdict {
+        judge(
+            &Answer {
+                status,
+                retry_after: None,
+                body: body.as_bytes().to_vec(),
+            },
+            3,
+        )
+    }
+
+    fn kind(status: u16, body: &str) -> Option<FaultKind> {
+        match verdict(status, body) {
+            Verdict::Fault(fault) => Some(fault.kind),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn only_a_collectors_own_success_counts() {
+        assert_eq!(
+            verdict(200, r#"{"text":"Success","code":0}"#),
+            Verdict::Accepted { ack_id: None }
+        );
+        assert_eq!(
+            verdict(200, r#"{"text":"x","code":0,"ackId":7}"#),
+            Verdict::Accepted { ack_id: Some(7) }
+        );
+        assert_eq!(verdict(202, "\"OK\""), Verdict::Accepted { ack_id: None });
+        for garbage in ["", "<html>welcome</html>", "{}", "{\"code\":0", "[]", r#"{"code":9}"#] {
+            assert_eq!(kind(200, garbage), Some(FaultKind::Server), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_numbered_event_is_refused_alone() {
+        let body = r#"{"text":"Invalid data format","code":6,"invalid-event-number":1}"#;
+        assert!(matches!(verdict(400, body), Verdict::Invalid { event: 1, .. }));
+    }
+
+    #[test]
+    fn a_number_beyond_the_request_is_not_believed() {
+        let body = r#"{"text":"Invalid data format","code":6,"invalid-event-number":3}"#;
+        assert!(matches!(verdict(400, body), Verdict::Suspect(_)));
+    }
+
+    #[test]
+    fn every_code_of_the_documentation_has_its_class() {
+        for (status, code) in [(403, 1), (401, 2), (401, 3), (403, 4), (400, 16)] {
+            assert_eq!(
+                kind(status, &format!(r#"{{"text":"","code":{code}}}"#)),
+                Some(FaultKind::Auth),
+                "code {code}"
+            );
+        }
+        for code in [5, 6, 12, 13, 15] {
+            assert!(
+                matches!(verdict(400, &format!(r#"{{"code":{code}}}"#)), Verdict::Suspect(_)),
+                "code {code}"
+            );
+        }
+        assert_eq!(kind(400, r#"{"code":7}"#), Some(FaultKind::Config));
+        assert_eq!(kind(500, r#"{"code":8}"#), Some(FaultKind::Server));
+        assert_eq!(kind(503, r#"{"code":9}"#), Some(FaultKind::Busy));
+        assert_eq!(verdict(400, r#"{"code":10}"#), Verdict::NewChannel);
+        assert_eq!(verdict(400, r#"{"code":11}"#), Verdict::NewChannel);
+        assert_eq!(verdict(400, r#"{"code":14}"#), Verdict::NoAcknowledgement);
+    }
+
+    #[test]
+    fn without_a_body_the_status_decides() {
+        assert_eq!(kind(401, "unauthorized"), Some(FaultKind::Auth));
+        assert_eq!(kind(429, ""), Some(FaultKind::Busy));
+        assert_eq!(kind(503, ""), Some(FaultKind::Server));
+        assert_eq!(kind(404, ""), Some(FaultKind::Config));
+        assert_eq!(kind(415, ""), Some(FaultKind::Config));
+        assert!(matches!(verdict(413, ""), Verdict::Suspect(_)));
+        assert!(matches!(verdict(422, ""), Verdict::Suspect(_)));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_true_false_or_a_fault() {
+        let ask = |body: &str| {
+            acknowledged(
+                &Answer {
+                    status: 200,
+                    retry_after: None,
+                    body: body.into(),
+                },
+                4,
+            )
+        };
+        assert_eq!(ask(r#"{"acks":{"4":true}}"#), Ok(true));
+        assert_eq!(ask(r#"{"acks":{"4":false}}"#), Ok(false));
+        assert!(ask(r#"{"acks":{"5":true}}"#).is_err());
+        assert!(ask("<html>").is_err());
+    }
+}

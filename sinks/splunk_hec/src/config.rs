@@ -1,0 +1,180 @@
+//! The sink's keys and what becomes of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trapline_schemas::Format;
+use trapline_sink::config::{Common, Factory, Key, KeyKind, Secret, SinkType, Table};
+use trapline_sink::stream::{Fault, StreamSink};
+use trapline_sink::tls::{self, Tls, TlsSettings};
+
+use crate::sink::SplunkHec;
+
+/// The registry row.
+pub static SINK: SinkType = SinkType {
+    name: "splunk_hec",
+    keys: KEYS,
+    formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
+    parse,
+    doc: "Splunk HTTP Event Collector: batches, gzip, indexer acknowledgement",
+};
+
+const KEYS: &[Key] = &[
+    Key::required(
+        "endpoint",
+        KeyKind::Text,
+        "Base URL of the collector, such as `https://hec.example:8088`.",
+    ),
+    Key::required("token", KeyKind::Secret, "The collector's token."),
+    Key::default(
+        "acknowledge",
+        KeyKind::Bool,
+        "false",
+        "Wait until an indexer has the event; the token must have acknowledgement on.",
+    ),
+    Key::default(
+        "acknowledge_timeout",
+        KeyKind::Duration {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(3600),
+        },
+        "\"5m\"",
+        "How long to wait for an acknowledgement before the events are sent again.",
+    ),
+    Key::default(
+        "acknowledge_interval",
+        KeyKind::Duration {
+            min: Duration::from_millis(50),
+            max: Duration::from_secs(60),
+        },
+        "\"2s\"",
+        "Longest pause between two questions for an acknowledgement.",
+    ),
+    Key::optional(
+        "index",
+        KeyKind::Text,
+        "Index to write to; the token's default if left out.",
+    ),
+    Key::optional("source", KeyKind::Text, "Value of `source`; `trapline` if left out."),
+    Key::optional(
+        "sourcetype",
+        KeyKind::Text,
+        "Value of `sourcetype`; `trapline:` and the format if left out.",
+    ),
+    Key::default(
+        "compression",
+        KeyKind::Choice(&["gzip", "none"]),
+        "\"gzip\"",
+        "Encoding of the request body.",
+    ),
+    Key::default(
+        "event_bytes_max",
+        KeyKind::Size {
+            min: 1000,
+            max: 1_000_000,
+        },
+        "9500",
+        "Largest event; beyond it fields are left out in the drop order. Splunk cuts at 10000 by default.",
+    ),
+    Key::default(
+        "timeout",
+        KeyKind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(300),
+        },
+        "\"10s\"",
+        "Longest wait for one answer, from the connection to its last byte.",
+    ),
+    tls::KEY,
+];
+
+/// Validated settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) endpoint: reqwest::Url,
+    pub(crate) token: Secret,
+    pub(crate) acknowledge: bool,
+    pub(crate) acknowledge_timeout: Duration,
+    pub(crate) acknowledge_interval: Duration,
+    pub(crate) index: Option<String>,
+    pub(crate) source: String,
+    pub(crate) sourcetype: Option<String>,
+    pub(crate) gzip: bool,
+    pub(crate) event_bytes_max: usize,
+    pub(crate) timeout: Duration,
+}
+
+/// What the loader keeps: settings, and the TLS table to be opened later.
+#[derive(Debug)]
+struct Hec {
+    settings: Settings,
+    tls: Option<TlsSettings>,
+}
+
+impl Factory for Hec {
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let tls = self.tls.as_ref().map(Tls::new).transpose()?;
+        Ok(Arc::new(SplunkHec::new(self.settings.clone(), tls, common)?))
+    }
+}
+
+fn parse(table: &Table) -> Box<dyn Factory> {
+    let tls_off = table.is_off("tls");
+    let endpoint = endpoint(table, tls_off);
+    let encrypted = endpoint.scheme() == "https";
+    let settings = Settings {
+        endpoint,
+        token: table.secret("token").unwrap_or_default(),
+        acknowledge: table.bool("acknowledge"),
+        acknowledge_timeout: table.duration("acknowledge_timeout"),
+        acknowledge_interval: table.duration("acknowledge_interval"),
+        index: table.text_opt("index"),
+        source: table.text_opt("source").unwrap_or_else(|| "trapline".to_owned()),
+        sourcetype: table.text_opt("sourcetype"),
+        gzip: table.choice("compression") == "gzip",
+        event_bytes_max: usize::try_from(table.size("event_bytes_max")).unwrap_or(usize::MAX),
+        timeout: table.duration("timeout"),
+    };
+    let tls = TlsSettings::read(table).filter(|_| encrypted);
+    Box::new(Hec { settings, tls })
+}
+
+/// The base URL: `https`, or `http` to this machine or with `tls = "off"`.
+fn endpoint(table: &Table, tls_off: bool) -> reqwest::Url {
+    let text = table.text("endpoint");
+    let harmless = reqwest::Url::parse("https://localhost").expect("a constant URL parses");
+    let Ok(url) = reqwest::Url::parse(&text) else {
+        if !text.is_empty() {
+            table.problem("endpoint", &text, "a URL such as `https://hec.example:8088`");
+        }
+        return harmless;
+    };
+    if let Some(allowed) = objection(&url, tls_off) {
+        table.problem("endpoint", &text, allowed);
+        return harmless;
+    }
+    url
+}
+
+fn objection(url: &reqwest::Url, tls_off: bool) -> Option<&'static str> {
+    let plain = url.scheme() == "http";
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        Some("a base URL without user, password, query or fragment")
+    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        Some("a URL with `https://` (or `http://` to this machine) and a host")
+    } else if url.path().contains("/services/collector") {
+        Some("the base URL alone; `/services/collector/event` is added")
+    } else if plain && !tls_off && !is_loopback(url) {
+        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
+    } else {
+        None
+    }
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
