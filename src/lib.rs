@@ -1,2 +1,3 @@
 //! trapline: decoys, a journal, and sinks.
 
+pub mod journal;

@@ -1,0 +1,320 @@
+//! The handle that everybody holds, and the start.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{oneshot, watch};
+use trapline_schemas::Timestamp;
+
+use super::backup::backup;
+use super::chain::Tip;
+use super::queue::{Job, Queue};
+use super::read::{self, Readers, Tail};
+use super::salvage::Salvage;
+use super::settings::{Health, HealthLevel, JournalReport, JournalSettings};
+use super::verify::{Verified, Walk};
+use super::writer::Writer;
+use super::{Commit, Cursor, DeadLetter, Entry, JournalError, Offset, start};
+
+/// Handle to the journal; cheap to clone. SQLite runs on its own threads.
+///
+/// The writer ends when [`Journal::close`] is called or the last handle is dropped; what was queued is written first.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    _life: Arc<Life>,
+}
+
+/// What handles and writer share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub queue: Queue,
+    pub tail: Tail,
+    pub readers: Arc<Readers>,
+    pub head: watch::Sender<Offset>,
+    pub health: watch::Sender<Health>,
+    pub ended: watch::Sender<bool>,
+    /// Entries below are not there yet: a salvage carries them over.
+    pub unread_below: AtomicU64,
+    tip: Mutex<Tip>,
+    consumers: Mutex<Arc<[String]>>,
+}
+
+impl Shared {
+    pub fn new(settings: &JournalSettings, started: &start::Started) -> Self {
+        Self {
+            queue: Queue::new(),
+            tail: Tail::default(),
+            readers: Arc::new(Readers::new(settings.path.clone())),
+            head: watch::Sender::new(started.store.tip.next),
+            health: watch::Sender::new(Health {
+                level: HealthLevel::Ok,
+                reason: "".into(),
+                since: Timestamp::now(),
+                held: 0,
+                shed: 0,
+            }),
+            ended: watch::Sender::new(false),
+            unread_below: AtomicU64::new(started.salvage.as_ref().map_or(0, Salvage::below)),
+            tip: Mutex::new(started.store.tip),
+            consumers: Mutex::new(settings.consumers.clone().into()),
+        }
+    }
+
+    pub fn set_tip(&self, tip: Tip) {
+        *lock(&self.tip) = tip;
+    }
+
+    pub fn consumers(&self) -> Arc<[String]> {
+        lock(&self.consumers).clone()
+    }
+}
+
+/// Closes the queue with the last handle.
+#[derive(Debug)]
+struct Life(Arc<Shared>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.queue.close();
+    }
+}
+
+impl Journal {
+    /// Opens the journal, making it if absent, and starts its writer.
+    ///
+    /// Blocking: call it before the runtime starts, or on a blocking thread. Time: within 10 s in any case (a salvage
+    /// or a check that takes longer goes on in the background), within 1 s if another instance holds it.
+    /// Errors: [`JournalError::Held`], [`JournalError::Newer`], [`JournalError::Foreign`],
+    /// [`JournalError::SqliteTooOld`], [`JournalError::Folder`], or [`JournalError::Storage`] if the disk refuses.
+    pub fn open(settings: JournalSettings) -> Result<(Self, JournalReport), JournalError> {
+        let begun = Instant::now();
+        let started = start::start(&settings)?;
+        let report = JournalReport {
+            took: begun.elapsed(),
+            ..started.report.clone()
+        };
+        let shared = Arc::new(Shared::new(&settings, &started));
+        let writer = Writer::new(settings, shared.clone(), started);
+        std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(|error| JournalError::Storage(format!("no thread for the writer: {error}").into()))?;
+        let life = Arc::new(Life(shared.clone()));
+        Ok((Self { shared, _life: life }, report))
+    }
+
+    /// Commits; returns the offset of the first appended entry (of the head, if nothing was appended) once durable.
+    ///
+    /// A commit without entries rides with the next that has some, 20 ms later at most. While the disk fails it waits.
+    /// Errors: [`JournalError::Shed`] if memory ran out of room meanwhile; then nothing of it is written.
+    /// Cancel: not after it was first polled to a wait: whether it is written is then unknown. Dropped while it waits
+    /// for room, it is not.
+    pub async fn commit(&self, commit: Commit) -> Result<Offset, JournalError> {
+        let (done, durable) = oneshot::channel();
+        self.push(commit, Some(done)).await?;
+        durable.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Hands a commit to the writer without waiting for the disk, waiting only for room in its queue: for hits, and
+    /// for cursors whose loss repeats a delivery.
+    ///
+    /// If the disk fails for so long that memory runs full, the oldest hits are dropped, counted, and told by a gap
+    /// entry. Cancel: safe; a commit whose future is dropped is not queued.
+    pub async fn enqueue(&self, commit: Commit) -> Result<(), JournalError> {
+        self.push(commit, None).await
+    }
+
+    /// Reads up to `count` entries at `from` or later, at most `bytes` of bodies (one entry at least).
+    ///
+    /// Empty at the head; then wait for [`Journal::head`] to change. Empty also where a salvage still carries entries
+    /// over; then ask again. Cancel: safe.
+    pub async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
+        if count == 0 || from >= *self.shared.head.borrow() || from < self.unread_below() {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.shared.tail.read(from, count, bytes) {
+            return Ok(entries);
+        }
+        let entries = self.query(move |conn| read::entries(conn, from, count, bytes)).await?;
+        // The file may have been replaced by one that is not whole yet while the query was on its way.
+        Ok(if from < self.unread_below() {
+            Vec::new()
+        } else {
+            entries
+        })
+    }
+
+    /// The entries of these offsets that are there, in the order given. Cancel: safe.
+    pub async fn entries(&self, offsets: Vec<Offset>) -> Result<Vec<Entry>, JournalError> {
+        self.query(move |conn| read::entries_at(conn, &offsets)).await
+    }
+
+    /// The next offset to be given: changes with every commit that appended.
+    pub fn head(&self) -> watch::Receiver<Offset> {
+        self.shared.head.subscribe()
+    }
+
+    /// The newest durable entry's offset (0 if there never was one) and its chain hash: what leaves the host hourly.
+    pub fn head_hash(&self) -> (Offset, [u8; 32]) {
+        let tip = *lock(&self.shared.tip);
+        (tip.next - 1, tip.chain)
+    }
+
+    /// How well the journal is; changes when level or reason change, and each second while it fails.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
+    }
+
+    /// Names the consumers whose cursors hold the age trim back, in place of those named before.
+    pub fn set_consumers(&self, consumers: Vec<String>) {
+        *lock(&self.shared.consumers) = consumers.into();
+    }
+
+    /// The oldest offset that is still there (the head, if empty). While a salvage carries entries over, the oldest
+    /// that may still come: nobody walks past an entry that is on its way.
+    pub async fn oldest(&self) -> Result<Offset, JournalError> {
+        let head = *self.shared.head.borrow();
+        let oldest = self.query(read::oldest).await?.unwrap_or(head);
+        if self.unread_below() == 0 {
+            return Ok(oldest);
+        }
+        Ok(self.query(read::anchor).await?.min(oldest))
+    }
+
+    /// The first offset appended at `at` or later, by binary search; the head if there is none.
+    pub async fn offset_at(&self, at: Timestamp) -> Result<Offset, JournalError> {
+        let head = *self.shared.head.borrow();
+        self.query(move |conn| read::offset_at(conn, at, head)).await
+    }
+
+    /// A consumer's cursor.
+    pub async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError> {
+        let consumer = consumer.to_owned();
+        self.query(move |conn| read::cursor(conn, &consumer)).await
+    }
+
+    /// Every cursor there is, of enabled consumers and others.
+    pub async fn cursors(&self) -> Result<Vec<Cursor>, JournalError> {
+        self.query(read::cursors).await
+    }
+
+    /// State by key.
+    pub async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        let key = key.to_owned();
+        self.query(move |conn| read::state(conn, &key)).await
+    }
+
+    /// All state whose key starts with `prefix`, by key.
+    pub async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
+        let prefix = prefix.to_owned();
+        self.query(move |conn| read::states(conn, &prefix)).await
+    }
+
+    /// Dead letters of a sink (all sinks if `None`), oldest first, 10,000 at most.
+    pub async fn dead_letters(&self, sink: Option<&str>) -> Result<Vec<DeadLetter>, JournalError> {
+        let sink = sink.map(str::to_owned);
+        self.query(move |conn| read::dead_letters(conn, sink.as_deref())).await
+    }
+
+    /// Walks over the whole chain, oldest entry first. Cancel: safe.
+    ///
+    /// Time: about a second a gigabyte; hits and sinks go on meanwhile.
+    pub async fn verify(&self) -> Result<Verified, JournalError> {
+        let mut walk = self.query(Walk::begin).await?;
+        loop {
+            match self.query(move |conn| walk.step(conn)).await? {
+                Ok(found) => return Ok(found),
+                Err(further) => walk = further,
+            }
+        }
+    }
+
+    /// Copies the journal, as it is at the call, to `target`, which must not exist. Cancel: the copy goes on.
+    pub async fn backup(&self, target: PathBuf) -> Result<(), JournalError> {
+        self.query(move |conn| Ok(backup(conn, &target))).await?
+    }
+
+    /// Waits until nothing can be written any more: after [`Journal::close`], or because the writer broke down.
+    ///
+    /// Cancel: safe.
+    pub async fn ended(&self) {
+        let mut ended = self.shared.ended.subscribe();
+        // An error says that the writer is gone, which is what is waited for.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Refuses new commits, writes those queued, carries the log into the file, and frees the lock.
+    ///
+    /// Cancel: safe; the writer ends all the same.
+    pub async fn close(&self) {
+        self.shared.queue.close();
+        self.ended().await;
+    }
+
+    fn unread_below(&self) -> Offset {
+        self.shared.unread_below.load(Ordering::Acquire)
+    }
+
+    async fn push(
+        &self,
+        commit: Commit,
+        done: Option<oneshot::Sender<Result<Offset, JournalError>>>,
+    ) -> Result<(), JournalError> {
+        let job = Job { commit, done };
+        if job.bytes() > COMMIT_BYTES_MAX {
+            return Err(JournalError::TooLarge {
+                bytes: job.bytes(),
+                max: COMMIT_BYTES_MAX,
+            });
+        }
+        self.shared.queue.push(job).await
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.shared.readers.run(query).await
+    }
+}
+
+/// The values behind these locks are replaced whole: a panic elsewhere leaves them sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Largest commit: far above any event, far below what SQLite refuses.
+const COMMIT_BYTES_MAX: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn while_a_salvage_carries_entries_over_nobody_walks_past_one_that_is_on_its_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
+        let append = ["one", "two", "three", "four"].map(bytes::Bytes::from).to_vec();
+        journal
+            .commit(Commit {
+                append,
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        // Pages come in any order: the first entries may be the last to be carried over.
+        let raw = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
+        raw.execute("DELETE FROM entries WHERE offset < 3", []).unwrap();
+        journal.shared.unread_below.store(5, Ordering::Release);
+        assert_eq!(journal.oldest().await.unwrap(), 1, "1 and 2 are still to come");
+        assert_eq!(journal.read(1, 9, 99).await.unwrap(), []);
+        raw.execute("DELETE FROM entries", []).unwrap();
+        assert_eq!(journal.oldest().await.unwrap(), 1, "also if none has come yet");
+        journal.shared.unread_below.store(0, Ordering::Release);
+        assert_eq!(journal.oldest().await.unwrap(), 5);
+        journal.close().await;
+    }
+}

@@ -1,0 +1,294 @@
+//! The index against its journal.
+
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::journal::{Commit, JournalSettings};
+
+struct Fixture {
+    folder: TempDir,
+    journal: Journal,
+    stop: CancellationToken,
+    running: Option<tokio::task::JoinHandle<()>>,
+    index: Index,
+    extracted: Arc<AtomicUsize>,
+}
+
+impl Fixture {
+    async fn with(entries: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
+        append(&journal, 0, entries).await;
+        Self::on(folder, journal)
+    }
+
+    fn on(folder: TempDir, journal: Journal) -> Self {
+        let extracted = Arc::new(AtomicUsize::new(0));
+        let count = extracted.clone();
+        let extract: Extract = Arc::new(move |body| {
+            count.fetch_add(1, Ordering::Relaxed);
+            row(body)
+        });
+        let index = Index::new(folder.path().join("index.db"), journal.clone(), extract);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn({
+            let (index, stop) = (index.clone(), stop.clone());
+            async move { index.run(stop).await }
+        });
+        Self {
+            folder,
+            journal,
+            stop,
+            running: Some(running),
+            index,
+            extracted,
+        }
+    }
+
+    async fn caught_up(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.index.indexed_to() < *self.journal.head().borrow() {
+            assert!(
+                Instant::now() < deadline,
+                "the index stands at {}",
+                self.index.indexed_to()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn offsets(&self, search: Search) -> Vec<Offset> {
+        self.index.search(search).await.unwrap().offsets
+    }
+
+    /// Stops the index; its file is then as it was left.
+    async fn stopped(mut self) -> (TempDir, Journal) {
+        self.stop.cancel();
+        self.running.take().unwrap().await.unwrap();
+        (self.folder, self.journal)
+    }
+}
+
+/// Entry n has source 10.0.0.(n % 10), port n % 3, a user on each seventh, and no row at all on each fiftieth.
+fn row(body: &[u8]) -> Option<IndexRow> {
+    let number: u32 = std::str::from_utf8(body).ok()?.parse().ok()?;
+    Some(IndexRow {
+        source: Some(IpAddr::from([10, 0, 0, (number % 10) as u8])),
+        port: Some((number % 3) as u16),
+        decoy: Some("ssh".into()),
+        action: Some(
+            if number.is_multiple_of(2) {
+                "decoy-connect"
+            } else {
+                "decoy-credential"
+            }
+            .into(),
+        ),
+        level: Some("contact".into()),
+        risk: Some((number % 100) as u8),
+        incident: Some(Uuid::from_u128(u128::from(number / 20))),
+        user: number.is_multiple_of(7).then(|| "root".into()),
+    })
+    .filter(|_| !number.is_multiple_of(50))
+}
+
+async fn append(journal: &Journal, from: usize, to: usize) {
+    let append: Vec<Bytes> = (from..to).map(|number| number.to_string().into()).collect();
+    journal
+        .commit(Commit {
+            append,
+            ..Commit::default()
+        })
+        .await
+        .unwrap();
+}
+
+/// Offsets (entry n stands at n + 1) of the numbers below `count` that match, newest first.
+fn expected(count: u64, matches: impl Fn(u64) -> bool) -> Vec<Offset> {
+    (0..count)
+        .filter(|number| number % 50 != 0 && matches(*number))
+        .map(|number| number + 1)
+        .rev()
+        .collect()
+}
+
+#[tokio::test]
+async fn each_field_finds_what_a_scan_would_find() {
+    let fixture = Fixture::with(900).await;
+    fixture.caught_up().await;
+    let any = Search::default;
+    let source = Some(IpAddr::from([10, 0, 0, 3]));
+    let checks: [(Search, Vec<Offset>); 9] = [
+        (any(), expected(900, |_| true)),
+        (Search { source, ..any() }, expected(900, |n| n % 10 == 3)),
+        (Search { port: Some(2), ..any() }, expected(900, |n| n % 3 == 2)),
+        (
+            Search {
+                action: Some("decoy-credential".into()),
+                ..any()
+            },
+            expected(900, |n| n % 2 == 1),
+        ),
+        (
+            Search {
+                risk_min: Some(90),
+                ..any()
+            },
+            expected(900, |n| n % 100 >= 90),
+        ),
+        (
+            Search {
+                incident: Some(Uuid::from_u128(4)),
+                ..any()
+            },
+            expected(900, |n| n / 20 == 4),
+        ),
+        (
+            Search {
+                user: Some("root".into()),
+                source,
+                ..any()
+            },
+            expected(900, |n| n % 7 == 0 && n % 10 == 3),
+        ),
+        (
+            Search {
+                decoy: Some("never-used".into()),
+                ..any()
+            },
+            Vec::new(),
+        ),
+        (
+            Search {
+                level: Some("contact".into()),
+                from: Some(100),
+                until: Some(120),
+                ..any()
+            },
+            expected(900, |n| (99..119).contains(&n)),
+        ),
+    ];
+    for (search, expected) in checks {
+        assert_eq!(fixture.offsets(search.clone()).await, expected, "{search:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_in_either_order_without_gap_or_double() {
+    let fixture = Fixture::with(500).await;
+    fixture.caught_up().await;
+    for oldest_first in [false, true] {
+        let mut next = Some(Search {
+            port: Some(1),
+            limit: 7,
+            oldest_first,
+            ..Search::default()
+        });
+        let mut found = Vec::new();
+        while let Some(search) = next {
+            let page = fixture.index.search(search).await.unwrap();
+            assert!(page.offsets.len() <= 7);
+            found.extend(page.offsets);
+            next = page.more.map(|more| *more);
+        }
+        let mut all = expected(500, |n| n % 3 == 1);
+        if oldest_first {
+            all.reverse();
+        }
+        assert_eq!(found, all);
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_index_goes_on_where_it_was_and_a_missing_or_damaged_one_is_built_anew() {
+    let fixture = Fixture::with(300).await;
+    fixture.caught_up().await;
+    let (folder, journal) = fixture.stopped().await;
+    append(&journal, 300, 400).await;
+
+    let fixture = Fixture::on(folder, journal);
+    fixture.caught_up().await;
+    assert_eq!(
+        fixture.extracted.load(Ordering::Relaxed),
+        100,
+        "only what is new is read"
+    );
+    assert_eq!(fixture.offsets(Search::default()).await, expected(400, |_| true));
+
+    let (mut folder, mut journal) = fixture.stopped().await;
+    for damage in [None, Some(&b"not an index"[..])] {
+        let path = folder.path().join("index.db");
+        match damage {
+            None => std::fs::remove_file(&path).unwrap(),
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+        }
+        let fixture = Fixture::on(folder, journal);
+        fixture.caught_up().await;
+        assert_eq!(fixture.offsets(Search::default()).await, expected(400, |_| true));
+        (folder, journal) = fixture.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_ahead_of_its_journal_or_left_open_by_a_dead_machine_is_built_anew() {
+    let fixture = Fixture::with(200).await;
+    fixture.caught_up().await;
+    let (folder, journal) = fixture.stopped().await;
+    let change = |text: &str| {
+        let raw = rusqlite::Connection::open(folder.path().join("index.db")).unwrap();
+        raw.execute_batch(text).unwrap();
+    };
+    change("UPDATE place SET next = 5000; INSERT INTO rows (offset, port) VALUES (4999, 1)");
+    let fixture = Fixture::on(folder, journal);
+    fixture.caught_up().await;
+    assert_eq!(fixture.offsets(Search::default()).await, expected(200, |_| true));
+
+    let (folder, journal) = fixture.stopped().await;
+    let raw = rusqlite::Connection::open(folder.path().join("index.db")).unwrap();
+    raw.execute_batch("UPDATE place SET whole = 0, boot = 'another'; DELETE FROM rows WHERE offset = 7")
+        .unwrap();
+    drop(raw);
+    let fixture = Fixture::on(folder, journal);
+    fixture.caught_up().await;
+    assert_eq!(fixture.offsets(Search::default()).await, expected(200, |_| true));
+}
+
+#[tokio::test]
+async fn what_the_journal_trims_the_index_forgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = JournalSettings {
+        retain: Duration::from_micros(1),
+        consumers: vec!["siem".into()],
+        ..JournalSettings::at(folder.path().join("journal.db"))
+    };
+    let (journal, _) = Journal::open(settings).unwrap();
+    append(&journal, 0, 100).await;
+    let fixture = Fixture::on(folder, journal.clone());
+    fixture.caught_up().await;
+    assert_eq!(fixture.offsets(Search::default()).await.len(), 98);
+    let cursors = vec![("siem".to_owned(), 61)];
+    journal
+        .commit(Commit {
+            cursors,
+            ..Commit::default()
+        })
+        .await
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // The index follows the journal's head: something must happen for it to look.
+    while fixture
+        .offsets(Search {
+            oldest_first: true,
+            ..Search::default()
+        })
+        .await[0]
+        < 61
+    {
+        assert!(Instant::now() < deadline);
+        append(&journal, 101, 102).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! The lock file: one process works on a journal.
+//!
+//! `journal.lock` beside the file, held by flock for the life of the process, holding the pid as text so that a second
+//! instance can name the first. The lock, not the file, counts: a crash frees it, and what it left is taken over.
+//! SQLite's own locks would let a second process in between two transactions.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::JournalError;
+
+/// The held lock; dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    held: bool,
+    /// Pid that a crashed holder had left.
+    pub stale: Option<u32>,
+}
+
+impl Lock {
+    /// Takes the lock of the journal at `journal`.
+    ///
+    /// Time: at most [`PATIENCE`] if it is held: a predecessor that is just ending is waited for.
+    /// Errors: [`JournalError::Held`] with the holder's pid, [`JournalError::Folder`] if the file cannot be made.
+    pub fn take(journal: &Path) -> Result<Self, JournalError> {
+        let path = journal.with_extension("lock");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(lock) = Self::attempt(&path)? {
+                return Ok(lock);
+            }
+            if Instant::now() >= until {
+                return Err(JournalError::Held {
+                    path: journal.display().to_string().into(),
+                    pid: pid_in(&path),
+                });
+            }
+            std::thread::sleep(STEP);
+        }
+    }
+
+    /// Whether the file at the path is still the one that is held.
+    pub fn is_in_place(&self) -> bool {
+        same_file(&self.file, &self.path)
+    }
+
+    fn attempt(path: &Path) -> Result<Option<Self>, JournalError> {
+        let error = |error: std::io::Error| JournalError::folder(path, &error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(error)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(error(errno.into())),
+        }
+        // Removed between open and flock: the lock would guard nothing.
+        if !same_file(&file, path) {
+            return Ok(None);
+        }
+        let stale = pid_in(path);
+        write_pid(&mut file).map_err(error)?;
+        let path = path.to_owned();
+        Ok(Some(Self {
+            file,
+            path,
+            held: true,
+            stale,
+        }))
+    }
+}
+
+impl Lock {
+    /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one.
+    pub fn free(&mut self) {
+        if !std::mem::take(&mut self.held) {
+            return;
+        }
+        let freed = self
+            .file
+            .set_len(0)
+            .and_then(|()| Ok(flock(&self.file, FlockOperation::Unlock)?));
+        if let Err(error) = freed {
+            tracing::debug!(error = %error, "the lock file could not be emptied");
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+fn write_pid(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn pid_in(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether `path` leads to the open `file`.
+pub(super) fn same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(400);
+const STEP: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_is_refused_with_the_pid_of_the_first_within_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        let _first = Lock::take(&journal).unwrap();
+        let begun = Instant::now();
+        let second = Lock::take(&journal).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(matches!(second, JournalError::Held { pid: Some(pid), .. } if pid == std::process::id()));
+        assert!(
+            second.to_string().contains(&format!("pid {}", std::process::id())),
+            "{second}"
+        );
+    }
+
+    #[test]
+    fn a_lock_file_of_a_dead_process_is_taken_over_and_an_orderly_end_leaves_no_pid() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        std::fs::write(folder.path().join("journal.lock"), "4000000\n").unwrap();
+        let lock = Lock::take(&journal).unwrap();
+        assert_eq!(lock.stale, Some(4_000_000));
+        assert!(lock.is_in_place());
+        drop(lock);
+        assert_eq!(Lock::take(&journal).unwrap().stale, None);
+    }
+
+    #[test]
+    fn a_removed_lock_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        let lock = Lock::take(&journal).unwrap();
+        std::fs::remove_file(folder.path().join("journal.lock")).unwrap();
+        assert!(!lock.is_in_place());
+    }
+}

@@ -1,0 +1,194 @@
+//! The journal: the only truth.
+//!
+//! In: bodies to append, consumers' cursors, opaque state, dead letters. Out: entries by offset, once they are durable.
+//! One primitive, [`Journal::commit`]: all of a [`Commit`] or nothing of it, durable on return. It knows nothing of
+//! what an event means: bodies are bytes, and the few entries of its own making (gap, break) get theirs from a closure.
+//!
+//! # Layout
+//! `journal.db`, one SQLite file in WAL mode, owned by the one process that holds `journal.lock` (flock):
+//!
+//! | table | row |
+//! |---|---|
+//! | `entries` | `offset` (AUTOINCREMENT rowid), `appended_at` (µs, never goes back), `hash`, `body`; **no secondary index** |
+//! | `cursors` | a consumer's next offset to read |
+//! | `state` | opaque bytes by key |
+//! | `dead_letters` | entries that a sink refused for good, with reason and body |
+//! | `anchor` | one row: offset and chain hash just before the oldest entry |
+//! | `breaks` | offsets at which the chain starts anew after a salvage |
+//! | `losses` | what the byte trim took from a consumer and no gap event has told yet |
+//! | `salvage` | one row while entries of a damaged file are being carried over |
+//!
+//! `hash` is 32 bytes of chain and 8 bytes of row sum ([`chain`]): the chain says that no row was altered, removed or
+//! moved; the sum lets a salvage trust a row whose neighbours are gone.
+//!
+//! # Invariants
+//! 1. What `commit` acknowledged survives a kill at any instruction, and with [`Durability::Full`] power loss.
+//! 2. Offsets only grow; none is ever given twice. Holes are where entries were trimmed or lost, nowhere else.
+//! 3. One thread owns the only writing connection and every checkpoint; readers hold short transactions.
+//! 4. Age never takes what an enabled consumer has not read; bytes may, and then a gap entry says how much, in the
+//!    commit that took it or, for a loss that goes on, within a minute.
+//! 5. A failed sync is final: the file is opened anew and what was not confirmed is appended again from memory.
+//! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry.
+//! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one.
+//!
+//! # What it does not do
+//! It does not decode bodies, does not search in them ([`index`] is a derived file that may vanish at any time) and
+//! does not tell anybody but its caller: health is a [`tokio::sync::watch`], facts are entries.
+
+mod backup;
+mod chain;
+mod handle;
+pub mod index;
+mod lock;
+mod queue;
+mod read;
+mod salvage;
+mod settings;
+mod sqlite;
+mod start;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod verify;
+mod writer;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use trapline_schemas::Timestamp;
+
+pub use handle::Journal;
+pub use settings::{Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged};
+pub use verify::{ChainFault, Verified};
+
+/// Position of an entry: 1, 2, 3, … without end; holes only where entries were trimmed or lost.
+pub type Offset = u64;
+
+/// What becomes durable together. Make it with `..Commit::default()`: more parts may come.
+#[derive(Debug, Default, Clone)]
+pub struct Commit {
+    /// Bodies to append, in order.
+    pub append: Vec<Bytes>,
+    /// Consumers' next offsets to read.
+    pub cursors: Vec<(String, Offset)>,
+    /// State by key; `None` removes.
+    pub state: Vec<(String, Option<Vec<u8>>)>,
+    /// Dead letters to add; one that is there already (same sink and offset) is replaced.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters to remove, by sink and offset: delivered again, or dropped by a person.
+    pub dead_letters_gone: Vec<(String, Offset)>,
+    /// Consumers whose cursor is forgotten.
+    pub cursors_gone: Vec<String>,
+}
+
+/// An entry that a sink refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The sink.
+    pub sink: String,
+    /// The entry it refused.
+    pub offset: Offset,
+    /// Its words, bounded and clean.
+    pub reason: String,
+    /// The body, so that it outlives the trim.
+    pub body: Bytes,
+}
+
+/// One entry as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position.
+    pub offset: Offset,
+    /// When it was appended; never goes back.
+    pub appended_at: Timestamp,
+    /// What was appended.
+    pub body: Bytes,
+}
+
+/// A consumer's place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Who reads.
+    pub consumer: String,
+    /// The next offset it reads.
+    pub offset: Offset,
+    /// When it was saved last.
+    pub saved_at: Timestamp,
+}
+
+/// Why the journal could not do it.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum JournalError {
+    /// The writer has stopped.
+    #[error("the journal is closed")]
+    Closed,
+    /// SQLite or the disk failed.
+    #[error("journal storage failed: {0}")]
+    Storage(Arc<str>),
+    /// Memory ran out of room while the disk failed: nothing of this commit was or will be written.
+    #[error("journal storage has failed for so long that this commit was dropped")]
+    Shed,
+    /// A commit beyond any use: a bug of the caller.
+    #[error("commit of {bytes} bytes is larger than {max}")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Another process works on this journal: the caller's exit code is 3.
+    #[error("journal `{path}` is held by another instance, pid {}", pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()))]
+    Held {
+        /// The journal's file.
+        path: Arc<str>,
+        /// Process id of the holder, if its lock file names one.
+        pid: Option<u32>,
+    },
+    /// A newer trapline wrote the file; it is left as it is.
+    #[error("journal `{path}` has schema version {found}, this build reads 1..={known}")]
+    Newer {
+        /// The journal's file.
+        path: Arc<str>,
+        /// Version in the file.
+        found: i64,
+        /// Newest version this build reads.
+        known: i64,
+    },
+    /// A sound SQLite file of some other program; it is left as it is.
+    #[error("`{path}` is an SQLite file of another program (application id {found:#010x})")]
+    Foreign {
+        /// The file.
+        path: Arc<str>,
+        /// Its application id.
+        found: i32,
+    },
+    /// The linked SQLite may corrupt a WAL file.
+    #[error("SQLite {found} is linked, 3.51.3 or later is needed: earlier ones can corrupt a WAL file")]
+    SqliteTooOld {
+        /// Version linked.
+        found: Arc<str>,
+    },
+    /// The state folder or its lock file cannot be made or written.
+    #[error("state folder `{path}`: {error}")]
+    Folder {
+        /// The folder or file.
+        path: Arc<str>,
+        /// What the system said.
+        error: Arc<str>,
+    },
+}
+
+impl JournalError {
+    fn folder(path: &std::path::Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Folder {
+            path: path.display().to_string().into(),
+            error: error.to_string().into(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(error.to_string().into())
+    }
+}

@@ -1,0 +1,606 @@
+//! A damaged file: what can be read goes to a new one.
+//!
+//! In: the damaged file, its log, and the reason. Out: the file kept as `journal.corrupt-<time>`, a new file with every
+//! entry whose sum holds, the cursors, state and dead letters that could be read, and numbers for [`super::Fact::Salvaged`].
+//!
+//! 1. Nothing of the old file is changed or removed.
+//! 2. Entries keep offset, time and hash. Where the chain no longer links, a break is recorded, and the verification
+//!    names it; a published head hash can still be found.
+//! 3. New offsets are above every old one: by the newest row if that is beyond doubt, else by what the file could
+//!    hold at most beyond any row found.
+//! 4. The start waits for [`FOREGROUND`] at most; the rest is carried over by the writer between groups. Until then
+//!    entries of the old file are not given out, so that no reader walks past one that is still to come.
+//!
+//! Pages are read without SQLite (`pages`, `rows`): a broken link in the tree must not hide the leaves behind it.
+
+mod pages;
+mod rows;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Transaction};
+use trapline_schemas::Timestamp;
+
+use self::pages::{Log, Pages};
+use self::rows::{Found, Kind, Row, Value};
+use super::chain::{self, GENESIS, Hash, Stored, Tip};
+use super::settings::{JournalSettings, Salvaged};
+use super::sqlite::{self, OpenFault, Store, offset, record_break, sql};
+use super::{Commit, DeadLetter, Entry, Offset};
+
+/// A salvage on its way.
+#[derive(Debug)]
+pub(super) struct Salvage {
+    pages: Pages,
+    phase: Phase,
+    anchor: Tip,
+    /// Where the new file went on; every row carried over is below.
+    resumed: Tip,
+    /// Whether the newest old row is known for sure, so that the chain goes on from it.
+    certain: bool,
+    numbers: Salvaged,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Carrying rows over, from this page on.
+    Rows {
+        page: u32,
+    },
+    /// Looking for breaks, from the row behind this tip on.
+    Chain {
+        behind: Tip,
+    },
+    Done,
+}
+
+impl Salvage {
+    /// Begins a new file with the small tables and puts it in the place of the damaged one.
+    ///
+    /// Time: that of the small tables and, if the newest row is in doubt, of one look over the newest pages.
+    /// A kill at any moment leaves either the damaged file in place or all that [`take_up`] needs.
+    pub fn begin(settings: &JournalSettings, reason: String) -> Result<(Store, Self), OpenFault> {
+        let path = &settings.path;
+        let kept_as = free_name(path);
+        tracing::error!(
+            error.message = %reason,
+            "journal {} is damaged ({reason}): kept as {}, what can be read goes to a new file",
+            path.display(),
+            kept_as.display()
+        );
+        let pages = Pages::open(path, &log_of(path))?;
+        let small = Small::read(&pages);
+        let (resumed, certain) = resume_at(&pages, &small);
+        let anchor = small.anchor.unwrap_or(Tip {
+            next: 1,
+            chain: GENESIS,
+        });
+        let commit = small.commit(resumed.next);
+        let carried = commit.cursors.len() + commit.state.len() + commit.dead_letters.len();
+        let numbers = Salvaged {
+            kept_as,
+            reason,
+            small: carried as u64,
+            running: true,
+            ..Salvaged::default()
+        };
+        let salvage = Self {
+            pages,
+            phase: Phase::Rows { page: 1 },
+            anchor,
+            resumed,
+            certain,
+            numbers,
+        };
+        salvage.make_new_file(settings, &commit)?;
+        put_in_place(path, &salvage.numbers.kept_as)?;
+        let mut store = Store::open(path, settings.durability)?;
+        salvage.lead(&mut store);
+        Ok((store, salvage))
+    }
+
+    /// Until something new is appended, the chain goes on from the newest old row, not from the newest one carried over.
+    fn lead(&self, store: &mut Store) {
+        if store.tip.next == self.resumed.next {
+            store.tip = self.resumed;
+        }
+    }
+
+    fn make_new_file(&self, settings: &JournalSettings, commit: &Commit) -> Result<(), OpenFault> {
+        let fresh = fresh_of(&settings.path);
+        sqlite::remove(&fresh)?;
+        sqlite::create(&fresh, self.anchor)?;
+        let mut store = Store::open(&fresh, settings.durability)?;
+        store.resume_at(self.resumed)?;
+        store
+            .write([commit].into_iter(), |_, _| Ok(()), Timestamp::now())
+            .map_err(|fault| fault.error)?;
+        self.remember(&store)?;
+        store.settle()?;
+        Ok(store.conn.close().map_err(|(_, error)| error)?)
+    }
+
+    /// Notes in the new file that it is not whole yet: a kill before the end must not lose the rest.
+    fn remember(&self, store: &Store) -> rusqlite::Result<()> {
+        store.conn.execute(
+            "INSERT INTO salvage (id, kept_as, reason, next, hash, certain) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+            (
+                self.numbers.kept_as.as_os_str().as_bytes(),
+                &self.numbers.reason,
+                sql(self.resumed.next),
+                &self.resumed.chain[..],
+                self.certain,
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Begins a salvage again that an earlier run did not finish; rows that are there already are passed over.
+    pub fn resume(store: &mut Store) -> Result<Option<Self>, OpenFault> {
+        let noted = store
+            .conn
+            .query_row("SELECT kept_as, reason, next, hash, certain FROM salvage", [], |row| {
+                let kept_as = PathBuf::from(OsString::from_vec(row.get(0)?));
+                let chain = row.get::<_, Vec<u8>>(3)?.try_into().unwrap_or(GENESIS);
+                let resumed = Tip {
+                    next: offset(row.get(2)?),
+                    chain,
+                };
+                let numbers = Salvaged {
+                    kept_as,
+                    reason: row.get(1)?,
+                    running: true,
+                    ..Salvaged::default()
+                };
+                Ok((numbers, resumed, row.get(4)?))
+            })
+            .optional()?;
+        let Some((numbers, resumed, certain)) = noted else {
+            return Ok(None);
+        };
+        match Pages::open(&numbers.kept_as, &log_of(&numbers.kept_as)) {
+            Ok(pages) => {
+                let (phase, anchor) = (Phase::Rows { page: 1 }, store.anchor);
+                let salvage = Self {
+                    pages,
+                    phase,
+                    anchor,
+                    resumed,
+                    certain,
+                    numbers,
+                };
+                salvage.lead(store);
+                Ok(Some(salvage))
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a salvage was not finished and {} is gone", numbers.kept_as.display());
+                store.conn.execute("DELETE FROM salvage", [])?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The numbers so far.
+    pub fn numbers(&self) -> &Salvaged {
+        &self.numbers
+    }
+
+    /// Entries below are still being carried over.
+    pub fn below(&self) -> Offset {
+        self.resumed.next
+    }
+
+    /// Works for about `time`; says whether all is done. In doubt about what an error left, it may be called again.
+    pub fn step(&mut self, store: &mut Store, time: Duration) -> rusqlite::Result<bool> {
+        let until = Instant::now() + time;
+        while self.numbers.running && Instant::now() < until {
+            let tx = store.conn.transaction()?;
+            let mut numbers = self.numbers.clone();
+            let phase = match self.phase {
+                Phase::Rows { page } => self.carry(&tx, page, &mut numbers)?,
+                Phase::Chain { behind } => self.find_breaks(&tx, behind)?,
+                Phase::Done => Phase::Done,
+            };
+            tx.commit()?;
+            numbers.running = !matches!(phase, Phase::Done);
+            (self.phase, self.numbers) = (phase, numbers);
+        }
+        Ok(!self.numbers.running)
+    }
+
+    /// Carries the rows of the next pages over.
+    fn carry(&self, tx: &Transaction<'_>, page: u32, numbers: &mut Salvaged) -> rusqlite::Result<Phase> {
+        let behind = page.saturating_add(STEP_PAGES);
+        for number in page..behind.min(self.pages.last().saturating_add(1)) {
+            for row in self
+                .pages
+                .read(number)
+                .map(|page| rows::of_leaf(&self.pages, &page, 0))
+                .unwrap_or_default()
+            {
+                self.carry_row(tx, row, numbers)?;
+            }
+        }
+        if behind <= self.pages.last() {
+            return Ok(Phase::Rows { page: behind });
+        }
+        Ok(Phase::Chain {
+            behind: Tip {
+                next: 0,
+                chain: self.anchor.chain,
+            },
+        })
+    }
+
+    fn carry_row(&self, tx: &Transaction<'_>, row: Row, numbers: &mut Salvaged) -> rusqlite::Result<()> {
+        match rows::judge(row) {
+            Kind::Sound(found) if (self.anchor.next..self.resumed.next).contains(&found.entry.offset) => {
+                numbers.entries += insert(tx, &found)? as u64;
+            }
+            Kind::Broken => numbers.refused += 1,
+            // Rows below the anchor were trimmed; free pages still show them.
+            Kind::Sound(_) | Kind::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Walks over the next rows carried over and records where the chain does not link.
+    fn find_breaks(&self, tx: &Transaction<'_>, mut behind: Tip) -> rusqlite::Result<Phase> {
+        let mut next = tx.prepare_cached(
+            "SELECT offset, appended_at, hash, body FROM entries WHERE offset >= ?1 AND offset < ?2
+             ORDER BY offset LIMIT ?3",
+        )?;
+        let mut rows = next.query((sql(behind.next), sql(self.resumed.next), STEP_ROWS))?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            let (place, at) = (offset(row.get(0)?), Timestamp::from_micros(row.get(1)?));
+            let digest = chain::digest(place, at, row.get_ref(3)?.as_blob()?);
+            let stored = Stored::parse(row.get_ref(2)?.as_blob()?);
+            if !stored.is_some_and(|stored| stored.follows(&behind.chain, &digest)) {
+                record_break(tx, place, at)?;
+            }
+            behind = Tip {
+                next: place + 1,
+                chain: stored.map_or(GENESIS, |stored| stored.chain),
+            };
+            count += 1;
+        }
+        if count == STEP_ROWS {
+            return Ok(Phase::Chain { behind });
+        }
+        if !self.certain || behind.chain != self.resumed.chain {
+            record_break(tx, self.resumed.next, Timestamp::now())?;
+        }
+        tx.execute("DELETE FROM salvage", [])?;
+        Ok(Phase::Done)
+    }
+}
+
+/// Entries that only the part of a log behind a broken frame still has: SQLite would drop them without a word.
+#[derive(Debug)]
+pub(super) struct Loose {
+    /// By offset, each once.
+    found: Vec<Found>,
+    kept_as: PathBuf,
+}
+
+/// Looks behind a broken frame of the log of the file at `path`; keeps a copy of such a log.
+///
+/// Before SQLite opens the file, as it then writes over the log.
+pub(super) fn behind_broken_frame(path: &Path) -> std::io::Result<Option<Loose>> {
+    let Some(log) = Log::open(&log_of(path)).filter(|log| !log.loose.is_empty()) else {
+        return Ok(None);
+    };
+    let kept_as = log_of(&free_name(path));
+    std::fs::copy(log_of(path), &kept_as)?;
+    let pages = Pages::open(path, &log_of(path))?;
+    let leaves = log.loose.iter().filter_map(|at| log.page_at(*at));
+    let rows = leaves.flat_map(|page| rows::of_leaf(&pages, &page, 0));
+    let mut found: Vec<Found> = rows.filter_map(sound).collect();
+    found.sort_by_key(|found| found.entry.offset);
+    found.dedup_by_key(|found| found.entry.offset);
+    Ok(Some(Loose { found, kept_as }))
+}
+
+impl Loose {
+    /// Appends again those that follow on the newest entry, under their own offsets.
+    pub fn restore(self, store: &mut Store) -> rusqlite::Result<Salvaged> {
+        let mut tip = store.tip;
+        let newer = self
+            .found
+            .into_iter()
+            .filter(|found| found.entry.offset >= store.tip.next);
+        let follows = |found: &Found| {
+            let follows = found.entry.offset == tip.next && found.stored.follows(&tip.chain, &found.digest);
+            tip = Tip {
+                next: tip.next + 1,
+                chain: found.stored.chain,
+            };
+            follows
+        };
+        let entries: Vec<Entry> = newer.take_while(follows).map(|found| found.entry).collect();
+        let next = store.tip.next + entries.len() as u64;
+        store.restore(&entries, next, &sqlite::Cursors::new())?;
+        Ok(Salvaged {
+            kept_as: self.kept_as,
+            reason: "a frame of the log is damaged and others stand behind it".into(),
+            entries: entries.len() as u64,
+            ..Salvaged::default()
+        })
+    }
+}
+
+/// The small tables, as far as they can be read.
+#[derive(Debug, Default)]
+struct Small {
+    anchor: Option<Tip>,
+    /// Offset given last, if its table can be read.
+    given: Option<Offset>,
+    newest: Option<Found>,
+    cursors: Vec<Row>,
+    state: Vec<Row>,
+    dead_letters: Vec<Row>,
+}
+
+impl Small {
+    fn read(pages: &Pages) -> Self {
+        let roots = Roots::read(pages);
+        let table = |name: &str| rows::of_table(pages, roots.of(name));
+        Self {
+            anchor: table("anchor").into_iter().find_map(anchor),
+            given: table("sqlite_sequence").into_iter().find_map(given),
+            newest: rows::last_of_table(pages, roots.of("entries")).and_then(sound),
+            cursors: table("cursors"),
+            state: table("state"),
+            dead_letters: table("dead_letters"),
+        }
+    }
+
+    /// What goes to the new file; no cursor is beyond `head`.
+    fn commit(&self, head: Offset) -> Commit {
+        Commit {
+            cursors: self.cursors.iter().filter_map(|row| cursor(row, head)).collect(),
+            state: self.state.iter().filter_map(state).collect(),
+            dead_letters: self.dead_letters.iter().filter_map(dead_letter).collect(),
+            ..Commit::default()
+        }
+    }
+}
+
+fn sound(row: Row) -> Option<Found> {
+    if let Kind::Sound(found) = rows::judge(row) {
+        Some(found)
+    } else {
+        None
+    }
+}
+
+fn anchor(row: Row) -> Option<Tip> {
+    match row.values.as_slice() {
+        [Value::Null, Value::Int(_), Value::Int(next), Value::Blob(hash)] => {
+            let chain: Hash = hash.as_slice().try_into().ok()?;
+            Some(Tip {
+                next: Offset::try_from(*next).ok().filter(|next| *next > 0)?,
+                chain,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn given(row: Row) -> Option<Offset> {
+    match row.values.as_slice() {
+        [Value::Text(name), Value::Int(given)] if name == "entries" => Offset::try_from(*given).ok(),
+        _ => None,
+    }
+}
+
+fn cursor(row: &Row, head: Offset) -> Option<(String, Offset)> {
+    match row.values.as_slice() {
+        [Value::Text(consumer), Value::Int(next), Value::Int(_)] => Some((consumer.clone(), offset(*next).min(head))),
+        _ => None,
+    }
+}
+
+fn state(row: &Row) -> Option<(String, Option<Vec<u8>>)> {
+    match row.values.as_slice() {
+        [Value::Text(key), Value::Blob(value)] => Some((key.clone(), Some(value.clone()))),
+        _ => None,
+    }
+}
+
+fn dead_letter(row: &Row) -> Option<DeadLetter> {
+    match row.values.as_slice() {
+        [
+            Value::Text(sink),
+            Value::Int(place),
+            Value::Int(_),
+            Value::Text(reason),
+            Value::Blob(body),
+        ] => Some(DeadLetter {
+            sink: sink.clone(),
+            offset: offset(*place),
+            reason: reason.clone(),
+            body: Bytes::copy_from_slice(body),
+        }),
+        _ => None,
+    }
+}
+
+/// The tables' first pages by the schema; by their order of creation where page 1 is gone.
+#[derive(Debug)]
+struct Roots(Vec<(String, u32)>);
+
+impl Roots {
+    fn read(pages: &Pages) -> Self {
+        let root = |row: Row| match row.values.as_slice() {
+            [Value::Text(kind), Value::Text(name), _, Value::Int(root), _] if kind == "table" => {
+                Some((name.clone(), u32::try_from(*root).ok()?))
+            }
+            _ => None,
+        };
+        Self(rows::of_table(pages, 1).into_iter().filter_map(root).collect())
+    }
+
+    fn of(&self, table: &str) -> u32 {
+        let read = self.0.iter().find(|(name, _)| name == table).map(|(_, root)| *root);
+        read.or_else(|| ROOTS.iter().find(|(name, _)| *name == table).map(|(_, root)| *root))
+            .unwrap_or(0)
+    }
+}
+
+/// Where the new file goes on, and whether that is right behind the newest old row.
+fn resume_at(pages: &Pages, small: &Small) -> (Tip, bool) {
+    if let (Some(found), Some(given)) = (&small.newest, small.given)
+        && given == found.entry.offset
+    {
+        return (
+            Tip {
+                next: given + 1,
+                chain: found.stored.chain,
+            },
+            true,
+        );
+    }
+    let known = small
+        .newest
+        .as_ref()
+        .map(|found| found.entry.offset)
+        .max(newest_of_pages(pages));
+    let hidden = pages.bytes() / ROW_BYTES_MIN;
+    (
+        Tip {
+            next: known.unwrap_or(0) + hidden + 1,
+            chain: GENESIS,
+        },
+        false,
+    )
+}
+
+/// The highest sound offset on the last pages, looked for from the end.
+fn newest_of_pages(pages: &Pages) -> Option<Offset> {
+    let until = Instant::now() + LOOK;
+    let numbers = (1..=pages.last()).rev().take_while(|_| Instant::now() < until);
+    let leaves = numbers.filter_map(|number| pages.read(number));
+    leaves
+        .flat_map(|page| rows::of_leaf(pages, &page, 0))
+        .filter_map(sound)
+        .map(|found| found.entry.offset)
+        .max()
+}
+
+fn insert(tx: &Transaction<'_>, found: &Found) -> rusqlite::Result<usize> {
+    tx.prepare_cached("INSERT OR IGNORE INTO entries (offset, appended_at, hash, body) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((
+            sql(found.entry.offset),
+            found.entry.appended_at.micros(),
+            &chain::stored(&found.stored.chain, &found.digest)[..],
+            &found.entry.body[..],
+        ))
+}
+
+/// Finishes what a kill between the renames left; says whether there was something.
+pub(super) fn take_up(path: &Path) -> Result<bool, OpenFault> {
+    let fresh = fresh_of(path);
+    if !fresh.try_exists()? {
+        return Ok(false);
+    }
+    let conn = Connection::open(&fresh)?;
+    let kept_as: Vec<u8> = conn.query_row("SELECT kept_as FROM salvage", [], |row| row.get(0))?;
+    conn.close().map_err(|(_, error)| error)?;
+    put_in_place(path, Path::new(&OsString::from_vec(kept_as)))?;
+    Ok(true)
+}
+
+/// Renames the damaged file and its log, then the new file into their place; the log's index is made anew.
+fn put_in_place(path: &Path, kept_as: &Path) -> std::io::Result<()> {
+    for (from, to) in [(path.to_owned(), kept_as.to_owned()), (log_of(path), log_of(kept_as))] {
+        match std::fs::rename(from, to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    sqlite::remove(&beside(path, "-shm"))?;
+    std::fs::rename(fresh_of(path), path)?;
+    sqlite::sync_folder(path)
+}
+
+/// The new file before it is in place.
+fn fresh_of(path: &Path) -> PathBuf {
+    path.with_extension("salvage")
+}
+
+/// `journal.corrupt-20261122T150405Z`, with a number if that is taken.
+fn free_name(path: &Path) -> PathBuf {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let name = |count: u32| {
+        let number = if count == 0 { String::new() } else { format!("-{count}") };
+        path.with_extension(format!("corrupt-{time}{number}"))
+    };
+    let taken = |name: &PathBuf| name.exists() || log_of(name).exists();
+    (0..).map(name).find(|name| !taken(name)).unwrap_or_else(|| name(0))
+}
+
+/// The write-ahead log of the file at `path`.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// How long a start waits for a salvage.
+pub(super) const FOREGROUND: Duration = Duration::from_secs(4);
+/// How long the newest row is looked for.
+const LOOK: Duration = Duration::from_millis(1500);
+/// Pages and rows of one transaction.
+const STEP_PAGES: u32 = 64;
+const STEP_ROWS: i64 = 512;
+/// No row is smaller: hash, time, record and cell headers.
+const ROW_BYTES_MIN: u64 = 48;
+/// First pages in a file made by this build.
+const ROOTS: [(&str, u32); 6] = [
+    ("entries", 2),
+    ("sqlite_sequence", 3),
+    ("anchor", 4),
+    ("cursors", 5),
+    ("state", 7),
+    ("dead_letters", 9),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_begin_where_a_lost_schema_is_believed_to_have_put_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        sqlite::create(
+            &path,
+            Tip {
+                next: 1,
+                chain: GENESIS,
+            },
+        )
+        .unwrap();
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        for (name, root) in ROOTS {
+            let found: u32 = conn
+                .query_row(
+                    "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+                    [name],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            assert_eq!(found, root, "{name}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the journal is told at the start, and what it tells.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use trapline_schemas::Timestamp;
+
+use super::Offset;
+
+/// How sure an acknowledgement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Synced before it is acknowledged: survives power loss on a disk that honours syncs.
+    #[default]
+    Full,
+    /// Written, synced at checkpoints: survives any kill; power loss may take the last moments.
+    Normal,
+}
+
+/// Settings of a journal.
+#[derive(Clone)]
+pub struct JournalSettings {
+    /// The file, usually `STATE/journal.db`; its folder is the state folder and is made (0700) if absent.
+    pub path: PathBuf,
+    /// How sure an acknowledgement is.
+    pub durability: Durability,
+    /// Age at which entries go; zero keeps them for ever.
+    pub retain: Duration,
+    /// Bytes of live data above which the oldest entries go; zero is without bound.
+    pub retain_bytes: u64,
+    /// Consumers whose cursor holds the age trim back. One without a saved cursor holds everything back: save its
+    /// starting cursor at once.
+    pub consumers: Vec<String>,
+    /// Makes the bodies of the journal's own entries.
+    pub facts: FactBody,
+}
+
+impl JournalSettings {
+    /// The defaults of the configuration, for the journal at `path`: full durability, 30 days, 10 GiB.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            durability: Durability::Full,
+            retain: Duration::from_secs(30 * 24 * 3600),
+            retain_bytes: 10 << 30,
+            consumers: Vec::new(),
+            facts: FactBody::none(),
+        }
+    }
+}
+
+impl fmt::Debug for JournalSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalSettings")
+            .field("path", &self.path)
+            .field("durability", &self.durability)
+            .field("retain", &self.retain)
+            .field("retain_bytes", &self.retain_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened to the journal itself and must stand in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The byte trim took entries that an enabled consumer had not read.
+    Lost {
+        /// Who misses them.
+        consumer: String,
+        /// First offset taken.
+        first: Offset,
+        /// Last offset taken.
+        last: Offset,
+        /// How many entries.
+        count: u64,
+    },
+    /// While the disk failed, memory ran full: these hits were dropped, oldest first.
+    Shed {
+        /// How many.
+        count: u64,
+        /// When the first was dropped.
+        first: Timestamp,
+        /// When the last was dropped.
+        last: Timestamp,
+    },
+    /// There were more dead letters than are kept: the oldest were dropped.
+    DeadLettersDropped {
+        /// How many.
+        count: u64,
+    },
+    /// The file was damaged: a new one was begun with what could be read.
+    Salvaged(Salvaged),
+    /// The file was gone or older than what had been acknowledged: a new one goes on from memory.
+    Replaced {
+        /// Entries that are in neither the file nor memory.
+        lost: u64,
+        /// Entries written again from memory.
+        rewritten: u64,
+    },
+}
+
+/// The numbers of a salvage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Salvaged {
+    /// Where the damaged file is kept.
+    pub kept_as: PathBuf,
+    /// What was wrong with it, in SQLite's words.
+    pub reason: String,
+    /// Entries carried over so far, each with a valid sum.
+    pub entries: u64,
+    /// Rows whose sum did not hold.
+    pub refused: u64,
+    /// Cursors, state values and dead letters carried over.
+    pub small: u64,
+    /// Whether entries are still being carried over in the background.
+    pub running: bool,
+}
+
+/// Makes an entry's body from a [`Fact`]; `None` appends nothing.
+#[derive(Clone)]
+pub struct FactBody(Arc<MakeBody>);
+
+type MakeBody = dyn Fn(&Fact) -> Option<Bytes> + Send + Sync;
+
+impl FactBody {
+    /// Bodies made by `make`; it is called on the writer's thread and must not block.
+    pub fn new(make: impl Fn(&Fact) -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// No bodies: facts are logged alone.
+    pub fn none() -> Self {
+        Self::new(|_| None)
+    }
+
+    pub(super) fn body(&self, fact: &Fact) -> Option<Bytes> {
+        (self.0)(fact)
+    }
+}
+
+impl fmt::Debug for FactBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FactBody")
+    }
+}
+
+/// How well the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HealthLevel {
+    /// All is well.
+    Ok,
+    /// It works, and a person should look: the disk is nearly full, a salvage goes on.
+    Degraded,
+    /// Nothing becomes durable; events are held in memory.
+    Failing,
+}
+
+/// What `status` says of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How well.
+    pub level: HealthLevel,
+    /// Why; empty if well.
+    pub reason: Arc<str>,
+    /// Since when it has been at this level.
+    pub since: Timestamp,
+    /// Events held in memory because the disk fails.
+    pub held: u64,
+    /// Hits dropped since the start because memory was full.
+    pub shed: u64,
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalReport {
+    /// Whether the file was made anew.
+    pub created: bool,
+    /// Pid of a crashed predecessor whose lock was taken over.
+    pub took_over: Option<u32>,
+    /// The oldest offset there (the head, if empty).
+    pub oldest: Offset,
+    /// The next offset to be given.
+    pub head: Offset,
+    /// Whether the quick check went over the whole file; on a large file it stops at its time bound.
+    pub checked_whole: bool,
+    /// What a salvage did, if one was needed.
+    pub salvaged: Option<Salvaged>,
+    /// How long the start took.
+    pub took: Duration,
+}

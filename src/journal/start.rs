@@ -1,0 +1,179 @@
+//! The start: folder, lock, file, quick check, and a salvage if the file is damaged.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::JournalError;
+use super::chain::{GENESIS, Tip};
+use super::lock::Lock;
+use super::salvage::{self, FOREGROUND, Salvage};
+use super::settings::{JournalReport, JournalSettings, Salvaged};
+use super::sqlite::{self, OpenFault, Store};
+
+/// An open journal before its writer runs.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub store: Store,
+    pub lock: Lock,
+    /// A salvage that goes on in the background.
+    pub salvage: Option<Salvage>,
+    pub report: JournalReport,
+}
+
+/// Takes the lock and opens the file.
+pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError> {
+    sqlite::check_library()?;
+    make_folder(&settings.path)?;
+    let lock = Lock::take(&settings.path)?;
+    let loose =
+        salvage::behind_broken_frame(&settings.path).map_err(|error| JournalError::folder(&settings.path, &error))?;
+    let mut opened = open(settings, FOREGROUND)?;
+    if let (Some(loose), None) = (loose, &opened.salvaged) {
+        opened.salvaged = Some(loose.restore(&mut opened.store)?);
+    }
+    // An empty log holds no frames of a transaction that a kill cut short: what stands behind a broken frame of the
+    // next log was written whole.
+    match opened.store.settle() {
+        // Somebody looks at the file with a tool of SQLite: the log is carried over later.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
+        settled => settled?,
+    }
+    let report = JournalReport {
+        created: opened.created,
+        took_over: lock.stale,
+        oldest: opened.store.anchor.next,
+        head: opened.store.tip.next,
+        checked_whole: opened.checked_whole,
+        salvaged: opened.salvaged,
+        took: Duration::ZERO,
+    };
+    Ok(Started {
+        store: opened.store,
+        lock,
+        salvage: opened.salvage,
+        report,
+    })
+}
+
+/// A file, opened, made or salvaged.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub store: Store,
+    /// The rest of a salvage.
+    pub salvage: Option<Salvage>,
+    /// What a salvage has done so far.
+    pub salvaged: Option<Salvaged>,
+    created: bool,
+    checked_whole: bool,
+}
+
+impl Opened {
+    fn sound(store: Store, created: bool, checked_whole: bool) -> Self {
+        Self {
+            store,
+            salvage: None,
+            salvaged: None,
+            created,
+            checked_whole,
+        }
+    }
+
+    /// Carries over what `patience` allows.
+    fn salvaging(mut store: Store, mut salvage: Salvage, patience: Duration) -> Result<Self, OpenFault> {
+        let done = salvage.step(&mut store, patience)?;
+        let mut opened = Self::sound(store, false, true);
+        opened.salvaged = Some(salvage.numbers().clone());
+        opened.salvage = (!done).then_some(salvage);
+        Ok(opened)
+    }
+}
+
+/// Opens the file whatever its state: made if absent, salvaged if damaged; waits about `patience` for a salvage.
+pub(super) fn open(settings: &JournalSettings, patience: Duration) -> Result<Opened, JournalError> {
+    match open_sound(settings, patience) {
+        Ok(opened) => Ok(opened),
+        Err(OpenFault::Refused(error)) => Err(error),
+        Err(OpenFault::Damaged(reason)) => match open_damaged(settings, reason, patience) {
+            Ok(opened) => Ok(opened),
+            Err(OpenFault::Refused(error)) => Err(error),
+            Err(OpenFault::Damaged(reason)) => Err(JournalError::Storage(
+                format!("the new file is damaged as well: {reason}").into(),
+            )),
+        },
+    }
+}
+
+fn open_sound(settings: &JournalSettings, patience: Duration) -> Result<Opened, OpenFault> {
+    let path = &settings.path;
+    if !path.try_exists()? && !salvage::take_up(path)? {
+        if !salvage::log_of(path).try_exists()? {
+            sqlite::create(
+                path,
+                Tip {
+                    next: 1,
+                    chain: GENESIS,
+                },
+            )?;
+            return Ok(Opened::sound(Store::open(path, settings.durability)?, true, true));
+        }
+        // SQLite would lay an orphaned log over whatever file comes to stand beside it.
+        std::fs::File::create_new(path)?;
+        return Err(OpenFault::Damaged("the file is gone, its log is there".into()));
+    }
+    let mut store = Store::open(path, settings.durability)?;
+    let checked_whole = quick_check(&store.conn)?;
+    match Salvage::resume(&mut store)? {
+        Some(salvage) => Opened::salvaging(store, salvage, patience),
+        None => Ok(Opened::sound(store, false, checked_whole)),
+    }
+}
+
+fn open_damaged(settings: &JournalSettings, reason: String, patience: Duration) -> Result<Opened, OpenFault> {
+    let (store, salvage) = Salvage::begin(settings, reason)?;
+    Opened::salvaging(store, salvage, patience)
+}
+
+/// The state folder, for its owner alone if it is made here.
+pub(super) fn make_folder(journal: &Path) -> Result<(), JournalError> {
+    let Some(folder) = journal.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| JournalError::folder(folder, &error))
+}
+
+/// SQLite's own check of the pages, stopped after [`CHECK_TIME`]; says whether it went over all of them.
+fn quick_check(conn: &Connection) -> Result<bool, OpenFault> {
+    let handle = conn.get_interrupt_handle();
+    let (done, finished) = mpsc::channel::<()>();
+    let timer = std::thread::spawn(move || {
+        if finished.recv_timeout(CHECK_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+            handle.interrupt();
+        }
+    });
+    let found: rusqlite::Result<String> = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    drop(done);
+    // The timer only sleeps and interrupts; it cannot panic.
+    let _ = timer.join();
+    match found {
+        Ok(found) if found == "ok" => Ok(true),
+        Ok(found) => Err(OpenFault::Damaged(found)),
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == rusqlite::ErrorCode::OperationInterrupted =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Longest quick check at the start: a journal of a million entries is read in about this time.
+const CHECK_TIME: Duration = Duration::from_secs(2);

@@ -1,0 +1,290 @@
+//! Damaged files: whatever is broken, the start succeeds, keeps the bad file, and carries over what still holds.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+use super::super::{ChainFault, Commit, Entry, Journal, JournalReport, Salvaged};
+use super::{all, append, folder, open, settings};
+
+/// A closed journal of `count` entries, one of them long, with a cursor and a state, and its path.
+async fn filled(count: u32) -> (TempDir, PathBuf, Vec<Entry>) {
+    let folder = folder();
+    let journal = open(&folder);
+    for number in 0..count {
+        let long = if number == count / 2 { 30_000 } else { 900 };
+        let mut commit = append(&[&format!("{number:-<long$}")]);
+        if number == count / 2 {
+            commit.cursors.push(("siem".into(), 40));
+            commit.state.push(("window".into(), Some(b"open".to_vec())));
+        }
+        journal.enqueue(commit).await.unwrap();
+    }
+    journal.commit(Commit::default()).await.unwrap();
+    let entries = all(&journal).await;
+    assert_eq!(entries.len(), count as usize);
+    journal.close().await;
+    let path = folder.path().join("journal.db");
+    (folder, path, entries)
+}
+
+/// Opens a damaged journal and checks what must hold whatever the damage was; gives what is left.
+async fn reopened(folder: &TempDir, before: &[Entry]) -> (Journal, JournalReport, Vec<Entry>) {
+    let (journal, report) = Journal::open(settings(folder)).unwrap();
+    assert!(report.took < Duration::from_secs(10));
+    let after = all(&journal).await;
+    for entry in &after {
+        assert!(
+            before.contains(entry),
+            "entry {} is not one that was written",
+            entry.offset
+        );
+    }
+    let head = *journal.head().borrow();
+    let newest = before.last().unwrap().offset;
+    if let Some(Salvaged { kept_as, entries, .. }) = &report.salvaged {
+        assert!(kept_as.exists(), "the bad file is kept");
+        let of_log = kept_as.to_string_lossy().ends_with("-wal");
+        assert!(of_log || *entries as usize == after.len());
+        assert!(head > newest || after.is_empty(), "offsets are never given twice");
+    } else {
+        assert_eq!(after, before, "nothing is lost without a word");
+    }
+    assert_eq!(journal.commit(append(&["new"])).await.unwrap(), head);
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+    (journal, report, after)
+}
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_zeroed_header_costs_nothing_but_the_header() {
+    let (folder, path, before) = filled(100).await;
+    overwrite(&path, 0, &[0; 100]);
+    let (journal, report, after) = reopened(&folder, &before).await;
+    assert_eq!(after, before);
+    assert_eq!(journal.cursor("siem").await.unwrap(), Some(40));
+    assert_eq!(journal.state("window").await.unwrap(), Some(b"open".to_vec()));
+    let salvaged = report.salvaged.unwrap();
+    assert_eq!((salvaged.entries, salvaged.small, salvaged.running), (100, 2, false));
+    assert_eq!(report.head, 101);
+}
+
+#[tokio::test]
+async fn a_lost_first_page_costs_no_entry_and_no_cursor() {
+    let (folder, path, before) = filled(100).await;
+    overwrite(&path, 0, &[0; 8192]);
+    let (journal, _, after) = reopened(&folder, &before).await;
+    assert_eq!(after, before);
+    assert_eq!(journal.cursor("siem").await.unwrap(), Some(40));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_kept_and_a_new_one_begun() {
+    let (folder, path, before) = filled(10).await;
+    std::fs::write(&path, b"this was never a journal").unwrap();
+    let (_, report, after) = reopened(&folder, &before).await;
+    assert!(after.is_empty());
+    assert_eq!(
+        std::fs::read(report.salvaged.unwrap().kept_as).unwrap(),
+        b"this was never a journal"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_file_is_not_taken_for_a_new_journal() {
+    let (folder, path, before) = filled(10).await;
+    std::fs::write(&path, b"").unwrap();
+    let (_, report, _) = reopened(&folder, &before).await;
+    assert!(!report.created && report.salvaged.is_some());
+}
+
+#[tokio::test]
+async fn a_truncated_file_keeps_the_entries_before_the_cut() {
+    let (folder, path, before) = filled(200).await;
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(bytes / 2)
+        .unwrap();
+    let (_, _, after) = reopened(&folder, &before).await;
+    assert!(after.len() >= 60, "{} of 200", after.len());
+}
+
+#[tokio::test]
+async fn a_zeroed_leaf_costs_its_own_rows_and_the_break_is_recorded() {
+    let (folder, path, before) = filled(200).await;
+    let bytes = std::fs::metadata(&path).unwrap().len() / 8192;
+    overwrite(&path, bytes / 2 * 8192, &[0; 8192]);
+    let (journal, _, after) = reopened(&folder, &before).await;
+    assert!(after.len() >= 180 && after.len() < 200, "{} of 200", after.len());
+    assert!(!journal.verify().await.unwrap().breaks.is_empty());
+    journal.close().await;
+    assert_eq!(
+        open(&folder).verify().await.unwrap().fault,
+        None,
+        "also after a restart"
+    );
+}
+
+#[tokio::test]
+async fn damage_at_any_place_loses_no_entry_without_a_word() {
+    let (source, path, before) = filled(120).await;
+    let good = std::fs::read(&path).unwrap();
+    let mut random = StdRng::seed_from_u64(7);
+    for round in 0..60 {
+        let folder = folder();
+        let mut bad = good.clone();
+        let at = if round % 3 == 0 {
+            random.random_range(0..100)
+        } else {
+            random.random_range(0..bad.len())
+        };
+        let until = bad.len().min(at + [1, 16, 4096][round % 3]);
+        random.fill(&mut bad[at..until]);
+        if round % 10 == 9 {
+            bad.truncate(random.random_range(0..good.len()));
+        }
+        std::fs::write(folder.path().join("journal.db"), &bad).unwrap();
+        let (journal, report) =
+            Journal::open(settings(&folder)).unwrap_or_else(|error| panic!("{round}, {at}: {error}"));
+        let after = all(&journal).await;
+        // A byte of a body is not seen by the quick check; the verification finds it.
+        let fault = journal.verify().await.unwrap().fault;
+        if report.salvaged.is_none() && fault.is_none() {
+            assert_eq!(after, before, "round {round}, damage at {at}");
+        }
+        journal.commit(append(&["new"])).await.unwrap();
+        journal.close().await;
+    }
+    drop(source);
+}
+
+#[tokio::test]
+async fn a_log_damaged_in_its_middle_gives_its_later_entries_back() {
+    let folder = folder();
+    let journal = open(&folder);
+    for number in 0..60 {
+        journal.commit(append(&[&format!("{number:-<900}")])).await.unwrap();
+    }
+    let before = all(&journal).await;
+    // A copy taken while the journal works is what a kill leaves.
+    let copy = copy_of(&folder);
+    journal.close().await;
+    let log = copy.path().join("journal.db-wal");
+    let frames = (std::fs::metadata(&log).unwrap().len() - 32) / (24 + 8192);
+    assert!(frames > 60);
+    overwrite(&log, 32 + frames / 2 * (24 + 8192) + 500, &[0xff; 8]);
+    let (_, report, after) = reopened(&copy, &before).await;
+    let salvaged = report.salvaged.unwrap();
+    assert!(salvaged.entries > 20, "{salvaged:?}");
+    assert_eq!(
+        after.len(),
+        60,
+        "every row stands whole in a later frame or before the broken one"
+    );
+}
+
+fn copy_of(folder: &TempDir) -> TempDir {
+    let copy = super::folder();
+    for name in ["journal.db", "journal.db-wal"] {
+        let _ = std::fs::copy(folder.path().join(name), copy.path().join(name));
+    }
+    copy
+}
+
+#[tokio::test]
+async fn the_verification_names_the_first_row_that_was_altered_removed_or_moved() {
+    let (folder, path, _) = filled(50).await;
+    let verdict = async |change: &str| {
+        let copy = copy_of(&folder);
+        let raw = rusqlite::Connection::open(copy.path().join("journal.db")).unwrap();
+        raw.execute_batch(change).unwrap();
+        raw.close().unwrap();
+        let verified = open(&copy).verify().await.unwrap();
+        (verified.entries, verified.fault)
+    };
+    assert_eq!(verdict("").await, (50, None));
+    assert_eq!(
+        verdict("UPDATE entries SET body = 'x' WHERE offset = 20").await,
+        (19, Some(ChainFault::Altered(20)))
+    );
+    assert_eq!(
+        verdict("UPDATE entries SET appended_at = appended_at + 1 WHERE offset = 20").await,
+        (19, Some(ChainFault::Altered(20)))
+    );
+    assert_eq!(
+        verdict("DELETE FROM entries WHERE offset = 20").await,
+        (19, Some(ChainFault::Unlinked(21)))
+    );
+    assert_eq!(
+        verdict("DELETE FROM entries WHERE offset = 1").await,
+        (0, Some(ChainFault::Unlinked(2)))
+    );
+    assert_eq!(
+        verdict("DELETE FROM entries WHERE offset = 50").await,
+        (49, Some(ChainFault::Missing(50)))
+    );
+    let swap = "UPDATE entries SET offset = -1 WHERE offset = 7; UPDATE entries SET offset = 7 WHERE offset = 8;
+                UPDATE entries SET offset = 8 WHERE offset = -1";
+    assert_eq!(verdict(swap).await, (6, Some(ChainFault::Altered(7))));
+    drop(path);
+}
+
+#[tokio::test]
+async fn a_salvage_that_was_killed_between_its_renames_is_finished() {
+    let (folder, path, before) = filled(50).await;
+    overwrite(&path, 0, &[0; 100]);
+    let (journal, report, _) = reopened(&folder, &before).await;
+    journal.close().await;
+    // Back to the moment when the bad file was set aside and the new one not yet in place.
+    let (kept, fresh) = (report.salvaged.unwrap().kept_as, path.with_extension("salvage"));
+    std::fs::rename(&path, &fresh).unwrap();
+    let raw = rusqlite::Connection::open(&fresh).unwrap();
+    raw.execute("DELETE FROM entries WHERE offset > 20", []).unwrap();
+    raw.execute(
+        "INSERT INTO salvage SELECT 1, ?1, 'killed', 51, hash, 1 FROM anchor",
+        [kept.as_os_str().as_encoded_bytes()],
+    )
+    .unwrap();
+    raw.execute("DELETE FROM breaks", []).unwrap();
+    raw.close().unwrap();
+    let journal = open(&folder);
+    assert_eq!(all(&journal).await[..50], before);
+}
+
+#[tokio::test]
+async fn a_backup_taken_under_load_is_a_whole_journal() {
+    let folder = folder();
+    let journal = open(&folder);
+    for number in 0..300 {
+        journal.enqueue(append(&[&format!("{number:-<900}")])).await.unwrap();
+    }
+    let head = journal.commit(append(&["last before"])).await.unwrap();
+    let load = async {
+        for number in 0..100 {
+            journal.commit(append(&[&format!("{number}")])).await.unwrap();
+        }
+    };
+    let copy = super::folder();
+    let target = copy.path().join("journal.db");
+    let (backup, ()) = tokio::join!(journal.backup(target.clone()), load);
+    backup.unwrap();
+    assert!(
+        journal.backup(target).await.is_err(),
+        "an existing file is never written over"
+    );
+    let copied = open(&copy);
+    assert!(*copied.head().borrow() > head);
+    assert_eq!(copied.verify().await.unwrap().fault, None);
+}

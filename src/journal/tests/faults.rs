@@ -1,0 +1,182 @@
+//! The disk fails: nothing acknowledged is lost, nothing is dropped without being counted, and it recovers by itself.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings};
+use super::{all, append, folder, open, settings, texts, until};
+
+async fn level(journal: &Journal, level: HealthLevel) {
+    journal.health().wait_for(|health| health.level == level).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_folder_is_noticed_and_a_new_journal_goes_on_with_what_memory_has() {
+    let folder = folder();
+    let path = folder.path().join("state/journal.db");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let remember = told.clone();
+    let facts = FactBody::new(move |fact| {
+        remember.lock().unwrap().push(fact.clone());
+        None
+    });
+    let (journal, _) = Journal::open(JournalSettings {
+        facts,
+        ..JournalSettings::at(&path)
+    })
+    .unwrap();
+    let mut first = append(&["one", "two"]);
+    first.cursors.push(("siem".into(), 2));
+    journal.commit(first).await.unwrap();
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    until("a new journal is there", async || path.exists()).await;
+    assert_eq!(journal.commit(append(&["three"])).await.unwrap(), 3);
+    level(&journal, HealthLevel::Ok).await;
+    journal.close().await;
+
+    let (journal, _) = Journal::open(JournalSettings::at(&path)).unwrap();
+    assert_eq!(
+        texts(&all(&journal).await),
+        [(1, "one".into()), (2, "two".into()), (3, "three".into())]
+    );
+    assert_eq!(journal.cursor("siem").await.unwrap(), Some(2));
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+    assert_eq!(*told.lock().unwrap(), [Fact::Replaced { lost: 0, rewritten: 2 }]);
+}
+
+#[tokio::test]
+async fn a_writer_that_breaks_down_is_noticed_and_refuses_what_comes() {
+    let folder = folder();
+    let path = folder.path().join("state/journal.db");
+    let (journal, _) = Journal::open(JournalSettings {
+        facts: FactBody::new(|_| panic!("on purpose")),
+        ..JournalSettings::at(&path)
+    })
+    .unwrap();
+    journal.commit(append(&["one"])).await.unwrap();
+    // A new file is a fact to be told, which breaks the writer.
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    journal.ended().await;
+    assert!(matches!(
+        journal.commit(append(&["two"])).await,
+        Err(JournalError::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named_in_the_error() {
+    let folder = folder();
+    std::fs::write(folder.path().join("state"), b"a file stands here").unwrap();
+    let refused = Journal::open(JournalSettings::at(folder.path().join("state/journal.db"))).unwrap_err();
+    assert!(
+        matches!(&refused, JournalError::Folder { path, .. } if path.ends_with("state")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_commit_beyond_any_use_is_refused_and_the_journal_goes_on() {
+    let folder = folder();
+    let journal = open(&folder);
+    let huge = Commit {
+        state: vec![("key".into(), Some(vec![0; 65 << 20]))],
+        ..Commit::default()
+    };
+    assert!(matches!(journal.commit(huge).await, Err(JournalError::TooLarge { .. })));
+    assert_eq!(journal.commit(append(&["small"])).await.unwrap(), 1);
+}
+
+/// Full disk, then read-only, on a small file system of its own; needs the right to mount.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap() {
+    let folder = folder();
+    let Some(disk) = Disk::mount(folder.path()) else {
+        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+        return;
+    };
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let remember = told.clone();
+    let facts = FactBody::new(move |fact| {
+        remember.lock().unwrap().push(fact.clone());
+        Some("gap".into())
+    });
+    // A consumer that has read nothing: finished entries would be taken to make room.
+    let consumers = vec!["siem".to_owned()];
+    let (journal, _) = Journal::open(JournalSettings {
+        facts,
+        consumers,
+        ..settings(&folder)
+    })
+    .unwrap();
+    let body = "x".repeat(900);
+    let mut sent = 0_u64;
+    while journal.health().borrow().level != HealthLevel::Failing {
+        journal.enqueue(append(&[&body])).await.unwrap();
+        sent += 1;
+    }
+    let reason = journal.health().borrow().reason.clone();
+    assert!(reason.contains("full"), "{reason}");
+    let waiting = tokio::spawn({
+        let journal = journal.clone();
+        async move { journal.commit(append(&["a caller that waits"])).await }
+    });
+    // The caller may come to the queue late; it is the oldest once enough came after it.
+    let enough = sent + 12_000;
+    while sent < enough || !waiting.is_finished() {
+        journal.enqueue(append(&[&body])).await.unwrap();
+        sent += 1;
+    }
+    journal.health().wait_for(|health| health.shed > 1000).await.unwrap();
+    let waited = matches!(waiting.await.unwrap(), Err(JournalError::Shed));
+    assert!(waited, "a caller in the way of the newest is told");
+
+    disk.remount("size=256m");
+    level(&journal, HealthLevel::Ok).await;
+    journal.commit(append(&["after"])).await.unwrap();
+    let shed = journal.health().borrow().shed;
+    let entries = all(&journal).await;
+    let hits = entries.iter().filter(|entry| entry.body == body).count() as u64;
+    assert_eq!(hits + shed, sent, "each hit is there or counted");
+    assert_eq!(entries.iter().filter(|entry| *entry.body == *b"gap").count(), 1);
+    assert!(matches!(told.lock().unwrap()[..], [.., Fact::Shed { count, .. }] if count == shed));
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+
+    journal.close().await;
+    disk.remount("ro");
+    assert!(
+        Journal::open(settings(&folder)).is_err(),
+        "a read-only disk is an error, not damage"
+    );
+    disk.remount("rw");
+    assert_eq!(all(&open(&folder)).await.len(), entries.len());
+}
+
+/// A tmpfs of 3 MiB, unmounted at the end.
+struct Disk<'p>(&'p Path);
+
+impl<'p> Disk<'p> {
+    fn mount(path: &'p Path) -> Option<Self> {
+        run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", path.to_str()?]).then_some(Self(path))
+    }
+
+    fn remount(&self, option: &str) {
+        assert!(run(
+            "mount",
+            &["-o", &format!("remount,{option}"), self.0.to_str().unwrap()]
+        ));
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        run("umount", &["-l", self.0.to_str().unwrap()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}

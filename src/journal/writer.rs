@@ -1,0 +1,412 @@
+//! The writer: the one thread that writes.
+//!
+//! In: jobs from the queue, in order. Out: groups in the file, then the tail, the head, and the acknowledgements, in
+//! this order. What the disk refuses stays in memory (`recover`), in order, until it is written or shed.
+
+mod recover;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use trapline_schemas::Timestamp;
+
+use super::chain::Tip;
+use super::handle::Shared;
+use super::lock::Lock;
+use super::queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, GroupRule, Job, Taken};
+use super::salvage::Salvage;
+use super::settings::{Fact, Health, HealthLevel, JournalSettings};
+use super::sqlite::{Cursors, Store, Written};
+use super::start::Started;
+use super::trim::{Bounds, Trimmer};
+use super::{Entry, JournalError, Offset};
+
+/// The writer's state; [`Writer::run`] is its life.
+#[derive(Debug)]
+pub(super) struct Writer {
+    settings: JournalSettings,
+    shared: Arc<Shared>,
+    lock: Lock,
+    /// `None` while the disk fails.
+    store: Option<Store>,
+    /// Jobs not yet durable, oldest first: between groups empty, unless the disk fails.
+    held: VecDeque<Job>,
+    held_events: usize,
+    held_bytes: usize,
+    /// The tip that was acknowledged last.
+    tip: Tip,
+    /// A group that failed and may have reached the disk all the same.
+    doubtful: Option<Doubtful>,
+    /// The journal's own entries to append with the next group.
+    facts: Vec<Fact>,
+    cursors: Cursors,
+    trimmer: Trimmer,
+    salvage: Option<Salvage>,
+    rule: GroupRule,
+    shed: u64,
+    tick_at: Instant,
+    disk_look_at: Instant,
+    suspect_at: Option<Instant>,
+    /// A sync failed, and the log has not been carried into the file by fresh writes since.
+    sync_failed: bool,
+}
+
+/// The jobs of a failed group, by count from the front of those held, and the tip they would have made.
+#[derive(Debug, Clone, Copy)]
+struct Doubtful {
+    jobs: usize,
+    /// How many of the writer's facts were in it, from the front.
+    facts: usize,
+    attempted: Tip,
+}
+
+impl Writer {
+    pub fn new(settings: JournalSettings, shared: Arc<Shared>, started: Started) -> Self {
+        let now = Instant::now();
+        let bounds = Bounds {
+            age: settings.retain,
+            bytes: settings.retain_bytes,
+        };
+        Self {
+            settings,
+            shared,
+            lock: started.lock,
+            tip: started.store.tip,
+            store: Some(started.store),
+            held: VecDeque::new(),
+            held_events: 0,
+            held_bytes: 0,
+            doubtful: None,
+            facts: started.report.salvaged.into_iter().map(Fact::Salvaged).collect(),
+            cursors: Cursors::new(),
+            trimmer: Trimmer::new(bounds),
+            salvage: started.salvage,
+            rule: GroupRule::new(now),
+            shed: 0,
+            tick_at: now,
+            disk_look_at: now,
+            suspect_at: None,
+            sync_failed: false,
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub fn run(mut self) {
+        self.load();
+        loop {
+            match self.shared.queue.take(&self.rule, self.tick_at) {
+                Taken::Group(jobs) => self.accept(jobs),
+                Taken::Tick => {}
+                Taken::Closed => break,
+            }
+            self.flush();
+            if Instant::now() >= self.tick_at {
+                self.tick();
+            }
+        }
+        self.end();
+    }
+
+    fn accept(&mut self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.held_events += job.events();
+            self.held_bytes += job.bytes();
+            self.held.push_back(job);
+        }
+        self.shed_overflow();
+    }
+
+    /// Writes what is held, group by group, as far as the disk takes it.
+    fn flush(&mut self) {
+        while self.store.is_some() && !self.held.is_empty() {
+            let jobs = self.group_len();
+            self.write(jobs);
+        }
+    }
+
+    /// Writes the first `jobs` held as one group; with none, what the trim and the facts have to write.
+    fn write(&mut self, jobs: usize) {
+        let Some(store) = &mut self.store else { return };
+        let events = self.held.iter().take(jobs).map(Job::events).sum::<usize>();
+        let (trimmer, facts, settings) = (&mut self.trimmer, &self.facts, &self.settings);
+        let consumers = self.shared.consumers();
+        let cursors = &self.cursors;
+        let rows = if events == 0 {
+            TRIM_ROWS
+        } else {
+            (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS)
+        };
+        let mut own = Vec::new();
+        let written = store.write(
+            self.held.iter().take(jobs).map(|job| &job.commit),
+            |tx, draft| {
+                let mut told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
+                told.extend(facts.iter().cloned());
+                own = told.iter().filter_map(|fact| fact_body(settings, fact)).collect();
+                draft.append(tx, &own)
+            },
+            Timestamp::now(),
+        );
+        match written {
+            Ok(written) => self.written(jobs, events, &written, own),
+            Err(fault) => self.failed(jobs, fault),
+        }
+    }
+
+    fn written(&mut self, jobs: usize, events: usize, written: &Written, own: Vec<Bytes>) {
+        let Some(store) = &self.store else { return };
+        let (tip, oldest) = (store.tip, store.anchor.next);
+        self.facts.clear();
+        let done: Vec<Job> = self.held.drain(..jobs).collect();
+        let bodies = done.iter().flat_map(|job| job.commit.append.iter().cloned()).chain(own);
+        let entries = (written.from..).zip(bodies).map(|(offset, body)| Entry {
+            offset,
+            appended_at: written.at,
+            body,
+        });
+        self.shared.tail.extend(entries);
+        self.shared.tail.trim(oldest);
+        self.advance(tip);
+        for (job, first) in done.into_iter().zip(&written.firsts) {
+            self.held_events -= job.events();
+            self.held_bytes -= job.bytes();
+            self.note_cursors(&job);
+            acknowledge(job, Ok(*first));
+        }
+        self.rule.ended(events, Instant::now());
+        self.after_group();
+    }
+
+    fn note_cursors(&mut self, job: &Job) {
+        self.cursors.extend(job.commit.cursors.iter().cloned());
+        for gone in &job.commit.cursors_gone {
+            self.cursors.remove(gone);
+        }
+    }
+
+    /// Announces a new tip.
+    fn advance(&mut self, tip: Tip) {
+        if tip != self.tip {
+            self.tip = tip;
+            self.shared.set_tip(tip);
+            self.shared.head.send_replace(tip.next);
+        }
+    }
+
+    /// What a busy writer must not put off until it is idle.
+    fn after_group(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        let mut result = Ok(());
+        if store.wants_checkpoint(false) {
+            result = store.checkpoint();
+        }
+        if self.trimmer.wants_look(store) {
+            let paused = self.salvage.is_some();
+            let consumers = self.shared.consumers();
+            result = result.and_then(|()| look(&mut self.trimmer, paused, store, &self.cursors, &consumers));
+        }
+        self.heed(result);
+    }
+
+    /// Each second, or sooner while there is something to trim.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.store.is_none() {
+            self.try_again();
+        } else {
+            self.keep_house(now);
+        }
+        self.tick_at = Instant::now()
+            + if self.trimmer.is_busy(now) && self.store.is_some() {
+                TICK_BUSY
+            } else {
+                TICK
+            };
+    }
+
+    fn keep_house(&mut self, now: Instant) {
+        let Some(store) = &mut self.store else { return };
+        if !store.is_in_place() || !self.lock.is_in_place() {
+            self.fail("the file or its lock was removed or replaced by others".into());
+            return self.try_again();
+        }
+        if self.is_suspect(now) {
+            self.fail("a read found the file damaged".into());
+            return self.try_again();
+        }
+        self.go_on_with_salvage();
+        let Some(store) = &mut self.store else { return };
+        let (paused, consumers) = (self.salvage.is_some(), self.shared.consumers());
+        let mut result = look(&mut self.trimmer, paused, store, &self.cursors, &consumers);
+        if store.wants_checkpoint(true) {
+            result = result.and_then(|()| store.checkpoint());
+        }
+        self.heed(result);
+        if self.trimmer.is_busy(now) || !self.facts.is_empty() {
+            self.write(0);
+        }
+        self.look_at_disk(now);
+    }
+
+    /// Whether a read met damage since the file was looked at last; at most once a minute, as the look may find nothing.
+    fn is_suspect(&mut self, now: Instant) -> bool {
+        let due = self.suspect_at.is_none_or(|at| now.duration_since(at) >= SUSPECT_EVERY);
+        let suspect = due && self.shared.readers.suspect.swap(false, Ordering::AcqRel);
+        if suspect {
+            self.suspect_at = Some(now);
+        }
+        suspect
+    }
+
+    /// Says that the disk is nearly full while there is time to act.
+    fn look_at_disk(&mut self, now: Instant) {
+        if now < self.disk_look_at || self.store.is_none() || self.salvage.is_some() {
+            return;
+        }
+        self.disk_look_at = now + DISK_LOOK;
+        let Ok(disk) = rustix::fs::statvfs(self.settings.path.parent().unwrap_or(&self.settings.path)) else {
+            return;
+        };
+        let used = 100 - (100 * disk.f_bavail).checked_div(disk.f_blocks).unwrap_or(100).min(100);
+        if used >= DISK_ALARM_PERCENT {
+            self.set_health(
+                HealthLevel::Degraded,
+                &format!("the disk of the journal is {used} % full"),
+            );
+        } else {
+            self.set_health(HealthLevel::Ok, "");
+        }
+    }
+
+    fn heed(&mut self, result: rusqlite::Result<()>) {
+        match result {
+            Err(error) if is_busy(&error) => {
+                tracing::debug!(error = %error, "a reader delays the journal's checkpoint")
+            }
+            Err(error) => self.fail(error.to_string()),
+            Ok(()) => {}
+        }
+    }
+
+    fn set_health(&self, level: HealthLevel, reason: &str) {
+        let (held, shed) = (self.held_events as u64, self.shed);
+        self.shared.health.send_if_modified(|health| {
+            let changed = health.level != level || &*health.reason != reason;
+            let moved = (health.held, health.shed) != (held, shed);
+            if health.level != level {
+                health.since = Timestamp::now();
+            }
+            if changed {
+                health.reason = reason.into();
+            }
+            *health = Health {
+                level,
+                held,
+                shed,
+                ..health.clone()
+            };
+            changed || moved
+        });
+    }
+
+    /// How many of the jobs held make one group.
+    fn group_len(&self) -> usize {
+        let (mut events, mut bytes) = (0, 0);
+        let fits = |job: &&Job| {
+            events += job.events();
+            bytes += job.bytes();
+            events <= GROUP_EVENTS_MAX && bytes <= GROUP_BYTES_MAX
+        };
+        self.held.iter().take_while(fits).count().max(1)
+    }
+
+    /// Reads what the writer keeps in memory of a file just opened.
+    fn load(&mut self) {
+        if let Some(store) = &self.store {
+            let loaded = self.trimmer.load(store).and_then(|()| store.cursors());
+            match loaded {
+                Ok(cursors) => self.cursors = cursors,
+                Err(error) => self.heed(Err(error)),
+            }
+        }
+    }
+
+    /// The end: one more attempt if the disk fails, then the log into the file.
+    fn end(mut self) {
+        if self.store.is_none() {
+            self.try_again();
+            self.flush();
+        }
+        if !self.facts.is_empty() {
+            self.write(0);
+        }
+        if self.held_events > 0 {
+            let (held, path) = (self.held_events, self.settings.path.display());
+            tracing::error!(
+                journal.held = held,
+                "journal {path} ends with {held} events that the disk did not take"
+            );
+        }
+        // The log is read again at the next start: nothing is lost if a reader is in the way.
+        if let Some(Err(error)) = self.store.as_mut().map(Store::settle) {
+            tracing::debug!(error = %error, "the journal's log stays beside it");
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Whatever ends the writer, callers must not wait for it.
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.shared.readers.close();
+        self.store = None;
+        self.lock.free();
+        self.shared.ended.send_replace(true);
+    }
+}
+
+/// Looks at the bounds, unless rows are still being carried to the front.
+fn look(
+    trimmer: &mut Trimmer,
+    paused: bool,
+    store: &Store,
+    cursors: &Cursors,
+    consumers: &[String],
+) -> rusqlite::Result<()> {
+    if paused {
+        trimmer.pause();
+        return Ok(());
+    }
+    trimmer.look(store, cursors, consumers, Timestamp::now())
+}
+
+fn acknowledge(job: Job, result: Result<Offset, JournalError>) {
+    if let Some(done) = job.done {
+        // The caller may have stopped waiting.
+        let _ = done.send(result);
+    }
+}
+
+fn fact_body(settings: &JournalSettings, fact: &Fact) -> Option<Bytes> {
+    tracing::warn!(fact = ?fact, "the journal tells what happened to it");
+    settings.facts.body(fact)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+/// Time between two looks at the house.
+const TICK: Duration = Duration::from_secs(1);
+/// The same while there is something to trim.
+const TICK_BUSY: Duration = Duration::from_millis(5);
+/// Least time between two looks because of what a read met.
+const SUSPECT_EVERY: Duration = Duration::from_secs(60);
+const DISK_LOOK: Duration = Duration::from_secs(10);
+const DISK_ALARM_PERCENT: u64 = 90;
+/// Rows of a slice of the trim that stands alone, and the least of one that rides with a group.
+const TRIM_ROWS: usize = 512;
+const TRIM_ROWS_RIDING: usize = 64;

@@ -1,0 +1,275 @@
+//! When the disk fails: hold, shed, open anew, and write what was not confirmed.
+//!
+//! A failed sync is final: the kernel may have thrown the pages away and call the next sync a success. So the handle is
+//! never used again; the file is opened anew, its log carried into it by fresh writes, and what memory knows to be
+//! acknowledged is compared with what is there.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rusqlite::ffi;
+use trapline_schemas::Timestamp;
+
+use super::{Doubtful, Writer, acknowledge, is_busy};
+use crate::journal::chain::Tip;
+use crate::journal::lock::Lock;
+use crate::journal::salvage::Salvage;
+use crate::journal::settings::{Fact, HealthLevel};
+use crate::journal::sqlite::{Store, WriteFault};
+use crate::journal::{JournalError, start};
+
+impl Writer {
+    /// A group was refused: it stays held.
+    pub(super) fn failed(&mut self, jobs: usize, fault: WriteFault) {
+        self.doubtful = Some(Doubtful {
+            jobs,
+            facts: self.facts.len(),
+            attempted: fault.attempted,
+        });
+        if is_full(&fault.error) {
+            self.trimmer.make_room();
+        }
+        self.sync_failed |= is_failed_sync(&fault.error);
+        self.fail(fault.error.to_string());
+    }
+
+    /// Gives the file up until the next attempt.
+    pub(super) fn fail(&mut self, reason: String) {
+        if self.store.take().is_some() {
+            tracing::error!(error.message = %reason, "the journal's disk fails, events are held in memory: {reason}");
+        }
+        self.shared.readers.renew();
+        self.tick_at = Instant::now() + RETRY;
+        self.set_health(HealthLevel::Failing, &reason);
+    }
+
+    /// Opens the file anew and goes on where memory says.
+    pub(super) fn try_again(&mut self) {
+        match self.reopen() {
+            Ok(()) => self.resume(),
+            Err(error) => self.set_health(HealthLevel::Failing, &error.to_string()),
+        }
+    }
+
+    /// Nobody reads meanwhile: what comes to stand in the file's place may not be whole yet.
+    fn reopen(&mut self) -> Result<(), JournalError> {
+        start::make_folder(&self.settings.path)?;
+        if !self.lock.is_in_place() {
+            self.lock = Lock::take(&self.settings.path)?;
+        }
+        let before = self.shared.unread_below.swap(self.tip.next, Ordering::AcqRel);
+        let reopened = self.reopen_unread();
+        let below = self.salvage.as_ref().map_or(0, Salvage::below);
+        let below = if reopened.is_ok() { below } else { below.max(before) };
+        self.shared.unread_below.store(below, Ordering::Release);
+        reopened
+    }
+
+    fn reopen_unread(&mut self) -> Result<(), JournalError> {
+        let opened = start::open(&self.settings, Duration::ZERO)?;
+        let mut store = opened.store;
+        self.shared.readers.renew();
+        self.salvage = opened.salvage;
+        self.facts.extend(opened.salvaged.map(Fact::Salvaged));
+        match store.settle() {
+            // The log cannot be carried over, but nothing says that it is not on the disk.
+            Err(error) if (is_full(&error) || is_busy(&error)) && !self.sync_failed => {}
+            settled => settled?,
+        }
+        self.sync_failed = false;
+        self.reconcile(&mut store)?;
+        self.trimmer.load(&store)?;
+        self.cursors = store.cursors()?;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Carries some more over; at the end the readers are let on and the numbers told.
+    pub(super) fn go_on_with_salvage(&mut self) {
+        let (Some(store), Some(salvage)) = (&mut self.store, &mut self.salvage) else {
+            return;
+        };
+        match salvage.step(store, SALVAGE_SLICE) {
+            Ok(false) => self.set_health(
+                HealthLevel::Degraded,
+                "entries of a damaged journal are being carried over",
+            ),
+            Ok(true) => {
+                self.facts.push(Fact::Salvaged(salvage.numbers().clone()));
+                self.salvage = None;
+                self.shared.unread_below.store(0, Ordering::Release);
+                self.shared.head.send_modify(|_| {});
+                self.set_health(HealthLevel::Ok, "");
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    /// Compares the file with what was acknowledged.
+    fn reconcile(&mut self, store: &mut Store) -> Result<(), JournalError> {
+        let doubtful = self.doubtful.take();
+        if store.tip.next < self.tip.next {
+            return self.rewrite(store);
+        }
+        if let Some(doubtful) = doubtful.filter(|doubtful| doubtful.attempted == store.tip) {
+            self.confirm(doubtful, store.tip);
+        }
+        self.advance(store.tip);
+        Ok(())
+    }
+
+    /// The failed group had reached the disk after all.
+    fn confirm(&mut self, doubtful: Doubtful, tip: Tip) {
+        if tip == self.tip {
+            // Nothing was appended, so nothing shows whether it was written; writing it again changes nothing.
+            return;
+        }
+        let mut first = self.tip.next;
+        // The tail would have a hole.
+        self.shared.tail.trim(tip.next);
+        for job in self.held.drain(..doubtful.jobs).collect::<Vec<_>>() {
+            let next = first + job.events() as u64;
+            self.held_events -= job.events();
+            self.held_bytes -= job.bytes();
+            acknowledge(job, Ok(first));
+            first = next;
+        }
+        // What came to be told since was not in the group.
+        self.facts.drain(..doubtful.facts.min(self.facts.len()));
+    }
+
+    /// The file is older than what was acknowledged, or new: writes again what memory still has.
+    fn rewrite(&mut self, store: &mut Store) -> Result<(), JournalError> {
+        let missing = self.tip.next - store.tip.next;
+        let entries: Vec<_> = self
+            .shared
+            .tail
+            .all()
+            .into_iter()
+            .filter(|entry| entry.offset >= store.tip.next)
+            .collect();
+        store.restore(&entries, self.tip.next, &self.cursors)?;
+        let rewritten = entries.len() as u64;
+        self.facts.push(Fact::Replaced {
+            lost: missing - rewritten,
+            rewritten,
+        });
+        self.tip = store.tip;
+        self.shared.set_tip(store.tip);
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        tracing::info!(journal.held = self.held_events, "the journal's disk works again");
+        self.flush();
+        if !self.facts.is_empty() {
+            self.write(0);
+        }
+        if self.store.is_some() {
+            self.set_health(HealthLevel::Ok, "");
+        }
+    }
+
+    /// While the disk fails, drops the oldest jobs beyond the bounds of memory: hits are counted, waiting callers are
+    /// told. The group that may be on the disk already is kept: dropped, it could be both there and counted as lost.
+    pub(super) fn shed_overflow(&mut self) {
+        let kept = self.doubtful.map_or(0, |doubtful| doubtful.jobs);
+        while self.store.is_none() && self.is_overfull() {
+            let Some(job) = self.held.remove(kept) else {
+                return;
+            };
+            self.held_events -= job.events();
+            self.held_bytes -= job.bytes();
+            if job.done.is_none() {
+                self.count_shed(job.events() as u64);
+            }
+            acknowledge(job, Err(JournalError::Shed));
+        }
+    }
+
+    fn is_overfull(&self) -> bool {
+        self.held_events.max(self.held.len()) > HELD_EVENTS_MAX || self.held_bytes > HELD_BYTES_MAX
+    }
+
+    fn count_shed(&mut self, events: u64) {
+        let now = Timestamp::now();
+        self.shed += events;
+        // A fact that may be on the disk already says what it said.
+        let told = self.doubtful.map_or(0, |doubtful| doubtful.facts);
+        for fact in self.facts.iter_mut().skip(told) {
+            if let Fact::Shed { count, last, .. } = fact {
+                (*count, *last) = (*count + events, now);
+                return;
+            }
+        }
+        if events > 0 {
+            self.facts.push(Fact::Shed {
+                count: events,
+                first: now,
+                last: now,
+            });
+        }
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+/// Time between two attempts.
+const RETRY: Duration = Duration::from_secs(1);
+/// Time that a salvage takes from the groups at a time.
+const SALVAGE_SLICE: Duration = Duration::from_millis(20);
+/// Bounds of what is held.
+const HELD_EVENTS_MAX: usize = 10_000;
+const HELD_BYTES_MAX: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::journal::handle::Shared;
+    use crate::journal::settings::JournalSettings;
+
+    fn counts(writer: &Writer) -> Vec<u64> {
+        let count = |fact: &Fact| match fact {
+            Fact::Shed { count, .. } => *count,
+            _ => 0,
+        };
+        writer.facts.iter().map(count).collect()
+    }
+
+    #[test]
+    fn what_was_shed_after_a_group_that_failed_is_told_though_the_group_was_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings::at(folder.path().join("journal.db"));
+        let started = start::start(&settings).unwrap();
+        let shared = Arc::new(Shared::new(&settings, &started));
+        let mut writer = Writer::new(settings, shared, started);
+        writer.count_shed(3);
+        let attempted = Tip {
+            next: writer.tip.next + 1,
+            ..writer.tip
+        };
+        let doubtful = Doubtful {
+            jobs: 0,
+            facts: 1,
+            attempted,
+        };
+        writer.doubtful = Some(doubtful);
+        writer.count_shed(5);
+        assert_eq!(
+            counts(&writer),
+            [3, 5],
+            "the first may be on the disk, so it stays as it is"
+        );
+        writer.confirm(doubtful, attempted);
+        assert_eq!(counts(&writer), [5]);
+    }
+}
