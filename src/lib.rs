@@ -1,3 +1,6 @@
 //! trapline: decoys, a journal, and sinks.
 
+pub mod decoy;
 pub mod journal;
+pub mod record;
+pub mod roles;

@@ -1,0 +1,193 @@
+//! One listening TCP socket: each accepted connection becomes a connect hit and, if there is a seat, a session.
+//!
+//! Invariants: 1. the connect hit is sent before anything else can go wrong, and from the address that `accept`
+//! returned: a peer that resets at once has none left to ask for. 2. A failing accept never spins: at the limit of
+//! open files the longest idle sessions are ended and the loop rests. 3. When it stops, what the kernel has already
+//! accepted is still reported.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use trapline_schemas::{Action, Timestamp, ids};
+
+use crate::decoy::crowd::{Full, Live};
+use crate::decoy::session::Session;
+use crate::decoy::{DecoySpec, Shared};
+use crate::roles::{Contact, Hit, Touch};
+
+/// How long the loop rests when the process or the machine has run out of something.
+const REST: Duration = Duration::from_millis(20);
+
+/// A repeated complaint is logged once in this time.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+
+/// Sessions ended at once when there are no more file descriptors.
+const ROOM: usize = 16;
+
+/// One listening TCP socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    host: Host,
+}
+
+/// Receives what the socket accepts.
+#[derive(Debug)]
+struct Host {
+    bound: SocketAddr,
+    spec: Arc<DecoySpec>,
+    shared: Arc<Shared>,
+    complained: Option<Instant>,
+}
+
+impl Listener {
+    /// Takes over a socket that listens.
+    pub(crate) fn new(socket: std::net::TcpListener, spec: Arc<DecoySpec>, shared: Arc<Shared>) -> io::Result<Self> {
+        let host = Host {
+            bound: socket.local_addr()?,
+            spec,
+            shared,
+            complained: None,
+        };
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Self { socket, host })
+    }
+
+    /// Accepts until `stop`. Cancel: not safe; stop it by the token.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Self { socket, mut host } = self;
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            // Cancel: accept is safe, an unaccepted connection stays in the backlog.
+            let accepted = tokio::select! {
+                () = &mut stopped => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => host.greet(stream, peer).await,
+                Err(error) => host.cope(&error).await,
+            }
+        }
+        if let Ok(socket) = socket.into_std() {
+            host.empty(&socket).await;
+        }
+    }
+}
+
+impl Host {
+    /// Receives what the kernel has accepted already. The socket is asked itself: the reactor may not have been told.
+    async fn empty(&mut self, socket: &std::net::TcpListener) {
+        while let Ok((stream, peer)) = socket.accept() {
+            let ready = stream.set_nonblocking(true);
+            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                self.greet(stream, peer).await;
+            }
+        }
+    }
+
+    /// Reports the contact, then gives it a session if there is a seat.
+    async fn greet(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let contact = self.contact(&stream, peer);
+        let _ = self.shared.hits.send(connect(&contact)).await;
+        let live = Arc::new(Live::new(stream, contact));
+        let limits = &self.spec.limits;
+        let sessions = limits.sessions.min(self.shared.sessions_max);
+        match self.shared.crowd.sit(&live, sessions, limits.sessions_per_source) {
+            Ok(seat) => {
+                let span = tracing::debug_span!("session", decoy.name = %self.spec.name, source.address = %peer);
+                let session = Session::new(Arc::clone(&self.shared), live, seat);
+                self.shared.tasks.spawn(session.run().instrument(span));
+            }
+            Err(Full::Source) => {
+                tracing::debug!(source.address = %peer, "source has all the sessions it may have")
+            }
+            Err(Full::House) => self.complain_of_files("all sessions are taken"),
+        }
+    }
+
+    fn contact(&self, stream: &TcpStream, peer: SocketAddr) -> Arc<Contact> {
+        let at = Timestamp::now();
+        Arc::new(Contact {
+            session: ids::fresh(at),
+            at,
+            peer: canonical(peer),
+            local: self.local(stream),
+            spec: Arc::clone(&self.spec),
+        })
+    }
+
+    /// The address that was touched: ours if it is not a wildcard, which saves the call, else the kernel's word.
+    fn local(&self, stream: &TcpStream) -> SocketAddr {
+        if !self.bound.ip().is_unspecified() {
+            return canonical(self.bound);
+        }
+        canonical(stream.local_addr().unwrap_or(self.bound))
+    }
+
+    async fn cope(&mut self, error: &io::Error) {
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                self.shared.crowd.end_longest_idle(ROOM, "no more open files");
+                self.complain_of_files("no more open files");
+                tokio::time::sleep(REST).await;
+            }
+            // Errors of one connection that is gone (accept(2)): the next one is unharmed.
+            Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
+            _ => {
+                self.complain(|| tracing::error!(error = %error, "decoy cannot accept, trying again"));
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+
+    fn complain_of_files(&mut self, what: &'static str) {
+        let limit = getrlimit(Resource::Nofile).current;
+        let open = self.shared.crowd.open();
+        let sessions = self.spec.limits.sessions;
+        self.complain(|| {
+            tracing::warn!(
+                files.limit = limit,
+                sessions.open = open,
+                limits.sessions = sessions,
+                "{what}, closing the longest idle; raise `limits.sessions`, or LimitNOFILE= or ulimit -n"
+            );
+        });
+    }
+
+    fn complain(&mut self, say: impl FnOnce()) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| now - last >= COMPLAINT_EVERY) {
+            self.complained = Some(now);
+            say();
+        }
+    }
+}
+
+fn connect(contact: &Arc<Contact>) -> Hit {
+    Hit {
+        action: Action::Connect,
+        at: contact.at,
+        contact: Arc::clone(contact),
+        touch: Touch::Contact,
+        facts: Vec::new(),
+        secret: None,
+        capture: None,
+    }
+}
+
+/// An address as it is recorded: IPv4-mapped IPv6 is IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}

@@ -1,0 +1,184 @@
+//! The decoy role: serves the sockets that core hands it, until it is told to stop.
+//!
+//! In: [`ToDecoy`] messages. Out: [`Hit`]s. It opens no file, no connection and no socket of its own.
+//!
+//! Shutdown: stop accepting, report what the kernel had accepted, let sessions end within the grace, end the rest,
+//! wait for their last reports.
+
+use std::collections::HashMap;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::decoy::crowd::Memory;
+use crate::decoy::listener::Listener;
+use crate::decoy::services::Transport;
+use crate::decoy::udp::Datagrams;
+use crate::decoy::{DecoySpec, MEMORY_BYTES_MAX, Shared};
+use crate::roles::{Hit, ToDecoy};
+
+/// File descriptors that sessions leave to the rest of the process: listeners, journal, sinks, control.
+const FILES_RESERVED: u64 = 256;
+
+/// How often the shutdown ends sessions that were accepted in the meantime.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
+/// The decoy role.
+#[derive(Debug)]
+pub struct Role {
+    shared: Arc<Shared>,
+    grace: Duration,
+    listeners: HashMap<String, Open>,
+    told_files: bool,
+}
+
+/// A decoy's listeners.
+#[derive(Debug)]
+struct Open {
+    specs: Vec<Arc<DecoySpec>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            specs: Vec::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+}
+
+impl Role {
+    /// A role that reports to `hits` and gives sessions `grace` to end by themselves.
+    pub fn new(hits: mpsc::Sender<Hit>, grace: Duration) -> Self {
+        let shared = Arc::new(Shared {
+            hits,
+            crowd: Arc::default(),
+            memory: Memory::new(MEMORY_BYTES_MAX),
+            tasks: TaskTracker::new(),
+            sessions_max: sessions_max(),
+        });
+        Self {
+            shared,
+            grace,
+            listeners: HashMap::new(),
+            told_files: false,
+        }
+    }
+
+    /// Serves until `stop`, or until nobody is left who could send an order. Returns when all is reported, or when
+    /// twice the grace has passed.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<ToDecoy>, stop: CancellationToken) {
+        loop {
+            // Cancel: recv is safe.
+            let order = tokio::select! {
+                () = stop.cancelled() => break,
+                order = orders.recv() => order,
+            };
+            match order {
+                Some(ToDecoy::Listen { socket, spec }) => self.listen(socket, spec),
+                Some(ToDecoy::Close { decoy, closed }) => {
+                    self.close(&decoy).await;
+                    let _ = closed.send(());
+                }
+                None => break,
+            }
+        }
+        self.drain().await;
+    }
+
+    fn listen(&mut self, socket: OwnedFd, spec: Arc<DecoySpec>) {
+        self.check_files(spec.limits.sessions);
+        let name = spec.name.clone();
+        let shared = Arc::clone(&self.shared);
+        let open = self.listeners.entry(name.to_string()).or_default();
+        open.specs.push(Arc::clone(&spec));
+        let stop = open.stop.clone();
+        let span = tracing::info_span!("decoy", decoy.name = %name);
+        let started = match spec.service.transport() {
+            Transport::Tcp => Listener::new(TcpListener::from(socket), spec, shared)
+                .map(|listener| open.tasks.spawn(listener.run(stop).instrument(span))),
+            Transport::Udp => Datagrams::new(UdpSocket::from(socket), spec, shared)
+                .map(|datagrams| open.tasks.spawn(datagrams.run(stop).instrument(span))),
+        };
+        if let Err(error) = started {
+            tracing::error!(decoy.name = %name, error = %error, "decoy {name} cannot serve its socket");
+        }
+    }
+
+    /// Tells once if the sessions that are allowed need more files than may be open.
+    fn check_files(&mut self, sessions: usize) {
+        if self.told_files || sessions <= self.shared.sessions_max {
+            return;
+        }
+        self.told_files = true;
+        tracing::warn!(
+            files.limit = getrlimit(Resource::Nofile).current,
+            limits.sessions = sessions,
+            sessions.max = self.shared.sessions_max,
+            "the limit of open files allows fewer sessions than `limits.sessions`; raise LimitNOFILE= or ulimit -n"
+        );
+    }
+
+    /// Closes the sockets of one decoy; its sessions get the grace.
+    async fn close(&mut self, decoy: &str) {
+        let Some(mut open) = self.listeners.remove(decoy) else {
+            return;
+        };
+        let specs = std::mem::take(&mut open.specs);
+        open.shut().await;
+        let (crowd, grace) = (Arc::clone(&self.shared.crowd), self.grace);
+        self.shared.tasks.spawn(async move {
+            tokio::time::sleep(grace).await;
+            // By identity: a decoy of the same name may have been opened since.
+            crowd.end_where("the decoy was closed", |contact| {
+                specs.iter().any(|spec| Arc::ptr_eq(spec, &contact.spec))
+            });
+        });
+    }
+
+    async fn drain(self) {
+        for open in self.listeners.into_values() {
+            open.shut().await;
+        }
+        self.shared.tasks.close();
+        let all = self.shared.tasks.wait();
+        tokio::pin!(all);
+        if tokio::time::timeout(self.grace, &mut all).await.is_ok() {
+            return;
+        }
+        let end = tokio::time::Instant::now() + self.grace.max(LAST_CALL);
+        while tokio::time::Instant::now() < end {
+            self.shared.crowd.end_where("trapline stops", |_| true);
+            if tokio::time::timeout(LAST_CALL, &mut all).await.is_ok() {
+                return;
+            }
+        }
+        let open = self.shared.crowd.open();
+        tracing::warn!(sessions.open = open, "sessions did not end within the grace");
+    }
+}
+
+impl Open {
+    async fn shut(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Most sessions that the limit of open files leaves room for.
+fn sessions_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let reserved = FILES_RESERVED.min(files / 2);
+    usize::try_from(files - reserved).unwrap_or(usize::MAX)
+}

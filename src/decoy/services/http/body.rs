@@ -1,0 +1,220 @@
+//! How long a request's body is, and its bytes: by length or in chunks, never inflated.
+//!
+//! In: bytes one piece after another. Out: the first [`KEPT_MAX`] bytes of the body. Invariant: cutting the pieces
+//! elsewhere changes nothing.
+//!
+//! Source: RFC 9112 sections 6 and 7.1.
+
+/// Most bytes of a body that are read for forms.
+pub(super) const KEPT_MAX: usize = 16 << 10;
+
+/// Longest chunk line: size and extension.
+const CHUNK_LINE_MAX: usize = 256;
+
+/// Takes a body off the stream.
+#[derive(Debug)]
+pub(super) struct Body {
+    state: State,
+    /// The first bytes.
+    pub(super) kept: Vec<u8>,
+    /// How many bytes it had so far.
+    pub(super) seen: u64,
+    /// Whether the kept bytes lie in the stream as they are here.
+    pub(super) whole: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// This many bytes of plain body.
+    Length(u64),
+    /// A chunk line: digits so far, bytes so far, whether digits ended.
+    Size {
+        size: u64,
+        line: usize,
+        digits: usize,
+        over: bool,
+    },
+    Data(u64),
+    /// The line end after a chunk.
+    DataEnd,
+    /// The trailer; whether the line has bytes.
+    Trailer {
+        line: usize,
+    },
+    Done,
+    Broken,
+}
+
+/// What taking bytes led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    More,
+    Done,
+    /// The chunks are none.
+    Broken,
+}
+
+const SIZE: State = State::Size {
+    size: 0,
+    line: 0,
+    digits: 0,
+    over: false,
+};
+
+impl Body {
+    /// A body of known length.
+    pub(super) fn sized(length: u64) -> Self {
+        Self::new(State::Length(length), true)
+    }
+
+    /// A body in chunks.
+    pub(super) fn chunked() -> Self {
+        Self::new(SIZE, false)
+    }
+
+    fn new(state: State, whole: bool) -> Self {
+        Self {
+            state,
+            kept: Vec::new(),
+            seen: 0,
+            whole,
+        }
+    }
+
+    /// Where it stands before the next byte.
+    pub(super) fn progress(&self) -> Progress {
+        match self.state {
+            State::Length(0) | State::Done => Progress::Done,
+            State::Broken => Progress::Broken,
+            _ => Progress::More,
+        }
+    }
+
+    /// Takes what belongs to the body off the front of `bytes`; returns how many that were.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.progress() == Progress::More {
+            rest = match self.state {
+                State::Length(left) => {
+                    let (rest, left) = self.keep(rest, left);
+                    self.state = State::Length(left);
+                    rest
+                }
+                State::Data(left) => {
+                    let (rest, left) = self.keep(rest, left);
+                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    rest
+                }
+                _ => {
+                    let (byte, after) = rest.split_first().unwrap_or((&0, &[]));
+                    self.state = step(self.state, *byte);
+                    after
+                }
+            };
+        }
+        bytes.len() - rest.len()
+    }
+
+    fn keep<'a>(&mut self, bytes: &'a [u8], left: u64) -> (&'a [u8], u64) {
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let (data, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
+        let room = KEPT_MAX.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(data.get(..room).unwrap_or(data));
+        self.seen += count as u64;
+        (rest, left - count as u64)
+    }
+}
+
+fn step(state: State, byte: u8) -> State {
+    match state {
+        State::Size {
+            size,
+            line,
+            digits,
+            over,
+        } => match (byte, char::from(byte).to_digit(16)) {
+            (b'\n', _) if digits == 0 => State::Broken,
+            (b'\n', _) if size == 0 => State::Trailer { line: 0 },
+            (b'\n', _) => State::Data(size),
+            _ if line >= CHUNK_LINE_MAX => State::Broken,
+            (_, Some(digit)) if !over && digits < 15 => State::Size {
+                size: size << 4 | u64::from(digit),
+                line: line + 1,
+                digits: digits + 1,
+                over,
+            },
+            // An extension, or the line end: what stands here is not read.
+            _ if over || (digits > 0 && matches!(byte, b'\r' | b';' | b' ')) => State::Size {
+                size,
+                line: line + 1,
+                digits,
+                over: true,
+            },
+            _ => State::Broken,
+        },
+        State::DataEnd => match byte {
+            b'\r' => State::DataEnd,
+            b'\n' => SIZE,
+            _ => State::Broken,
+        },
+        State::Trailer { line } => match byte {
+            b'\n' if line == 0 => State::Done,
+            b'\n' => State::Trailer { line: 0 },
+            b'\r' => State::Trailer { line },
+            _ if line >= CHUNK_LINE_MAX => State::Broken,
+            _ => State::Trailer { line: line + 1 },
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn chunks_are_joined_and_the_next_request_is_left() {
+        let mut body = Body::chunked();
+        let bytes = b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\nGET";
+        assert_eq!(body.take(bytes), bytes.len() - 3);
+        assert_eq!((body.progress(), body.kept.as_slice()), (Progress::Done, &b"abcde"[..]));
+        for junk in [&b"zz\r\n"[..], b"\r\n", b"3\r\nabcd", b"ffffffffffffffff\r\n"] {
+            let mut body = Body::chunked();
+            body.take(junk);
+            assert_eq!(body.progress(), Progress::Broken, "{}", junk.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_length_of_lies_keeps_little() {
+        let mut body = Body::sized(u64::MAX);
+        for _ in 0..64 {
+            assert_eq!(body.take(&[b'a'; 4096]), 4096);
+        }
+        assert_eq!(
+            (body.progress(), body.kept.len(), body.seen),
+            (Progress::More, KEPT_MAX, 64 * 4096)
+        );
+        assert_eq!(Body::sized(0).progress(), Progress::Done);
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_the_bytes_anywhere_changes_nothing(
+            bytes in prop::collection::vec(prop::sample::select(b"0123af;\r\n x".to_vec()), 0..120), cut in 0usize..120, sized in any::<bool>(),
+        ) {
+            let make = || if sized { Body::sized(40) } else { Body::chunked() };
+            let (mut whole, mut parts) = (make(), make());
+            let taken = whole.take(&bytes);
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let mut count = parts.take(first);
+            if count == first.len() {
+                count += parts.take(second);
+            }
+            prop_assert_eq!(count, taken);
+            prop_assert_eq!((whole.progress(), whole.kept, whole.seen), (parts.progress(), parts.kept, parts.seen));
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! One connection to a decoy: reading within limits, writing, reporting.
+//!
+//! In: an accepted stream whose connect hit is already reported. Out: at most one handshake, the attempts and queries
+//! up to their limits, at most one payload and one session end.
+//!
+//! Invariants:
+//! 1. Every wait ends by the session's total limit; a wait for bytes also by the idle limit.
+//! 2. Nothing is allocated for the peer's bytes until there are some; a silent session costs its task and its socket.
+//! 3. Reports wait for room in the channel and are never shed. If that takes longer than the session may last, the
+//!    socket is shut and the report still waits.
+//! 4. The payload is reported at the end, when every secret in it is known, so that none leaves unmasked.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rustix::net::SendFlags;
+use socket2::SockRef;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, timeout_at};
+use trapline_schemas::{Action, Field, Timestamp, Value, text};
+
+use crate::decoy::crowd::{Live, Seat};
+use crate::decoy::inbound::Inbound;
+use crate::decoy::mask;
+use crate::decoy::personality::{self, Personality};
+use crate::decoy::services::Speak;
+use crate::decoy::{Limits, Shared};
+use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+
+/// Most bytes that wait unconsumed: one SSH packet (RFC 4253 section 6.1: 35,000) with room to spare.
+pub const INPUT_BYTES_MAX: usize = 36 << 10;
+
+/// Most bytes taken from the kernel at once.
+const READ_BYTES: usize = 4 << 10;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The peer closed its side.
+    #[error("the peer closed")]
+    Closed,
+    /// The peer reset the connection.
+    #[error("the peer reset")]
+    Reset,
+    /// A limit of time or bytes was reached.
+    #[error("limit `{0}` reached")]
+    Limit(&'static str),
+    /// trapline needed the socket: at the limit of open files, or at shutdown.
+    #[error("closed: {0}")]
+    Ended(&'static str),
+    /// The socket failed.
+    #[error("socket failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// One connection to a decoy.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    contact: Arc<Contact>,
+    live: Arc<Live>,
+    seat: Option<Seat>,
+    started: Instant,
+    inbound: Option<Box<Inbound>>,
+    sent: u64,
+    credentials: u32,
+    queries: u32,
+    touch: Touch,
+    handshaken: bool,
+    reported: bool,
+    abort: bool,
+    /// Writes are no longer held back to be joined.
+    prompt: bool,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, live: Arc<Live>, seat: Seat) -> Self {
+        Self {
+            shared,
+            contact: Arc::clone(&live.contact),
+            live,
+            seat: Some(seat),
+            started: Instant::now(),
+            inbound: None,
+            sent: 0,
+            credentials: 0,
+            queries: 0,
+            touch: Touch::Contact,
+            handshaken: false,
+            reported: false,
+            abort: false,
+            prompt: false,
+        }
+    }
+
+    /// Lets the decoy's service speak until the session ends, then closes and reports what is left to report.
+    pub(crate) async fn run(mut self) {
+        let outcome = match self.contact.spec.service.speak {
+            Speak::Stream(serve) => contain(serve(&mut self)).await,
+            Speak::Datagram(_) => Ok(()),
+        };
+        if let Some(farewell) = self.close(outcome) {
+            Box::pin(farewell.report()).await;
+        }
+    }
+
+    /// How the decoy looks.
+    pub fn personality(&self) -> Arc<Personality> {
+        Arc::clone(&self.contact.spec.personality)
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.contact.peer
+    }
+
+    /// The address that was touched.
+    pub fn local(&self) -> SocketAddr {
+        self.contact.local
+    }
+
+    /// Replaces variables: those of the install (`{{host}}`, `{{domain}}`, `{{fqdn}}`, `{{hex LABEL}}`) and those of
+    /// the session: `{{peer}}`, `{{local}}` (addresses without port), `{{mapped local}}` (as IPv6, IPv4 mapped),
+    /// `{{date FORMAT}}` (now, UTC, as `strftime`).
+    pub fn expand<'a>(&self, template: &'a str) -> Cow<'a, str> {
+        let install = &self.contact.spec.personality.install;
+        personality::expand(template, |name| match name {
+            "peer" => Some(self.contact.peer.ip().to_string()),
+            "local" => Some(self.contact.local.ip().to_string()),
+            "mapped local" => Some(mapped(self.contact.local.ip())),
+            _ => match name.strip_prefix("date ") {
+                Some(format) => {
+                    jiff::fmt::strtime::format(format, &jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC)).ok()
+                }
+                None => install.variable(name),
+            },
+        })
+    }
+
+    /// Waits for bytes and appends them to the input; returns how many came, at least 1.
+    ///
+    /// Errors: [`SessionError::Closed`] at the peer's end of stream, [`SessionError::Limit`] when the idle or total
+    /// limit passes, or when [`INPUT_BYTES_MAX`] bytes wait unconsumed. Cancel: safe.
+    pub async fn fill(&mut self) -> Result<usize, SessionError> {
+        match self.fill_within(self.limits().idle).await? {
+            0 => Err(SessionError::Limit("idle")),
+            count => Ok(count),
+        }
+    }
+
+    /// Like [`Session::fill`], but waits at most `wait` and then returns 0: for what a server does to a silent peer.
+    pub async fn fill_within(&mut self, wait: Duration) -> Result<usize, SessionError> {
+        let until = self.until(wait);
+        loop {
+            let room = self.room()?;
+            if let Some(count) = self.read_now(room)? {
+                tokio::task::consume_budget().await;
+                return Ok(count);
+            }
+            if timeout_at(until, self.live.stream.readable()).await.is_err() {
+                return self.in_time().map(|()| 0);
+            }
+        }
+    }
+
+    /// Whether bytes of the peer wait in the kernel now: before a first [`Session::send`], the peer spoke first.
+    pub fn has_waiting(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.live.stream).is_ok_and(|count| count > 0)
+    }
+
+    /// Bytes received and not yet consumed.
+    pub fn input(&self) -> &[u8] {
+        self.inbound.as_deref().map_or(&[], Inbound::input)
+    }
+
+    /// Offset of the input's first byte in the stream, from 0.
+    pub fn position(&self) -> u64 {
+        self.inbound.as_deref().map_or(0, Inbound::position)
+    }
+
+    /// Drops the first `count` bytes of the input (all, if there are fewer); returns their offsets in the stream, for
+    /// [`Session::mark_secret`].
+    pub fn consume(&mut self, count: usize) -> Range<u64> {
+        self.inbound
+            .as_deref_mut()
+            .map_or(0..0, |inbound| inbound.consume(count))
+    }
+
+    /// Writes all of `bytes`. Errors: a peer that does not read for the write limit is [`SessionError::Limit`].
+    /// Cancel: what was written so far stays written.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        if self.sent > 0 && !std::mem::replace(&mut self.prompt, true) {
+            // Later writes are answers of a dialogue; real servers do not let them wait for an acknowledgement.
+            let _ = self.live.stream.set_nodelay(true);
+        }
+        let mut rest = bytes;
+        // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
+        if let Ok(count) = rustix::net::send(&self.live.stream, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            rest = self.advance(rest, count);
+        }
+        let until = self.until(self.limits().write);
+        while !rest.is_empty() {
+            match self.live.stream.try_write(rest) {
+                Ok(count) => rest = self.advance(rest, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let room = timeout_at(until, self.live.stream.writable()).await;
+                    if room.is_err() {
+                        self.in_time()?;
+                        return Err(SessionError::Limit("write"));
+                    }
+                }
+                Err(error) => return Err(self.why(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits as a person or a slow host would: `base` give or take a fifth. Errors: the total limit. Cancel: safe.
+    pub async fn pause(&mut self, base: Duration) -> Result<(), SessionError> {
+        let until = self.until(base.mul_f64(rand::random_range(0.8..1.2)));
+        tokio::time::sleep_until(until).await;
+        self.in_time()
+    }
+
+    /// Ends our side of the stream and reads until the peer ends its own, at most for `wait`: how a server closes
+    /// that wants its last words to arrive. What comes is captured and consumed.
+    pub async fn drain(&mut self, wait: Duration) -> Result<(), SessionError> {
+        let _ = SockRef::from(&self.live.stream).shutdown(std::net::Shutdown::Write);
+        let until = self.until(wait);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.fill_within(left).await {
+                Ok(0) | Err(SessionError::Closed | SessionError::Reset) => return Ok(()),
+                Ok(count) => {
+                    self.hide_unread_login();
+                    self.consume(count);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says that bytes of the stream (offsets from its start) are a secret, to be masked in every captured form, also
+    /// wherever else the same bytes occur. Call it before facts or queries that may contain the secret are reported.
+    pub fn mark_secret(&mut self, range: Range<u64>) {
+        if let Some(inbound) = self.inbound.as_deref_mut() {
+            inbound.mark(range);
+        }
+    }
+
+    /// Says that all that is received and not yet consumed may be part of a secret.
+    pub fn hide_input(&mut self) {
+        let from = self.position();
+        self.mark_secret(from..from + self.input().len() as u64);
+    }
+
+    /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
+    pub async fn handshake(&mut self, facts: Vec<(Field, Value)>) {
+        if !std::mem::replace(&mut self.handshaken, true) {
+            self.raise(Touch::Intent);
+            self.report(Action::Handshake, facts, None).await;
+        }
+    }
+
+    /// Reports a credential attempt, up to the limit; beyond it attempts are counted for the session end.
+    ///
+    /// `kind`: password, key, community, token or form. `user` may be empty. `secret`: as it would be typed; an
+    /// encoded form of it in the stream is to be named by [`Session::mark_secret`].
+    pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], mut facts: Vec<(Field, Value)>) {
+        self.raise(Touch::Proof);
+        self.credentials = self.credentials.saturating_add(1);
+        if let Some(inbound) = self.inbound.as_deref_mut() {
+            inbound.know(secret);
+        }
+        if self.credentials > self.limits().credentials_per_session {
+            return;
+        }
+        facts.push((Field::CredentialKind, kind.into()));
+        facts.push((Field::EventSequence, self.credentials.into()));
+        if !user.is_empty() {
+            facts.push((Field::UserName, text::clean(user).into()));
+        }
+        let secret = OfferedSecret { bytes: secret.into() };
+        self.report(Action::Credential, facts, Some(secret)).await;
+    }
+
+    /// Whether the handshake was reported.
+    pub fn is_introduced(&self) -> bool {
+        self.handshaken
+    }
+
+    /// Reports a command or statement, up to the limit; beyond it queries are counted for the session end.
+    pub async fn query(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
+        self.ask(Touch::Proof, text, facts).await;
+    }
+
+    /// Like [`Session::query`] for what browsers and monitors ask as well: it proves intent and no more.
+    pub async fn request(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
+        self.ask(Touch::Intent, text, facts).await;
+    }
+
+    async fn ask(&mut self, touch: Touch, text: &[u8], mut facts: Vec<(Field, Value)>) {
+        self.raise(touch);
+        self.queries = self.queries.saturating_add(1);
+        if self.queries > self.limits().queries_per_session {
+            return;
+        }
+        let typed = self.masked(text);
+        facts.push((Field::Commands, vec![text::clean(&typed)].into()));
+        facts.push((Field::EventSequence, self.queries.into()));
+        self.report(Action::Query, facts, None).await;
+    }
+
+    /// Closes so that the peer sees RST instead of FIN. Input that is left unconsumed does the same.
+    pub fn abort(&mut self) {
+        self.abort = true;
+    }
+}
+
+impl Session {
+    fn limits(&self) -> &Limits {
+        &self.contact.spec.limits
+    }
+
+    fn deadline(&self) -> Instant {
+        self.started + self.limits().session
+    }
+
+    fn until(&self, wait: Duration) -> Instant {
+        (Instant::now() + wait).min(self.deadline())
+    }
+
+    fn in_time(&self) -> Result<(), SessionError> {
+        if Instant::now() >= self.deadline() {
+            return Err(SessionError::Limit("session"));
+        }
+        Ok(())
+    }
+
+    /// How many bytes may be read now.
+    fn room(&self) -> Result<usize, SessionError> {
+        let Some(inbound) = self.inbound.as_deref() else {
+            return Ok(READ_BYTES);
+        };
+        if inbound.seen() >= self.limits().received_bytes_max {
+            return Err(SessionError::Limit("received_bytes_max"));
+        }
+        match INPUT_BYTES_MAX.saturating_sub(inbound.input().len()) {
+            0 => Err(SessionError::Limit("input")),
+            room => Ok(room.min(READ_BYTES)),
+        }
+    }
+
+    /// Reads what the kernel has, through a buffer on the stack: an idle session owns none.
+    fn read_now(&mut self, room: usize) -> Result<Option<usize>, SessionError> {
+        let mut chunk = [0; READ_BYTES];
+        let chunk = chunk.get_mut(..room).unwrap_or_default();
+        match self.live.stream.try_read(chunk) {
+            Ok(0) => Err(self.live.why_ended().map_or(SessionError::Closed, SessionError::Ended)),
+            Ok(count) => {
+                self.take(chunk.get(..count).unwrap_or_default())?;
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(self.why(error)),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.live.touched();
+        let inbound = self
+            .inbound
+            .get_or_insert_with(|| Box::new(Inbound::new(self.shared.memory.hold())));
+        if inbound.take(bytes, self.contact.spec.limits.capture_bytes_max) {
+            Ok(())
+        } else {
+            Err(SessionError::Limit("memory"))
+        }
+    }
+
+    fn advance<'a>(&mut self, bytes: &'a [u8], count: usize) -> &'a [u8] {
+        self.sent += count as u64;
+        bytes.get(count..).unwrap_or_default()
+    }
+
+    fn why(&self, error: io::Error) -> SessionError {
+        if let Some(why) = self.live.why_ended() {
+            return SessionError::Ended(why);
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionReset => SessionError::Reset,
+            io::ErrorKind::BrokenPipe => SessionError::Closed,
+            _ => SessionError::Io(error),
+        }
+    }
+
+    /// What no service has read may be a login that was cut short, or one sent ahead: it is not shown then.
+    fn hide_unread_login(&mut self) {
+        if mask::names_a_secret(self.input()) {
+            self.hide_input();
+        }
+    }
+
+    /// A text as typed, with what is known as secret masked.
+    fn masked<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.inbound.as_deref() {
+            Some(inbound) if self.contact.spec.secrets.masked() => inbound.mask_bytes(text).into(),
+            _ => text.into(),
+        }
+    }
+
+    fn raise(&mut self, touch: Touch) {
+        self.touch = self.touch.max(touch);
+    }
+
+    async fn report(&mut self, action: Action, mut facts: Vec<(Field, Value)>, secret: Option<OfferedSecret>) {
+        self.reported = true;
+        if self.contact.spec.secrets.masked()
+            && let Some(inbound) = self.inbound.as_deref()
+        {
+            inbound.mask_facts(&mut facts);
+        }
+        let hit = Hit {
+            action,
+            at: Timestamp::now(),
+            contact: Arc::clone(&self.contact),
+            touch: self.touch,
+            facts,
+            secret,
+            capture: None,
+        };
+        if let Err(TrySendError::Full(hit)) = self.shared.hits.try_send(hit) {
+            Box::pin(self.report_late(hit)).await;
+        }
+    }
+
+    /// Waits for room; the peer is not held longer than the session may last.
+    async fn report_late(&mut self, hit: Hit) {
+        let permit = match timeout_at(self.deadline(), self.shared.hits.reserve()).await {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.live.end("the journal is slow");
+                self.shared.hits.reserve().await
+            }
+        };
+        if let Ok(permit) = permit {
+            permit.send(hit);
+        }
+    }
+
+    /// Closes the socket; gives what is still to be reported, if anything.
+    fn close(mut self, outcome: Result<(), SessionError>) -> Option<Farewell> {
+        let left = outcome.is_ok() && !self.input().is_empty();
+        self.hide_unread_login();
+        if self.abort || left {
+            let _ = SockRef::from(&self.live.stream).set_linger(Some(Duration::ZERO));
+        }
+        let lasted = self.started.elapsed();
+        tracing::debug!(event.reason = ?outcome, event.duration = ?lasted, "session ended");
+        let spoke = self.inbound.is_some() || self.reported;
+        if !spoke && lasted <= self.limits().report_after {
+            return None;
+        }
+        Some(self.farewell(&outcome, lasted))
+    }
+
+    fn farewell(&mut self, outcome: &Result<(), SessionError>, lasted: Duration) -> Farewell {
+        let masked = self.contact.spec.secrets.masked();
+        let received = self.inbound.as_deref().map_or(0, Inbound::seen);
+        let mut facts = Vec::with_capacity(6);
+        facts.push((Field::SourceBytes, count(received)));
+        facts.push((Field::DestinationBytes, count(self.sent)));
+        facts.push((Field::EventDuration, nanos(lasted)));
+        facts.push((Field::EventReason, reason(outcome)));
+        if self.credentials > 0 {
+            facts.push((Field::SessionCredentials, self.credentials.into()));
+        }
+        if self.queries > 0 {
+            facts.push((Field::SessionQueries, self.queries.into()));
+        }
+        let capture = self.inbound.take().map(|inbound| {
+            self.raise(Touch::Intent);
+            Box::new(inbound.into_capture(masked))
+        });
+        Farewell {
+            shared: Arc::clone(&self.shared),
+            contact: Arc::clone(&self.contact),
+            touch: self.touch,
+            capture,
+            facts,
+            _seat: self.seat.take(),
+        }
+    }
+}
+
+/// A panic of a service ends its session alone, and what the peer sent to cause it is still reported.
+async fn contain(service: BoxFuture<'_, Result<(), SessionError>>) -> Result<(), SessionError> {
+    let outcome = AssertUnwindSafe(service).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        tracing::error!("the service failed on what its peer sent; the session was ended and reported");
+        Err(SessionError::Ended("the service failed"))
+    })
+}
+
+/// What a closed session has still to report. Its socket is gone, so it may wait for room as long as it takes.
+struct Farewell {
+    shared: Arc<Shared>,
+    contact: Arc<Contact>,
+    touch: Touch,
+    capture: Option<Box<Capture>>,
+    facts: Vec<(Field, Value)>,
+    /// Sessions that wait for room are still counted, so that there is a bound on them.
+    _seat: Option<Seat>,
+}
+
+impl Farewell {
+    async fn report(mut self) {
+        if let Some(capture) = self.capture.take() {
+            let hit = self.hit(Action::Payload, Vec::new(), Some(capture));
+            let _ = self.shared.hits.send(hit).await;
+        }
+        let facts = std::mem::take(&mut self.facts);
+        let hit = self.hit(Action::SessionEnd, facts, None);
+        let _ = self.shared.hits.send(hit).await;
+    }
+
+    fn hit(&self, action: Action, facts: Vec<(Field, Value)>, capture: Option<Box<Capture>>) -> Hit {
+        Hit {
+            action,
+            at: Timestamp::now(),
+            contact: Arc::clone(&self.contact),
+            touch: self.touch,
+            facts,
+            secret: None,
+            capture,
+        }
+    }
+}
+
+fn count(number: u64) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+fn nanos(duration: Duration) -> Value {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).into()
+}
+
+/// How a server on an IPv6 socket writes an address.
+fn mapped(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_string(),
+        IpAddr::V6(address) => address.to_string(),
+    }
+}
+
+/// Why a session ended, as `event.reason`.
+fn reason(outcome: &Result<(), SessionError>) -> Value {
+    match outcome {
+        Ok(()) => Value::from("the decoy closed"),
+        Err(SessionError::Io(error)) => Value::from(format!("socket failed: {:?}", error.kind())),
+        Err(error) => Value::from(error.to_string()),
+    }
+}

@@ -1,0 +1,164 @@
+//! A stage for tests of services: a real decoy on loopback whose hits land in a channel.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trapline_schemas::{Action, Field, Value};
+
+use crate::decoy::bind::bind;
+use crate::decoy::role::Role;
+use crate::decoy::{DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service};
+use crate::roles::{Hit, ToDecoy};
+
+/// Longest a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The install of every test.
+pub(crate) fn install() -> Install {
+    Install::new("files03", "corp.local", [7; 32])
+}
+
+/// A personality from the text of its file.
+pub(crate) fn personality(text: &str) -> Arc<Personality> {
+    Personality::parse("test", "test.toml", text, &install()).expect("the test's personality is whole")
+}
+
+/// A decoy named `lure` with default limits, speaking what its personality is for.
+pub(crate) fn spec(text: &str) -> DecoySpec {
+    let personality = personality(text);
+    let service = crate::decoy::services::find(personality.service).expect("the personality found it");
+    spec_of(service, personality)
+}
+
+/// A decoy of any service, also one that is in no table.
+pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) -> DecoySpec {
+    DecoySpec {
+        name: "lure".into(),
+        service,
+        personality,
+        limits: Limits::default(),
+        secrets: Secrets::Hmac,
+    }
+}
+
+/// A running decoy role.
+pub(crate) struct Stage {
+    /// Where the decoy listens.
+    pub(crate) address: SocketAddr,
+    /// What it reported.
+    pub(crate) hits: mpsc::Receiver<Hit>,
+    /// To hand it more sockets.
+    pub(crate) role: mpsc::Sender<ToDecoy>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Stage {
+    /// Serves `spec` on a free port of 127.0.0.1.
+    pub(crate) async fn open(spec: DecoySpec) -> Self {
+        Self::open_at("127.0.0.1:0", spec, 65_536).await
+    }
+
+    /// Serves `spec` on an address, with room for `room` hits.
+    pub(crate) async fn open_at(address: &str, spec: DecoySpec, room: usize) -> Self {
+        let (hits, hits_in) = mpsc::channel(room);
+        let (role, orders) = mpsc::channel(8);
+        let stop = CancellationToken::new();
+        let run = Role::new(hits, Duration::from_millis(500)).run(orders, stop.clone());
+        let (socket, address) =
+            bind(address.parse().unwrap(), spec.service.transport()).expect("loopback has a free port");
+        let spec = Arc::new(spec);
+        role.send(ToDecoy::Listen { socket, spec }).await.unwrap();
+        Self {
+            address,
+            hits: hits_in,
+            role,
+            stop,
+            task: tokio::runtime::Handle::current().spawn(run),
+        }
+    }
+
+    /// A client of the decoy.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the decoy listens")
+    }
+
+    /// Sends `bytes`, ends the client's side, and returns all that the decoy said.
+    pub(crate) async fn talk(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut client = self.connect().await;
+        client.write_all(bytes).await.expect("the decoy reads");
+        client.shutdown().await.expect("the client may stop");
+        let mut said = Vec::new();
+        // A reset after the last word is an answer too.
+        let _ = client.read_to_end(&mut said).await;
+        said
+    }
+
+    /// The next hit.
+    pub(crate) async fn hit(&mut self) -> Hit {
+        let hit = tokio::time::timeout(PATIENCE, self.hits.recv()).await;
+        hit.expect("a hit comes in time").expect("the role runs")
+    }
+
+    /// The next hits, up to and with the session end.
+    pub(crate) async fn session(&mut self) -> Vec<Hit> {
+        let mut hits = vec![self.hit().await];
+        while hits.last().is_some_and(|hit| hit.action != Action::SessionEnd) {
+            hits.push(self.hit().await);
+        }
+        hits
+    }
+
+    /// Closes a decoy.
+    pub(crate) async fn close(&self, decoy: &str) {
+        let (closed, done) = oneshot::channel();
+        let decoy = decoy.to_owned();
+        self.role.send(ToDecoy::Close { decoy, closed }).await.unwrap();
+        done.await.unwrap();
+    }
+
+    /// Stops the role; returns what it had still to report.
+    pub(crate) async fn end(mut self) -> Vec<Hit> {
+        self.stop.cancel();
+        let mut rest = Vec::new();
+        while let Some(hit) = self.hits.recv().await {
+            rest.push(hit);
+        }
+        self.task.await.expect("the role ends without a panic");
+        rest
+    }
+}
+
+/// The actions of hits, in order.
+pub(crate) fn actions(hits: &[Hit]) -> Vec<Action> {
+    hits.iter().map(|hit| hit.action).collect()
+}
+
+/// A fact of a hit.
+pub(crate) fn fact(hit: &Hit, field: Field) -> Option<&Value> {
+    let found = hit.facts.iter().find(|(of, _)| *of == field);
+    found.map(|(_, value)| value)
+}
+
+/// A recorder's settings.
+pub(crate) fn settings() -> crate::record::Settings {
+    let identity = crate::record::Identity {
+        name: "lure-01".into(),
+        hostname: "lure-01.corp.local".into(),
+        site: Some("lyon".into()),
+        organization: None,
+        boot: uuid::Uuid::from_u128(1),
+        key: trapline_schemas::ids::SiteKey::new([9; 32]),
+    };
+    crate::record::Settings {
+        identity: Arc::new(identity),
+        zones: crate::record::Zones::default(),
+        events_per_source_per_minute: 10_000,
+    }
+}

@@ -1,0 +1,8 @@
+//! The promises of the decoy role, through real sockets on loopback.
+
+mod bind;
+mod hostile;
+mod manners;
+mod secrets;
+mod sessions;
+mod udp;

@@ -1,0 +1,124 @@
+//! The site key's file: 32 random bytes as hex, made if absent, for the owner alone.
+//!
+//! Limits: the file has 64 hex digits and a line end. Recovery: a lost key makes new incident ids and new HMACs; it
+//! cannot be had back. It is written whole and synced under another name first, so a crash leaves no half a key.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rand::TryRngCore as _;
+use trapline_schemas::ids::{SiteKey, hex};
+
+/// Why there is no site key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file could not be read or made.
+    #[error("site key `{}` could not be read or made", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error("site key `{}` has mode {mode:04o}, allowed is 0600 or tighter", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is not a key.
+    #[error("a site key has 64 hex digits, this one has not")]
+    Malformed,
+}
+
+/// Reads the key, or makes one if there is none.
+pub fn load(path: &Path) -> Result<SiteKey, KeyError> {
+    let failed = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    if !path.exists() {
+        make(path).map_err(failed)?;
+    }
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Open {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let mut text = String::new();
+    file.take(128).read_to_string(&mut text).map_err(failed)?;
+    parse(&text)
+}
+
+/// A key from its text, as the configuration or a secret store gives it.
+pub fn parse(text: &str) -> Result<SiteKey, KeyError> {
+    let text = text.trim().as_bytes();
+    let mut key = [0; 32];
+    if text.len() != 2 * key.len() {
+        return Err(KeyError::Malformed);
+    }
+    for (byte, pair) in key.iter_mut().zip(text.chunks(2)) {
+        let digits = std::str::from_utf8(pair).map_err(|_| KeyError::Malformed)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| KeyError::Malformed)?;
+    }
+    Ok(SiteKey::new(key))
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    let mut key = [0; 32];
+    rand::rngs::OsRng.try_fill_bytes(&mut key).map_err(io::Error::other)?;
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let written = writeln!(file, "{}", hex(&key))
+        .and_then(|()| file.sync_all())
+        // A link, not a rename: it never replaces a key that somebody else made in the meantime.
+        .and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_for_the_owner_alone_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.key");
+        let first = load(&path).unwrap().hmac_hex(b"x");
+        assert_eq!(load(&path).unwrap().hmac_hex(b"x"), first);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.key");
+        load(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(load(&path), Err(KeyError::Open { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_is_refused() {
+        for text in ["", "abc", &"g".repeat(64), &"é".repeat(32)] {
+            assert!(matches!(parse(text), Err(KeyError::Malformed)), "{text}");
+        }
+    }
+}

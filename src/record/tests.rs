@@ -1,0 +1,234 @@
+//! What the recorder makes of hits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
+use uuid::Uuid;
+
+use super::maker::Maker;
+use super::{Append, HostEvent, start};
+use crate::decoy::testing::{settings, spec};
+use crate::decoy::{DecoySpec, Secrets};
+use crate::journal::JournalError;
+use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+
+const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
+const NOON: i64 = 1_772_600_400_000_000;
+
+fn decoy(name: &str) -> DecoySpec {
+    let mut decoy = spec(SILENT);
+    decoy.name = name.into();
+    decoy
+}
+
+fn hit(action: Action, source: &str, spec: DecoySpec) -> Hit {
+    let at = Timestamp::from_micros(NOON);
+    let contact = Contact {
+        session: Uuid::from_u128(5),
+        at,
+        peer: format!("{source}:40000").parse().unwrap(),
+        local: "10.1.1.1:22".parse().unwrap(),
+        spec: Arc::new(spec),
+    };
+    Hit {
+        action,
+        at,
+        contact: Arc::new(contact),
+        touch: Touch::Contact,
+        facts: Vec::new(),
+        secret: None,
+        capture: None,
+    }
+}
+
+fn text(event: &Event, field: Field) -> &str {
+    event.text(field).map(|text| text.as_str()).unwrap_or_default()
+}
+
+#[test]
+fn identity_and_place_are_bound_once_for_all() {
+    let mut maker = Maker::new(settings());
+    let event = maker.event(hit(Action::Connect, "203.0.113.7", decoy("ssh"))).unwrap();
+    let identity = settings().identity;
+    assert_eq!(text(&event, Field::ObserverName), "lure-01");
+    assert_eq!(text(&event, Field::Site), "lyon");
+    assert_eq!(event.uuid(Field::BootId), Some(identity.boot));
+    assert_eq!(text(&event, Field::DecoyId), "ssh");
+    assert_eq!(text(&event, Field::SourceZone), "external");
+    assert_eq!(event.get(Field::SourceZoneInside), Some(&Value::Bool(false)));
+    assert_eq!(event.get(Field::SourceSpoofable), Some(&Value::Bool(false)));
+    assert_eq!(event.get(Field::EventRiskScore), Some(&Value::Float(25.0)));
+    let incident = ids::incident(&identity.key, "203.0.113.7".parse().unwrap(), event.at);
+    assert_eq!(event.uuid(Field::IncidentId), Some(incident));
+    let flow = ids::community(6, "203.0.113.7:40000".parse().unwrap(), "10.1.1.1:22".parse().unwrap());
+    assert_eq!(text(&event, Field::NetworkCommunityId), flow);
+    assert_eq!(codec::decode(&codec::encode(&event)).unwrap(), event);
+}
+
+#[test]
+fn the_third_decoy_of_a_source_is_intent_and_graver() {
+    let mut maker = Maker::new(settings());
+    let mut levels = Vec::new();
+    for name in ["ssh", "ftp", "ssh", "http"] {
+        let event = maker.event(hit(Action::Connect, "10.2.3.4", decoy(name))).unwrap();
+        let risk = event.get(Field::EventRiskScore).cloned();
+        levels.push((text(&event, Field::TouchLevel).to_owned(), risk));
+    }
+    let contact = ("contact".to_owned(), Some(Value::Float(60.0)));
+    let intent = ("intent".to_owned(), Some(Value::Float(70.0)));
+    assert_eq!(levels, [contact.clone(), contact.clone(), contact, intent]);
+}
+
+fn credential(policy: Secrets) -> Event {
+    let mut spec = decoy("ssh");
+    spec.secrets = policy;
+    let mut hit = hit(Action::Credential, "203.0.113.7", spec);
+    hit.secret = Some(OfferedSecret {
+        bytes: b"hunter2".as_slice().into(),
+    });
+    Maker::new(settings()).event(hit).unwrap()
+}
+
+#[test]
+fn a_secret_is_kept_as_the_policy_says() {
+    let hmac = settings().identity.key.hmac_hex(b"hunter2");
+    for (policy, clear, keyed) in [
+        (Secrets::Hmac, "", &*hmac),
+        (Secrets::Clear, "hunter2", ""),
+        (Secrets::None, "", ""),
+    ] {
+        let event = credential(policy);
+        assert_eq!(text(&event, Field::CredentialSecret), clear);
+        assert_eq!(text(&event, Field::CredentialSecretHmac), keyed);
+        assert_eq!(event.int(Field::CredentialSecretLength), Some(7));
+        assert_eq!(event.get(Field::CredentialAccepted), Some(&Value::Bool(false)));
+    }
+}
+
+fn payload(kept: &[u8], secrets: Vec<std::ops::Range<usize>>, has_secret: bool) -> Event {
+    let mut hit = hit(Action::Payload, "203.0.113.7", decoy("ssh"));
+    hit.capture = Some(Box::new(Capture {
+        kept: kept.to_vec(),
+        seen: 99,
+        sha256: [0xab; 32],
+        secrets,
+        has_secret,
+        hold: None,
+    }));
+    Maker::new(settings()).event(hit).unwrap()
+}
+
+#[test]
+fn a_payload_with_a_secret_is_masked_and_its_hash_is_keyed() {
+    let event = payload(b"PASS hunter2\r\n", std::iter::once(5..12).collect(), true);
+    assert_eq!(
+        event.get(Field::PayloadBase64),
+        Some(&Value::Bytes(b"PASS *******\r\n".as_slice().into()))
+    );
+    assert_eq!(text(&event, Field::PayloadSha256), "");
+    assert_eq!(
+        text(&event, Field::PayloadHmac),
+        settings().identity.key.hmac_hex(&[0xab; 32])
+    );
+    assert_eq!(event.get(Field::PayloadMasked), Some(&Value::Bool(true)));
+    let plain = payload(b"GET", vec![], false);
+    assert_eq!(text(&plain, Field::PayloadSha256), "ab".repeat(32));
+    assert_eq!(plain.get(Field::PayloadHmac), None);
+    let beyond = payload(b"GET", vec![], true);
+    assert_eq!(
+        text(&beyond, Field::PayloadSha256),
+        "",
+        "a secret beyond what is kept keys the hash as well"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_and_names_make_a_body_that_reads_back(
+        kept in proptest::collection::vec(any::<u8>(), 1..200),
+        user in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let mut hit = hit(Action::Credential, "203.0.113.7", decoy("ssh"));
+        hit.facts.push((Field::UserName, trapline_schemas::text::clean(&user).into()));
+        hit.secret = Some(OfferedSecret { bytes: kept.clone().into() });
+        let event = Maker::new(settings()).event(hit).unwrap();
+        let body = codec::encode(&event);
+        prop_assert!(!std::str::from_utf8(&body).unwrap().chars().any(char::is_control));
+        prop_assert_eq!(codec::decode(&body).unwrap(), event);
+    }
+}
+
+struct Bodies(mpsc::Sender<Bytes>);
+
+impl Append for Bodies {
+    async fn append(&self, bodies: Vec<Bytes>) -> Result<(), JournalError> {
+        for body in bodies {
+            self.0.send(body).await.map_err(|_| JournalError::Closed)?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_bounded_counted_and_told_at_the_stop_and_others_are_served() {
+    let mut few = settings();
+    few.events_per_source_per_minute = 10;
+    let (recorder, task) = start(few);
+    let (bodies, mut bodies_in) = mpsc::channel(1000);
+    for _ in 0..500 {
+        recorder
+            .hits()
+            .send(hit(Action::Connect, "203.0.113.7", decoy("ssh")))
+            .await
+            .unwrap();
+    }
+    recorder
+        .hits()
+        .send(hit(Action::Connect, "203.0.113.8", decoy("ssh")))
+        .await
+        .unwrap();
+    recorder.host(HostEvent::new(Action::SensorStopped, Vec::new())).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    task.run(Bodies(bodies), stop).await;
+    let mut events = Vec::new();
+    while let Some(body) = bodies_in.recv().await {
+        events.push(codec::decode(&body).unwrap());
+    }
+    let of = |action| events.iter().filter(|event| event.action == action).collect::<Vec<_>>();
+    assert_eq!(of(Action::Connect).len(), 11);
+    assert_eq!(of(Action::SensorStopped).len(), 1);
+    let [folded] = of(Action::SourceFolded)[..] else {
+        panic!("one source folded once: {events:?}");
+    };
+    assert_eq!(folded.int(Field::FindingHits), Some(490));
+    assert_eq!(folded.ip(Field::SourceIp), Some("203.0.113.7".parse().unwrap()));
+    assert_eq!(
+        folded.get(Field::EventStart),
+        Some(&Value::Time(Timestamp::from_micros(NOON)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folded_count_of_a_minute_that_is_over_is_told_without_another_hit() {
+    let mut few = settings();
+    few.events_per_source_per_minute = 1;
+    let (recorder, task) = start(few);
+    let (bodies, mut bodies_in) = mpsc::channel(1000);
+    tokio::runtime::Handle::current().spawn(task.run(Bodies(bodies), CancellationToken::new()));
+    for _ in 0..3 {
+        recorder
+            .hits()
+            .send(hit(Action::Connect, "203.0.113.7", decoy("ssh")))
+            .await
+            .unwrap();
+    }
+    let connect = codec::decode(&bodies_in.recv().await.unwrap()).unwrap();
+    let folded = codec::decode(&bodies_in.recv().await.unwrap()).unwrap();
+    assert_eq!((connect.action, folded.action), (Action::Connect, Action::SourceFolded));
+    assert_eq!(folded.int(Field::FindingHits), Some(2));
+}

@@ -1,0 +1,118 @@
+//! The messages between the roles: the decoy role, which reads hostile bytes, and core, which keeps what it saw.
+//!
+//! A third role, the blocker, will act on the firewall; it joins here when trapline first acts. All roles run as tasks of one process today; they already speak only through these types, so that a later split
+//! into processes changes where they are spawned and nothing else. Every message is bounded in length.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use trapline_schemas::{Action, Field, Timestamp, Value};
+use uuid::Uuid;
+
+use crate::decoy::DecoySpec;
+
+/// What core tells the decoy role.
+#[derive(Debug)]
+pub enum ToDecoy {
+    /// Serve this bound socket (listening for TCP) as this decoy.
+    Listen {
+        /// A TCP listener or UDP socket, bound by core.
+        socket: OwnedFd,
+        /// What to be on it.
+        spec: Arc<DecoySpec>,
+    },
+    /// Stop listening; sessions end within the grace.
+    Close {
+        /// The decoy's name.
+        decoy: String,
+        /// Answered once its sockets are closed, so that the address is free.
+        closed: oneshot::Sender<()>,
+    },
+}
+
+/// One raw observation, before it is an event.
+#[derive(Debug)]
+pub struct Hit {
+    /// What happened.
+    pub action: Action,
+    /// When.
+    pub at: Timestamp,
+    /// The contact it belongs to.
+    pub contact: Arc<Contact>,
+    /// How far the contact has gone, this hit included.
+    pub touch: Touch,
+    /// What was learned, by catalogue field; text already clean.
+    pub facts: Vec<(Field, Value)>,
+    /// A secret that was offered; never put into `facts`.
+    pub secret: Option<OfferedSecret>,
+    /// Bytes captured, with the places of secrets in them.
+    pub capture: Option<Box<Capture>>,
+}
+
+/// How far a contact has gone, as one session knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// A finished handshake or a datagram, no more.
+    Contact,
+    /// The protocol was spoken with purpose, or several decoys were touched.
+    Intent,
+    /// Credentials, commands, exploit.
+    Proof,
+}
+
+impl Touch {
+    /// `honeyport.touch.level`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Intent => "intent",
+            Self::Proof => "proof",
+        }
+    }
+}
+
+/// Who touched what: one TCP connection, or one UDP source within its counting window.
+#[derive(Debug)]
+pub struct Contact {
+    /// Session id, made at accept.
+    pub session: Uuid,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The kernel's peer address; IPv4-mapped is already IPv4.
+    pub peer: SocketAddr,
+    /// The address that was touched; unspecified only where the kernel did not say.
+    pub local: SocketAddr,
+    /// The decoy that was touched.
+    pub spec: Arc<DecoySpec>,
+}
+
+/// A secret as offered.
+pub struct OfferedSecret {
+    /// The bytes, as they would be typed.
+    pub bytes: Box<[u8]>,
+}
+
+impl std::fmt::Debug for OfferedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OfferedSecret({} bytes)", self.bytes.len())
+    }
+}
+
+/// Captured bytes of a session or datagram.
+#[derive(Debug)]
+pub struct Capture {
+    /// The first bytes received, up to `limits.capture_bytes_max`.
+    pub kept: Vec<u8>,
+    /// How many bytes were received in all.
+    pub seen: u64,
+    /// SHA-256 of all bytes received.
+    pub sha256: [u8; 32],
+    /// Byte ranges of `kept` that are secret, sorted and disjoint.
+    pub secrets: Vec<std::ops::Range<usize>>,
+    /// Whether any secret was in the stream, also beyond `kept`, and the policy masks secrets.
+    pub has_secret: bool,
+    /// The share of the decoy role's memory that `kept` takes, until the recorder has made an event of it.
+    pub hold: Option<crate::decoy::Hold>,
+}
