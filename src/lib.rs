@@ -1,6 +1,8 @@
 //! trapline: decoys, a journal, and sinks.
 
 pub mod decoy;
+pub mod delivery;
+pub mod graph;
 pub mod journal;
 pub mod record;
 pub mod roles;

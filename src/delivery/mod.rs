@@ -1,0 +1,49 @@
+//! Delivery: one worker per sink, each with its own cursor into the journal.
+//!
+//! In: the journal, the graph, the sinks' factories ([`Plan`]). Out: batches to sinks, dead letters, cursors, a status
+//! per sink, and health events through the [`Recorder`].
+//!
+//! ```text
+//!  journal ──► feed (reads and decodes once) ──► worker: queue ► batch ► deliver ► outcomes ─┬► ledger ► cursor
+//!                 │                                        ▲                                 ├► again (retry, halves)
+//!                 └──► window task of each throttle        └── pace: when ◄── fault ─────────┴► dead letter
+//! ```
+//!
+//! Invariants, each a named test:
+//! 1. A cursor moves only past events that were delivered or are dead letters: it is the lowest unfinished offset.
+//! 2. Delivery is at least once. A sink with one batch under way (`in_flight = 1`) gets its events in order, and after
+//!    a kill at most one batch twice: the next batch does not start before the cursor behind the last one is kept.
+//! 3. A lone event goes at once; batches grow only while an earlier one is under way.
+//! 4. A sink that fails is tried for ever: 1 s, doubled up to 60 s, with jitter; at its own word if it gave one; each
+//!    60 s where a person must act. Meanwhile nothing is sent to it.
+//! 5. A refused batch is split down to the event at fault, which becomes a dead letter with the sink's reason.
+//! 6. A sink costs the others nothing: own task, own cursor, bounded memory; who falls behind reads for himself.
+//! 7. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
+//!
+//! What it does not do: know protocols, judge events, follow the journal's retention.
+
+mod clock;
+mod divide;
+mod feed;
+mod health;
+mod ledger;
+mod pace;
+mod pipeline;
+mod queue;
+mod reader;
+pub mod registry;
+mod status;
+mod store;
+mod trouble;
+mod windows;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+pub use health::Recorder;
+pub use pace::Pace;
+pub use pipeline::{BatchSettings, Parts, Pipeline, Plan, SinkPlan, Start, sink_consumer, window_consumer};
+pub use status::{Board, FaultSeen, SinkState, SinkStatus, Totals};
+pub use store::Store;

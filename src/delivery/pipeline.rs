@@ -1,0 +1,227 @@
+//! All of delivery, started and stopped as one: the feed, the windows, the workers.
+//!
+//! A reload stops one pipeline and starts the next: cursors are in the journal, identity is the name, and a sink that
+//! waited for a person is tried at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info_span};
+use trapline_sink::BatchLimits;
+use trapline_sink::config::{Common, Factory};
+
+use super::clock::Clock;
+use super::feed::{Decoder, Feed};
+use super::health::Recorder;
+use super::pace::Pace;
+use super::reader::Reader;
+use super::status::{Board, SinkStatus};
+use super::store::Store;
+use super::windows::Window;
+use super::worker::Worker;
+use crate::graph::transforms::ThrottleSpec;
+use crate::graph::{Graph, Node};
+use crate::journal::{Commit, JournalError, Offset};
+
+/// Where a sink without a cursor begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With what comes from now on.
+    #[default]
+    Now,
+    /// With the oldest entry of the journal.
+    Oldest,
+}
+
+/// What the configuration says about batches, over what the sink itself would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BatchSettings {
+    /// Events in a batch.
+    pub events: Option<usize>,
+    /// Rendered bytes in a batch.
+    pub bytes: Option<usize>,
+    /// How long a batch that is not full waits beside others.
+    pub linger: Option<Duration>,
+}
+
+impl BatchSettings {
+    /// The sink's limits, made smaller where the configuration says so; a sink is never given more than it takes.
+    pub fn apply(self, own: BatchLimits) -> BatchLimits {
+        BatchLimits {
+            events: self.events.unwrap_or(own.events).min(own.events).max(1),
+            bytes: self.bytes.unwrap_or(own.bytes).min(own.bytes),
+            linger: self.linger.unwrap_or(own.linger),
+            in_flight: own.in_flight.max(1),
+        }
+    }
+}
+
+/// One sink to be run.
+#[derive(Debug, Clone)]
+pub struct SinkPlan {
+    /// Name, form, observer.
+    pub common: Common,
+    /// Makes the sink.
+    pub factory: Arc<dyn Factory>,
+    /// Where it begins if it has no cursor.
+    pub start: Start,
+    /// The waits between tries.
+    pub pace: Pace,
+    /// Smaller batches, if wanted.
+    pub batch: BatchSettings,
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The wiring; it names every sink of `sinks`.
+    pub graph: Arc<Graph>,
+    /// The sinks.
+    pub sinks: Vec<SinkPlan>,
+}
+
+/// What delivery works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// Takes health events.
+    pub recorder: Arc<dyn Recorder>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Shows what the sinks do.
+    pub board: Arc<Board>,
+}
+
+/// Delivery at work.
+pub struct Pipeline {
+    tasks: JoinSet<()>,
+    helpers: JoinSet<()>,
+    stop: CancellationToken,
+    parts: Parts,
+}
+
+impl Pipeline {
+    /// Starts the feed, a task for each windowed node and a worker for each sink.
+    ///
+    /// In: `grace`, how long a worker may go on after [`Pipeline::stop`]. A sink that cannot be made is retried by its
+    /// worker. Errors: the journal's.
+    pub async fn start(plan: Plan, parts: Parts, grace: Duration) -> Result<Self, JournalError> {
+        let names: Vec<_> = plan.sinks.iter().map(|sink| sink.common.name.as_str()).collect();
+        parts.board.retain(&names);
+        let head = *parts.store.head().borrow();
+        let feed = Arc::new(Feed::new(head));
+        let decoder = Decoder {
+            store: Arc::clone(&parts.store),
+            graph: Arc::clone(&plan.graph),
+        };
+        let mut pipeline = Self {
+            tasks: JoinSet::new(),
+            helpers: JoinSet::new(),
+            stop: CancellationToken::new(),
+            parts,
+        };
+        for (node, name, spec) in plan.graph.throttles() {
+            pipeline.start_window(&feed, &decoder, node, name, spec, head).await?;
+        }
+        for sink in plan.sinks {
+            if let Some(node) = plan.graph.sink(&sink.common.name) {
+                pipeline.start_worker(&feed, &decoder, node, sink, head, grace).await?;
+            }
+        }
+        // Nobody to feed: nothing is read or decoded.
+        if !pipeline.tasks.is_empty() {
+            let span = info_span!("delivery", feed = true);
+            let run = async move { feed.run(&decoder).await };
+            pipeline.helpers.spawn(run.instrument(span));
+        }
+        Ok(pipeline)
+    }
+
+    async fn start_window(
+        &mut self,
+        feed: &Arc<Feed>,
+        decoder: &Decoder,
+        node: Node,
+        name: &str,
+        spec: &ThrottleSpec,
+        head: Offset,
+    ) -> Result<(), JournalError> {
+        let next = self.place(&window_consumer(name), head).await?;
+        let window = Window::restore(name, spec, self.parts.clone(), next).await?;
+        let (feed, decoder) = (Arc::clone(feed), decoder.clone());
+        let reader_at = move |next| Reader::new(&feed, &decoder, node, next);
+        let work = window.run(reader_at, self.stop.clone());
+        let span = info_span!("delivery", transform.name = %name);
+        self.tasks.spawn(work.instrument(span));
+        Ok(())
+    }
+
+    async fn start_worker(
+        &mut self,
+        feed: &Arc<Feed>,
+        decoder: &Decoder,
+        node: Node,
+        sink: SinkPlan,
+        head: Offset,
+        grace: Duration,
+    ) -> Result<(), JournalError> {
+        let first = match sink.start {
+            Start::Now => head,
+            Start::Oldest => self.parts.store.oldest().await?,
+        };
+        let name = sink.common.name.clone();
+        let next = self.place(&sink_consumer(&name), first).await?;
+        let reader = Reader::new(feed, decoder, node, next);
+        let worker = Worker::new(sink, self.parts.clone(), reader, self.stop.clone());
+        let span = info_span!("delivery", sink.name = %name);
+        self.tasks.spawn(worker.run(grace).instrument(span));
+        Ok(())
+    }
+
+    /// The consumer's cursor. A consumer that has none gets it at `first`, kept at once: what "now" was is settled.
+    async fn place(&self, consumer: &str, first: Offset) -> Result<Offset, JournalError> {
+        if let Some(cursor) = self.parts.store.cursor(consumer).await? {
+            return Ok(cursor);
+        }
+        let cursors = vec![(consumer.to_owned(), first)];
+        self.parts
+            .store
+            .commit(Commit {
+                cursors,
+                ..Commit::default()
+            })
+            .await?;
+        Ok(first)
+    }
+
+    /// What the sinks do at this moment.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        let head = *self.parts.store.head().borrow();
+        self.parts.board.snapshot(head)
+    }
+
+    /// Stops: each worker delivers what the journal held at this moment if its sink takes it, within the grace given
+    /// at the start; then cursors are saved and sinks closed. Returns when all have ended.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "a delivery task broke down");
+            }
+        }
+        self.helpers.shutdown().await;
+    }
+}
+
+/// The name under which a sink keeps its cursor.
+pub fn sink_consumer(sink: &str) -> String {
+    format!("sink/{sink}")
+}
+
+/// The name under which a windowed node keeps its cursor.
+pub fn window_consumer(node: &str) -> String {
+    format!("window/{node}")
+}

@@ -1,0 +1,139 @@
+//! A consumer's eyes: entries from its place on, from the feed's ring while it keeps up, from the journal when it lags.
+//!
+//! Invariants: 1. every entry from the first place on is seen exactly once and in order; 2. what retention has taken is
+//! counted, never waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tracing::error;
+
+use super::feed::{Decoder, Feed, Item, READ_AGAIN, Taken};
+use crate::graph::{Node, Reach};
+use crate::journal::{JournalError, Offset};
+
+/// Entries that came, and where the consumer stands after them.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// Entries that reach the consumer's node, and those that cannot be told.
+    pub(super) items: Vec<Arc<Item>>,
+    /// The next offset to read.
+    pub(super) next: Offset,
+    /// Entries that were trimmed or lost before the consumer had them.
+    pub(super) missing: u64,
+}
+
+type Reading = BoxFuture<'static, Result<Vec<Arc<Item>>, JournalError>>;
+
+/// One consumer's place in the journal.
+pub(super) struct Reader {
+    feed: Arc<Feed>,
+    decoder: Decoder,
+    tip: watch::Receiver<Offset>,
+    node: Node,
+    wanted: Reach,
+    next: Offset,
+    place: Arc<AtomicU64>,
+    /// A read of its own that was begun; kept, so that a cancelled wait loses nothing.
+    reading: Option<Reading>,
+}
+
+impl Reader {
+    /// A reader for `node` that begins at `next`.
+    pub(super) fn new(feed: &Arc<Feed>, decoder: &Decoder, node: Node, next: Offset) -> Self {
+        let place = Arc::new(AtomicU64::new(next));
+        feed.register(&place);
+        Self {
+            feed: Arc::clone(feed),
+            decoder: decoder.clone(),
+            tip: feed.tip(),
+            node,
+            wanted: decoder.graph.ancestry(node),
+            next,
+            place,
+            reading: None,
+        }
+    }
+
+    /// The next offset to read.
+    pub(super) fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    /// Whether nothing is left that the feed has seen.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.next >= *self.decoder.store.head().borrow()
+    }
+
+    /// Waits for the next entries, at most about `count`; at least one entry was passed, perhaps none of them for us.
+    ///
+    /// Errors: the journal is closed. Cancel: safe.
+    pub(super) async fn read(&mut self, count: usize) -> Result<Chunk, JournalError> {
+        loop {
+            self.tip.borrow_and_update();
+            match self.feed.take(self.next, count.max(1)) {
+                Taken::Items(items, next) => {
+                    self.reading = None;
+                    return Ok(self.advance(items, next));
+                }
+                Taken::Behind(base) => {
+                    if let Some(chunk) = self.read_own(base).await? {
+                        return Ok(chunk);
+                    }
+                }
+                Taken::UpToDate => self.tip.changed().await.map_err(|_| JournalError::Closed)?,
+            }
+        }
+    }
+
+    /// A handful of entries read by ourselves; `base` is where the ring begins.
+    async fn read_own(&mut self, base: Offset) -> Result<Option<Chunk>, JournalError> {
+        let (decoder, next, wanted) = (&self.decoder, self.next, self.wanted);
+        let reading = self.reading.get_or_insert_with(|| {
+            let decoder = decoder.clone();
+            Box::pin(async move { decoder.read(next, None, wanted).await })
+        });
+        let read = reading.await;
+        self.reading = None;
+        match self.settle(read, base).await {
+            Ok(chunk) => Ok(chunk),
+            Err(JournalError::Closed) => Err(JournalError::Closed),
+            Err(error) => {
+                error!(journal.offset = self.next, %error, "the journal cannot be read, trying again");
+                tokio::time::sleep(READ_AGAIN).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a read of our own means. Nothing at all before the ring: retention has taken it, or it is not there yet.
+    async fn settle(
+        &mut self,
+        read: Result<Vec<Arc<Item>>, JournalError>,
+        base: Offset,
+    ) -> Result<Option<Chunk>, JournalError> {
+        let items = read?;
+        if let Some(last) = items.last() {
+            let next = last.offset + 1;
+            return Ok(Some(self.advance(items, next)));
+        }
+        let oldest = self.decoder.store.oldest().await?.min(base);
+        if oldest > self.next {
+            return Ok(Some(self.advance(items, oldest)));
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+        Ok(None)
+    }
+
+    fn advance(&mut self, mut items: Vec<Arc<Item>>, next: Offset) -> Chunk {
+        let span = next.saturating_sub(self.next);
+        let missing = span.saturating_sub(items.len() as u64);
+        let node = self.node;
+        items.retain(|item| item.reach.contains(node));
+        self.next = next;
+        self.place.store(next, Ordering::Relaxed);
+        Chunk { items, next, missing }
+    }
+}

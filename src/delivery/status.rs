@@ -1,0 +1,149 @@
+//! What an operator sees of each sink.
+//!
+//! In: each worker's own account. Out: a copy for whoever asks ([`Board::snapshot`]). The board outlives a reload, so
+//! totals go on counting.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use trapline_schemas::Timestamp;
+use trapline_sink::FaultKind;
+
+use crate::journal::Offset;
+
+/// What a sink's worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SinkState {
+    /// It has not answered yet.
+    #[default]
+    Starting,
+    /// The last batch went through.
+    Working,
+    /// The last batch did not; the next try has its time.
+    Retrying,
+    /// As retrying, for so long or for such a cause that a person should look.
+    Failing,
+    /// The worker has ended.
+    Stopped,
+}
+
+impl SinkState {
+    /// The word in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Working => "working",
+            Self::Retrying => "retrying",
+            Self::Failing => "failing",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The last fault of a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultSeen {
+    /// Its kind; `None` if the sink gave none.
+    pub kind: Option<FaultKind>,
+    /// The sink's words.
+    pub message: String,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Tries that have failed in a row.
+    pub attempts: u32,
+}
+
+/// What a sink has done since trapline started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Events delivered.
+    pub delivered: u64,
+    /// Events that became dead letters.
+    pub rejected: u64,
+    /// Events sent again.
+    pub retried: u64,
+    /// Batches sent.
+    pub batches: u64,
+    /// Entries that retention or a damaged file took before the sink had them.
+    pub missing: u64,
+    /// Events that a transform let through and retention took before they were read.
+    pub lost: u64,
+    /// Entries that this version cannot read.
+    pub unreadable: u64,
+}
+
+/// One sink, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: SinkState,
+    /// The lowest unfinished offset.
+    pub cursor: Offset,
+    /// Entries of the journal from the cursor to the head, whether they are for this sink or not.
+    pub lag: u64,
+    /// When the oldest event that it should have and has not was appended.
+    pub oldest_unsent: Option<Timestamp>,
+    /// The last fault; stays after a recovery.
+    pub last_fault: Option<FaultSeen>,
+    /// When the next try is due.
+    pub retry_at: Option<Timestamp>,
+    /// What it has done.
+    pub totals: Totals,
+    /// What the sink wants known, such as "tls is off".
+    pub notes: Vec<String>,
+}
+
+/// The status of all sinks.
+#[derive(Debug, Default)]
+pub struct Board {
+    sinks: Mutex<BTreeMap<String, watch::Sender<SinkStatus>>>,
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The sinks as they are now; `head` is the journal's, for the lag.
+    pub fn snapshot(&self, head: Offset) -> Vec<SinkStatus> {
+        let sinks = self.lock();
+        let copies = sinks.values().map(|sink| sink.borrow().clone());
+        copies
+            .map(|status| SinkStatus {
+                lag: head.saturating_sub(status.cursor),
+                ..status
+            })
+            .collect()
+    }
+
+    /// Follows one sink.
+    pub fn watch(&self, name: &str) -> Option<watch::Receiver<SinkStatus>> {
+        self.lock().get(name).map(watch::Sender::subscribe)
+    }
+
+    /// The place where a worker gives its account; totals of an earlier worker of this name are kept.
+    pub(super) fn enter(&self, name: &str) -> watch::Sender<SinkStatus> {
+        let mut sinks = self.lock();
+        let sender = sinks.entry(name.to_owned()).or_insert_with(|| {
+            watch::Sender::new(SinkStatus {
+                name: name.to_owned(),
+                ..SinkStatus::default()
+            })
+        });
+        sender.clone()
+    }
+
+    /// Forgets the sinks that are not among `names`.
+    pub(super) fn retain(&self, names: &[&str]) {
+        self.lock().retain(|name, _| names.contains(&name.as_str()));
+    }
+
+    /// A panic while the lock is held would be a bug of this file; the map itself is then still whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<SinkStatus>>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

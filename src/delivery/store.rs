@@ -1,0 +1,50 @@
+//! What delivery needs of the journal: the seam behind which tests put a double.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::journal::{Commit, Entry, Journal, JournalError, Offset};
+
+/// The journal, as far as its consumers see it. See [`Journal`] for each promise.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Commits, and returns when it is kept. A commit of cursors alone rides with the next group.
+    async fn commit(&self, commit: Commit) -> Result<Offset, JournalError>;
+    /// Hands a commit over without waiting for it to be kept.
+    async fn enqueue(&self, commit: Commit) -> Result<(), JournalError>;
+    /// Reads entries at `from` or later.
+    async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError>;
+    /// The next offset to be given.
+    fn head(&self) -> watch::Receiver<Offset>;
+    /// The oldest offset that is still there.
+    async fn oldest(&self) -> Result<Offset, JournalError>;
+    /// A consumer's cursor.
+    async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError>;
+    /// All state whose key starts with `prefix`.
+    async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError>;
+}
+
+#[async_trait]
+impl Store for Journal {
+    async fn commit(&self, commit: Commit) -> Result<Offset, JournalError> {
+        Self::commit(self, commit).await
+    }
+    async fn enqueue(&self, commit: Commit) -> Result<(), JournalError> {
+        Self::enqueue(self, commit).await
+    }
+    async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
+        Self::read(self, from, count, bytes).await
+    }
+    fn head(&self) -> watch::Receiver<Offset> {
+        Self::head(self)
+    }
+    async fn oldest(&self) -> Result<Offset, JournalError> {
+        Self::oldest(self).await
+    }
+    async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError> {
+        Self::cursor(self, consumer).await
+    }
+    async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
+        Self::states(self, prefix).await
+    }
+}

@@ -1,0 +1,171 @@
+//! A journal in memory. It keeps the real one's promises, and dies when told to: after so many commits nothing is kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+use trapline_schemas::{Timestamp, codec};
+
+use crate::delivery::store::Store;
+use crate::graph::Body;
+use crate::journal::{Commit, DeadLetter, Entry, JournalError, Offset};
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) entries: BTreeMap<Offset, Bytes>,
+    pub(super) cursors: BTreeMap<String, Offset>,
+    pub(super) state: BTreeMap<String, Vec<u8>>,
+    pub(super) dead: Vec<DeadLetter>,
+    next: Offset,
+    /// Commits until the process is killed.
+    fuse: Option<usize>,
+    pub(super) reads: usize,
+}
+
+/// The double.
+#[derive(Debug, Clone)]
+pub(super) struct MemoryStore {
+    pub(super) kept: Arc<Mutex<Kept>>,
+    head: watch::Sender<Offset>,
+}
+
+impl MemoryStore {
+    pub(super) fn new() -> Self {
+        let kept = Kept {
+            next: 1,
+            ..Kept::default()
+        };
+        Self {
+            kept: Arc::new(Mutex::new(kept)),
+            head: watch::Sender::new(1),
+        }
+    }
+
+    /// The process is killed at the commit after `commits` more: that one and all later ones are not kept.
+    pub(super) fn kill_after(&self, commits: usize) {
+        self.kept.lock().unwrap().fuse = Some(commits);
+    }
+
+    /// Whether the kill has happened.
+    pub(super) fn is_killed(&self) -> bool {
+        self.kept.lock().unwrap().fuse == Some(0)
+    }
+
+    /// The next process opens the same journal.
+    pub(super) fn reopen(&self) -> Self {
+        self.kept.lock().unwrap().fuse = None;
+        Self {
+            kept: Arc::clone(&self.kept),
+            head: watch::Sender::new(*self.head.borrow()),
+        }
+    }
+
+    pub(super) fn append(&self, event: &trapline_schemas::Event) -> Offset {
+        self.append_body(codec::encode(event))
+    }
+
+    pub(super) fn append_body(&self, body: Vec<u8>) -> Offset {
+        let mut kept = self.kept.lock().unwrap();
+        let offset = kept.next;
+        kept.next += 1;
+        kept.entries.insert(offset, body.into());
+        drop(kept);
+        self.head.send_replace(offset + 1);
+        offset
+    }
+
+    /// Retention takes everything before `offset`.
+    pub(super) fn trim(&self, offset: Offset) {
+        let mut kept = self.kept.lock().unwrap();
+        kept.entries = kept.entries.split_off(&offset);
+    }
+
+    pub(super) fn cursor_of(&self, consumer: &str) -> Option<Offset> {
+        self.kept.lock().unwrap().cursors.get(consumer).copied()
+    }
+
+    pub(super) fn bodies(&self) -> Vec<(Offset, Body)> {
+        let kept = self.kept.lock().unwrap();
+        kept.entries
+            .iter()
+            .map(|(offset, body)| (*offset, Body::decode(body).unwrap()))
+            .collect()
+    }
+
+    fn apply(&self, commit: Commit) -> Result<Offset, JournalError> {
+        let mut kept = self.kept.lock().unwrap();
+        match &mut kept.fuse {
+            Some(0) => return Err(JournalError::Closed),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if kept.fuse == Some(0) {
+            return Err(JournalError::Closed);
+        }
+        let first = kept.next;
+        for body in commit.append {
+            let offset = kept.next;
+            kept.entries.insert(offset, body);
+            kept.next += 1;
+        }
+        kept.cursors.extend(commit.cursors);
+        for (key, value) in commit.state {
+            match value {
+                Some(value) => kept.state.insert(key, value),
+                None => kept.state.remove(&key),
+            };
+        }
+        kept.dead.extend(commit.dead_letters);
+        let head = kept.next;
+        drop(kept);
+        self.head.send_if_modified(|old| std::mem::replace(old, head) != head);
+        Ok(first)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, commit: Commit) -> Result<Offset, JournalError> {
+        tokio::task::yield_now().await;
+        self.apply(commit)
+    }
+    async fn enqueue(&self, commit: Commit) -> Result<(), JournalError> {
+        self.apply(commit).map(|_| ())
+    }
+    async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
+        tokio::task::yield_now().await;
+        let mut kept = self.kept.lock().unwrap();
+        kept.reads += 1;
+        let mut room = bytes;
+        let fits = |(_, body): &(&Offset, &Bytes)| {
+            let fits = room == bytes || body.len() <= room;
+            room = room.saturating_sub(body.len());
+            fits
+        };
+        let entries = kept.entries.range(from..).take(count).take_while(fits);
+        let entry = |(offset, body): (&Offset, &Bytes)| Entry {
+            offset: *offset,
+            appended_at: Timestamp::from_micros(*offset as i64 * 1_000_000),
+            body: body.clone(),
+        };
+        Ok(entries.map(entry).collect())
+    }
+    fn head(&self) -> watch::Receiver<Offset> {
+        self.head.subscribe()
+    }
+    async fn oldest(&self) -> Result<Offset, JournalError> {
+        let kept = self.kept.lock().unwrap();
+        Ok(kept.entries.keys().next().copied().unwrap_or(kept.next))
+    }
+    async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError> {
+        Ok(self.cursor_of(consumer))
+    }
+    async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
+        let kept = self.kept.lock().unwrap();
+        let rows = kept.state.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}

@@ -1,0 +1,331 @@
+//! The way when a sink fails, asks for time, or refuses.
+
+use std::time::Duration;
+
+use trapline_schemas::{Action, Field};
+use trapline_sink::{BatchLimits, Delivery, FaultKind, Outcome};
+
+use super::double::MemoryStore;
+use super::sinks::{Answer, Call, LIMITS, Rig, ScriptedSink, Sunk, fault, hits, sunk};
+use crate::delivery::SinkState;
+
+/// Fails the first `times` calls, then takes everything.
+fn fails(times: usize, kind: FaultKind) -> std::sync::Arc<ScriptedSink> {
+    ScriptedSink::new(move |call, batch| {
+        Answer::Is(match call <= times {
+            true => Delivery::retry(batch.len(), fault(kind)),
+            false => Delivery::all(batch.len()),
+        })
+    })
+}
+
+/// The waits between calls.
+fn waits(calls: &[Call]) -> Vec<Duration> {
+    calls.windows(2).map(|pair| pair[1].at - pair[0].at).collect()
+}
+
+fn health_listener() -> (std::sync::Arc<ScriptedSink>, Sunk) {
+    let sink = ScriptedSink::good();
+    let listener = Sunk {
+        inputs: &["health"],
+        ..sunk("ops", &sink)
+    };
+    (sink, listener)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_down_is_retried_for_ever_and_then_gets_everything_in_order() {
+    let store = MemoryStore::new();
+    let sink = fails(1000, FaultKind::Unreachable);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    let sent = hits(&store, 30);
+    sink.wait_for(30).await;
+    assert_eq!(sink.ids(), sent);
+    let waits = waits(&sink.calls());
+    for (wait, secs) in waits.iter().zip([1u64, 2, 4, 8, 16, 32, 60, 60]) {
+        let least = Duration::from_secs(secs);
+        assert!(*wait >= least && *wait <= least.mul_f64(1.26), "{wait:?} for {secs} s");
+    }
+    assert!(waits[500] >= Duration::from_secs(60), "it never gives up");
+    rig.wait_for_status("siem", |status| {
+        status.state == SinkState::Working && status.cursor > 30
+    })
+    .await;
+    let status = rig.status("siem");
+    assert_eq!(status.last_fault.map(|fault| fault.attempts), Some(1000));
+    assert_eq!(status.retry_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_is_obeyed_exactly_and_nothing_is_sent_meanwhile() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits { in_flight: 4, ..LIMITS };
+    let sink = ScriptedSink::with(limits, None, |call, batch| {
+        Answer::Is(match call {
+            1 => Delivery {
+                retry_after: Some(Duration::from_secs(17)),
+                ..Delivery::retry(batch.len(), fault(FaultKind::Busy))
+            },
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    let _rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    hits(&store, 1);
+    sink.wait_for_calls(1).await;
+    hits(&store, 40);
+    sink.wait_for(41).await;
+    assert_eq!(waits(&sink.calls())[0], Duration::from_secs(17));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
+    let store = MemoryStore::new();
+    let sink = fails(3, FaultKind::Auth);
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    hits(&store, 1);
+    ops.wait_for(1).await;
+    assert_eq!(sink.calls().len(), 1, "told before the second try");
+    assert_eq!(rig.status("siem").state, SinkState::Failing);
+    sink.wait_for(1).await;
+    assert_eq!(waits(&sink.calls()), [Duration::from_secs(60); 3]);
+    ops.wait_for(2).await;
+    let told: Vec<_> = ops.got().iter().map(|event| event.action).collect();
+    assert_eq!(told, [Action::SinkFailed, Action::SinkRecovered]);
+    assert_eq!(ops.got()[0].text(Field::SinkName).unwrap(), "siem");
+    assert_eq!(ops.got()[0].text(Field::ErrorType).unwrap(), "auth");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_once_and_alarms_after_five_minutes() {
+    let store = MemoryStore::new();
+    let sink = fails(12, FaultKind::Unreachable);
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    let begun = tokio::time::Instant::now();
+    hits(&store, 1);
+    ops.wait_for(1).await;
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(rig.status("siem").state, SinkState::Retrying);
+    rig.wait_for_status("siem", |status| status.state == SinkState::Failing)
+        .await;
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    ops.wait_for(2).await;
+    let told: Vec<_> = ops.got().iter().map(|event| event.action).collect();
+    assert_eq!(
+        told,
+        [Action::SinkFailed, Action::SinkRecovered],
+        "once a row, not once a try"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_fault_is_nobodys_business() {
+    let store = MemoryStore::new();
+    let sink = fails(3, FaultKind::Server);
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    hits(&store, 1);
+    sink.wait_for(1).await;
+    rig.pipeline.stop().await;
+    assert!(ops.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_sink_hears_of_its_own_failure() {
+    let store = MemoryStore::new();
+    let sink = fails(1, FaultKind::Auth);
+    let all = Sunk {
+        inputs: &["*", "health"],
+        ..sunk("siem", &sink)
+    };
+    let rig = Rig::start(&store, vec![all]).await;
+    let sent = hits(&store, 1);
+    sink.wait_for(1).await;
+    rig.wait_for_status("siem", |status| status.cursor == 4).await;
+    assert_eq!(store.bodies().len(), 3, "failed and recovered are in the journal");
+    assert_eq!(sink.ids(), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn splitting_finds_the_one_bad_event_and_the_dead_letter_keeps_the_reason() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits { events: 64, ..LIMITS };
+    let sink = ScriptedSink::with(limits, None, |_, batch| {
+        Answer::Is(match batch.iter().any(|parcel| parcel.offset == 23) {
+            true => Delivery::suspect(batch.len(), "400: field `x` is no number"),
+            false => Delivery::all(batch.len()),
+        })
+    });
+    let mut sent = hits(&store, 64);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for(63).await;
+    rig.wait_for_status("siem", |status| status.cursor == 65).await;
+    let bad = sent.remove(22);
+    assert_eq!(sink.ids(), sent, "the rest arrives, in order");
+    let kept = store.kept.lock().unwrap();
+    let letter = &kept.dead[0];
+    assert_eq!((kept.dead.len(), letter.sink.as_str(), letter.offset), (1, "siem", 23));
+    assert_eq!(letter.reason, "400: field `x` is no number");
+    assert_eq!(trapline_schemas::codec::decode(&letter.body).unwrap().id, bad);
+    drop(kept);
+    let totals = rig.status("siem").totals;
+    assert_eq!((totals.delivered, totals.rejected, totals.batches), (63, 1, 13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_event_goes_to_dead_letter_and_the_others_are_not_sent_again() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|_, batch| {
+        let outcome = |offset| match offset {
+            2 => Outcome::Rejected("too old".to_owned()),
+            _ => Outcome::Delivered,
+        };
+        let outcomes = batch.iter().map(|parcel| outcome(parcel.offset)).collect();
+        Answer::Is(Delivery {
+            outcomes,
+            retry_after: None,
+            fault: None,
+        })
+    });
+    hits(&store, 4);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    rig.wait_for_status("siem", |status| status.cursor == 5).await;
+    assert_eq!(sink.batches(), [[1, 2, 3, 4]]);
+    assert_eq!(store.kept.lock().unwrap().dead[0].reason, "too old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_not_delivered_is_sent_again() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| {
+        let outcomes = batch.iter().map(|parcel| match (call, parcel.offset) {
+            (1, 2 | 3) => Outcome::Retry,
+            _ => Outcome::Delivered,
+        });
+        Answer::Is(Delivery {
+            outcomes: outcomes.collect(),
+            retry_after: None,
+            fault: None,
+        })
+    });
+    hits(&store, 4);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    rig.wait_for_status("siem", |status| status.cursor == 5).await;
+    assert_eq!(sink.batches(), [vec![1, 2, 3, 4], vec![2, 3]]);
+    assert_eq!(
+        waits(&sink.calls()),
+        [Duration::ZERO],
+        "it moves on, so it need not wait"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_takes_nothing_and_says_nothing_is_paced_all_the_same() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| {
+        let outcome = if call < 3 { Outcome::Retry } else { Outcome::Delivered };
+        Answer::Is(Delivery {
+            outcomes: vec![outcome; batch.len()],
+            retry_after: None,
+            fault: None,
+        })
+    });
+    hits(&store, 1);
+    let _rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for(1).await;
+    assert!(waits(&sink.calls())[0] >= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_in_trouble_one_batch_at_a_time_asks_whether_it_is_over() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits {
+        in_flight: 4,
+        events: 2,
+        ..LIMITS
+    };
+    let sink = ScriptedSink::with(limits, None, |call, batch| {
+        Answer::Is(match call <= 7 {
+            true => Delivery::retry(batch.len(), fault(FaultKind::Unreachable)),
+            false => Delivery::all(batch.len()),
+        })
+    });
+    hits(&store, 20);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for(20).await;
+    let calls = sink.calls();
+    let together = calls.iter().filter(|call| call.at == calls[0].at).count();
+    assert_eq!(together, 4, "as many as the sink allows, while nothing is known");
+    assert_eq!(
+        calls[4..7].iter().map(|call| call.offsets[0]).collect::<Vec<_>>(),
+        [1, 1, 1]
+    );
+    let waits: Vec<_> = waits(&calls)
+        .into_iter()
+        .filter(|wait| !wait.is_zero())
+        .map(|wait| wait.as_secs())
+        .collect();
+    assert_eq!(waits[..3], [1, 2, 4], "failing together is one try");
+    rig.wait_for_status("siem", |status| status.cursor == 21).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_cannot_be_made_is_tried_again() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let plan = Sunk {
+        fails: 3,
+        ..sunk("siem", &sink)
+    };
+    hits(&store, 2);
+    let rig = Rig::start(&store, vec![plan]).await;
+    sink.wait_for(2).await;
+    rig.wait_for_status("siem", |status| status.state == SinkState::Working)
+        .await;
+    assert_eq!(rig.status("siem").last_fault.map(|fault| fault.attempts), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_breaks_the_sink_down_is_found_and_kept() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|_, batch| match batch.iter().any(|parcel| parcel.offset == 3) {
+        true => Answer::Panic,
+        false => Answer::Is(Delivery::all(batch.len())),
+    });
+    hits(&store, 8);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    rig.wait_for_status("siem", |status| status.cursor == 9).await;
+    assert_eq!(store.kept.lock().unwrap().dead[0].offset, 3);
+    assert_eq!(sink.got().len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_never_answers_is_given_up_on_in_the_end() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| match call {
+        1 => Answer::Never,
+        _ => Answer::Is(Delivery::all(batch.len())),
+    });
+    hits(&store, 1);
+    let _rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for(1).await;
+    assert!(waits(&sink.calls())[0] >= Duration::from_secs(600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_longer_than_its_grace() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|_, _| Answer::Never);
+    hits(&store, 10);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(1).await;
+    let begun = tokio::time::Instant::now();
+    rig.pipeline.stop().await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!(
+        store.cursor_of("sink/siem"),
+        Some(1),
+        "what was under way counts as not delivered"
+    );
+}

@@ -1,0 +1,10 @@
+//! Delivery, told in scenarios: a scripted sink, a journal in memory that can be killed at any commit, tokio's paused
+//! clock; and a few over the real journal.
+
+mod double;
+mod faults;
+mod flow;
+mod kill;
+mod real;
+mod sinks;
+mod windows;

@@ -1,0 +1,188 @@
+//! The task of one windowed node: a consumer of the journal that appends what it lets through and what it counted.
+//!
+//! Invariant: cursor, passes, derived events and state are one commit, so that every event is counted once, whenever
+//! the process is killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+use trapline_schemas::{Timestamp, codec};
+
+use super::feed::{Content, Item};
+use super::pipeline::{Parts, window_consumer};
+use super::reader::{Chunk, Reader};
+use crate::graph::Pass;
+use crate::graph::throttle::{Throttle, Verdict};
+use crate::graph::transforms::ThrottleSpec;
+use crate::journal::{Commit, JournalError, Offset};
+
+/// Entries taken into one commit.
+const CHUNK: usize = 256;
+/// Derived events in one commit; a window with more keys takes several.
+const CLOSE_MAX: usize = 512;
+/// Entries passed over before a cursor that has nothing to carry is saved for its own sake.
+const IDLE_ENTRIES: u64 = 4096;
+/// Wait after the journal failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A windowed node at work.
+pub(super) struct Window {
+    node: String,
+    spec: ThrottleSpec,
+    parts: Parts,
+    throttle: Throttle,
+    saved: Offset,
+}
+
+impl Window {
+    /// Goes on from the state in the journal; `next` is the node's cursor.
+    pub(super) async fn restore(
+        node: &str,
+        spec: &ThrottleSpec,
+        parts: Parts,
+        next: Offset,
+    ) -> Result<Self, JournalError> {
+        Ok(Self {
+            throttle: restore(node, spec, &parts).await?,
+            node: node.to_owned(),
+            spec: spec.clone(),
+            parts,
+            saved: next,
+        })
+    }
+
+    /// Works until told to stop. What was read and not committed is read again at the next start.
+    ///
+    /// `reader_at` makes a reader at an offset: at the start, and again after the journal refused a commit.
+    pub(super) async fn run(mut self, reader_at: impl Fn(Offset) -> Reader, stop: CancellationToken) {
+        loop {
+            let mut reader = reader_at(self.saved);
+            let ended = self.work(&mut reader, &stop).await;
+            match ended {
+                Ok(()) | Err(JournalError::Closed) => return,
+                Err(error) => {
+                    error!(transform.name = %self.node, %error, "transform {} cannot commit, it begins anew", self.node)
+                }
+            }
+            // Memory is ahead of the journal: forget it, and go on from what is kept.
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                match restore(&self.node, &self.spec, &self.parts).await {
+                    Ok(throttle) => break self.throttle = throttle,
+                    Err(JournalError::Closed) => return,
+                    Err(_) if stop.is_cancelled() => return,
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn work(&mut self, reader: &mut Reader, stop: &CancellationToken) -> Result<(), JournalError> {
+        loop {
+            let due = self.wait_for_due(reader.is_up_to_date());
+            let chunk = tokio::select! {
+                // Cancel: all three are safe to drop.
+                () = stop.cancelled() => return Ok(()),
+                chunk = reader.read(CHUNK) => chunk?,
+                () = sleep(due) => Chunk { next: reader.next_offset(), ..Chunk::default() },
+            };
+            let passes = chunk.items.iter().filter_map(|item| self.see(item)).collect();
+            if reader.is_up_to_date() {
+                self.throttle.tick(self.parts.clock.now());
+            }
+            self.commit(passes, chunk.next).await?;
+        }
+    }
+
+    fn wait_for_due(&self, up_to_date: bool) -> Option<Instant> {
+        let due = due(&self.throttle, up_to_date)?;
+        Some(Instant::now() + due.since(self.parts.clock.now()))
+    }
+
+    /// The pass of an entry that goes on.
+    fn see(&mut self, item: &Arc<Item>) -> Option<Vec<u8>> {
+        let Content::Parcel(parcel) = &item.content else {
+            return None;
+        };
+        match self.throttle.see(&parcel.event) {
+            Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
+            Verdict::Hold => None,
+        }
+    }
+
+    async fn commit(&mut self, mut append: Vec<Vec<u8>>, next: Offset) -> Result<(), JournalError> {
+        let closed = self.throttle.close(CLOSE_MAX);
+        append.extend(closed.iter().map(codec::encode));
+        let state = self.throttle.changes();
+        let idle = append.is_empty() && state.is_empty();
+        if idle && next.saturating_sub(self.saved) < IDLE_ENTRIES {
+            return Ok(());
+        }
+        let commit = Commit {
+            append: append.into_iter().map(Into::into).collect(),
+            cursors: vec![(window_consumer(&self.node), next)],
+            state,
+            ..Commit::default()
+        };
+        self.parts.store.commit(commit).await?;
+        self.saved = next;
+        Ok(())
+    }
+}
+
+/// When to look at the clock. Not while entries wait to be read, unless something waits to be told: they come first,
+/// wake us by themselves, and a clock that is looked at in vain is looked at again at once.
+fn due(throttle: &Throttle, up_to_date: bool) -> Option<Timestamp> {
+    throttle.due().filter(|_| up_to_date || throttle.is_closing())
+}
+
+async fn restore(node: &str, spec: &ThrottleSpec, parts: &Parts) -> Result<Throttle, JournalError> {
+    let prefix = Throttle::prefix(node);
+    let below = format!("{prefix}/");
+    let mut rows = parts.store.states(&prefix).await?;
+    // The prefix of one name can be that of another.
+    rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
+    let (throttle, dropped) = Throttle::restore(node, spec, rows);
+    if dropped > 0 {
+        warn!(transform.name = %node, count = dropped, "transform {node} cannot read {dropped} rows of its state, they are dropped");
+    }
+    Ok(throttle)
+}
+
+async fn sleep(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trapline_schemas::{Action, Event};
+
+    use super::*;
+
+    #[test]
+    fn a_window_that_is_due_waits_for_entries_not_yet_read_and_what_is_closed_does_not() {
+        let spec = ThrottleSpec {
+            by: Vec::new(),
+            limit: 1,
+            window: Duration::from_secs(60),
+        };
+        let (mut throttle, _) = Throttle::restore("digest", &spec, Vec::new());
+        let at = Timestamp::from_micros(1);
+        throttle.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
+        assert!(due(&throttle, true).is_some());
+        assert_eq!(
+            due(&throttle, false),
+            None,
+            "the clock alone must not wake it again and again"
+        );
+        throttle.tick(Timestamp::from_micros(600_000_000));
+        throttle.close(0);
+        assert!(due(&throttle, false).is_some());
+    }
+}

@@ -1,0 +1,537 @@
+//! The worker of one sink.
+//!
+//! In: entries through its [`Reader`]. Out: batches to the sink, dead letters and cursors to the journal, its account
+//! to the status board, health events to the recorder.
+//!
+//! One task owns all of it; batches under way are futures within the task. The decisions (which batch, what an answer
+//! means, when to try again, whom to tell, what the cursor is) are in the pure files beside this one.
+//!
+//! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way, one answer in
+//! [`ANSWER_MAX`].
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use trapline_schemas::codec;
+use trapline_sink::{Delivery, Fault, FaultKind, Parcel, StreamSink};
+
+use super::divide::{Batch, divide};
+use super::feed::Content;
+use super::health::{kind_name, sink_failed, sink_recovered};
+use super::ledger::Ledger;
+use super::pipeline::{Parts, SinkPlan, sink_consumer};
+use super::queue::Queue;
+use super::reader::{Chunk, Reader};
+use super::status::{FaultSeen, SinkState, SinkStatus, Totals};
+use super::trouble::Trouble;
+use crate::journal::{Commit, DeadLetter, JournalError, Offset};
+
+/// Longest wait for an answer, should a sink forget its own deadline.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// How long a cursor that moved may be unsaved, where several batches are under way or nothing was sent.
+const SAVE_AFTER: Duration = Duration::from_millis(200);
+/// How often a sink at work is asked what is to be noted of it.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Wait after the journal could not keep a dead letter or cursor.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// A batch that came back.
+struct Answered {
+    batch: Batch,
+    delivery: Delivery,
+    /// How many tries had failed when it went out.
+    round: u32,
+}
+
+/// The worker of one sink.
+pub(super) struct Worker {
+    plan: SinkPlan,
+    parts: Parts,
+    status: watch::Sender<SinkStatus>,
+    stop: CancellationToken,
+    reader: Reader,
+    queue: Queue,
+    ledger: Ledger,
+    under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
+    trouble: Trouble,
+    round: u32,
+    /// Nothing is sent before this.
+    not_before: Option<Instant>,
+    saved: Offset,
+    /// When the sink was last asked what is to be noted of it.
+    noted: Option<Instant>,
+    /// Since when the cursor has moved and is not saved.
+    unsaved: Option<Instant>,
+    in_order: bool,
+    last_fault: Option<Fault>,
+    /// Once told to stop: the offset to reach, if it can be.
+    last: Option<Offset>,
+}
+
+impl Worker {
+    pub(super) fn new(plan: SinkPlan, parts: Parts, reader: Reader, stop: CancellationToken) -> Self {
+        let next = reader.next_offset();
+        let status = parts.board.enter(&plan.common.name);
+        let limits = plan.batch.apply(trapline_sink::BatchLimits {
+            events: 1,
+            bytes: 0,
+            linger: Duration::ZERO,
+            in_flight: 1,
+        });
+        Self {
+            queue: Queue::new(limits, plan.common.format),
+            plan,
+            parts,
+            status,
+            stop,
+            reader,
+            ledger: Ledger::new(next),
+            under_way: FuturesUnordered::new(),
+            trouble: Trouble::default(),
+            round: 0,
+            not_before: None,
+            saved: next,
+            noted: None,
+            unsaved: None,
+            in_order: true,
+            last_fault: None,
+            last: None,
+        }
+    }
+
+    /// Works until told to stop, then within `grace` finishes what it can.
+    pub(super) async fn run(mut self, grace: Duration) {
+        self.tell_status(|status, _| status.state = SinkState::Starting);
+        if let Some(sink) = self.open().await {
+            let result = self.work(&sink, grace).await;
+            if let Err(error) = result {
+                error!(sink.name = %self.name(), %error, "sink {} stops, the journal is gone", self.name());
+            }
+            // What is under way now counts as not delivered.
+            self.under_way = FuturesUnordered::new();
+            self.save_last().await;
+            if tokio::time::timeout(grace, sink.close()).await.is_err() {
+                warn!(sink.name = %self.name(), "sink {} did not close in time", self.name());
+            }
+        }
+        self.tell_status(|status, _| {
+            status.state = SinkState::Stopped;
+            status.retry_at = None;
+        });
+    }
+
+    fn name(&self) -> &str {
+        &self.plan.common.name
+    }
+
+    /// Makes the sink, trying for ever: a folder or certificate that is missing now may come.
+    async fn open(&mut self) -> Option<Arc<dyn StreamSink>> {
+        loop {
+            match build(&self.plan).await {
+                Ok(sink) => {
+                    self.opened(sink.as_ref());
+                    return Some(sink);
+                }
+                Err(fault) => self.failed(Some(fault), None, self.round).await,
+            }
+            self.show();
+            let until = self.not_before.unwrap_or_else(Instant::now);
+            while Instant::now() < until {
+                let wake = self.trouble.due().map_or(until, |due| due.min(until));
+                tokio::select! {
+                    // Cancel: both are safe.
+                    () = self.stop.cancelled() => return None,
+                    () = tokio::time::sleep_until(wake) => self.tell().await,
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, sink: &dyn StreamSink) {
+        let limits = self.plan.batch.apply(sink.limits());
+        self.queue = Queue::new(limits, self.plan.common.format);
+        self.in_order = limits.in_flight <= 1;
+        self.note(sink);
+        // The first answer may tell more.
+        self.noted = None;
+    }
+
+    /// Shows what is to be noted of the sink: days run, and a destination may turn out to promise less.
+    fn note(&mut self, sink: &dyn StreamSink) {
+        let now = Instant::now();
+        if self.noted.is_some_and(|noted| now < noted + NOTED_EVERY) {
+            return;
+        }
+        self.noted = Some(now);
+        let notes = sink.notes();
+        self.tell_status(|status, _| status.notes = notes);
+    }
+
+    async fn work(&mut self, sink: &Arc<dyn StreamSink>, grace: Duration) -> Result<(), JournalError> {
+        let mut deadline = None;
+        loop {
+            self.send(sink);
+            self.show();
+            if deadline.is_some_and(|at| Instant::now() >= at) || self.is_done() {
+                return Ok(());
+            }
+            let room = self.queue.room();
+            let wake = self.wake_at(deadline);
+            tokio::select! {
+                // Answers first: they make room. Cancel: a stream's `next`, a reader's `read`, sleeps and tokens are
+                // all safe to drop.
+                biased;
+                Some(answered) = self.under_way.next() => {
+                    self.note(sink.as_ref());
+                    self.answered(answered).await?;
+                }
+                () = self.stop.cancelled(), if self.last.is_none() => {
+                    self.last = Some(*self.parts.store.head().borrow());
+                    deadline = Some(Instant::now() + grace);
+                }
+                chunk = self.reader.read(room), if room > 0 => self.take(chunk?),
+                () = sleep_until(wake), if wake.is_some() => self.woken().await?,
+            }
+        }
+    }
+
+    /// Told to stop, and everything that was in the journal then is delivered, or the sink does not take it now.
+    fn is_done(&self) -> bool {
+        self.last
+            .is_some_and(|last| self.under_way.is_empty() && (self.ledger.cursor() >= last || self.trouble.is_on()))
+    }
+
+    fn wake_at(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let waits = !self.queue.is_empty();
+        let retry = self.not_before.filter(|_| waits);
+        let paused = self.not_before.is_some() || self.trouble.is_on();
+        let linger = self.queue.lingers_until(self.under_way.len()).filter(|_| !paused);
+        let save = self.unsaved.map(|since| since + SAVE_AFTER);
+        let all = [retry, linger, save, self.trouble.due(), deadline];
+        all.into_iter().flatten().min()
+    }
+
+    async fn woken(&mut self) -> Result<(), JournalError> {
+        self.tell().await;
+        let due = self.unsaved.is_some_and(|since| Instant::now() >= since + SAVE_AFTER);
+        if due { self.enqueue_cursor().await } else { Ok(()) }
+    }
+
+    fn take(&mut self, chunk: Chunk) {
+        let now = Instant::now();
+        let mut counts = Totals {
+            missing: chunk.missing,
+            ..Totals::default()
+        };
+        for item in &chunk.items {
+            match &item.content {
+                Content::Parcel(parcel) => {
+                    self.ledger.take(item.offset, item.appended_at);
+                    self.queue.push(Arc::clone(parcel), now);
+                }
+                Content::Lost => counts.lost += 1,
+                Content::Unreadable => counts.unreadable += 1,
+            }
+        }
+        self.ledger.read_to(chunk.next);
+        self.note_cursor();
+        if counts != Totals::default() {
+            warn!(
+                sink.name = %self.name(), missing = counts.missing, lost = counts.lost, unreadable = counts.unreadable,
+                "sink {} passes over entries that the journal no longer has or cannot be read", self.name(),
+            );
+            self.tell_status(|status, _| {
+                status.totals.missing += counts.missing;
+                status.totals.lost += counts.lost;
+                status.totals.unreadable += counts.unreadable;
+            });
+        }
+    }
+
+    /// Sends what should go now. In trouble one batch at a time asks whether it is over.
+    fn send(&mut self, sink: &Arc<dyn StreamSink>) {
+        let now = Instant::now();
+        if self.not_before.is_some_and(|until| now < until) {
+            return;
+        }
+        self.not_before = None;
+        while !self.trouble.is_on() || self.under_way.is_empty() {
+            let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
+                return;
+            };
+            self.tell_status(|status, _| status.totals.batches += 1);
+            let answer = deliver(Arc::clone(sink), batch, self.round);
+            self.under_way.push(answer.boxed());
+        }
+    }
+
+    async fn answered(&mut self, answered: Answered) -> Result<(), JournalError> {
+        let Answered { batch, delivery, round } = answered;
+        let sent = batch.len();
+        let divided = divide(batch, &delivery);
+        let moved = divided.has_moved(sent);
+        let again: usize = divided.again.iter().map(Vec::len).sum();
+        self.count(divided.delivered.len(), divided.dead.len(), again);
+        divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
+        self.bury(divided.dead).await?;
+        self.queue.push_again(divided.again);
+        if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
+            self.failed(delivery.fault, delivery.retry_after, round).await;
+        } else {
+            self.worked().await;
+        }
+        self.note_cursor();
+        if self.in_order {
+            self.keep_cursor().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Keeps what the sink refused for good, before the cursor passes it.
+    async fn bury(&mut self, dead: Vec<(Arc<Parcel>, String)>) -> Result<(), JournalError> {
+        if dead.is_empty() {
+            return Ok(());
+        }
+        for (parcel, reason) in &dead {
+            warn!(
+                sink.name = %self.name(), journal.offset = parcel.offset, reason = %reason,
+                "sink {} refused an event, it is kept as a dead letter", self.name(),
+            );
+        }
+        let letters: Vec<_> = dead
+            .iter()
+            .map(|(parcel, reason)| self.letter(parcel, reason))
+            .collect();
+        dead.iter().for_each(|(parcel, _)| self.ledger.finish(parcel.offset));
+        let commit = Commit {
+            dead_letters: letters,
+            ..self.cursor_commit()
+        };
+        self.keep(commit).await
+    }
+
+    fn letter(&self, parcel: &Parcel, reason: &str) -> DeadLetter {
+        DeadLetter {
+            sink: self.name().to_owned(),
+            offset: parcel.offset,
+            reason: reason.to_owned(),
+            body: codec::encode(&parcel.event).into(),
+        }
+    }
+
+    fn note_cursor(&mut self) {
+        if self.ledger.cursor() != self.saved {
+            self.unsaved.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn cursor_commit(&self) -> Commit {
+        Commit {
+            cursors: vec![(sink_consumer(self.name()), self.ledger.cursor())],
+            ..Commit::default()
+        }
+    }
+
+    /// Saves the cursor and returns when it is kept: no batch starts before, so a kill repeats one at most.
+    async fn keep_cursor(&mut self) -> Result<(), JournalError> {
+        if self.unsaved.is_none() {
+            return Ok(());
+        }
+        self.keep(self.cursor_commit()).await
+    }
+
+    /// Commits until the journal has it.
+    async fn keep(&mut self, commit: Commit) -> Result<(), JournalError> {
+        loop {
+            match self.parts.store.commit(commit.clone()).await {
+                Ok(_) => {
+                    self.saved = commit.cursors.first().map_or(self.saved, |(_, offset)| *offset);
+                    self.unsaved = None;
+                    return Ok(());
+                }
+                Err(JournalError::Closed) => return Err(JournalError::Closed),
+                Err(error) => {
+                    error!(sink.name = %self.name(), %error, "the journal cannot keep the cursor of sink {}", self.name());
+                    tokio::time::sleep(KEEP_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Saves the cursor with the next group, without waiting for it.
+    async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
+        let commit = self.cursor_commit();
+        self.saved = self.ledger.cursor();
+        self.unsaved = None;
+        match self.parts.store.enqueue(commit).await {
+            Err(JournalError::Closed) => Err(JournalError::Closed),
+            // The next save makes up for one that was shed.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn save_last(&mut self) {
+        if let Err(error) = self.parts.store.commit(self.cursor_commit()).await {
+            warn!(sink.name = %self.name(), %error, "the last cursor of sink {} is not saved", self.name());
+        }
+    }
+
+    async fn failed(&mut self, fault: Option<Fault>, asked: Option<Duration>, round: u32) {
+        let now = Instant::now();
+        let kind = fault.as_ref().map(|fault| fault.kind);
+        // Batches that were under way together fail together: that is one try.
+        let counts = round == self.round;
+        let attempts = self.trouble.failed(kind, counts, now);
+        self.round = self.round.wrapping_add(u32::from(counts));
+        let wait = self.plan.pace.wait(kind, attempts, asked, rand::random());
+        self.not_before = self.not_before.max(Some(now + wait));
+        let fault = fault.unwrap_or_else(|| nameless(asked));
+        if attempts == 1 && counts {
+            warn!(
+                sink.name = %self.name(), error.type = kind_name(kind), error.message = %fault.message,
+                retry.delay_ms = wait.as_millis() as u64, "sink {} did not take a batch, retrying", self.name(),
+            );
+        }
+        let message = fault.message.clone();
+        self.last_fault = Some(fault);
+        self.tell_status(|status, at| {
+            status.last_fault = Some(FaultSeen {
+                kind,
+                message,
+                at,
+                attempts,
+            });
+        });
+        self.tell().await;
+    }
+
+    async fn worked(&mut self) {
+        self.not_before = None;
+        let Some(recovery) = self.trouble.worked(Instant::now()) else {
+            return;
+        };
+        self.round = self.round.wrapping_add(1);
+        info!(
+            sink.name = %self.name(), attempts = recovery.attempts, lasted_secs = recovery.lasted.as_secs(),
+            "sink {} works again", self.name(),
+        );
+        if recovery.told {
+            let at = self.parts.clock.now();
+            let event = sink_recovered(self.name(), recovery.lasted, recovery.attempts, at);
+            self.parts.recorder.record(event).await;
+        }
+    }
+
+    /// Tells those who must know by now, each once.
+    async fn tell(&mut self) {
+        let tell = self.trouble.tell(Instant::now());
+        let Some(fault) = self.last_fault.as_ref().filter(|_| tell.event || tell.alarm) else {
+            return;
+        };
+        if tell.alarm {
+            error!(
+                sink.name = %self.name(), error.type = kind_name(Some(fault.kind)), error.message = %fault.message,
+                "sink {} does not take events, somebody should look", self.name(),
+            );
+        }
+        if tell.event {
+            let at = self.parts.clock.now();
+            let event = sink_failed(self.name(), Some(fault.kind), &fault.message, at);
+            self.parts.recorder.record(event).await;
+        }
+    }
+
+    fn count(&self, delivered: usize, rejected: usize, again: usize) {
+        self.tell_status(|status, _| {
+            status.totals.delivered += delivered as u64;
+            status.totals.rejected += rejected as u64;
+            status.totals.retried += again as u64;
+        });
+    }
+
+    /// Puts the present state on the board.
+    fn show(&self) {
+        let state = match (self.trouble.is_on(), self.trouble.is_alarmed()) {
+            (false, _) if self.status.borrow().totals.delivered == 0 => SinkState::Starting,
+            (false, _) => SinkState::Working,
+            (true, false) => SinkState::Retrying,
+            (true, true) => SinkState::Failing,
+        };
+        let (cursor, oldest) = (self.ledger.cursor(), self.ledger.oldest());
+        let wait = self
+            .not_before
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        self.tell_status(|status, now| {
+            status.state = state;
+            status.cursor = cursor;
+            status.oldest_unsent = oldest;
+            status.retry_at = wait.map(|wait| super::clock::after(now, wait));
+        });
+    }
+
+    fn tell_status(&self, change: impl FnOnce(&mut SinkStatus, trapline_schemas::Timestamp)) {
+        let now = self.parts.clock.now();
+        self.status.send_modify(|status| change(status, now));
+    }
+}
+
+/// Makes the sink off the runtime's threads: it may open files.
+async fn build(plan: &SinkPlan) -> Result<Arc<dyn StreamSink>, Fault> {
+    let (factory, common) = (Arc::clone(&plan.factory), plan.common.clone());
+    let built = tokio::task::spawn_blocking(move || factory.build(&common)).await;
+    built.unwrap_or_else(|error| {
+        Err(Fault {
+            kind: FaultKind::Local,
+            message: format!("the sink could not be made: {error}"),
+        })
+    })
+}
+
+/// A sink that gives no reason.
+fn nameless(asked: Option<Duration>) -> Fault {
+    match asked {
+        Some(asked) => Fault {
+            kind: FaultKind::Busy,
+            message: format!("asked for a pause of {} s", asked.as_secs()),
+        },
+        None => Fault {
+            kind: FaultKind::Server,
+            message: "took nothing and gave no reason".to_owned(),
+        },
+    }
+}
+
+/// Sends one batch. A sink that panics on it has met an event it cannot bear: it is looked for by splitting.
+async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answered {
+    let count = batch.len();
+    let answer = AssertUnwindSafe(sink.deliver(&batch)).catch_unwind();
+    let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(Ok(delivery)) => delivery,
+        Ok(Err(_)) => Delivery::suspect(count, "the sink broke down over it"),
+        Err(_) => Delivery::retry(
+            count,
+            Fault {
+                kind: FaultKind::Unreachable,
+                message: format!("no answer in {} s", ANSWER_MAX.as_secs()),
+            },
+        ),
+    };
+    Answered { batch, delivery, round }
+}
+
+/// Sleeps until `wake`; for ever without one.
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

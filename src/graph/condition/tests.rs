@@ -1,0 +1,149 @@
+//! Conditions, asked of events.
+
+use std::net::IpAddr;
+
+use trapline_schemas::{Action, CATALOGUE, Event, Field, Timestamp};
+use uuid::Uuid;
+
+use super::{Condition, ConditionProblem, TEXT_BYTES_MAX, check};
+
+fn event() -> Event {
+    let at = Timestamp::from_micros(1_772_619_330_123_456);
+    let mut event = Event::new(Uuid::nil(), at, Action::Credential);
+    event.set(Field::SourceIp, "10.1.2.3".parse::<IpAddr>().unwrap());
+    event.set(Field::DestinationPort, 22i64);
+    event.set(Field::EventRiskScore, 73.0);
+    event.set(Field::TouchLevel, "proof");
+    event.set(Field::UserName, "admin");
+    event
+}
+
+fn holds(text: &str) -> bool {
+    Condition::compile(text).unwrap().holds(&event())
+}
+
+fn problems(text: &str) -> Vec<ConditionProblem> {
+    check(text).unwrap_err()
+}
+
+#[test]
+fn a_condition_asks_for_fields_by_their_ecs_path() {
+    assert!(holds(
+        r#"honeyport.touch.level in ["intent", "proof"] && !has(honeyport.benign.name)"#
+    ));
+    assert!(holds(r#"destination.port == 22 && user.name.startsWith("adm")"#));
+    assert!(holds(r#"event.action == "decoy-credential""#));
+    assert!(!holds(r#"source.ip == "10.1.2.4""#));
+}
+
+#[test]
+fn whole_numbers_and_fractions_compare_freely() {
+    assert!(holds("event.risk_score > 50 && event.risk_score < 73.5"));
+    assert!(holds("destination.port < 22.5 && destination.port == 22.0"));
+}
+
+#[test]
+fn presence_is_asked_of_dotted_paths() {
+    assert!(holds("has(source.ip) && !has(source.port)"));
+    assert!(holds("has(user.name) ? user.name == 'admin' : false"));
+}
+
+#[test]
+fn an_absent_field_makes_the_whole_false_and_is_counted() {
+    let condition = Condition::compile(r#"user_agent.original != "x""#).unwrap();
+    assert!(!condition.holds(&event()));
+    assert_eq!(condition.errors(), 1);
+    assert!(
+        holds(r#"user_agent.original == "x" || destination.port == 22"#),
+        "the other side decides"
+    );
+}
+
+#[test]
+fn timestamp_stands_for_the_time_of_the_event() {
+    assert!(holds(r#"timestamp > "2026-01-01T00:00:00.000Z" && timestamp < "2027""#));
+    assert!(holds(r#"timestamp == "2026-03-04T10:15:30.123Z""#));
+}
+
+#[test]
+fn in_cidr_asks_for_membership() {
+    assert!(holds(r#"in_cidr(source.ip, "10.0.0.0/8")"#));
+    assert!(!holds(r#"in_cidr(source.ip, "192.0.2.0/24")"#));
+    assert!(holds(r#"in_cidr(source.ip, "10.1.2.3")"#));
+    assert!(!holds(r#"in_cidr(source.ip, "2001:db8::/32")"#));
+}
+
+#[test]
+fn loops_go_over_lists_and_their_names_are_their_own() {
+    let mut event = event();
+    event.set(Field::ScanPorts, vec![22i64, 23]);
+    let condition = Condition::compile("honeyport.scan.ports.exists(source, source == 23)").unwrap();
+    assert!(condition.holds(&event), "`source` is the loop's name here");
+}
+
+#[test]
+fn an_unknown_path_is_told_with_its_place_and_a_guess() {
+    let found = problems(r#"has(source.ip) && sorce.ip == "é" && source.prt == 1"#);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].offset, 18);
+    assert_eq!(found[0].message, "`sorce.ip` is not a field");
+    assert_eq!(found[0].hint.as_deref(), Some("did you mean `source.ip`?"));
+    assert_eq!(found[1].offset, 39, "bytes, not characters");
+    assert_eq!(found[1].hint.as_deref(), Some("did you mean `source.port`?"));
+}
+
+#[test]
+fn a_group_of_fields_is_not_a_field() {
+    let found = problems("has(honeyport.benign)");
+    assert_eq!(found[0].message, "`honeyport.benign` is a group of fields");
+    assert!(found[0].hint.as_deref().unwrap().contains("honeyport.benign.name"));
+}
+
+#[test]
+fn mistakes_that_would_be_false_for_ever_are_refused() {
+    for (text, words) in [
+        (r#"destination.port == "22""#, "is a number"),
+        ("user.name == 7", "is a text"),
+        (r#"in_cidr(source.ip, "10.0.0.0/33")"#, "is not a network"),
+        ("in_cidr(source.ip)", "takes an address and a network"),
+        (r#"user.name.startWith("a")"#, "is not a function"),
+    ] {
+        let found = problems(text);
+        assert!(found[0].message.contains(words), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn bad_syntax_is_told_with_its_place() {
+    let found = problems("destination.port == ");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].offset >= 19, "{found:?}");
+    assert!(!found[0].message.is_empty());
+}
+
+#[test]
+fn size_depth_and_loops_are_bounded() {
+    let long = format!("has(source.ip){}", " ".repeat(TEXT_BYTES_MAX));
+    assert!(problems(&long)[0].message.contains("longer than"));
+    let deep = format!("{}true{}", "(".repeat(200), ")".repeat(200));
+    assert!(check(&deep).is_err());
+    let wide = format!("[{}1].size() > 0", "1,".repeat(1500));
+    assert!(problems(&wide)[0].message.contains("parts"));
+    let loops = "[1].all(a, [1].all(b, [1].all(c, true)))";
+    assert!(problems(loops)[0].message.contains("loops"));
+}
+
+/// Every field can be named, and asking for it of an event that has none of it is no error of the compiler.
+#[test]
+fn every_field_of_the_catalogue_can_be_asked_for() {
+    for row in CATALOGUE {
+        let path = if row.field == Field::Timestamp {
+            "timestamp"
+        } else {
+            row.ecs
+        };
+        let condition = Condition::compile(&format!("{path} == {path} || true")).unwrap();
+        assert!(condition.holds(&event()), "{path}");
+        assert_eq!(condition.fields().collect::<Vec<_>>(), [row.field]);
+    }
+}

@@ -1,0 +1,23 @@
+//! The graph: which entry goes to which sink, and what windows make of it. Pure.
+//!
+//! In: the `inputs` and transforms of the configuration; entries of the journal, decoded. Out: for each entry the set
+//! of nodes and sinks that it reaches ([`Reach`]), and for a windowed node what it lets through and what it counts.
+//!
+//! Invariants:
+//! 1. The same entry reaches the same sinks, however often it is asked: nothing here reads a clock or a file.
+//! 2. `"*"` is decoys, findings and decisions: never the output of a transform, never health.
+//! 3. No sink is reached by a health event about itself.
+//! 4. A windowed node decides once: what it let through is an entry of the journal (a *pass*), so that every sink
+//!    behind it, at whatever cursor, sees the same choice.
+//!
+//! What it does not do: read the journal, keep cursors, send.
+
+pub mod condition;
+pub mod entry;
+pub mod inputs;
+pub mod throttle;
+pub mod transforms;
+pub mod wiring;
+
+pub use entry::{Body, Pass};
+pub use wiring::{Graph, GraphSpec, Node, Reach, SinkWiring, WiringProblem};

@@ -1,0 +1,436 @@
+//! Which entry reaches which node: the `inputs` of the configuration, made a small graph of bits.
+
+use std::collections::{HashMap, HashSet};
+
+use smol_str::SmolStr;
+use trapline_schemas::{Event, Field};
+
+use super::condition::Condition;
+use super::inputs::{Class, RESERVED, is_about_a_sink};
+use super::transforms::{ThrottleSpec, TransformKind, TransformSpec};
+
+/// Most transforms and sinks together.
+pub const NODES_MAX: usize = 128;
+/// Longest name of a node, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// What the configuration says about the graph.
+#[derive(Debug, Clone, Default)]
+pub struct GraphSpec {
+    /// Names of all decoys.
+    pub decoys: Vec<String>,
+    /// All transforms.
+    pub transforms: Vec<TransformSpec>,
+    /// All stream sinks.
+    pub sinks: Vec<SinkWiring>,
+}
+
+/// A stream sink and its inputs.
+#[derive(Debug, Clone)]
+pub struct SinkWiring {
+    /// Its name.
+    pub name: String,
+    /// Its inputs.
+    pub inputs: Vec<String>,
+}
+
+/// A mistake in the wiring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WiringProblem {
+    /// The transform, sink or decoy at fault.
+    pub node: String,
+    /// The key at fault: `inputs`, `when`, or empty for the name itself.
+    pub key: &'static str,
+    /// The value at fault, if it is one of several.
+    pub value: Option<String>,
+    /// Place within the value, bytes, for conditions.
+    pub offset: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead, if that is known.
+    pub hint: Option<String>,
+}
+
+/// A transform or sink of one graph, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Node(u8);
+
+/// A set of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach(u128);
+
+impl Reach {
+    /// Every node.
+    pub const ALL: Self = Self(u128::MAX);
+
+    /// Whether the node is in the set.
+    pub const fn contains(self, node: Node) -> bool {
+        self.0 & (1 << node.0) != 0
+    }
+
+    fn insert(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+
+    const fn has(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+
+    const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Where an entry came into the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// An event entry: by its class and decoy, or from the node that made it.
+    Recorded,
+    /// A pass entry of this windowed node.
+    Passed(&'a str),
+}
+
+/// The wiring, ready to be asked. Transforms stand before what they feed.
+#[derive(Debug)]
+pub struct Graph {
+    vertices: Vec<Vertex>,
+    by_name: HashMap<SmolStr, usize>,
+    by_class: [Reach; Class::NAMED.len()],
+    by_decoy: HashMap<SmolStr, Reach>,
+}
+
+#[derive(Debug)]
+struct Vertex {
+    name: SmolStr,
+    kind: VertexKind,
+    /// Vertices whose output it takes.
+    inputs: Reach,
+    /// It and all that feeds it.
+    ancestry: Reach,
+}
+
+#[derive(Debug)]
+enum VertexKind {
+    Filter(Condition),
+    Throttle(ThrottleSpec),
+    Sink,
+}
+
+impl Graph {
+    /// Makes the graph, or says all that is wrong with it.
+    pub fn build(spec: &GraphSpec) -> Result<Self, Vec<WiringProblem>> {
+        let mut problems = name_problems(spec);
+        problems.extend(input_problems(spec));
+        let order = match topological(&spec.transforms) {
+            Ok(order) => order,
+            Err(cycle) => {
+                problems.push(*cycle);
+                Vec::new()
+            }
+        };
+        let kinds: HashMap<usize, VertexKind> = order
+            .iter()
+            .filter_map(|&at| Some((at, vertex_kind(&spec.transforms[at], &mut problems)?)))
+            .collect();
+        if problems.is_empty() {
+            Ok(Self::assemble(spec, &order, kinds))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn assemble(spec: &GraphSpec, order: &[usize], mut kinds: HashMap<usize, VertexKind>) -> Self {
+        let mut graph = Self {
+            vertices: Vec::new(),
+            by_name: HashMap::new(),
+            by_class: [Reach::default(); Class::NAMED.len()],
+            by_decoy: HashMap::new(),
+        };
+        for at in order {
+            let transform = &spec.transforms[*at];
+            if let Some(kind) = kinds.remove(at) {
+                graph.add(&transform.name, kind, &transform.inputs, spec);
+            }
+        }
+        for sink in &spec.sinks {
+            graph.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
+        }
+        graph
+    }
+
+    fn add(&mut self, name: &str, kind: VertexKind, inputs: &[String], spec: &GraphSpec) {
+        let index = self.vertices.len();
+        let mut feeding = Reach::default();
+        for input in inputs {
+            for class in Class::named(input) {
+                self.by_class[*class as usize].insert(index);
+            }
+            if spec.decoys.contains(input) {
+                self.by_decoy.entry(input.into()).or_default().insert(index);
+            } else if let Some(feeder) = self.transform(input) {
+                feeding.insert(feeder);
+            }
+        }
+        let mut ancestry = feeding;
+        ancestry.insert(index);
+        for (at, vertex) in self.vertices.iter().enumerate() {
+            if feeding.has(at) {
+                ancestry.0 |= vertex.ancestry.0;
+            }
+        }
+        self.vertices.push(Vertex {
+            name: name.into(),
+            kind,
+            inputs: feeding,
+            ancestry,
+        });
+        self.by_name.entry(name.into()).or_insert(index);
+    }
+
+    fn transform(&self, name: &str) -> Option<usize> {
+        let index = *self.by_name.get(name)?;
+        (!matches!(self.vertices[index].kind, VertexKind::Sink)).then_some(index)
+    }
+
+    /// The nodes that an entry reaches, of those in `wanted` (see [`Graph::ancestry`]; [`Reach::ALL`] for every node).
+    ///
+    /// In: for a pass, `event` is the original. A pass of a node that is no longer there reaches nothing.
+    pub fn reach(&self, origin: Origin<'_>, event: &Event, wanted: Reach) -> Reach {
+        let (seeds, mut emitting) = self.enter(origin, event);
+        let mut reached = Reach::default();
+        for (index, vertex) in self.vertices.iter().enumerate() {
+            let enters = seeds.has(index) || vertex.inputs.meets(emitting);
+            if !enters || !wanted.has(index) {
+                continue;
+            }
+            reached.insert(index);
+            if let VertexKind::Filter(condition) = &vertex.kind
+                && condition.holds(event)
+            {
+                emitting.insert(index);
+            }
+        }
+        self.without_itself(reached, event)
+    }
+
+    /// What takes the entry directly, and what has it for output.
+    fn enter(&self, origin: Origin<'_>, event: &Event) -> (Reach, Reach) {
+        let class = Class::of(event.action);
+        match origin {
+            Origin::Passed(node) => (Reach::default(), self.output_of(node)),
+            Origin::Recorded if class == Class::Derived => {
+                let node = event.text(Field::TransformName).map(SmolStr::as_str);
+                (Reach::default(), self.output_of(node.unwrap_or_default()))
+            }
+            Origin::Recorded => (self.seeds(class, event), Reach::default()),
+        }
+    }
+
+    fn output_of(&self, node: &str) -> Reach {
+        let mut output = Reach::default();
+        if let Some(index) = self.transform(node) {
+            output.insert(index);
+        }
+        output
+    }
+
+    fn seeds(&self, class: Class, event: &Event) -> Reach {
+        let mut seeds = self.by_class[class as usize];
+        if class == Class::Decoys
+            && !self.by_decoy.is_empty()
+            && let Some(decoy) = event.text(Field::DecoyId)
+            && let Some(named) = self.by_decoy.get(decoy)
+        {
+            seeds.0 |= named.0;
+        }
+        seeds
+    }
+
+    /// No sink gets a health event about itself, whatever the way.
+    fn without_itself(&self, mut reached: Reach, event: &Event) -> Reach {
+        if is_about_a_sink(event.action)
+            && let Some(name) = event.text(Field::SinkName)
+            && let Some(sink) = self.sink(name)
+        {
+            reached.0 &= !(1 << sink.0);
+        }
+        reached
+    }
+
+    /// A sink by its name.
+    pub fn sink(&self, name: &str) -> Option<Node> {
+        let is_it = |vertex: &Vertex| vertex.name == name && matches!(vertex.kind, VertexKind::Sink);
+        self.vertices.iter().position(is_it).map(node)
+    }
+
+    /// The windowed nodes, with their settings.
+    pub fn throttles(&self) -> impl Iterator<Item = (Node, &str, &ThrottleSpec)> {
+        let vertices = self.vertices.iter().enumerate();
+        vertices.filter_map(|(index, vertex)| match &vertex.kind {
+            VertexKind::Throttle(spec) => Some((node(index), vertex.name.as_str(), spec)),
+            _ => None,
+        })
+    }
+
+    /// The node and all that feeds it: what must be asked to know whether an entry reaches it.
+    pub fn ancestry(&self, node: Node) -> Reach {
+        self.vertices[usize::from(node.0)].ancestry
+    }
+
+    /// All that stands behind a transform, whatever the filters on the way say of an event.
+    pub fn downstream(&self, transform: &str) -> Reach {
+        let mut behind = Reach::default();
+        if let Some(index) = self.transform(transform) {
+            let fed = |(_, vertex): &(usize, &Vertex)| vertex.ancestry.has(index);
+            for (at, _) in self.vertices.iter().enumerate().filter(fed) {
+                behind.insert(at);
+            }
+        }
+        behind
+    }
+
+    /// How many evaluations ended in an error, by filter.
+    pub fn condition_errors(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.vertices.iter().filter_map(|vertex| match &vertex.kind {
+            VertexKind::Filter(condition) => Some((vertex.name.as_str(), condition.errors())),
+            _ => None,
+        })
+    }
+}
+
+fn node(index: usize) -> Node {
+    Node(u8::try_from(index).expect("at most NODES_MAX vertices pass the build"))
+}
+
+fn vertex_kind(transform: &TransformSpec, problems: &mut Vec<WiringProblem>) -> Option<VertexKind> {
+    match &transform.kind {
+        TransformKind::Throttle(spec) => Some(VertexKind::Throttle(spec.clone())),
+        TransformKind::Filter { when } => match Condition::compile(when) {
+            Ok(condition) => Some(VertexKind::Filter(condition)),
+            Err(found) => {
+                problems.extend(found.into_iter().map(|problem| WiringProblem {
+                    offset: Some(problem.offset),
+                    hint: problem.hint,
+                    ..problem_at(&transform.name, "when", None, problem.message)
+                }));
+                None
+            }
+        },
+    }
+}
+
+fn problem_at(node: &str, key: &'static str, value: Option<&str>, message: String) -> WiringProblem {
+    WiringProblem {
+        node: node.to_owned(),
+        key,
+        value: value.map(str::to_owned),
+        offset: None,
+        message,
+        hint: None,
+    }
+}
+
+fn name_problems(spec: &GraphSpec) -> Vec<WiringProblem> {
+    let mut problems = Vec::new();
+    let transforms = spec.transforms.iter().map(|transform| &transform.name);
+    let sinks = spec.sinks.iter().map(|sink| &sink.name);
+    let mut sources = HashSet::new();
+    for name in spec.decoys.iter().chain(transforms) {
+        problems.extend(name_problem(name));
+        if !sources.insert(name) {
+            let message = format!("`{name}` names a decoy and a transform");
+            problems.push(problem_at(name, "", None, message));
+        }
+    }
+    problems.extend(sinks.filter_map(|name| name_problem(name)));
+    let nodes = spec.transforms.len() + spec.sinks.len();
+    if nodes > NODES_MAX {
+        let message = format!("{nodes} transforms and sinks are more than {NODES_MAX}");
+        problems.push(problem_at("", "", None, message));
+    }
+    problems
+}
+
+fn name_problem(name: &str) -> Option<WiringProblem> {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || "_-".contains(sign);
+    let message = if RESERVED.contains(&name) {
+        format!("`{name}` is a reserved name")
+    } else if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
+        format!("`{name}` is not a name: letters, digits, `_` and `-`, 1..={NAME_CHARS_MAX} of them")
+    } else {
+        return None;
+    };
+    Some(problem_at(name, "", None, message))
+}
+
+fn input_problems(spec: &GraphSpec) -> Vec<WiringProblem> {
+    let transforms = spec.transforms.iter().map(|t| (&t.name, &t.inputs));
+    let sinks = spec.sinks.iter().map(|sink| (&sink.name, &sink.inputs));
+    let mut problems = Vec::new();
+    for (name, inputs) in transforms.chain(sinks) {
+        if inputs.is_empty() {
+            let mut problem = problem_at(name, "inputs", None, "`inputs` is empty".to_owned());
+            problem.hint = Some("`inputs = [\"decoys\"]` takes every hit".to_owned());
+            problems.push(problem);
+        }
+        problems.extend(inputs.iter().filter_map(|input| input_problem(spec, name, input)));
+    }
+    problems
+}
+
+fn input_problem(spec: &GraphSpec, name: &str, input: &str) -> Option<WiringProblem> {
+    let known = || {
+        let transforms = spec.transforms.iter().map(|t| t.name.as_str());
+        let decoys = spec.decoys.iter().map(String::as_str);
+        RESERVED.iter().copied().chain(decoys).chain(transforms)
+    };
+    if known().any(|other| other == input) {
+        return None;
+    }
+    let is_sink = spec.sinks.iter().any(|sink| sink.name == input);
+    let message = if is_sink {
+        format!("`{input}` is a sink, and sinks have no output")
+    } else {
+        format!("`{input}` is not an input")
+    };
+    let nearest = known()
+        .map(|other| (strsim::jaro_winkler(input, other), other))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.8);
+    let mut problem = problem_at(name, "inputs", Some(input), message);
+    problem.hint = nearest.map(|(_, other)| format!("did you mean `{other}`?"));
+    Some(problem)
+}
+
+/// The transforms in an order where each stands behind its inputs (Kahn), or one of those that feed themselves.
+fn topological(transforms: &[TransformSpec]) -> Result<Vec<usize>, Box<WiringProblem>> {
+    let place: HashMap<&str, usize> = transforms
+        .iter()
+        .enumerate()
+        .map(|(at, transform)| (transform.name.as_str(), at))
+        .collect();
+    let mut order: Vec<usize> = Vec::with_capacity(transforms.len());
+    loop {
+        let is_ready = |at: &usize| {
+            let inputs = &transforms[*at].inputs;
+            let mut feeders = inputs.iter().filter_map(|input| place.get(input.as_str()));
+            !order.contains(at) && feeders.all(|feeder| order.contains(feeder))
+        };
+        match (0..transforms.len()).find(is_ready) {
+            Some(ready) => order.push(ready),
+            None => break,
+        }
+    }
+    match (0..transforms.len()).find(|at| !order.contains(at)) {
+        None => Ok(order),
+        Some(stuck) => {
+            let name = &transforms[stuck].name;
+            let message = format!("`{name}` feeds itself, or waits for a transform that does");
+            Err(Box::new(problem_at(name, "inputs", None, message)))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "wiring_tests.rs"]
+mod tests;

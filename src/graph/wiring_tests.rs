@@ -1,0 +1,311 @@
+//! The wiring, against what its words say.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use trapline_schemas::{Action, Timestamp};
+use uuid::Uuid;
+
+use super::*;
+
+const ACTIONS: [Action; 6] = [
+    Action::Connect,
+    Action::Scan,
+    Action::Block,
+    Action::SensorStarted,
+    Action::SinkFailed,
+    Action::HeldBack,
+];
+/// A condition and what it means.
+type Meaning = (&'static str, fn(&Event) -> bool);
+
+/// All conditions a random filter can have, and what they mean.
+const CONDITIONS: [Meaning; 3] = [
+    ("true", |_| true),
+    ("destination.port == 22", |event| {
+        event.int(Field::DestinationPort) == Some(22)
+    }),
+    ("!has(honeyport.touch.level)", |event| {
+        event.text(Field::TouchLevel).is_none()
+    }),
+];
+
+fn filter(name: &str, inputs: &[&str], when: &str) -> TransformSpec {
+    let kind = TransformKind::Filter { when: when.to_owned() };
+    transform(name, inputs, kind)
+}
+
+fn throttle(name: &str, inputs: &[&str]) -> TransformSpec {
+    let spec = ThrottleSpec {
+        by: vec![Field::SourceIp],
+        limit: 1,
+        window: Duration::from_secs(60),
+    };
+    transform(name, inputs, TransformKind::Throttle(spec))
+}
+
+fn transform(name: &str, inputs: &[&str], kind: TransformKind) -> TransformSpec {
+    let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+    TransformSpec {
+        name: name.to_owned(),
+        inputs,
+        kind,
+    }
+}
+
+fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
+    let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+    SinkWiring {
+        name: name.to_owned(),
+        inputs,
+    }
+}
+
+fn spec(transforms: Vec<TransformSpec>, sinks: Vec<SinkWiring>) -> GraphSpec {
+    GraphSpec {
+        decoys: vec!["ssh".to_owned(), "web".to_owned()],
+        transforms,
+        sinks,
+    }
+}
+
+fn event(action: Action) -> Event {
+    Event::new(Uuid::nil(), Timestamp::default(), action)
+}
+
+fn hit(decoy: &str) -> Event {
+    let mut event = event(Action::Connect);
+    event.set(Field::DecoyId, decoy);
+    event
+}
+
+fn reaches(graph: &Graph, origin: Origin<'_>, event: &Event, sink: &str) -> bool {
+    let node = graph.sink(sink).expect("a sink of the test");
+    let all = graph.reach(origin, event, Reach::ALL).contains(node);
+    let asked = graph.reach(origin, event, graph.ancestry(node)).contains(node);
+    assert_eq!(all, asked, "asking for one node gives the same answer");
+    all
+}
+
+fn messages(spec: &GraphSpec) -> Vec<String> {
+    let problems = Graph::build(spec).expect_err("a mistake");
+    problems.into_iter().map(|problem| problem.message).collect()
+}
+
+#[test]
+fn reserved_inputs_stand_for_classes_of_events() {
+    let sinks =
+        ["decoys", "findings", "decisions", "health", "*"].map(|input| sink(&format!("s{}", input.len()), &[input]));
+    let graph = Graph::build(&spec(vec![], sinks.to_vec())).unwrap();
+    let who = |action| ["s6", "s8", "s9", "s1"].map(|name| reaches(&graph, Origin::Recorded, &event(action), name));
+    assert_eq!(who(Action::Connect), [true, false, false, true]);
+    assert_eq!(who(Action::Scan), [false, true, false, true]);
+    assert_eq!(who(Action::Block), [false, false, true, true]);
+    assert_eq!(who(Action::HeldBack), [false; 4]);
+}
+
+#[test]
+fn health_is_for_those_who_ask_for_it_by_name() {
+    let graph = Graph::build(&spec(vec![], vec![sink("a", &["health"]), sink("b", &["*"])])).unwrap();
+    let started = event(Action::SensorStarted);
+    assert!(reaches(&graph, Origin::Recorded, &started, "a"));
+    assert!(!reaches(&graph, Origin::Recorded, &started, "b"));
+}
+
+#[test]
+fn a_decoys_name_is_its_hits_alone() {
+    let graph = Graph::build(&spec(vec![], vec![sink("a", &["ssh"])])).unwrap();
+    assert!(reaches(&graph, Origin::Recorded, &hit("ssh"), "a"));
+    assert!(!reaches(&graph, Origin::Recorded, &hit("web"), "a"));
+    let mut listens = event(Action::ListenerStarted);
+    listens.set(Field::DecoyId, "ssh");
+    assert!(!reaches(&graph, Origin::Recorded, &listens, "a"), "health is not a hit");
+}
+
+#[test]
+fn no_sink_gets_a_health_event_about_itself_by_any_way() {
+    let ways = vec![filter("f", &["health"], "true"), throttle("t", &["health"])];
+    let sinks = vec![sink("a", &["health", "f", "t"]), sink("b", &["health"])];
+    let graph = Graph::build(&spec(ways, sinks)).unwrap();
+    for action in [Action::SinkFailed, Action::SinkRecovered] {
+        let mut about_a = event(action);
+        about_a.set(Field::SinkName, "a");
+        assert!(!reaches(&graph, Origin::Recorded, &about_a, "a"));
+        assert!(!reaches(&graph, Origin::Passed("t"), &about_a, "a"));
+        assert!(reaches(&graph, Origin::Recorded, &about_a, "b"));
+    }
+}
+
+#[test]
+fn a_throttle_lets_nothing_through_but_passes_and_its_own_counts() {
+    let ways = vec![
+        throttle("t", &["decoys"]),
+        filter("f", &["t"], "destination.port == 22"),
+    ];
+    let graph = Graph::build(&spec(ways, vec![sink("a", &["t"]), sink("b", &["f"])])).unwrap();
+    let mut hit = hit("ssh");
+    hit.set(Field::DestinationPort, 22i64);
+    assert!(!reaches(&graph, Origin::Recorded, &hit, "a"));
+    assert!(reaches(&graph, Origin::Passed("t"), &hit, "a"));
+    assert!(
+        reaches(&graph, Origin::Passed("t"), &hit, "b"),
+        "a filter behind a throttle"
+    );
+    let mut counted = event(Action::HeldBack);
+    counted.set(Field::TransformName, "t");
+    assert!(reaches(&graph, Origin::Recorded, &counted, "a"));
+    assert!(
+        !reaches(&graph, Origin::Recorded, &counted, "b"),
+        "the filter asks for a port"
+    );
+    assert!(
+        !reaches(&graph, Origin::Passed("gone"), &hit, "a"),
+        "a node that is no longer there"
+    );
+}
+
+#[test]
+fn mistakes_are_told_all_at_once() {
+    let bad = spec(
+        vec![
+            filter("health", &["decoys"], "true"),
+            filter("f", &[], "sorce.ip == 'x'"),
+            filter("ssh", &["*"], "true"),
+        ],
+        vec![sink("a", &["decoy"]), sink("b", &["a"]), sink("white space", &["*"])],
+    );
+    let found = messages(&bad);
+    for words in [
+        "`health` is a reserved name",
+        "`inputs` is empty",
+        "`sorce.ip` is not a field",
+        "`ssh` names a decoy and a transform",
+        "`decoy` is not an input",
+        "`a` is a sink, and sinks have no output",
+        "`white space` is not a name",
+    ] {
+        assert!(
+            found.iter().any(|message| message.contains(words)),
+            "{words}: {found:?}"
+        );
+    }
+    let hints: Vec<_> = Graph::build(&bad)
+        .unwrap_err()
+        .into_iter()
+        .filter_map(|problem| problem.hint)
+        .collect();
+    assert!(hints.contains(&"did you mean `decoys`?".to_owned()), "{hints:?}");
+}
+
+#[test]
+fn a_circle_is_refused() {
+    let circle = vec![filter("a", &["b"], "true"), filter("b", &["a"], "true")];
+    assert!(messages(&spec(circle, vec![]))[0].contains("feeds itself"));
+}
+
+#[test]
+fn more_nodes_than_the_bound_are_refused() {
+    let sinks = (0..=NODES_MAX).map(|n| sink(&format!("s{n}"), &["*"])).collect();
+    assert!(messages(&spec(vec![], sinks))[0].contains("more than 128"));
+}
+
+/// A random graph: node n takes reserved names, decoys and nodes before it.
+fn any_spec() -> impl Strategy<Value = GraphSpec> {
+    let node = (0..4usize, prop::collection::vec(0..18usize, 1..4));
+    let nodes = prop::collection::vec(node, 0..6);
+    let sinks = prop::collection::vec(prop::collection::vec(0..18usize, 1..4), 1..5);
+    (nodes, sinks).prop_map(|(nodes, sinks)| {
+        let input = |pick: usize, before: usize| match pick {
+            0..5 => RESERVED[pick].to_owned(),
+            5 => "ssh".to_owned(),
+            6 => "web".to_owned(),
+            _ if before == 0 => "decoys".to_owned(),
+            _ => format!("n{}", pick % before),
+        };
+        let names = |picks: &[usize], before| picks.iter().map(|pick| input(*pick, before)).collect::<Vec<_>>();
+        let count = nodes.len();
+        let mut transforms: Vec<_> = nodes
+            .iter()
+            .enumerate()
+            .map(|(at, (kind, picks))| {
+                let inputs = names(picks, at);
+                let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
+                match CONDITIONS.get(*kind) {
+                    Some((when, _)) => filter(&format!("n{at}"), &inputs, when),
+                    None => throttle(&format!("n{at}"), &inputs),
+                }
+            })
+            .collect();
+        // The order of the configuration means nothing.
+        transforms.reverse();
+        let sinks = sinks.iter().enumerate();
+        let sinks = sinks.map(|(at, picks)| SinkWiring {
+            name: format!("s{at}"),
+            inputs: names(picks, count),
+        });
+        spec(transforms, sinks.collect())
+    })
+}
+
+fn any_event() -> impl Strategy<Value = (Event, Option<String>)> {
+    let facts = (0..ACTIONS.len(), any::<bool>(), any::<bool>(), any::<bool>(), 0..6usize);
+    (facts, prop::option::of(0..6usize)).prop_map(|((action, ssh, port, touched, about), pass)| {
+        let mut event = event(ACTIONS[action]);
+        event.set(Field::DecoyId, if ssh { "ssh" } else { "web" });
+        event.set(Field::DestinationPort, if port { 22i64 } else { 80 });
+        event.set_some(Field::TouchLevel, touched.then_some("proof"));
+        event.set(Field::SinkName, format!("s{about}"));
+        event.set(Field::TransformName, format!("n{about}"));
+        (event, pass.map(|node| format!("n{node}")))
+    })
+}
+
+/// The naive model: walk back from the name to what feeds it, by the words of the design.
+fn model(spec: &GraphSpec, event: &Event, pass: Option<&str>, inputs: &[String]) -> bool {
+    inputs.iter().any(|input| gives(spec, event, pass, input))
+}
+
+fn gives(spec: &GraphSpec, event: &Event, pass: Option<&str>, input: &str) -> bool {
+    let class = Class::of(event.action);
+    let recorded = pass.is_none();
+    match spec.transforms.iter().find(|transform| transform.name == input) {
+        None if RESERVED.contains(&input) => recorded && Class::named(input).contains(&class),
+        None => recorded && class == Class::Decoys && event.text(Field::DecoyId).is_some_and(|id| id == input),
+        Some(TransformSpec {
+            kind: TransformKind::Throttle(_),
+            ..
+        }) => own(event, pass, input),
+        Some(TransformSpec {
+            kind: TransformKind::Filter { when },
+            inputs,
+            ..
+        }) => {
+            let (_, holds) = CONDITIONS
+                .iter()
+                .find(|(text, _)| text == when)
+                .expect("a known condition");
+            own(event, pass, input) || (model(spec, event, pass, inputs) && holds(event))
+        }
+    }
+}
+
+/// What a windowed node says itself.
+fn own(event: &Event, pass: Option<&str>, node: &str) -> bool {
+    match pass {
+        Some(pass) => pass == node,
+        None => event.action == Action::HeldBack && event.text(Field::TransformName).is_some_and(|name| name == node),
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_graphs_reach_what_a_naive_walk_reaches(spec in any_spec(), (event, pass) in any_event()) {
+        let graph = Graph::build(&spec).expect("the strategy makes sound graphs");
+        let origin = pass.as_deref().map_or(Origin::Recorded, Origin::Passed);
+        for sink in &spec.sinks {
+            let about_itself = is_about_a_sink(event.action) && event.text(Field::SinkName).is_some_and(|n| n == sink.name.as_str());
+            let expected = model(&spec, &event, pass.as_deref(), &sink.inputs) && !about_itself;
+            prop_assert_eq!(reaches(&graph, origin, &event, &sink.name), expected, "{} of {:?}", sink.name, spec);
+        }
+    }
+}
