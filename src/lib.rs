@@ -1,5 +1,6 @@
 //! trapline: decoys, a journal, and sinks.
 
+pub mod config;
 pub mod decoy;
 pub mod delivery;
 pub mod graph;

@@ -1,0 +1,106 @@
+//! What a reload would change.
+//!
+//! In: the configuration in force and the new one. Out: [`Changes`], by name, so that what stays the same is not
+//! touched. A change of a restart-only key refuses the reload as a whole: the caller says which.
+
+use super::load::Config;
+
+/// The difference of two configurations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Keys that only a restart can change; if there are any, the reload is refused.
+    pub restart_only: Vec<&'static str>,
+    /// Decoys.
+    pub decoys: Difference,
+    /// Transforms.
+    pub transforms: Difference,
+    /// Sinks.
+    pub sinks: Difference,
+    /// Whether `[zones]` changed.
+    pub zones: bool,
+    /// Whether `[owners]` changed.
+    pub owners: bool,
+    /// Whether `[capture]` changed.
+    pub capture: bool,
+    /// Whether `[limits]` changed.
+    pub limits: bool,
+    /// Whether `[log]` changed.
+    pub log: bool,
+}
+
+/// Names that came, went or stayed with other values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// In the new one alone.
+    pub added: Vec<String>,
+    /// In the old one alone.
+    pub removed: Vec<String>,
+    /// In both, and not the same.
+    pub changed: Vec<String>,
+}
+
+impl Difference {
+    fn of<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &String) -> Self {
+        let find = |list: &[T], item: &T| list.iter().position(|there| name(there) == name(item));
+        let mut difference = Self::default();
+        for item in new {
+            match find(old, item).and_then(|at| old.get(at)) {
+                None => difference.added.push(name(item).clone()),
+                Some(there) if there != item => difference.changed.push(name(item).clone()),
+                Some(_) => {}
+            }
+        }
+        let gone = old.iter().filter(|item| find(new, item).is_none());
+        difference.removed = gone.map(|item| name(item).clone()).collect();
+        difference
+    }
+
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Compares the configuration in force with a new one.
+pub fn changes(old: &Config, new: &Config) -> Changes {
+    Changes {
+        restart_only: restart_only(old, new),
+        decoys: Difference::of(&old.decoys, &new.decoys, |decoy| &decoy.name),
+        transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
+        sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
+        zones: old.zones != new.zones,
+        owners: old.owners != new.owners,
+        capture: old.capture != new.capture,
+        limits: old.limits != new.limits,
+        log: old.log != new.log,
+    }
+}
+
+fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
+    let keys = [
+        ("state_dir", old.state_dir == new.state_dir),
+        ("observer.name", old.observer.name == new.observer.name),
+        ("observer.site", old.observer.site == new.observer.site),
+        ("observer.site_key", old.observer.site_key == new.observer.site_key),
+        ("journal.path", old.journal.path == new.journal.path),
+        ("journal.durability", old.journal.durability == new.journal.durability),
+        ("journal.retain_days", old.journal.retain == new.journal.retain),
+        (
+            "journal.retain_bytes",
+            old.journal.retain_bytes == new.journal.retain_bytes,
+        ),
+        // The recorder's, which counts from its start.
+        (
+            "limits.events_per_source_per_minute",
+            old.limits.events_per_source_per_minute == new.limits.events_per_source_per_minute,
+        ),
+    ];
+    keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
+}

@@ -1,0 +1,185 @@
+//! `[decoys.NAME]`: what listens where, and how it looks.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, listed, shown};
+
+use super::load::Loader;
+use super::rules::ServiceRule;
+use crate::decoy::services::Transport;
+
+/// Keys of `[decoys.NAME]`.
+pub const KEYS: &[Key] = &[
+    Key::required("service", KeyKind::Text, "The protocol it speaks."),
+    Key::optional(
+        "personality",
+        KeyKind::Text,
+        "How it looks: a file of config/personalities, or one beside this file. Default: the service's own.",
+    ),
+    Key::required(
+        "listen",
+        KeyKind::Texts,
+        "Where it listens: ADDRESS:PORT, IPv6 as [ADDRESS]:PORT.",
+    ),
+];
+
+/// A decoy, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoy {
+    /// Its name.
+    pub name: String,
+    /// The word of its service.
+    pub service: &'static str,
+    /// Name of its personality, which is one of that service.
+    pub personality: String,
+    /// What it runs over.
+    pub transport: Transport,
+    /// Where it listens; at least one address, none twice. Port 0 lets the kernel choose.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Reads all decoys; those with problems are left out.
+pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
+    let mut taken = Taken::default();
+    let mut decoys = Vec::new();
+    for (name, table) in loader.named("decoys", KEYS) {
+        let service = service(loader, &table);
+        let listen = listen(&table);
+        let Some(service) = service else { continue };
+        for (index, address) in &listen {
+            taken.take(&name, &table, *index, service.transport, *address);
+        }
+        decoys.push(Decoy {
+            name,
+            service: service.name,
+            personality: personality(loader, &table, service),
+            transport: service.transport,
+            listen: listen.into_iter().map(|(_, address)| address).collect(),
+        });
+    }
+    decoys
+}
+
+fn service<'a>(loader: &Loader<'a>, table: &Table) -> Option<&'a ServiceRule> {
+    let word = table.text_opt("service")?;
+    let found = loader.rules.services.iter().find(|service| service.name == word);
+    if found.is_none() {
+        let names = || loader.rules.services.iter().map(|service| service.name);
+        let found = format!("unknown service `{}`", shown(&word));
+        let problem = Problem::error(table.place("service"), found, listed(names()));
+        table.report("service", problem.did_you_mean(&word, names()));
+    }
+    found
+}
+
+fn personality(loader: &Loader<'_>, table: &Table, service: &ServiceRule) -> String {
+    let name = table
+        .text_opt("personality")
+        .unwrap_or_else(|| service.personality.to_owned());
+    let wrong = |found: String, allowed: String| Problem::error(table.place("personality"), found, allowed);
+    match (loader.rules.look)(&name) {
+        Ok(of) if of == service.name => {}
+        Ok(of) => table.report(
+            "personality",
+            wrong(
+                format!("personality `{}` is one of `{of}`", shown(&name)),
+                format!("a personality of `{}`", service.name),
+            ),
+        ),
+        Err(unknown) => {
+            let names = || unknown.names.iter().map(String::as_str);
+            let problem = wrong(unknown.found.clone(), listed(names())).did_you_mean(&name, names());
+            table.report("personality", problem);
+        }
+    }
+    name
+}
+
+/// The addresses that are right, each with its place in the list.
+fn listen(table: &Table) -> Vec<(usize, SocketAddr)> {
+    let texts = table.texts("listen");
+    if texts.is_empty() && table.is_good("listen") {
+        table.problem("listen", "no address to listen on", ALLOWED);
+    }
+    let mut good = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match text.parse::<SocketAddr>() {
+            Ok(address) => good.push((index, address)),
+            Err(_) => {
+                let problem = Problem::error(table.item_place("listen", index), not_an_address(text), ALLOWED);
+                table.report("listen", with_hint(problem, text));
+            }
+        }
+    }
+    good
+}
+
+const ALLOWED: &str = "ADDRESS:PORT such as \"0.0.0.0:2222\" or \"[::]:2222\"";
+
+fn not_an_address(text: &str) -> String {
+    match text {
+        "all-tcp" => "this build has no `all-tcp`".into(),
+        _ => format!("`{}` is not an address and port", shown(text)),
+    }
+}
+
+/// Guesses what was meant: a port alone, or IPv6 without brackets.
+fn with_hint(problem: Problem, text: &str) -> Problem {
+    if let Ok(port) = text.trim_start_matches([':', '*']).parse::<u16>() {
+        return problem.hint(format!("for every address: \"0.0.0.0:{port}\", \"[::]:{port}\""));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+            problem.hint(format!("did you mean `[{host}]:{port}`?"))
+        }
+        Some((_, port)) if port.parse::<u16>().is_err() => problem.hint("a port is a number in 0..=65535"),
+        Some(_) => problem.hint("names are not resolved: give an address"),
+        None => problem,
+    }
+}
+
+/// Addresses that are taken, by transport (whether it is UDP) and port.
+#[derive(Default)]
+struct Taken(BTreeMap<(bool, u16), Vec<Holder>>);
+
+/// Who took an address.
+struct Holder {
+    address: SocketAddr,
+    decoy: String,
+    place: Place,
+}
+
+impl Taken {
+    /// Takes an address, or tells who has it.
+    fn take(&mut self, decoy: &str, table: &Table, index: usize, transport: Transport, address: SocketAddr) {
+        if address.port() == 0 {
+            return;
+        }
+        let place = table.item_place("listen", index);
+        let holders = self.0.entry((transport == Transport::Udp, address.port())).or_default();
+        if let Some(other) = holders.iter().find(|other| overlap(other.address, address)) {
+            let found = format!(
+                "`{address}` is taken: decoy `{}` listens on `{}`",
+                other.decoy, other.address
+            );
+            let problem = Problem::error(place, found, "another address or port");
+            table.report(
+                "listen",
+                problem.hint(format!("the other one is at {}", other.place.label())),
+            );
+            return;
+        }
+        holders.push(Holder {
+            address,
+            decoy: decoy.to_owned(),
+            place,
+        });
+    }
+}
+
+/// Whether the kernel would refuse to bind both: IPv4 and IPv6 never collide, for ours are IPv6 only.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}

@@ -1,0 +1,265 @@
+//! `config/trapline.toml`: it runs as it is, and it shows every key there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use trapline_sink::config::{Key, KeyKind, SourceText, Variables};
+
+use super::sections::TOP;
+use super::{Config, EMBEDDED, EMBEDDED_NAME, Rules, SECTIONS, ServiceRule, Sources, load, sinks, transforms};
+use crate::decoy::services::Transport;
+use crate::delivery::registry::SINKS;
+use crate::graph::transforms::TRANSFORMS;
+
+/// The services that the file names, whatever their personalities.
+const SERVICES: &[ServiceRule] = &[service("ssh"), service("telnet"), service("ftp"), service("http")];
+
+const fn service(name: &'static str) -> ServiceRule {
+    ServiceRule {
+        name,
+        transport: Transport::Tcp,
+        personality: name,
+    }
+}
+
+fn loaded(text: &str) -> Config {
+    let variables = BTreeMap::from([("SPLUNK_HEC_TOKEN".to_owned(), "token".to_owned())]);
+    let outside = Variables(variables.clone());
+    let sources = Sources {
+        source: Arc::new(SourceText {
+            name: EMBEDDED_NAME.into(),
+            text: text.into(),
+        }),
+        config_dir: "/state".into(),
+        default_state_dir: "/state".into(),
+        literal_secrets: false,
+        variables,
+        outside: &outside,
+    };
+    let look = |name: &str| Ok(name.split('-').next().unwrap_or(name).replace("openssh", "ssh"));
+    let rules = Rules {
+        sinks: SINKS,
+        services: SERVICES,
+        look: &look,
+        condition: &super::tests::condition,
+    };
+    match load(&sources, &rules) {
+        Ok(loaded) => loaded.config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Whether the line is a key or table that is switched off.
+fn is_off(line: &str) -> bool {
+    line.strip_prefix('#')
+        .is_some_and(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
+}
+
+fn uncommented() -> String {
+    let switch = |line: &str| {
+        if is_off(line) {
+            line[1..].to_owned()
+        } else {
+            line.to_owned()
+        }
+    };
+    EMBEDDED.lines().map(switch).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn as_it_is_four_decoys_listen_and_the_console_shows_them() {
+    let config = loaded(EMBEDDED);
+    let listening: BTreeMap<_, _> = config
+        .decoys
+        .iter()
+        .map(|decoy| {
+            (
+                decoy.name.as_str(),
+                decoy.listen.iter().map(|at| at.to_string()).collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    let both = |port: u16| vec![format!("0.0.0.0:{port}"), format!("[::]:{port}")];
+    let expected = [
+        ("ftp", both(2121)),
+        ("http", both(8080)),
+        ("ssh", both(2222)),
+        ("telnet", both(2323)),
+    ];
+    assert_eq!(listening, BTreeMap::from(expected));
+    let sinks: Vec<_> = config.sinks.iter().map(|sink| sink.kind.name).collect();
+    assert_eq!(sinks, ["console"]);
+    assert!(config.transforms.is_empty());
+}
+
+#[test]
+fn with_everything_switched_on_it_is_good() {
+    let config = loaded(&uncommented());
+    let types: BTreeSet<_> = config.sinks.iter().map(|sink| sink.kind.name).collect();
+    assert_eq!(types, SINKS.iter().map(|kind| kind.name).collect());
+    assert_eq!(config.transforms.len(), TRANSFORMS.len());
+}
+
+#[test]
+fn the_schema_takes_it_as_it_is_and_switched_on() {
+    let schema = super::schema(SINKS, SERVICES);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for text in [EMBEDDED, &uncommented()] {
+        let json = serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn keys_that_are_switched_off_show_their_defaults() {
+    let (off, on) = (loaded(EMBEDDED), loaded(&uncommented()));
+    assert_eq!(off.journal.durability, on.journal.durability);
+    assert_eq!(off.journal.retain, on.journal.retain);
+    assert_eq!(off.journal.retain_bytes, on.journal.retain_bytes);
+    assert_eq!((off.limits, off.capture, off.log), (on.limits, on.capture, on.log));
+    assert_eq!(off.observer.site, on.observer.site);
+    let all: toml::Table = uncommented().parse().unwrap();
+    for kind in SINKS {
+        for key in kind.keys.iter().filter(|key| key.default.is_some()) {
+            let default: toml::Table = format!("v = {}", key.default.unwrap()).parse().unwrap();
+            let shown = sink_tables(&all, kind.name).find_map(|table| table.get(key.name).cloned());
+            assert_eq!(shown.as_ref(), default.get("v"), "{} of {}", key.name, kind.name);
+        }
+    }
+}
+
+#[test]
+fn every_key_stands_in_it_and_nothing_else() {
+    let all: toml::Table = uncommented().parse().unwrap();
+    let mut declared: BTreeSet<String> = paths("", TOP);
+    let mut shown: BTreeSet<String> = all
+        .iter()
+        .filter(|(_, v)| !v.is_table())
+        .map(|(k, _)| k.clone())
+        .collect();
+    for section in SECTIONS {
+        let table = all
+            .get(section.name)
+            .and_then(toml::Value::as_table)
+            .unwrap_or_else(|| panic!("{}", section.name));
+        match section.name {
+            // Their keys depend on their type.
+            "sinks" | "transforms" => {}
+            name => {
+                declared.extend(paths(name, section.keys));
+                let tables = if section.named {
+                    named(table).collect()
+                } else {
+                    vec![table]
+                };
+                tables.iter().for_each(|table| shown.extend(written(name, table)));
+            }
+        }
+    }
+    declared.extend(paths("sinks", sinks::COMMON));
+    declared.extend(paths("transforms", transforms::COMMON));
+    for kind in SINKS {
+        declared.extend(paths(&format!("sinks {}", kind.name), kind.keys));
+        for table in sink_tables(&all, kind.name) {
+            let own = |path: &str| kind.keys.iter().any(|key| path.split('.').next() == Some(key.name));
+            shown.extend(split(table, "sinks", kind.name, own));
+        }
+    }
+    for row in TRANSFORMS {
+        declared.extend(paths(&format!("transforms {}", row.name), row.keys));
+        for table in of_type(&all, "transforms", row.name) {
+            let own = |path: &str| row.keys.iter().any(|key| path.split('.').next() == Some(key.name));
+            shown.extend(split(table, "transforms", row.name, own));
+        }
+    }
+    assert_eq!(shown, declared);
+}
+
+#[test]
+fn every_key_has_a_line_that_says_what_it_is_for() {
+    let mut told = BTreeSet::new();
+    let mut before = "";
+    let mut kind = "";
+    for line in EMBEDDED.lines() {
+        let key = line.strip_prefix('#').filter(|_| is_off(line)).unwrap_or(line);
+        if key.starts_with('[') {
+            kind = key.split(['.', ']']).next().unwrap_or(key);
+        } else if let Some((name, _)) = key.split_once(" = ").filter(|_| !key.starts_with('#')) {
+            let name = format!("{kind} {name}");
+            assert!(before.starts_with("# ") || told.contains(&name), "{name}");
+            told.insert(name);
+        }
+        before = line;
+    }
+}
+
+#[test]
+fn the_paths_in_it_are_relative_or_examples() {
+    let config = loaded(&uncommented());
+    assert!(config.journal.path.starts_with("/var/lib/trapline"));
+    for line in EMBEDDED.lines().filter(|line| !line.starts_with("# ")) {
+        assert!(!line.contains("\"/") || line.starts_with("#state_dir"), "{line}");
+    }
+}
+
+fn sink_tables<'a>(all: &'a toml::Table, kind: &'a str) -> impl Iterator<Item = &'a toml::Table> {
+    of_type(all, "sinks", kind)
+}
+
+fn of_type<'a>(all: &'a toml::Table, section: &str, kind: &'a str) -> impl Iterator<Item = &'a toml::Table> {
+    let tables = all
+        .get(section)
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(named);
+    tables.filter(move |table| table.get("type").and_then(toml::Value::as_str) == Some(kind))
+}
+
+fn named(table: &toml::Table) -> impl Iterator<Item = &toml::Table> {
+    table.values().filter_map(toml::Value::as_table)
+}
+
+/// The keys of one sink or transform: its type's own under the type, the others under the section.
+fn split(table: &toml::Table, section: &str, kind: &str, own: impl Fn(&str) -> bool) -> Vec<String> {
+    let under = |path: String| match own(&path) {
+        true => format!("{section} {kind}.{path}"),
+        false => format!("{section}.{path}"),
+    };
+    let all = written("", table).into_iter();
+    all.map(|path| under(path.trim_start_matches('.').to_owned())).collect()
+}
+
+/// Dotted paths of all declared keys; of a table those of its own keys.
+fn paths(parent: &str, keys: &[Key]) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for key in keys {
+        let path = if parent.is_empty() {
+            key.name.to_owned()
+        } else {
+            format!("{parent}.{}", key.name)
+        };
+        match key.kind {
+            KeyKind::Table(keys) | KeyKind::OffOr(keys) => out.extend(paths(&path, keys)),
+            _ => {
+                out.insert(path);
+            }
+        }
+    }
+    out
+}
+
+/// Dotted paths of all written keys.
+fn written(parent: &str, table: &toml::Table) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for (name, value) in table {
+        let path = format!("{parent}.{name}");
+        match value {
+            toml::Value::Table(table) => out.extend(written(&path, table)),
+            _ => {
+                out.insert(path);
+            }
+        }
+    }
+    out
+}

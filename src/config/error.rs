@@ -1,0 +1,54 @@
+//! A configuration that is refused.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use trapline_sink::config::{Problem, Severity};
+
+/// Everything that is wrong with a configuration, errors and warnings, in the order of the text.
+#[derive(Debug, Clone)]
+pub struct ConfigError {
+    /// At least one of them is an error.
+    pub problems: Vec<Problem>,
+    /// The state folder as far as it can be told, so that a running instance is reachable while its file is wrong.
+    pub state_dir: PathBuf,
+}
+
+impl ConfigError {
+    /// For a terminal: each with its line and a caret, then the count.
+    pub fn rich(&self, colour: bool) -> String {
+        let mut out = String::new();
+        for problem in &self.problems {
+            out += &problem.rich(colour);
+            out.push('\n');
+        }
+        out + &self.summary()
+    }
+
+    fn summary(&self) -> String {
+        let count = |severity| self.problems.iter().filter(|p| p.severity == severity).count();
+        let plural = |count: usize, word: &str| match count {
+            1 => format!("1 {word}"),
+            _ => format!("{count} {word}s"),
+        };
+        match (count(Severity::Error), count(Severity::Warning)) {
+            (errors, 0) => plural(errors, "configuration error"),
+            (errors, warnings) => {
+                let errors = plural(errors, "configuration error");
+                format!("{errors}, {}", plural(warnings, "warning"))
+            }
+        }
+    }
+}
+
+/// Plain, for pipes and logs: one problem a line, hints below, then the count.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        f.write_str(&self.summary())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,343 @@
+//! From texts to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use trapline_sink::config::{
+    Context, Key, Node, Outside, Place, Problem, Problems, SourceText, Table, check, listed, one_of, shown,
+};
+
+use super::decoys::{Decoy, decoys};
+use super::error::ConfigError;
+use super::observer::{Observer, Owner, Zone, observer, owners, zones};
+use super::rules::Rules;
+use super::sections::{LATER, SECTIONS, TOP};
+use super::sinks::{SinkSettings, sinks};
+use super::storage::{self, Capture, JournalSettings, Limits, Log};
+use super::transforms::transforms;
+use super::{variables, wiring};
+use crate::graph::transforms::TransformSpec;
+
+/// Where a configuration comes from: everything that was read, nothing that must be.
+#[derive(Debug, Clone)]
+pub struct Sources<'a> {
+    /// The text and the name that messages show.
+    pub source: Arc<SourceText>,
+    /// Folder that relative inputs are resolved against.
+    pub config_dir: PathBuf,
+    /// State folder if neither `state_dir` nor `journal.path` is set.
+    pub default_state_dir: PathBuf,
+    /// Whether the file's mode allows secrets in it: 0600 or tighter.
+    pub literal_secrets: bool,
+    /// The environment; `TRAPLINE__…` is laid over the text.
+    pub variables: BTreeMap<String, String>,
+    /// Variables for `${…}`, secret files, credentials.
+    pub outside: &'a dyn Outside,
+}
+
+/// A configuration that is good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Folder of journal, index, lock, site key and control socket.
+    pub state_dir: PathBuf,
+    /// This host.
+    pub observer: Observer,
+    /// Networks that sources come from, by name; at least one.
+    pub zones: Vec<Zone>,
+    /// Who answers for networks, by name.
+    pub owners: Vec<Owner>,
+    /// The journal.
+    pub journal: JournalSettings,
+    /// What is kept of what peers send.
+    pub capture: Capture,
+    /// Bounds of sessions.
+    pub limits: Limits,
+    /// Decoys, by name.
+    pub decoys: Vec<Decoy>,
+    /// Transforms, by name.
+    pub transforms: Vec<TransformSpec>,
+    /// Sinks, by name.
+    pub sinks: Vec<SinkSettings>,
+    /// Diagnostics.
+    pub log: Log,
+}
+
+/// A configuration that is good, and what to look at nevertheless.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings, in the order of the text.
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks everything and reads it.
+///
+/// Errors: [`ConfigError`] with every problem there is, warnings among them.
+pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigError> {
+    let problems = Problems::default();
+    let mut root = Node::parse(&sources.source, &problems);
+    variables::overlay(&mut root, &sources.variables, &problems);
+    let loader = Loader::new(&root, sources, rules, &problems);
+    let config = loader.config();
+    let refused = problems.has_errors();
+    let problems = problems.take();
+    match refused {
+        true => Err(ConfigError {
+            problems,
+            state_dir: config.state_dir,
+        }),
+        false => Ok(Loaded {
+            config,
+            warnings: problems,
+        }),
+    }
+}
+
+/// A tree on its way to a [`Config`].
+pub(super) struct Loader<'a> {
+    root: &'a Node,
+    pub(super) context: Context<'a>,
+    pub(super) rules: &'a Rules<'a>,
+    journal: JournalSettings,
+}
+
+impl<'a> Loader<'a> {
+    /// Finds the state folder, which other values are resolved against.
+    fn new(root: &'a Node, sources: &Sources<'a>, rules: &'a Rules<'a>, problems: &Problems) -> Self {
+        let mut context = Context {
+            outside: sources.outside,
+            config_dir: sources.config_dir.clone(),
+            // What `state_dir` itself is resolved against.
+            state_dir: sources.config_dir.clone(),
+            literal_secrets: sources.literal_secrets,
+            problems: problems.clone(),
+        };
+        check_tables(root, problems);
+        let state_dir = state_dir(root, &context);
+        let journal_path = || root.get("journal").and_then(|table| table.get("path"));
+        context.state_dir = match (&state_dir, journal_path()) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(_)) => sources.config_dir.clone(),
+            (None, None) => sources.default_state_dir.clone(),
+        };
+        let table = section(root, "journal", storage::JOURNAL, &context);
+        let journal = storage::journal(&table, context.state_dir.join("journal.db"));
+        if state_dir.is_none() {
+            let folder = journal.path.parent().map_or(sources.config_dir.as_path(), |f| f);
+            context.state_dir = folder.to_owned();
+        }
+        Self {
+            root,
+            context,
+            rules,
+            journal,
+        }
+    }
+
+    fn config(&self) -> Config {
+        let config = Config {
+            state_dir: self.context.state_dir.clone(),
+            observer: observer(self),
+            zones: zones(self),
+            owners: owners(self),
+            journal: self.journal.clone(),
+            capture: storage::capture(self),
+            limits: storage::limits(self),
+            decoys: decoys(self),
+            sinks: sinks(self),
+            log: storage::log(self),
+            transforms: transforms(self),
+        };
+        wiring::check(self);
+        config
+    }
+
+    /// The checked table of a section that has no names.
+    pub(super) fn single(&self, name: &str, keys: &'static [Key]) -> Table {
+        section(self.root, name, keys, &self.context)
+    }
+
+    /// The checked tables of a section that has names.
+    pub(super) fn named(&self, section: &str, keys: &'static [Key]) -> Vec<(String, Table)> {
+        self.entries(section)
+            .into_iter()
+            .map(|(name, node)| (name, self.check(node, keys)))
+            .collect()
+    }
+
+    /// The tables of a section that has names. Names that are none, and what is no table, are problems of
+    /// [`check_tables`].
+    pub(super) fn entries(&self, section: &str) -> Vec<(String, &'a Node)> {
+        let entries = self.root.get(section).and_then(Node::entries);
+        let tables = entries
+            .into_iter()
+            .flatten()
+            .filter(|(_, node)| node.entries().is_some());
+        tables.map(|(name, node)| (name.clone(), node)).collect()
+    }
+
+    /// Holds a table against keys.
+    pub(super) fn check(&self, node: &Node, keys: impl IntoIterator<Item = &'static Key>) -> Table {
+        check(node, &keys.into_iter().collect::<Vec<_>>(), &self.context)
+    }
+
+    /// The word after `type =`, if it is one of `types`; else the problem.
+    pub(super) fn kind(
+        &self,
+        node: &Node,
+        noun: &str,
+        types: impl Iterator<Item = &'static str> + Clone,
+        later: &[&str],
+    ) -> Option<&'static str> {
+        let allowed = || one_of(types.clone());
+        let Some(written) = node.get("type") else {
+            let found = format!("key `type` is missing in `{}`", node.place.key);
+            self.context
+                .problems
+                .push(Problem::error(node.key_place.clone(), found, allowed()));
+            return None;
+        };
+        let word = written.as_text().unwrap_or("");
+        let known = types.clone().find(|name| *name == word);
+        if known.is_none() {
+            let found = match later.contains(&word) {
+                true => format!("this build has no {noun} of type `{word}`"),
+                false => format!("unknown {noun} type `{}`", shown(word)),
+            };
+            let problem = Problem::error(written.place.clone(), found, allowed());
+            self.context.problems.push(problem.did_you_mean(word, types));
+        }
+        known
+    }
+
+    /// Where a section's name stands; the whole text if it is not there.
+    pub(super) fn place(&self, section: &str) -> Place {
+        self.root.get(section).unwrap_or(self.root).key_place.clone()
+    }
+
+    /// Adds a warning at a section's name.
+    pub(super) fn warn(&self, section: &str, found: &str) {
+        self.context
+            .problems
+            .push(Problem::warning(self.place(section), found, ""));
+    }
+
+    /// Files in the state folder that no sink may write.
+    pub(super) fn reserved_outputs(&self) -> Vec<(PathBuf, String)> {
+        let own = |name: &str| (self.context.state_dir.join(name), "trapline itself".to_owned());
+        let beside = |suffix: &str| {
+            let mut path = self.journal.path.clone().into_os_string();
+            path.push(suffix);
+            (PathBuf::from(path), "the journal".to_owned())
+        };
+        let lock = (self.journal.path.with_extension("lock"), "the journal".to_owned());
+        let journal = [beside(""), beside("-wal"), beside("-shm"), lock];
+        let index = ["index.db", "index.db-wal", "index.db-shm"].map(own);
+        let others = ["site.key", "control.sock"].map(own);
+        journal.into_iter().chain(index).chain(others).collect()
+    }
+}
+
+fn section(root: &Node, name: &str, keys: &'static [Key], context: &Context<'_>) -> Table {
+    let keys: Vec<_> = keys.iter().collect();
+    match root.get(name).filter(|node| node.entries().is_some()) {
+        Some(node) => check(node, &keys, context),
+        None => check(&empty(root, name), &keys, context),
+    }
+}
+
+/// An absent table: everything in it has its default.
+fn empty(root: &Node, name: &str) -> Node {
+    let place = Place {
+        key: name.to_owned(),
+        ..root.place.clone()
+    };
+    Node {
+        place: place.clone(),
+        key_place: place,
+        value: trapline_sink::config::Raw::Table(BTreeMap::new()),
+    }
+}
+
+fn state_dir(root: &Node, context: &Context<'_>) -> Option<PathBuf> {
+    let mut only = root.clone();
+    if let trapline_sink::config::Raw::Table(entries) = &mut only.value {
+        entries.retain(|name, _| TOP.iter().any(|key| key.name == name));
+    }
+    let keys: Vec<_> = TOP.iter().collect();
+    check(&only, &keys, context)
+        .path("state_dir")
+        .map(|path: PathBuf| clean(&path))
+}
+
+/// Without `.` parts, so that paths compare.
+fn clean(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// Every table by its name: unknown ones, those of other builds, and names that are none.
+fn check_tables(root: &Node, problems: &Problems) {
+    for (name, node) in root.entries().into_iter().flatten() {
+        if TOP.iter().any(|key| key.name == name) {
+            continue;
+        }
+        match SECTIONS.iter().find(|section| section.name == name) {
+            Some(section) if node.entries().is_none() => {
+                let found = format!("`{name}` is not a table");
+                let dot_name = if section.named { ".NAME" } else { "" };
+                problems.push(Problem::error(node.place.clone(), found, format!("[{name}{dot_name}]")));
+            }
+            Some(section) if section.named => check_names(name, node, problems),
+            Some(_) => {}
+            None => problems.push(unknown_table(name, node)),
+        }
+    }
+}
+
+fn unknown_table(name: &str, node: &Node) -> Problem {
+    let names = || {
+        SECTIONS
+            .iter()
+            .map(|section| section.name)
+            .chain(TOP.iter().map(|key| key.name))
+    };
+    let found = match (LATER.contains(&name), node.entries()) {
+        (true, _) => format!("this build has no table `[{name}]`"),
+        (false, Some(_)) => format!("unknown table `[{}]`", shown(name)),
+        (false, None) => format!("unknown key `{}`", shown(name)),
+    };
+    Problem::error(node.key_place.clone(), found, listed(names())).did_you_mean(name, names())
+}
+
+/// Longest name of a decoy, transform, sink, zone or owner.
+const NAME_CHARS_MAX: usize = 64;
+
+fn check_names(section: &str, node: &Node, problems: &Problems) {
+    for (name, node) in node.entries().into_iter().flatten() {
+        if node.entries().is_none() {
+            let found = format!("`{section}.{}` is not a table", shown(name));
+            let allowed = format!("[{section}.NAME]");
+            problems.push(Problem::error(node.key_place.clone(), found, allowed));
+        } else if !is_name(name) {
+            let found = format!("`{}` is not a name", shown(name));
+            let allowed = "a letter a-z, then letters, digits and single _, at most 64";
+            let problem = Problem::error(node.key_place.clone(), found, allowed);
+            let lower = name.to_lowercase().replace(['-', ' ', '.'], "_");
+            problems.push(match is_name(&lower) {
+                true => problem.hint(format!("did you mean `{lower}`?")),
+                false => problem,
+            });
+        }
+    }
+}
+
+/// Lower case, so that variables can name it; without `__`, which parts names in variables.
+fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(good)
+        && !name.contains("__")
+        && name.len() <= NAME_CHARS_MAX
+}

@@ -1,0 +1,195 @@
+//! `[observer]`, `[zones]`, `[owners]`: where this host stands.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use trapline_sink::config::{Key, KeyKind, Secret, Table};
+
+use super::load::Loader;
+
+/// Keys of `[observer]`.
+pub const OBSERVER: &[Key] = &[
+    Key::optional(
+        "name",
+        KeyKind::Text,
+        "Name of this sensor in events. Default: the host name.",
+    ),
+    Key::default("site", KeyKind::Text, "\"default\"", "Site this sensor belongs to."),
+    Key::default(
+        "site_key",
+        KeyKind::MadeSecret,
+        "\"file:site.key\"",
+        "Key that hides secrets and names incidents; shared by the sensors of a site. `file:` is relative to \
+         `state_dir` and made if absent.",
+    ),
+];
+
+/// Keys of `[zones.NAME]`.
+pub const ZONE: &[Key] = &[
+    Key::required(
+        "networks",
+        KeyKind::Texts,
+        "Networks of the zone, as addresses or CIDR.",
+    ),
+    Key::default("inside", KeyKind::Bool, "false", "Whether its hosts are our own."),
+];
+
+/// Keys of `[owners.NAME]`.
+pub const OWNER: &[Key] = &[
+    Key::required(
+        "networks",
+        KeyKind::Texts,
+        "Networks the owner answers for, as addresses or CIDR.",
+    ),
+    Key::optional("email", KeyKind::Text, "Where the owner is reached."),
+];
+
+/// The networks of the zone `inside` when no zone is configured.
+const INSIDE: &[&str] = &[
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "::1/128",
+    "fe80::/10",
+];
+
+/// This host, as events name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observer {
+    /// Its name; the host name if `None`.
+    pub name: Option<String>,
+    /// Its site.
+    pub site: String,
+    /// Where the site key comes from.
+    pub site_key: SiteKeySource,
+}
+
+/// Where the site key comes from.
+#[derive(Debug, Clone)]
+pub enum SiteKeySource {
+    /// A file that is made, with 0600, if it is absent.
+    File(PathBuf),
+    /// Given by a variable or a credential.
+    Given(Secret),
+}
+
+impl PartialEq for SiteKeySource {
+    fn eq(&self, other: &Self) -> bool {
+        use trapline_sink::config::ExposeSecret;
+        match (self, other) {
+            (Self::File(a), Self::File(b)) => a == b,
+            (Self::Given(a), Self::Given(b)) => a.expose_secret() == b.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for SiteKeySource {}
+
+/// Networks that sources come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Its networks, host bits cleared.
+    pub networks: Vec<IpNet>,
+    /// Whether its hosts are our own.
+    pub inside: bool,
+}
+
+/// Who answers for a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its networks, host bits cleared.
+    pub networks: Vec<IpNet>,
+    /// Where it is reached.
+    pub email: Option<String>,
+}
+
+/// Shortest site key that is given, bytes.
+const SITE_KEY_BYTES_MIN: usize = 16;
+
+pub(super) fn observer(loader: &Loader<'_>) -> Observer {
+    let table = loader.single("observer", OBSERVER);
+    Observer {
+        name: table.text_opt("name"),
+        site: table.text("site"),
+        site_key: site_key(loader, &table),
+    }
+}
+
+fn site_key(loader: &Loader<'_>, table: &Table) -> SiteKeySource {
+    use trapline_sink::config::ExposeSecret;
+    let Some(secret) = table.secret("site_key") else {
+        let made = || loader.context.state_dir.join("site.key");
+        return SiteKeySource::File(table.path("site_key").unwrap_or_else(made));
+    };
+    let length = secret.expose_secret().len();
+    if length < SITE_KEY_BYTES_MIN {
+        let found = format!("site_key of {length} bytes");
+        table.problem("site_key", &found, &format!("{SITE_KEY_BYTES_MIN} bytes or more"));
+    }
+    SiteKeySource::Given(secret)
+}
+
+pub(super) fn zones(loader: &Loader<'_>) -> Vec<Zone> {
+    let zone = |(name, table): (String, Table)| Zone {
+        name,
+        networks: networks(&table),
+        inside: table.bool("inside"),
+    };
+    let zones: Vec<_> = loader.named("zones", ZONE).into_iter().map(zone).collect();
+    match zones.is_empty() {
+        true => vec![inside()],
+        false => zones,
+    }
+}
+
+pub(super) fn owners(loader: &Loader<'_>) -> Vec<Owner> {
+    let owner = |(name, table): (String, Table)| Owner {
+        name,
+        networks: networks(&table),
+        email: table.text_opt("email"),
+    };
+    let owners: Vec<_> = loader.named("owners", OWNER).into_iter().map(owner).collect();
+    if !owners.is_empty() {
+        loader.warn("owners", "owners are read, but no sink of this build asks for them");
+    }
+    owners
+}
+
+fn inside() -> Zone {
+    Zone {
+        name: "inside".into(),
+        networks: INSIDE.iter().filter_map(|text| network(text)).collect(),
+        inside: true,
+    }
+}
+
+fn networks(table: &Table) -> Vec<IpNet> {
+    let mut good = Vec::new();
+    for (index, text) in table.texts("networks").iter().enumerate() {
+        match network(text) {
+            Some(network) => good.push(network),
+            None => table.problem_at(
+                "networks",
+                index,
+                &format!("`{}` is not a network", trapline_sink::config::shown(text)),
+                "an address or CIDR such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
+            ),
+        }
+    }
+    good
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    let host = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    network.or_else(host).map(|network| network.trunc())
+}

@@ -1,0 +1,55 @@
+//! What a configuration is checked against: the rows of other stations.
+
+use trapline_sink::config::SinkType;
+
+use crate::decoy::services::Transport;
+
+/// Sinks, services, personalities and conditions, as the loader needs them.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// Every sink type.
+    pub sinks: &'a [&'static SinkType],
+    /// Every service.
+    pub services: &'a [ServiceRule],
+    /// The service that a personality is for.
+    pub look: &'a dyn Fn(&str) -> Result<String, UnknownLook>,
+    /// All that is wrong with a CEL condition; empty if it is good.
+    pub condition: &'a dyn Fn(&str) -> Vec<ConditionMistake>,
+}
+
+impl std::fmt::Debug for Rules<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules").finish_non_exhaustive()
+    }
+}
+
+/// One service that a decoy can speak.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceRule {
+    /// The word after `service =`.
+    pub name: &'static str,
+    /// What it runs over.
+    pub transport: Transport,
+    /// The personality when none is named.
+    pub personality: &'static str,
+}
+
+/// A personality that is not there or cannot be read.
+#[derive(Debug, Clone)]
+pub struct UnknownLook {
+    /// What is wrong, a lower-case fragment.
+    pub found: String,
+    /// The names there are.
+    pub names: Vec<String>,
+}
+
+/// A mistake in a condition.
+#[derive(Debug, Clone)]
+pub struct ConditionMistake {
+    /// Where, bytes from the start of the condition.
+    pub offset: usize,
+    /// What is wrong, a lower-case fragment.
+    pub found: String,
+    /// What to write instead, if that is known.
+    pub hint: Option<String>,
+}

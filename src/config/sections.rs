@@ -1,0 +1,93 @@
+//! The tables of the configuration, as data.
+
+use trapline_sink::config::{Key, KeyKind};
+
+use super::{decoys, observer, storage};
+
+/// One table of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The word in brackets.
+    pub name: &'static str,
+    /// Whether there is one table per name: `[decoys.NAME]`.
+    pub named: bool,
+    /// Its keys; for transforms and sinks those that all types share.
+    pub keys: &'static [Key],
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+/// Keys outside any table.
+pub const TOP: &[Key] = &[Key::optional(
+    "state_dir",
+    KeyKind::OutputPath,
+    "Folder of journal, index, lock, site key and control socket; relative outputs resolve here. \
+     Default: the folder of `journal.path`, else $XDG_STATE_HOME/trapline.",
+)];
+
+/// Every table of this build.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        name: "observer",
+        named: false,
+        keys: observer::OBSERVER,
+        doc: "This host, as events name it.",
+    },
+    Section {
+        name: "zones",
+        named: true,
+        keys: observer::ZONE,
+        doc: "Networks that sources come from. Default: one zone `inside` of RFC 1918, ULA, loopback, link-local.",
+    },
+    Section {
+        name: "owners",
+        named: true,
+        keys: observer::OWNER,
+        doc: "Who answers for a network.",
+    },
+    Section {
+        name: "journal",
+        named: false,
+        keys: storage::JOURNAL,
+        doc: "Where events are kept, and how long.",
+    },
+    Section {
+        name: "capture",
+        named: false,
+        keys: storage::CAPTURE,
+        doc: "What is kept of what peers send.",
+    },
+    Section {
+        name: "limits",
+        named: false,
+        keys: storage::LIMITS,
+        doc: "Bounds of sessions and of what one source can cause.",
+    },
+    Section {
+        name: "decoys",
+        named: true,
+        keys: decoys::KEYS,
+        doc: "Listeners that have no honest users.",
+    },
+    Section {
+        name: "transforms",
+        named: true,
+        keys: super::transforms::COMMON,
+        doc: "Nodes between decoys and sinks.",
+    },
+    Section {
+        name: "sinks",
+        named: true,
+        keys: super::sinks::COMMON,
+        doc: "Destinations of events.",
+    },
+    Section {
+        name: "log",
+        named: false,
+        keys: storage::LOG,
+        doc: "What trapline says about itself on standard error.",
+    },
+];
+
+/// Tables that the design has and this build has not.
+pub(super) const LATER: &[&str] = &["response", "web"];

@@ -1,0 +1,742 @@
+//! Whole configurations, from texts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trapline_schemas::Format;
+use trapline_sink::StreamSink;
+use trapline_sink::config::{
+    Common, ExposeSecret, Factory, Key, KeyKind, Problem, SinkType, SourceText, Table, Variables,
+};
+use trapline_sink::stream::{Fault, FaultKind};
+
+use super::*;
+use crate::decoy::services::Transport;
+use crate::graph::transforms::TransformKind;
+
+/// A sink that is only configured, never built.
+#[derive(Debug)]
+struct Paper;
+
+impl Factory for Paper {
+    fn build(&self, _: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let message = "paper sinks are not built".into();
+        Err(Fault {
+            kind: FaultKind::Local,
+            message,
+        })
+    }
+}
+
+fn parse(table: &Table) -> Box<dyn Factory> {
+    if table
+        .text_opt("endpoint")
+        .is_some_and(|url| !url.starts_with("https://"))
+    {
+        table.problem("endpoint", "no https URL", "https://…");
+    }
+    Box::new(Paper)
+}
+
+static FILE: SinkType = SinkType {
+    name: "file",
+    keys: &[
+        Key::required("path", KeyKind::OutputPath, "The file."),
+        Key::optional("endpoint", KeyKind::Text, "Unused."),
+    ],
+    formats: Format::ALL,
+    parse,
+    doc: "Lines in a file.",
+};
+
+static HEC: SinkType = SinkType {
+    name: "splunk_hec",
+    keys: &[
+        Key::required("endpoint", KeyKind::Text, "Base URL."),
+        Key::required("token", KeyKind::Secret, "Token."),
+        Key::default("batch", KeyKind::Bool, "false", "Own key of a common name."),
+    ],
+    formats: &[Format::Ocsf, Format::Ecs],
+    parse,
+    doc: "Splunk.",
+};
+
+const SERVICES: &[ServiceRule] = &[
+    ServiceRule {
+        name: "ssh",
+        transport: Transport::Tcp,
+        personality: "openssh",
+    },
+    ServiceRule {
+        name: "telnet",
+        transport: Transport::Tcp,
+        personality: "busybox",
+    },
+    ServiceRule {
+        name: "snmp",
+        transport: Transport::Udp,
+        personality: "net_snmp",
+    },
+];
+
+const LOOKS: &[(&str, &str)] = &[("openssh", "ssh"), ("busybox", "telnet"), ("net_snmp", "snmp")];
+
+fn look(name: &str) -> Result<String, UnknownLook> {
+    match LOOKS.iter().find(|(look, _)| *look == name) {
+        Some((_, service)) => Ok((*service).to_owned()),
+        None => Err(UnknownLook {
+            found: format!("unknown personality `{name}`"),
+            names: LOOKS.iter().map(|(look, _)| (*look).to_owned()).collect(),
+        }),
+    }
+}
+
+/// The graph's own check of conditions.
+pub(super) fn condition(text: &str) -> Vec<ConditionMistake> {
+    let problems = crate::graph::condition::check(text).err().unwrap_or_default();
+    problems
+        .into_iter()
+        .map(|problem| ConditionMistake {
+            offset: problem.offset,
+            found: problem.message,
+            hint: problem.hint,
+        })
+        .collect()
+}
+
+fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    let variables: BTreeMap<_, _> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let outside = Variables(variables.clone());
+    let sources = Sources {
+        source: Arc::new(SourceText {
+            name: "t.toml".into(),
+            text: text.into(),
+        }),
+        config_dir: "/etc/trapline".into(),
+        default_state_dir: "/var/lib/trapline".into(),
+        literal_secrets: false,
+        variables,
+        outside: &outside,
+    };
+    let rules = Rules {
+        sinks: &[&FILE, &HEC],
+        services: SERVICES,
+        look: &look,
+        condition: &condition,
+    };
+    load(&sources, &rules)
+}
+
+fn good(text: &str) -> Config {
+    match load_with(text, &[]) {
+        Ok(loaded) => loaded.config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    match load_with(text, &[]) {
+        Ok(loaded) => loaded.warnings,
+        Err(error) => error.problems,
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    problems(text).iter().map(ToString::to_string).collect()
+}
+
+/// The one problem of a text starts so.
+fn only(text: &str, start: &str) {
+    let found = lines(text);
+    assert_eq!(found.len(), 1, "{text}\n{found:#?}");
+    assert!(found[0].starts_with(start), "{}\n{start}", found[0]);
+}
+
+#[test]
+fn an_empty_text_is_all_defaults() {
+    let config = good("");
+    assert_eq!(config.state_dir, PathBuf::from("/var/lib/trapline"));
+    assert_eq!(config.journal.path, PathBuf::from("/var/lib/trapline/journal.db"));
+    assert_eq!(config.journal.retain, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.journal.retain_bytes, 10 << 30);
+    assert_eq!(
+        config.observer.site_key,
+        SiteKeySource::File("/var/lib/trapline/site.key".into())
+    );
+    assert_eq!(config.limits.events_per_source_per_minute, 10_000);
+    assert_eq!(config.capture.secrets, SecretPolicy::Hmac);
+    assert_eq!(config.log.level, "info");
+    let inside = &config.zones[0];
+    assert!(inside.inside && inside.networks.contains(&"10.0.0.0/8".parse().unwrap()));
+    assert!(config.decoys.is_empty() && config.sinks.is_empty());
+}
+
+#[test]
+fn every_section_is_read() {
+    let config = good(
+        r#"
+        [observer]
+        name = "lure"
+        site = "lyon"
+        [zones.dmz]
+        networks = ["192.0.2.17/24", "2001:db8::1"]
+        [journal]
+        path = "state/journal.db"
+        durability = "normal"
+        [capture]
+        secrets = "none"
+        [limits]
+        idle = "5s"
+        [decoys.front]
+        service = "ssh"
+        listen = ["0.0.0.0:2222", "[::]:2222"]
+        [decoys.agent]
+        service = "snmp"
+        listen = ["0.0.0.0:2222"]
+        [transforms.worth]
+        type = "filter"
+        inputs = ["decoys"]
+        when = 'honeyport.touch.level == "proof"'
+        [transforms.calm]
+        type = "throttle"
+        inputs = ["worth", "front"]
+        by = ["source.ip"]
+        limit = 3
+        window = "15m"
+        [sinks.archive]
+        type = "file"
+        inputs = ["*", "calm"]
+        format = "cef"
+        path = "events.log"
+        start = "oldest"
+        batch = { events = 10, linger = "20ms" }
+        retry.max = "10s"
+        "#,
+    );
+    assert_eq!(config.state_dir, PathBuf::from("/etc/trapline/state"));
+    assert_eq!(config.zones[0].networks[0].to_string(), "192.0.2.0/24");
+    assert_eq!(config.zones[0].networks[1].to_string(), "2001:db8::1/128");
+    assert_eq!(config.limits.idle, Duration::from_secs(5));
+    let front = &config.decoys[1];
+    assert_eq!(
+        (front.name.as_str(), front.service, front.personality.as_str()),
+        ("front", "ssh", "openssh")
+    );
+    assert_eq!(front.listen.len(), 2);
+    let TransformKind::Throttle(throttle) = &config.transforms[0].kind else {
+        panic!("calm is a throttle")
+    };
+    assert_eq!(throttle.by[0].name(), "source.ip");
+    assert_eq!((throttle.limit, throttle.window), (3, Duration::from_secs(900)));
+    let sink = &config.sinks[0];
+    assert_eq!(
+        (sink.format, sink.start, sink.enabled),
+        (Format::Cef, Backlog::Oldest, true)
+    );
+    assert_eq!(sink.batch.events, Some(10));
+    assert_eq!(sink.batch.linger, Some(Duration::from_millis(20)));
+    assert_eq!(sink.retry.max, Duration::from_secs(10));
+    assert_eq!(
+        sink.table.path("path").unwrap(),
+        PathBuf::from("/etc/trapline/state/events.log")
+    );
+}
+
+const FIVE: &str = r#"[decoys.front]
+service = "ssh"
+listen = ["0.0.0.0:2222"]
+persnality = "openssh"
+
+[limits]
+sessions = "many"
+credentials_per_session = 500000
+
+[transforms.worth]
+type = "filter"
+inputs = ["front"]
+when = 'has(source.ip) && honeyport.tuch.level == "proof"'
+
+[sinks.archive]
+type = "file"
+inputs = ["worht"]
+path = "events.jsonl"
+"#;
+
+#[test]
+fn five_mistakes_are_five_errors_with_line_column_and_hint() {
+    let error = load_with(FIVE, &[]).unwrap_err();
+    let errors: Vec<_> = error
+        .problems
+        .iter()
+        .filter(|p| p.severity == trapline_sink::config::Severity::Error)
+        .collect();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|p| (p.place.label(), p.found.as_str(), p.hint.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "t.toml:4:1".into(),
+                "unknown key `persnality` in `decoys.front`",
+                Some("did you mean `personality`?")
+            ),
+            (
+                "t.toml:7:12".into(),
+                "text `many` for `sessions`",
+                Some("Open sessions of all decoys; beyond it the longest idle one is closed; default 15000")
+            ),
+            (
+                "t.toml:8:27".into(),
+                "credentials_per_session `500000` is out of range 0..=100000",
+                Some("Credentials of a session told one by one; the rest is a count; default 20")
+            ),
+            (
+                "t.toml:13:27".into(),
+                "`honeyport.tuch.level` is not a field",
+                Some("did you mean `honeyport.touch.level`?")
+            ),
+            (
+                "t.toml:17:11".into(),
+                "unknown input `worht`",
+                Some("did you mean `worth`?")
+            ),
+        ]
+    );
+    assert!(errors.iter().all(|p| !p.allowed.is_empty()));
+    assert!(error.to_string().ends_with("\n5 configuration errors"));
+}
+
+#[test]
+fn a_terminal_shows_line_and_caret_a_pipe_does_not() {
+    let error = load_with(FIVE, &[]).unwrap_err();
+    let rich = error.rich(false);
+    assert!(
+        rich.contains(
+            "error: `honeyport.tuch.level` is not a field\n  --> t.toml:13:27\n   |\n\
+         13 | when = 'has(source.ip) && honeyport.tuch.level == \"proof\"'\n   |                           ^\n"
+        ),
+        "{rich}"
+    );
+    assert!(error.rich(true).contains("\x1b[1;31merror\x1b[0m"));
+    assert!(!error.to_string().contains('^') && !error.to_string().contains('\x1b'));
+}
+
+#[test]
+fn tables_and_types_of_other_builds_are_refused_by_name() {
+    only(
+        "[response]\nmode = 'enforce'",
+        "t.toml:1:2: this build has no table `[response]`; allowed: observer,",
+    );
+    only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
+    only(
+        "[sinks.bus]\ntype = 'kafka'\ninputs = ['*']",
+        "t.toml:2:8: this build has no sink of type `kafka`; allowed: \"file\" or \"splunk_hec\"",
+    );
+    only(
+        "[sinks.fw]\ntype = 'firewall'",
+        "t.toml:2:8: this build has no sink of type `firewall`",
+    );
+    only(
+        "[transforms.d]\ntype = 'dedupe'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
+        "t.toml:2:8: this build has no transform of type `dedupe`; allowed: \"filter\" or \"throttle\"",
+    );
+    only(
+        "[decoys.all]\nservice = 'ssh'\nlisten = ['all-tcp']",
+        "t.toml:3:11: this build has no `all-tcp`",
+    );
+}
+
+#[test]
+fn what_should_be_a_table_is_told_once() {
+    only("sinks = 3", "t.toml:1:9: `sinks` is not a table; allowed: [sinks.NAME]");
+    only(
+        "[[sinks]]\ntype = 'file'",
+        "t.toml:1:1: `sinks` is not a table; allowed: [sinks.NAME]",
+    );
+    only(
+        "[sinks]\nfile = 'x'",
+        "t.toml:2:1: `sinks.file` is not a table; allowed: [sinks.NAME]",
+    );
+    only("limits = 3", "t.toml:1:10: `limits` is not a table; allowed: [limits]");
+}
+
+#[test]
+fn unknown_names_of_every_kind_have_their_nearest() {
+    let hinted = |text: &str, hint: &str| {
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0].hint.as_deref(), Some(hint), "{}", found[0]);
+    };
+    hinted("[jurnal]", "did you mean `journal`?");
+    hinted("sate_dir = 'x'", "did you mean `state_dir`?");
+    hinted(
+        "[sinks.s]\ntype = 'splunkhec'\ninputs = ['*']",
+        "did you mean `splunk_hec`?",
+    );
+    hinted(
+        "[decoys.d]\nservice = 'sssh'\nlisten = ['0.0.0.0:1']",
+        "did you mean `ssh`?",
+    );
+    hinted(
+        "[decoys.d]\nservice = 'ssh'\npersonality = 'openshh'\nlisten = ['0.0.0.0:1']",
+        "did you mean `openssh`?",
+    );
+    hinted(
+        "[transforms.t]\ntype = 'throttle'\ninputs = ['*']\nby = ['source.ipp']\nlimit = 1\nwindow = '1m'\n[sinks.f]\ntype = 'file'\n\
+         path = 'x'\ninputs = ['t']",
+        "did you mean `source.ip`?",
+    );
+    hinted(
+        "[sinks.f]\ntype = 'file'\npath = 'x'\ninputs = ['decoy']",
+        "did you mean `decoys`?",
+    );
+    hinted(
+        "[sinks.f]\ntype = 'file'\npath = 'x'\ninputs = ['f']",
+        "`f` is a sink; sinks give nothing on",
+    );
+    hinted("[zones.My-Zone]\nnetworks = ['10.0.0.0/8']", "did you mean `my_zone`?");
+}
+
+#[test]
+fn listen_addresses_are_addresses_and_each_is_taken_once() {
+    let decoy = |listen: &str| format!("[decoys.d]\nservice = 'ssh'\nlisten = [{listen}]");
+    let hint = |listen: &str| problems(&decoy(listen))[0].hint.clone().unwrap_or_default();
+    assert_eq!(hint("'2222'"), "for every address: \"0.0.0.0:2222\", \"[::]:2222\"");
+    assert_eq!(hint("':2222'"), hint("'2222'"));
+    assert_eq!(hint("'2001:db8::1:22'"), "did you mean `[2001:db8::1]:22`?");
+    assert_eq!(hint("'0.0.0.0:99999'"), "a port is a number in 0..=65535");
+    assert_eq!(hint("'localhost:22'"), "names are not resolved: give an address");
+    only(
+        "[decoys.d]\nservice = 'ssh'\nlisten = '0.0.0.0:1'",
+        "t.toml:3:10: text `0.0.0.0:1` for `listen`; allowed: a list of texts",
+    );
+    only(&decoy(""), "t.toml:3:10: no address to listen on");
+    only(
+        &decoy("'0.0.0.0:22', '127.0.0.1:22'"),
+        "t.toml:3:25: `127.0.0.1:22` is taken: decoy `d` listens on `0.0.0.0:22`",
+    );
+    good(&decoy("'0.0.0.0:22', '[::]:22', '127.0.0.1:0', '127.0.0.1:0'"));
+    let udp = "\n[decoys.u]\nservice = 'snmp'\nlisten = ['0.0.0.0:22']";
+    good(&(decoy("'0.0.0.0:22'") + udp));
+    only(
+        &(decoy("'0.0.0.0:22'") + "\n[decoys.e]\nservice = 'telnet'\nlisten = ['0.0.0.0:22']"),
+        "t.toml:6:11: `0.0.0.0:22` is taken: decoy `d`",
+    );
+}
+
+#[test]
+fn a_personality_must_be_one_of_its_service() {
+    only(
+        "[decoys.d]\nservice = 'ssh'\npersonality = 'busybox'\nlisten = ['0.0.0.0:1']",
+        "t.toml:3:15: personality `busybox` is one of `telnet`; allowed: a personality of `ssh`",
+    );
+}
+
+#[test]
+fn inputs_that_lead_in_a_circle_are_refused_once() {
+    let text = "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['b']\n\
+                [transforms.b]\ntype = 'filter'\nwhen = 'true'\ninputs = ['decoys', 'c']\n\
+                [transforms.c]\ntype = 'filter'\nwhen = 'true'\ninputs = ['a']";
+    only(
+        text,
+        "t.toml:12:11: inputs lead in a circle: `a` takes from `b` takes from `c` takes from `a`",
+    );
+    let own = "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['a']";
+    only(own, "t.toml:4:11: inputs lead in a circle: `a` takes from `a`");
+}
+
+#[test]
+fn a_diamond_is_no_circle() {
+    good(
+        "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['decoys']\n\
+         [transforms.b]\ntype = 'filter'\nwhen = 'true'\ninputs = ['a']\n\
+         [transforms.c]\ntype = 'filter'\nwhen = 'true'\ninputs = ['a', 'b']\n\
+         [sinks.f]\ntype = 'file'\npath = 'x'\ninputs = ['b', 'c']",
+    );
+}
+
+#[test]
+fn names_that_would_be_two_things_are_refused() {
+    let filter = |name: &str| {
+        format!(
+            "[transforms.{name}]\ntype = 'filter'\nwhen = 'true'\ninputs = ['*']\n\
+                 [sinks.f]\ntype = 'file'\npath = 'x'\ninputs = ['{name}']\n"
+        )
+    };
+    only(&filter("findings"), "t.toml:1:13: `findings` is a reserved name");
+    only(
+        &(filter("d") + "[decoys.d]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']"),
+        "t.toml:1:13: `d` is a decoy already",
+    );
+    only(
+        "[decoys.health]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']",
+        "t.toml:1:9: `health` is a reserved name",
+    );
+    for name in ["a__b", "A", "1a", "\"a b\"", "_a"] {
+        only(&format!("[zones.{name}]\nnetworks = ['10.0.0.0/8']"), "t.toml:1:8: `");
+    }
+}
+
+#[test]
+fn sinks_do_not_write_each_others_files() {
+    let file = |name: &str, path: &str| format!("[sinks.{name}]\ntype = 'file'\ninputs = ['*']\npath = '{path}'\n");
+    only(
+        &(file("a", "x.log") + &file("b", "/var/lib/trapline/x.log")),
+        "t.toml:8:8: `/var/lib/trapline/x.log` is already written by sink `a`",
+    );
+    for (own, owner) in [
+        ("journal.db", "the journal"),
+        ("journal.db-wal", "the journal"),
+        ("journal.lock", "the journal"),
+        ("index.db-shm", "trapline itself"),
+        ("control.sock", "trapline itself"),
+    ] {
+        only(
+            &file("a", own),
+            &format!("t.toml:4:8: `/var/lib/trapline/{own}` is already written by {owner}"),
+        );
+    }
+}
+
+#[test]
+fn a_sink_gets_its_own_keys_the_common_ones_and_its_formats() {
+    let hec = "[sinks.h]\ntype = 'splunk_hec'\ninputs = ['*']\nendpoint = 'https://x'\n";
+    let loaded = load_with(
+        &format!("{hec}token = '${{TOKEN}}'\nbatch = true"),
+        &[("TOKEN", "hush")],
+    )
+    .unwrap();
+    let sink = &loaded.config.sinks[0];
+    assert_eq!(sink.format, Format::Ocsf);
+    assert_eq!(sink.table.secret("token").unwrap().expose_secret(), "hush");
+    assert!(sink.table.bool("batch"));
+    only(
+        &format!("{hec}token = 'hush'"),
+        "t.toml:5:9: `token`: a literal secret, but others may read this file",
+    );
+    let found = load_with(
+        &format!("{hec}token = '${{TOKEN}}'\nformat = 'cef'"),
+        &[("TOKEN", "hush")],
+    )
+    .unwrap_err();
+    assert!(
+        found
+            .to_string()
+            .starts_with("t.toml:6:10: format `cef` for a `splunk_hec` sink; allowed: \"ocsf\" or \"ecs\""),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_sink_of_its_own_adds_problems() {
+    only(
+        "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'\nendpoint = 'http://x'",
+        "t.toml:5:12: no https URL",
+    );
+}
+
+#[test]
+fn what_a_sink_objects_to_is_told_beside_the_other_mistakes_of_its_table() {
+    let sink =
+        "[sinks.h]\ntype = 'splunk_hec'\ninputs = ['*']\nendpoint = 'http://x'\ntoken = '${NOPE}'\nstrat = 'now'\n";
+    let told = lines(sink);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("t.toml:4:12: no https URL")),
+        "{told:#?}"
+    );
+    // An endpoint that is no text stands as that, without what its stand-in would lead to.
+    only(
+        "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'\nendpoint = 5",
+        "t.toml:5:12: number `5`",
+    );
+}
+
+#[test]
+fn variables_are_laid_over_the_text() {
+    let text = "[decoys.front]\nservice = 'ssh'\nlisten = ['0.0.0.0:2222']\n[limits]\nidle = '5s'";
+    let loaded = load_with(
+        text,
+        &[
+            ("TRAPLINE__LIMITS__IDLE", "7s"),
+            ("TRAPLINE__DECOYS__FRONT__LISTEN", "127.0.0.1:1, [::1]:1"),
+            ("TRAPLINE__SINKS__FILE__TYPE", "file"),
+            ("TRAPLINE__SINKS__FILE__INPUTS", "front"),
+            ("TRAPLINE__SINKS__FILE__PATH", "x"),
+            ("TRAPLINE__SINKS__FILE__BATCH__EVENTS", "5"),
+            ("TRAPLINE_LOG", "debug"),
+            ("PATH", "/bin"),
+        ],
+    );
+    let config = loaded.unwrap().config;
+    assert_eq!(config.limits.idle, Duration::from_secs(7));
+    assert_eq!(config.decoys[0].listen[1], "[::1]:1".parse().unwrap());
+    assert_eq!(config.sinks[0].inputs, ["front"]);
+    assert_eq!(config.sinks[0].batch.events, Some(5));
+}
+
+#[test]
+fn variables_that_mean_nothing_are_errors() {
+    let error = |name: &str, value: &str| {
+        load_with("[limits]\nidle = '5s'", &[(name, value)])
+            .unwrap_err()
+            .to_string()
+    };
+    let starts = |name: &str, value: &str, start: &str| {
+        let found = error(name, value);
+        let start = format!("environment variable {name}: {start}");
+        assert!(found.starts_with(&start), "{found}\n{start}");
+    };
+    starts("TRAPLINE__LIMITS__IDEL", "1s", "unknown key `idel` in `limits`");
+    starts("TRAPLINE__LIMIT__IDLE", "1s", "unknown table `[limit]`");
+    starts("TRAPLINE__LIMITS__IDLE", "soon", "text `soon` for `idle`");
+    starts("TRAPLINE__LIMITS__IDLE__X", "1s", "no key can stand at `limits.idle.x`");
+    starts("TRAPLINE__LIMITS____IDLE", "1s", "no key can stand at");
+    starts("TRAPLINE__LIMITS", "1s", "`limits` is not a table");
+    starts(
+        "TRAPLINE__SINKS__A__INPUTS",
+        "nix",
+        "key `type` is missing in `sinks.a`",
+    );
+    assert!(error("TRAPLINE__LIMITS__IDEL", "1s").contains("hint: did you mean `idle`?"));
+    let twice = load_with(
+        "",
+        &[("TRAPLINE__LOG__LEVEL", "warn"), ("trapline__log__level", "info")],
+    );
+    assert!(twice.unwrap_err().to_string().contains("stand for the same key"));
+}
+
+#[test]
+fn a_transform_for_nobody_is_a_warning_and_no_error() {
+    let loaded = load_with(
+        "[transforms.t]\ntype = 'filter'\nwhen = 'true'\ninputs = ['*', '*']",
+        &[],
+    )
+    .unwrap();
+    let told: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "t.toml:1:13: warning: nothing takes from transform `t`\n  hint: put \"t\" into the `inputs` of a sink",
+            "t.toml:4:16: warning: input `*` is named twice; allowed: each once",
+        ]
+    );
+}
+
+#[test]
+fn syntax_errors_come_with_all_the_others() {
+    let found = lines("[limits]\nidle = \nsessions = 'x'\n[limits]\n[nonsense]\n");
+    assert!(found.iter().any(|p| p.starts_with("t.toml:2:8: ")), "{found:#?}");
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("t.toml:3:12: text `x` for `sessions`")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|p| p.starts_with("t.toml:4:2: duplicate key")),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("t.toml:5:2: unknown table `[nonsense]`")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_site_key_is_a_file_of_the_state_folder_or_long_enough() {
+    let key = |variable: &str| load_with("[observer]\nsite_key = '${KEY}'", &[("KEY", variable)]);
+    assert!(matches!(
+        key("0123456789abcdef").unwrap().config.observer.site_key,
+        SiteKeySource::Given(_)
+    ));
+    let short = key("short-key").unwrap_err();
+    assert!(
+        short
+            .to_string()
+            .starts_with("t.toml:2:12: site_key of 9 bytes; allowed: 16 bytes or more")
+    );
+    assert!(!short.rich(false).contains("short-key"));
+    let file = good("state_dir = 'state'\n[observer]\nsite_key = 'file:keys/site'");
+    assert_eq!(
+        file.observer.site_key,
+        SiteKeySource::File("/etc/trapline/state/keys/site".into())
+    );
+}
+
+#[test]
+fn deep_nesting_costs_little_and_is_an_error() {
+    let text = format!("state_dir = {}", "[".repeat(100_000));
+    assert!(load_with(&text, &[]).is_err());
+}
+
+#[test]
+fn a_reload_names_what_changes_and_what_it_cannot_change() {
+    let old = good(
+        "[decoys.a]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']\n[decoys.b]\nservice = 'ssh'\nlisten = ['0.0.0.0:2']\n\
+         [sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'",
+    );
+    let new = good(
+        "[decoys.b]\nservice = 'ssh'\nlisten = ['0.0.0.0:3']\n[decoys.c]\nservice = 'ssh'\nlisten = ['0.0.0.0:4']\n\
+         [sinks.f]\n# the same, elsewhere\ninputs = [ \"*\" ]\ntype = 'file'\npath = 'x'\n[log]\nlevel = 'warn'\n\
+         [journal]\npath = '/var/lib/trapline/other.db'\nretain_days = 7\n[observer]\nsite = 'lyon'",
+    );
+    let changes = changes(&old, &new);
+    assert_eq!(
+        changes.restart_only,
+        ["observer.site", "journal.path", "journal.retain_days"]
+    );
+    assert_eq!(changes.decoys.added, ["c"]);
+    assert_eq!(changes.decoys.removed, ["a"]);
+    assert_eq!(changes.decoys.changed, ["b"]);
+    assert!(changes.sinks.is_empty() && changes.log && !changes.limits && !changes.zones);
+    assert!(super::changes(&old, &old.clone()).is_empty());
+}
+
+#[test]
+fn the_schema_has_every_table_and_no_others() {
+    let schema = schema(&[&FILE, &HEC], SERVICES);
+    let tables: Vec<_> = schema["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(tables.len(), SECTIONS.len() + 1);
+    let hec = &schema["properties"]["sinks"]["additionalProperties"]["anyOf"][1];
+    assert_eq!(hec["properties"]["format"]["enum"], serde_json::json!(["ocsf", "ecs"]));
+    assert_eq!(hec["properties"]["type"]["const"], "splunk_hec");
+}
+
+#[test]
+fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
+    let schema = schema(&[&FILE, &HEC], SERVICES);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let json = |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
+    let decoy = "[decoys.a]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']\n";
+    assert!(validator.is_valid(&json(decoy)));
+    assert!(validator.is_valid(&json(
+        "[sinks.f]\ntype='file'\ninputs=['*']\npath='x'\nbatch={events=1}"
+    )));
+    for wrong in [
+        "[decoys.A]\nservice = 'ssh'\nlisten = []",
+        "[decoys.a]\nservice = 'nix'\nlisten = []",
+        "[limits]\nsessions = 0",
+        "[limits]\nidle = '5'",
+        "[web]",
+        "[sinks.f]\ntype='file'\ninputs=['*']",
+        "[sinks.f]\ntype='file'\ninputs=['*']\npath='x'\nfoo=1",
+    ] {
+        assert!(!validator.is_valid(&json(wrong)), "{wrong}");
+        assert!(load_with(wrong, &[]).is_err(), "{wrong}");
+    }
+}
