@@ -1,9 +1,13 @@
-//! trapline: decoys, a journal, and sinks.
+#![doc = include_str!("README.md")]
 
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod decoy;
 pub mod delivery;
 pub mod graph;
 pub mod journal;
 pub mod record;
 pub mod roles;
+pub mod telemetry;

@@ -1,3 +1,5 @@
-//! The program.
+//! The binary: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    trapline::cli::main()
+}

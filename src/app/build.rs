@@ -1,0 +1,244 @@
+//! What a configuration means to each station: pure, but for reading personalities.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use trapline_sink::config::Common;
+
+use crate::config::{Backlog, Config, Decoy, Durability, Limits, SecretPolicy, SinkSettings};
+use crate::decoy::bind::Wanted;
+use crate::decoy::personality::{self, Install, Personality, PersonalityError};
+use crate::decoy::services;
+use crate::decoy::{self, DecoySpec, Secrets};
+use crate::delivery::{BatchSettings, Pace, Plan, SinkPlan, Start};
+use crate::graph::transforms::TransformKind;
+use crate::graph::{Graph, GraphSpec, SinkWiring};
+use crate::journal::{self, FactBody, JournalSettings};
+use crate::record::Zones;
+use crate::record::zones::Zone;
+
+/// Why a good configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    /// A personality's file changed under us, or cannot be read any more.
+    #[error("decoy `{decoy}` has no look")]
+    Look {
+        /// The decoy.
+        decoy: String,
+        /// Why.
+        source: PersonalityError,
+    },
+    /// The wiring; the configuration's own check should have found it.
+    #[error("the wiring of `{node}` does not hold: {message}")]
+    Wiring {
+        /// The node.
+        node: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// A decoy ready to be wanted, with all that it was made from.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    from: From,
+    /// What the binder is asked for.
+    pub(super) wanted: Wanted,
+}
+
+impl Made {
+    /// The decoy's name.
+    pub(super) fn name(&self) -> &str {
+        &self.from.decoy.name
+    }
+
+    /// Whether it is the same decoy by name, made from something else.
+    pub(super) fn is_another(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.from != other.from
+    }
+}
+
+/// What a decoy is made from: equal parts make an equal decoy.
+#[derive(Debug, Clone, PartialEq)]
+struct From {
+    decoy: Decoy,
+    limits: Limits,
+    secrets: SecretPolicy,
+    look: Option<String>,
+}
+
+/// Makes the decoys. One that is made from the same as before is the same, so that its listeners stay open.
+pub(super) fn decoys(
+    config: &Config,
+    looks: &Path,
+    install: &Install,
+    before: &[Made],
+) -> Result<Vec<Made>, BuildError> {
+    config
+        .decoys
+        .iter()
+        .map(|decoy| made(config, decoy, looks, install, before))
+        .collect()
+}
+
+fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before: &[Made]) -> Result<Made, BuildError> {
+    let from = From {
+        decoy: decoy.clone(),
+        limits: config.limits.clone(),
+        secrets: config.capture.secrets,
+        look: look_text(&decoy.personality, looks),
+    };
+    if let Some(same) = before.iter().find(|made| made.from == from) {
+        return Ok(same.clone());
+    }
+    let wrong = |source| BuildError::Look {
+        decoy: decoy.name.clone(),
+        source,
+    };
+    let personality = Personality::load(&decoy.personality, Some(looks), install).map_err(wrong)?;
+    let service =
+        services::find(decoy.service).ok_or_else(|| wrong(PersonalityError::Unknown(decoy.personality.clone())))?;
+    let spec = DecoySpec {
+        name: SmolStr::new(&decoy.name),
+        service,
+        personality,
+        limits: limits(&config.limits),
+        secrets: secrets(config.capture.secrets),
+    };
+    let wanted = Wanted {
+        spec: Arc::new(spec),
+        addresses: decoy.listen.clone(),
+    };
+    Ok(Made { from, wanted })
+}
+
+/// The text of a personality, to tell whether it changed.
+fn look_text(name: &str, looks: &Path) -> Option<String> {
+    let own: PathBuf = looks.join(format!("{name}.toml"));
+    std::fs::read_to_string(own)
+        .ok()
+        .or_else(|| personality::embedded(name).map(str::to_owned))
+}
+
+fn limits(limits: &Limits) -> decoy::Limits {
+    decoy::Limits {
+        sessions: limits.sessions,
+        sessions_per_source: limits.sessions_per_source,
+        session: limits.session,
+        idle: limits.idle,
+        write: limits.write,
+        received_bytes_max: limits.received_bytes_max,
+        capture_bytes_max: limits.capture_bytes_max,
+        credentials_per_session: limits.credentials_per_session,
+        queries_per_session: limits.queries_per_session,
+        report_after: limits.report_after,
+        datagrams_per_source_per_minute: limits.datagrams_per_source_per_minute,
+        events_per_source_per_minute: limits.events_per_source_per_minute,
+    }
+}
+
+const fn secrets(policy: SecretPolicy) -> Secrets {
+    match policy {
+        SecretPolicy::Hmac => Secrets::Hmac,
+        SecretPolicy::Clear => Secrets::Clear,
+        SecretPolicy::None => Secrets::None,
+    }
+}
+
+/// Which networks are whose.
+pub(super) fn zones(config: &Config) -> Zones {
+    let zone = |zone: &crate::config::Zone| {
+        let named = Zone {
+            name: SmolStr::new(&zone.name),
+            inside: zone.inside,
+        };
+        (named, zone.networks.clone())
+    };
+    Zones::new(config.zones.iter().map(zone).collect())
+}
+
+/// What the journal is told.
+pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
+    JournalSettings {
+        durability: match config.journal.durability {
+            Durability::Full => journal::Durability::Full,
+            Durability::Normal => journal::Durability::Normal,
+        },
+        retain: config.journal.retain,
+        retain_bytes: config.journal.retain_bytes,
+        consumers: consumers(config),
+        facts,
+        ..JournalSettings::at(config.journal.path.clone())
+    }
+}
+
+/// Consumers whose cursors hold the age trim back: enabled sinks and windows.
+pub(super) fn consumers(config: &Config) -> Vec<String> {
+    let windows = config
+        .transforms
+        .iter()
+        .filter(|transform| matches!(transform.kind, TransformKind::Throttle(_)));
+    let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
+    let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
+    sinks.chain(windows).collect()
+}
+
+/// Sinks that run.
+pub(super) fn enabled(config: &Config) -> impl Iterator<Item = &SinkSettings> {
+    config.sinks.iter().filter(|sink| sink.enabled)
+}
+
+/// What delivery runs.
+pub(super) fn plan(config: &Config, observer: &str) -> Result<Plan, BuildError> {
+    let spec = GraphSpec {
+        decoys: config.decoys.iter().map(|decoy| decoy.name.clone()).collect(),
+        transforms: config.transforms.clone(),
+        sinks: enabled(config).map(wiring).collect(),
+    };
+    let graph = Graph::build(&spec).map_err(|problems| {
+        let first = problems.into_iter().next();
+        let (node, message) = first.map(|first| (first.node, first.message)).unwrap_or_default();
+        BuildError::Wiring { node, message }
+    })?;
+    Ok(Plan {
+        graph: Arc::new(graph),
+        sinks: enabled(config).map(|sink| sink_plan(sink, observer)).collect(),
+    })
+}
+
+/// What a sink is told besides its own keys.
+pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
+    Common {
+        name: sink.name.clone(),
+        format: sink.format,
+        observer: observer.to_owned(),
+    }
+}
+
+fn sink_plan(sink: &SinkSettings, observer: &str) -> SinkPlan {
+    SinkPlan {
+        common: common(sink, observer),
+        factory: sink.factory.clone(),
+        start: match sink.start {
+            Backlog::Now => Start::Now,
+            Backlog::Oldest => Start::Oldest,
+        },
+        pace: Pace {
+            first: sink.retry.first,
+            max: sink.retry.max,
+        },
+        batch: BatchSettings {
+            events: sink.batch.events,
+            bytes: sink.batch.bytes,
+            linger: sink.batch.linger,
+        },
+    }
+}
+
+fn wiring(sink: &SinkSettings) -> SinkWiring {
+    SinkWiring {
+        name: sink.name.clone(),
+        inputs: sink.inputs.clone(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What is done every hour: the head of the journal's chain goes out, cursors of removed sinks grow old.
+//!
+//! A head hash that has left the host keeps the past from being rewritten unseen: an unkeyed chain can be made anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use trapline_schemas::ids::hex;
+use trapline_schemas::{Action, Field, Timestamp};
+
+use crate::app::build;
+use crate::app::core::Core;
+use crate::journal::{Commit, Journal, JournalError};
+use crate::record::HostEvent;
+
+/// How often the chores are done.
+const EVERY: Duration = Duration::from_secs(3600);
+/// How long a removed sink or transform keeps its cursor.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// State key under which stands since when a consumer is not configured any more.
+const ABSENT: &str = "absent/";
+
+/// Does the chores, the first time one period after the start, until `stop`.
+pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+    let mut hours = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Cancel: a tick that is dropped comes again.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hours.tick() => {}
+        }
+        tell_head(&core).await;
+        let configured = build::consumers(&core.config());
+        // A disabled sink is configured: its cursor stays.
+        let disabled = core
+            .config()
+            .sinks
+            .iter()
+            .map(|sink| crate::delivery::sink_consumer(&sink.name))
+            .collect();
+        let known: Vec<String> = [configured, disabled].concat();
+        if let Err(error) = forget_absent(&core.journal, &known, Timestamp::now()).await {
+            tracing::warn!(error = %error, "cursors of removed sinks could not be looked at, trying again in an hour");
+        }
+    }
+}
+
+async fn tell_head(core: &Core) {
+    let (offset, hash) = core.journal.head_hash();
+    let facts = vec![
+        (Field::JournalHash, hex(&hash).into()),
+        (Field::GapLast, i64::try_from(offset).unwrap_or(i64::MAX).into()),
+    ];
+    core.recorder.host(HostEvent::new(Action::ChainHead, facts)).await;
+}
+
+/// Forgets the cursors of consumers that have not been configured for [`KEPT`].
+async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> Result<(), JournalError> {
+    let since = absent_since(journal).await?;
+    let mut commit = Commit::default();
+    for cursor in journal.cursors().await? {
+        let name = &cursor.consumer;
+        let ours = name.starts_with("sink/") || name.starts_with("window/");
+        if !ours || known.contains(name) {
+            continue;
+        }
+        match since.get(name) {
+            None => commit
+                .state
+                .push((key(name), Some(now.micros().to_string().into_bytes()))),
+            Some(then) if now.since(*then) >= KEPT => {
+                commit.cursors_gone.push(name.clone());
+                commit.state.push((key(name), None));
+            }
+            Some(_) => {}
+        }
+    }
+    let back = since.keys().filter(|name| known.contains(name));
+    commit.state.extend(back.map(|name| (key(name), None)));
+    journal.enqueue(commit).await
+}
+
+async fn absent_since(journal: &Journal) -> Result<BTreeMap<String, Timestamp>, JournalError> {
+    let states = journal.states(ABSENT).await?;
+    let read = |(key, value): (String, Vec<u8>)| {
+        let micros = String::from_utf8(value).ok()?.parse().ok()?;
+        Some((key.strip_prefix(ABSENT)?.to_owned(), Timestamp::from_micros(micros)))
+    };
+    Ok(states.into_iter().filter_map(read).collect())
+}
+
+fn key(consumer: &str) -> String {
+    format!("{ABSENT}{consumer}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::JournalSettings;
+
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+
+    async fn day(journal: &Journal, known: &[&str], day: i64) -> Vec<String> {
+        let known: Vec<_> = known.iter().map(|name| (*name).to_owned()).collect();
+        forget_absent(journal, &known, Timestamp::from_micros(day * DAY))
+            .await
+            .unwrap();
+        journal.commit(Commit::default()).await.unwrap();
+        journal
+            .cursors()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|cursor| cursor.consumer)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_removed_sink_keeps_its_cursor_for_seven_days_and_one_that_came_back_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
+        let cursors = ["sink/a", "sink/b", "index"].map(|name| (name.to_owned(), 1)).to_vec();
+        journal
+            .commit(Commit {
+                cursors,
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(day(&journal, &[], 1).await.len(), 3);
+        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 3);
+        assert_eq!(day(&journal, &[], 7).await.len(), 3);
+        assert_eq!(day(&journal, &[], 8).await, ["index", "sink/b"]);
+        journal.close().await;
+    }
+}

@@ -1,0 +1,128 @@
+//! What an instance can be asked, by the control socket and whoever else comes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use trapline_schemas::Timestamp;
+
+use crate::app::load::{LoadError, Source};
+use crate::app::{Tasks, build, trial};
+use crate::config::Config;
+use crate::control::protocol::{Refusal, SinkReport};
+use crate::decoy::bind::ListenerStatus;
+use crate::delivery::Board;
+use crate::journal::Journal;
+use crate::journal::index::Index;
+use crate::record::{Identity, Recorder};
+
+/// A running instance.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) source: Source,
+    pub(super) state_dir: PathBuf,
+    pub(super) journal_path: PathBuf,
+    pub(super) started: (Timestamp, Instant),
+    pub(super) identity: Arc<Identity>,
+    pub(super) journal: Journal,
+    pub(super) index: Index,
+    pub(super) recorder: Recorder,
+    pub(super) board: Arc<Board>,
+    pub(super) listeners: watch::Receiver<Vec<ListenerStatus>>,
+    pub(super) tasks: Tasks,
+    /// What was wrong with the limits of the process at start.
+    pub(super) shortage: Option<String>,
+    pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    pub(super) config: Mutex<Arc<Config>>,
+}
+
+/// What became of a reload: what changed, one line each.
+pub(super) type Reloaded = Result<Vec<String>, Refused>;
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What a caller makes of it.
+    pub cause: Refusal,
+    /// For a person, one line each.
+    pub reasons: Vec<String>,
+}
+
+impl Refused {
+    pub(super) fn new(cause: Refusal, reason: impl std::fmt::Display) -> Self {
+        Self {
+            cause,
+            reasons: vec![reason.to_string()],
+        }
+    }
+}
+
+impl From<LoadError> for Refused {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Wrong(wrong) => Self {
+                cause: Refusal::Config,
+                reasons: wrong.to_string().lines().map(str::to_owned).collect(),
+            },
+            LoadError::Read(error) => Self::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+}
+
+impl Core {
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// By which events are found.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_config(&self, config: Config) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Waits until hits can be recorded no more though nobody stopped it. Cancel: safe.
+    pub(super) async fn deaf(&self) {
+        tokio::select! {
+            () = self.journal.ended() => {}
+            () = self.recorder.ended() => {}
+        }
+    }
+
+    /// Sends one marked test event through a sink.
+    ///
+    /// Errors: the names of all sinks, if it is none of them.
+    pub async fn send_test(&self, name: &str) -> Result<SinkReport, Vec<String>> {
+        let config = self.config();
+        let Some(sink) = config.sinks.iter().find(|sink| sink.name == name) else {
+            return Err(config.sinks.iter().map(|sink| sink.name.clone()).collect());
+        };
+        Ok(trial::try_send(sink, &self.identity.hostname, |event| self.identity.stamp(event)).await)
+    }
+
+    /// Reaches every enabled sink, all at once.
+    pub async fn check_sinks(&self) -> Vec<SinkReport> {
+        let config = self.config();
+        let reached = build::enabled(&config).map(|sink| trial::reach(sink, &self.identity.hostname));
+        futures_util::future::join_all(reached).await
+    }
+
+    /// Reads the configuration again and puts it in force, or changes nothing.
+    ///
+    /// Cancel: safe; the reload goes on.
+    pub async fn reload(&self) -> Result<Vec<String>, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let stopping = || Refused::new(Refusal::Busy, "trapline is stopping");
+        self.reloads.send(answer).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}

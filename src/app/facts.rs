@@ -1,0 +1,93 @@
+//! What the journal tells of itself, as events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use trapline_schemas::{Action, Event, Field, Timestamp, codec, ids, text};
+
+use crate::journal::{Fact, FactBody};
+use crate::record::Identity;
+
+/// Makes the bodies of the journal's own entries.
+pub(super) fn bodies(identity: Arc<Identity>) -> FactBody {
+    FactBody::new(move |fact| {
+        let mut event = event(fact);
+        identity.stamp(&mut event);
+        Some(Bytes::from(codec::encode(&event)))
+    })
+}
+
+fn event(fact: &Fact) -> Event {
+    match fact {
+        Fact::Lost {
+            consumer,
+            first,
+            last,
+            count,
+        } => {
+            let mut event = gap("trimmed by size before this sink had them", *count);
+            let sink = consumer.strip_prefix("sink/").unwrap_or(consumer);
+            event.set(Field::SinkName, sink);
+            event.set(Field::GapFirst, number(*first));
+            event.set(Field::GapLast, number(*last));
+            event
+        }
+        Fact::Shed { count, first, last } => {
+            let mut event = gap("dropped: the disk failed and memory was full", *count);
+            event.set(Field::EventStart, *first);
+            event.set(Field::EventEnd, *last);
+            event
+        }
+        Fact::DeadLettersDropped { count } => gap("dead letters beyond what is kept, the oldest were dropped", *count),
+        Fact::Salvaged(salvaged) => {
+            let reason = format!(
+                "the journal file was damaged ({}): {} entries carried over, {} refused, the damaged file is kept as {}",
+                salvaged.reason,
+                salvaged.entries,
+                salvaged.refused,
+                salvaged.kept_as.display(),
+            );
+            because(Action::ChainBreak, &reason)
+        }
+        Fact::Replaced { lost, rewritten } => {
+            let reason = format!("the journal file was gone: {rewritten} entries written again from memory");
+            gap(&reason, *lost)
+        }
+    }
+}
+
+fn gap(reason: &str, count: u64) -> Event {
+    let mut event = because(Action::JournalGap, reason);
+    event.set(Field::FindingHits, number(count));
+    event
+}
+
+fn because(action: Action, reason: &str) -> Event {
+    let now = Timestamp::now();
+    let mut event = Event::new(ids::fresh(now), now, action);
+    event.set(Field::EventReason, text::clean(reason.as_bytes()));
+    event
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_names_its_sink_its_range_and_its_count() {
+        let event = event(&Fact::Lost {
+            consumer: "sink/siem".into(),
+            first: 3,
+            last: 9,
+            count: 7,
+        });
+        assert_eq!(event.action, Action::JournalGap);
+        assert_eq!(event.text(Field::SinkName).unwrap(), "siem");
+        let numbers = [Field::GapFirst, Field::GapLast, Field::FindingHits].map(|field| event.int(field).unwrap());
+        assert_eq!(numbers, [3, 9, 7]);
+    }
+}

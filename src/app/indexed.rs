@@ -1,0 +1,64 @@
+//! What an event is found by: its row of the derived index.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use trapline_schemas::{Event, Field, Value};
+
+use crate::graph::Body;
+use crate::journal::index::{Extract, IndexRow};
+
+/// Makes index rows from journal bodies. Passes, and what cannot be read, have none.
+pub(super) fn extract() -> Extract {
+    Arc::new(|body| match Body::decode(body) {
+        Ok(Body::Event(event)) => Some(row(&event)),
+        _ => None,
+    })
+}
+
+fn row(event: &Event) -> IndexRow {
+    IndexRow {
+        source: event.ip(Field::SourceIp),
+        port: event
+            .int(Field::DestinationPort)
+            .and_then(|port| u16::try_from(port).ok()),
+        decoy: event.text(Field::DecoyId).cloned(),
+        action: Some(SmolStr::new(event.action_name())),
+        level: event.text(Field::TouchLevel).cloned(),
+        risk: risk(event),
+        incident: event.uuid(Field::IncidentId),
+        user: event.text(Field::UserName).cloned(),
+    }
+}
+
+fn risk(event: &Event) -> Option<u8> {
+    match event.get(Field::EventRiskScore)? {
+        // Bounded first, so the cast only cuts the fraction.
+        Value::Float(risk) => Some(risk.clamp(0.0, 100.0) as u8),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Pass;
+    use trapline_schemas::{Action, Timestamp, codec};
+
+    #[test]
+    fn an_event_is_found_by_its_facts_and_a_pass_not_at_all() {
+        let mut event = Event::new(uuid::Uuid::nil(), Timestamp::from_micros(1), Action::Credential);
+        event.set(Field::DestinationPort, 22_u16);
+        event.set(Field::UserName, "root");
+        event.set(Field::EventRiskScore, 78.0);
+        let row = extract()(&codec::encode(&event)).unwrap();
+        assert_eq!(row.action.as_deref(), Some("decoy-credential"));
+        assert_eq!(
+            (row.port, row.user.as_deref(), row.risk),
+            (Some(22), Some("root"), Some(78))
+        );
+        assert_eq!(row.source, None);
+        assert_eq!(extract()(&Pass::new("node", 1).encode()), None);
+        assert_eq!(extract()(b"no body"), None);
+    }
+}

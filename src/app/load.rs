@@ -1,0 +1,119 @@
+//! The configuration of this program: which file, checked against the rows of all stations.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{
+    ConditionMistake, ConfigError, Loaded, ProvisionError, Provisioned, Rules, ServiceRule, UnknownLook, load,
+};
+use crate::decoy::personality::{self, Personality, PersonalityError};
+use crate::decoy::services::{self, SERVICES};
+use crate::delivery::registry::SINKS;
+use crate::graph::condition;
+
+/// Where the configuration is if no `--config` names one.
+const SYSTEM_PATH: &str = "/etc/trapline/trapline.toml";
+/// Folder beside the configuration whose personalities win over the embedded ones.
+const PERSONALITIES: &str = "personalities";
+
+/// Which configuration an instance runs on.
+#[derive(Debug, Clone)]
+pub struct Source {
+    path: Option<PathBuf>,
+}
+
+/// Why there is no configuration. Both are exit code 78.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read, or others may write it.
+    #[error(transparent)]
+    Read(#[from] ProvisionError),
+    /// It was read, and is wrong.
+    #[error(transparent)]
+    Wrong(#[from] ConfigError),
+}
+
+impl Source {
+    /// The file that was named; else the system's, if it is there; else the embedded configuration.
+    pub fn choose(named: Option<&Path>) -> Self {
+        let system = || Path::new(SYSTEM_PATH).exists().then(|| SYSTEM_PATH.into());
+        // Absolute, for a reload must find it whatever becomes of the working folder.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self {
+            path: named.map(absolute).or_else(system),
+        }
+    }
+
+    /// The file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Reads and checks it all; changes nothing.
+    pub fn load(&self) -> Result<(Loaded, PathBuf), LoadError> {
+        let read = Provisioned::read(self.path())?;
+        let folder = read.config_dir().join(PERSONALITIES);
+        let loaded = with_rules(&folder, |rules| load(&read.sources(), rules))?;
+        Ok((loaded, folder))
+    }
+}
+
+/// Every service, as the configuration needs it.
+pub fn service_rules() -> Vec<ServiceRule> {
+    let rule = |service: &services::Service| ServiceRule {
+        name: service.name,
+        transport: service.transport(),
+        personality: service.personality,
+    };
+    SERVICES.iter().map(rule).collect()
+}
+
+fn with_rules<T>(folder: &Path, act: impl FnOnce(&Rules<'_>) -> T) -> T {
+    let look = |name: &str| service_of(name, folder);
+    let rules = Rules {
+        sinks: SINKS,
+        services: &service_rules(),
+        look: &look,
+        condition: &mistakes,
+    };
+    act(&rules)
+}
+
+/// The service that a personality is for.
+fn service_of(name: &str, folder: &Path) -> Result<String, UnknownLook> {
+    // Any install will do: what is asked is only whether it can be read and what it is for.
+    let install = personality::Install::from_seed([0; 32]);
+    match Personality::load(name, Some(folder), &install) {
+        Ok(personality) => Ok(personality.service.to_owned()),
+        Err(error) => Err(UnknownLook {
+            found: found(name, &error),
+            names: names(folder),
+        }),
+    }
+}
+
+fn found(name: &str, error: &PersonalityError) -> String {
+    match error {
+        PersonalityError::Unknown(_) => format!("unknown personality `{}`", trapline_sink::config::shown(name)),
+        other => other.to_string(),
+    }
+}
+
+/// Embedded personalities and those beside the configuration.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let own = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned()));
+    let mut names: Vec<_> = personality::embedded_names().map(str::to_owned).chain(own).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn mistakes(text: &str) -> Vec<ConditionMistake> {
+    let mistake = |problem: condition::ConditionProblem| ConditionMistake {
+        offset: problem.offset,
+        found: problem.message,
+        hint: problem.hint,
+    };
+    let problems = condition::check(text).err().unwrap_or_default();
+    problems.into_iter().map(mistake).collect()
+}

@@ -1,0 +1,36 @@
+//! The program put together: builds every station from the configuration, owns all tasks and the order of shutdown.
+//!
+//! In: a [`Source`] of configuration. Out: a running instance ([`run`]) and what the control socket asks of it
+//! ([`Core`]).
+//!
+//! Invariants:
+//! 1. Nothing is bound, made or changed before the configuration is whole; a second instance ends before it binds.
+//! 2. The way up: configuration, state folder, lock and journal, site key, recorder, decoy role, listeners, delivery,
+//!    control socket. The way down: stop accepting, end sessions, recorder, journal flush, workers, journal.
+//! 3. A reload is all or nothing: everything that can fail is made before anything running is touched.
+//! 4. The whole way down takes at most [`stop::STOP_TIME_MAX`]; a second signal ends at once.
+//!
+//! What it does not do: anything a station can do by itself.
+
+mod banner;
+mod build;
+mod chores;
+mod core;
+mod facts;
+mod folder;
+mod indexed;
+mod load;
+mod process;
+mod reload;
+mod start;
+mod status;
+pub mod stop;
+mod tasks;
+mod trial;
+
+pub use core::{Core, Refused};
+pub use load::{LoadError, Source, service_rules};
+pub use process::{raise_descriptor_limit, shortage};
+pub use start::{StartError, run};
+pub use tasks::Tasks;
+pub use trial::{reach, try_build, try_send};

@@ -1,0 +1,176 @@
+//! A reload: all or nothing.
+//!
+//! Everything that can fail is made first: the configuration, personalities, wiring, every new or changed sink. Then
+//! listeners and delivery are told; what is the same as before is not touched.
+
+use crate::app::build::{self, Made};
+use crate::app::core::{Core, Refused, Reloaded};
+use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
+use crate::app::trial;
+use crate::config::{Changes, Config, changes, changes::Difference};
+use crate::control::protocol::Refusal;
+use crate::delivery::{Pipeline, Plan};
+use crate::telemetry;
+
+/// A new configuration of which everything was made.
+struct Next {
+    config: Config,
+    changes: Changes,
+    decoys: Vec<Made>,
+    plan: Plan,
+}
+
+impl App {
+    /// Puts the configuration on disk in force, or changes nothing; says so in the log either way.
+    pub(super) async fn reload(&mut self) -> Reloaded {
+        tracing::info!("reading the configuration again");
+        let outcome = match self.prepare().await {
+            Ok(next) => self.put_in_force(next).await,
+            Err(refused) => Err(refused),
+        };
+        match &outcome {
+            Ok(lines) if lines.is_empty() => tracing::info!("reloaded: nothing changed"),
+            Ok(lines) => tracing::info!("reloaded: {}", lines.join(", ")),
+            Err(refused) => tell(refused),
+        }
+        outcome
+    }
+
+    async fn prepare(&self) -> Result<Next, Refused> {
+        let source = self.core.source.clone();
+        let loaded = tokio::task::spawn_blocking(move || source.load()).await;
+        let (loaded, looks) = loaded.map_err(|broken| Refused::new(Refusal::Failed, broken))??;
+        let config = loaded.config;
+        let changes = changes(&self.core.config(), &config);
+        refuse_restart_only(&changes)?;
+        let wrong =
+            |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
+        let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
+        let plan = build::plan(&config, &self.core.identity.hostname).map_err(wrong)?;
+        try_sinks(&self.core, &config, &changes.sinks)?;
+        Ok(Next {
+            config,
+            changes,
+            decoys,
+            plan,
+        })
+    }
+
+    async fn put_in_force(&mut self, next: Next) -> Reloaded {
+        let looks = changed_looks(&self.decoys, &next.decoys, &next.changes.decoys);
+        if touches_delivery(&next.changes) {
+            self.swap_delivery(next.plan).await?;
+        }
+        let wanted = next.decoys.iter().map(|made| made.wanted.clone()).collect();
+        if self.wishes.send(wanted).await.is_err() {
+            return Err(Refused::new(
+                Refusal::Failed,
+                "listeners have stopped, restart trapline",
+            ));
+        }
+        self.decoys = next.decoys;
+        self.core.journal.set_consumers(build::consumers(&next.config));
+        telemetry::set_level(next.config.log.level);
+        self.core.set_config(next.config);
+        Ok(lines(&next.changes, &looks))
+    }
+
+    /// Stops delivery and starts it anew: cursors are in the journal, so nothing is lost and nothing is sent twice.
+    async fn swap_delivery(&mut self, plan: Plan) -> Result<(), Refused> {
+        if let Some(old) = self.pipeline.take() {
+            old.stop().await;
+        }
+        let parts = || delivery_parts(&self.core.journal, &self.core.recorder, &self.core.board);
+        match Pipeline::start(plan, parts(), DELIVERY_GRACE).await {
+            Ok(pipeline) => {
+                self.pipeline = Some(pipeline);
+                Ok(())
+            }
+            Err(error) => {
+                let refused = Refused::new(Refusal::Failed, format!("the journal failed, sinks as before: {error}"));
+                let before = build::plan(&self.core.config(), &self.core.identity.hostname);
+                if let Ok(before) = before {
+                    self.pipeline = Pipeline::start(before, parts(), DELIVERY_GRACE).await.ok();
+                }
+                Err(refused)
+            }
+        }
+    }
+}
+
+fn refuse_restart_only(changes: &Changes) -> Result<(), Refused> {
+    let mut keys = changes.restart_only.clone();
+    if changes.zones {
+        keys.push("zones");
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let reasons = keys
+        .iter()
+        .map(|key| format!("`{key}` changed, which takes a restart; nothing was reloaded"));
+    Err(Refused {
+        cause: Refusal::Config,
+        reasons: reasons.collect(),
+    })
+}
+
+/// Makes every new or changed sink once, to see whether it can be made.
+fn try_sinks(core: &Core, config: &Config, difference: &Difference) -> Result<(), Refused> {
+    let touched = |name: &String| difference.added.contains(name) || difference.changed.contains(name);
+    let sinks = build::enabled(config).filter(|sink| touched(&sink.name));
+    let tried = sinks.filter_map(|sink| {
+        let fault = trial::try_build(sink, &core.identity.hostname).err()?;
+        Some(format!("sink `{}` cannot be made: {}", sink.name, fault.message))
+    });
+    let reasons: Vec<_> = tried.collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Refused {
+        cause: Refusal::Config,
+        reasons,
+    })
+}
+
+/// Decoys are inputs too, so a decoy that comes or goes may change the wiring.
+fn touches_delivery(changes: &Changes) -> bool {
+    let decoys = !changes.decoys.added.is_empty() || !changes.decoys.removed.is_empty();
+    decoys || !changes.sinks.is_empty() || !changes.transforms.is_empty()
+}
+
+/// Decoys whose own table is the same but whose personality file or limits are not.
+fn changed_looks(before: &[Made], now: &[Made], told: &Difference) -> Vec<String> {
+    let differs = |made: &&Made| before.iter().any(|old| old.is_another(made));
+    let names = now.iter().filter(differs).map(|made| made.name().to_owned());
+    names.filter(|name| !told.changed.contains(name)).collect()
+}
+
+fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (noun, difference) in [
+        ("decoy", &changes.decoys),
+        ("transform", &changes.transforms),
+        ("sink", &changes.sinks),
+    ] {
+        let told = [
+            ("added", &difference.added),
+            ("removed", &difference.removed),
+            ("changed", &difference.changed),
+        ];
+        for (verb, names) in told {
+            lines.extend(names.iter().map(|name| format!("{noun} {name} {verb}")));
+        }
+    }
+    lines.extend(looks.iter().map(|name| format!("decoy {name} changed")));
+    if changes.log {
+        lines.push("log level changed".into());
+    }
+    lines
+}
+
+fn tell(refused: &Refused) {
+    for reason in &refused.reasons {
+        tracing::error!("reload refused, all stays as it was: {reason}");
+    }
+}

@@ -1,0 +1,454 @@
+//! The way up, and the loop that an instance is.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use trapline_schemas::{Action, Field, Timestamp};
+use uuid::Uuid;
+
+use crate::app::build::{self, BuildError, Made};
+use crate::app::core::{Core, Reloaded};
+use crate::app::load::{LoadError, Source};
+use crate::app::stop::{Signals, Stations, Stops, Wake};
+use crate::app::{Tasks, banner, chores, facts, folder, indexed, process};
+use crate::config::Config;
+use crate::control::{self, server};
+use crate::decoy::bind::{Binder, Wanted};
+use crate::decoy::personality::Install;
+use crate::decoy::role::Role;
+use crate::delivery::{Board, Clock, Parts, Pipeline};
+use crate::journal::index::Index;
+use crate::journal::{Journal, JournalError, JournalReport};
+use crate::record::key::KeyError;
+use crate::record::{self, HostEvent, Identity};
+use crate::telemetry;
+
+/// How long sessions may go on once decoys stop accepting.
+const SESSION_GRACE: Duration = Duration::from_secs(1);
+/// How long workers may go on delivering once they are told to stop.
+pub(super) const DELIVERY_GRACE: Duration = Duration::from_secs(1);
+/// How long a reload that is under way may go on once a signal to stop came.
+const RELOAD_GRACE: Duration = Duration::from_secs(1);
+/// How long threads that wait for the system are waited for at the very end.
+const THREADS_GRACE: Duration = Duration::from_millis(200);
+/// Orders to the decoy role that may wait.
+const ORDERS_MAX: usize = 64;
+
+/// Why an instance does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration: exit code 78.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A personality or the wiring: exit code 78.
+    #[error("the configuration cannot be put to work")]
+    Build(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The journal; [`JournalError::Held`] is exit code 3.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The site key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A bug: what records has broken down, and a decoy that records nothing must not stand.
+    #[error("events cannot be recorded any more, see the log")]
+    Deaf,
+    /// The state folder, the control socket, threads or signals.
+    #[error("cannot use `{}`", path.display())]
+    Local {
+        /// What it was about.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<BuildError> for StartError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(Box::new(error))
+    }
+}
+
+/// Runs an instance until a signal ends it.
+///
+/// Blocking; makes its own runtime. In: `is_watched`, whether a person at a terminal sees standard output, and is shown
+/// the banner.
+pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
+    let (loaded, looks) = source.load()?;
+    let config = loaded.config;
+    // At a terminal the banner says what these lines would.
+    let quiet = is_watched && config.log.level == "info";
+    telemetry::start(if quiet { "warn" } else { config.log.level });
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let local = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| StartError::Local { path, source }
+    };
+    folder::prepare(&config.state_dir).map_err(local(&config.state_dir))?;
+    process::forbid_core_dumps();
+    let limit = process::raise_descriptor_limit();
+    let key = folder::site_key(&config.observer.site_key)?;
+    let identity = Arc::new(identity(&config, key));
+    let install = folder::install(&identity.key, &identity.name);
+    // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
+    let decoys = build::decoys(&config, &looks, &install, &[])?;
+    let (journal, report) = Journal::open(build::journal(&config, facts::bodies(identity.clone())))?;
+    tell(&report, &config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("trapline")
+        .build()
+        .map_err(local(&config.state_dir))?;
+    let parts = Ready {
+        shortage: shortage(&config, &decoys, limit),
+        source: source.clone(),
+        config,
+        identity,
+        install,
+        decoys,
+        journal,
+    };
+    let ended = runtime.block_on(async {
+        let (app, inbox) = App::start(parts).await?;
+        app.greet(is_watched).await;
+        app.serve(inbox).await
+    });
+    // All is saved. A thread that hangs in a resolver or on a disk must not keep the process.
+    runtime.shutdown_timeout(THREADS_GRACE);
+    ended
+}
+
+/// Everything that is made before the runtime.
+struct Ready {
+    source: Source,
+    config: Config,
+    identity: Arc<Identity>,
+    install: Install,
+    decoys: Vec<Made>,
+    journal: Journal,
+    shortage: Option<String>,
+}
+
+/// An instance at work: what only its own loop touches.
+pub(super) struct App {
+    pub(super) core: Arc<Core>,
+    pub(super) install: Install,
+    pub(super) decoys: Vec<Made>,
+    pub(super) wishes: mpsc::Sender<Vec<Wanted>>,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) stops: Stops,
+    pub(super) stations: Stations,
+}
+
+/// What wakes an instance up.
+struct Inbox {
+    signals: Signals,
+    reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+}
+
+impl Inbox {
+    /// Cancel: safe.
+    async fn next(&mut self) -> Wake {
+        // Cancel: both are safe.
+        tokio::select! {
+            wake = self.signals.next() => wake,
+            Some(answer) = self.reloads.recv() => Wake::Reload(Some(answer)),
+        }
+    }
+}
+
+impl App {
+    async fn start(ready: Ready) -> Result<(Self, Inbox), StartError> {
+        let Ready {
+            source,
+            config,
+            identity,
+            install,
+            decoys,
+            journal,
+            shortage,
+        } = ready;
+        let state_dir = config.state_dir.clone();
+        let local = |source| StartError::Local {
+            path: state_dir.clone(),
+            source,
+        };
+        let signals = Signals::new().map_err(local)?;
+        let (tasks, stops) = (Tasks::default(), Stops::default());
+        let (recorder, record) = record::start(record::Settings {
+            identity: identity.clone(),
+            zones: build::zones(&config),
+            events_per_source_per_minute: config.limits.events_per_source_per_minute,
+        });
+        let recorded = tasks.spawn_station(
+            "recorder",
+            stops.recording.clone(),
+            record.run(journal.clone(), stops.recording.clone()),
+        );
+        recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
+        // Delivery comes before the first hit, so that a new sink's "now" is before it.
+        let board = Board::new();
+        let mut core = CoreParts {
+            source,
+            identity,
+            journal,
+            recorder,
+            board,
+            tasks,
+            shortage,
+        };
+        let plan = build::plan(&config, &core.identity.hostname)?;
+        let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
+        let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
+        let (reload, reloads) = mpsc::channel(1);
+        let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
+        let core = Arc::new(core.into_core(config, listeners, reload));
+        let stations = Stations {
+            decoys: decoys_task,
+            listeners: listeners_task,
+            recorder: recorded,
+            control: serve_control(&core, &stops, control),
+            chores: spawn_chores(&core, &stops),
+            index: spawn_index(&core, &stops),
+        };
+        let app = Self {
+            core,
+            install,
+            decoys,
+            wishes,
+            pipeline: Some(pipeline),
+            stops,
+            stations,
+        };
+        Ok((app, Inbox { signals, reloads }))
+    }
+
+    async fn greet(&self, is_watched: bool) {
+        tracing::info!(
+            process.pid = std::process::id(),
+            "trapline {} runs",
+            env!("CARGO_PKG_VERSION")
+        );
+        if is_watched {
+            banner::print(&self.core.status().await);
+            telemetry::set_level(self.core.config().log.level);
+        }
+    }
+
+    /// Waits for signals and reloads until it is told to stop, then stops.
+    ///
+    /// Errors: [`StartError::Deaf`], after the stop.
+    async fn serve(mut self, mut inbox: Inbox) -> Result<(), StartError> {
+        let core = self.core.clone();
+        let outcome = loop {
+            // Cancel: both are safe.
+            let wake = tokio::select! {
+                wake = inbox.next() => wake,
+                () = core.deaf() => break Err(StartError::Deaf),
+            };
+            let Wake::Reload(answer) = wake else { break Ok(()) };
+            let Some(reloaded) = self.reload_unless_stopped(&mut inbox.signals).await else {
+                break Ok(());
+            };
+            if let Some(answer) = answer {
+                // The caller may have gone; the log has it too.
+                let _ = answer.send(reloaded);
+            }
+        };
+        self.stop(inbox.signals).await;
+        outcome
+    }
+
+    /// Reloads; `None` if a signal to stop came meanwhile. A reload waits for the journal, whose disk may fail for
+    /// long: it then ends where it stands, which costs no more than a kill would.
+    async fn reload_unless_stopped(&mut self, signals: &mut Signals) -> Option<Reloaded> {
+        let mut reload = std::pin::pin!(self.reload());
+        // Cancel: the reload is not dropped here, signals are safe.
+        tokio::select! {
+            reloaded = &mut reload => return Some(reloaded),
+            () = signals.stop() => {}
+        }
+        if tokio::time::timeout(RELOAD_GRACE, reload).await.is_err() {
+            tracing::warn!("the reload did not end in time, stopping without");
+        }
+        None
+    }
+
+    /// The way down, unless a second signal cuts it short.
+    async fn stop(self, mut signals: Signals) {
+        let Self {
+            core,
+            pipeline,
+            stops,
+            stations,
+            ..
+        } = self;
+        tracing::info!("stopping, a second signal ends at once");
+        let down = super::stop::down(core, pipeline, stops, stations);
+        // Cancel: the process ends with whichever comes first.
+        tokio::select! {
+            () = down => tracing::info!("stopped"),
+            () = signals.stop() => std::process::exit(0),
+        }
+    }
+}
+
+/// Core before its listeners are open.
+struct CoreParts {
+    source: Source,
+    identity: Arc<Identity>,
+    journal: Journal,
+    recorder: record::Recorder,
+    board: Arc<Board>,
+    tasks: Tasks,
+    shortage: Option<String>,
+}
+
+type Opened = (
+    tokio::task::JoinHandle<()>,
+    tokio::task::JoinHandle<()>,
+    mpsc::Sender<Vec<Wanted>>,
+    tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
+);
+
+impl CoreParts {
+    fn delivery(&self) -> Parts {
+        delivery_parts(&self.journal, &self.recorder, &self.board)
+    }
+
+    /// Starts the decoy role and binds every listener once.
+    async fn open(&mut self, decoys: &[Made], stops: &Stops) -> Opened {
+        let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
+        let role = Role::new(self.recorder.hits(), SESSION_GRACE);
+        let role = role.run(orders_in, stops.accepting.clone());
+        let decoys_task = self.tasks.spawn_station("decoys", stops.accepting.clone(), role);
+        let (mut binder, listeners) = Binder::new(orders, self.recorder.clone());
+        binder
+            .apply(decoys.iter().map(|made| made.wanted.clone()).collect())
+            .await;
+        let (wishes, wishes_in) = mpsc::channel(1);
+        let binder = binder.run(wishes_in, stops.accepting.clone());
+        let listeners_task = self.tasks.spawn_station("listeners", stops.accepting.clone(), binder);
+        (decoys_task, listeners_task, wishes, listeners)
+    }
+
+    fn into_core(
+        self,
+        config: Config,
+        listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
+        reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    ) -> Core {
+        let index_path = config.journal.path.with_file_name("index.db");
+        Core {
+            index: Index::new(index_path, self.journal.clone(), indexed::extract()),
+            source: self.source,
+            state_dir: config.state_dir.clone(),
+            journal_path: config.journal.path.clone(),
+            started: (Timestamp::now(), Instant::now()),
+            identity: self.identity,
+            journal: self.journal,
+            recorder: self.recorder,
+            board: self.board,
+            listeners,
+            tasks: self.tasks,
+            shortage: self.shortage,
+            reloads,
+            config: Mutex::new(Arc::new(config)),
+        }
+    }
+}
+
+/// What delivery works with.
+pub(super) fn delivery_parts(journal: &Journal, recorder: &record::Recorder, board: &Arc<Board>) -> Parts {
+    Parts {
+        store: Arc::new(journal.clone()),
+        recorder: Arc::new(Health(recorder.clone())),
+        clock: Clock::system(),
+        board: board.clone(),
+    }
+}
+
+/// Takes delivery's health events to the recorder, which binds the observer's identity.
+struct Health(record::Recorder);
+
+#[async_trait::async_trait]
+impl crate::delivery::Recorder for Health {
+    async fn record(&self, event: trapline_schemas::Event) {
+        let facts: Vec<(Field, _)> = event.facts().to_vec();
+        let told = HostEvent {
+            action: event.action,
+            at: event.at,
+            facts,
+        };
+        self.0.host(told).await;
+    }
+}
+
+fn serve_control(core: &Arc<Core>, stops: &Stops, listener: UnixListener) -> tokio::task::JoinHandle<()> {
+    let serving = server::serve(listener, core.clone(), core.tasks.clone(), stops.serving.clone());
+    core.tasks.spawn_station("control", stops.serving.clone(), serving)
+}
+
+fn spawn_chores(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
+    let chores = chores::run(core.clone(), stops.serving.clone());
+    core.tasks.spawn_station("chores", stops.serving.clone(), chores)
+}
+
+fn spawn_index(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
+    let (index, stop) = (core.index.clone(), stops.serving.clone());
+    let run = async move { index.run(stop).await };
+    core.tasks.spawn_station("index", stops.serving.clone(), run)
+}
+
+fn identity(config: &Config, key: trapline_schemas::ids::SiteKey) -> Identity {
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let hostname = trapline_schemas::text::clean(hostname.as_bytes());
+    let name = config
+        .observer
+        .name
+        .as_deref()
+        .map_or_else(|| hostname.clone(), smol_str::SmolStr::from);
+    Identity {
+        name,
+        hostname,
+        site: Some(config.observer.site.as_str().into()),
+        organization: None,
+        boot: Uuid::new_v4(),
+        key,
+    }
+}
+
+/// Says what the journal found at its start.
+fn tell(report: &JournalReport, config: &Config) {
+    let path = config.journal.path.display();
+    tracing::info!(journal.path = %path, journal.head = report.head, "journal {path} is open");
+    if let Some(pid) = report.took_over {
+        tracing::warn!(
+            process.pid = pid,
+            "process {pid} had left without closing the journal, it goes on from there"
+        );
+    }
+    if let Some(salvaged) = &report.salvaged {
+        tracing::error!(
+            journal.kept_as = %salvaged.kept_as.display(),
+            journal.entries = salvaged.entries,
+            journal.refused = salvaged.refused,
+            "the journal file was damaged and salvaged: {}", salvaged.reason
+        );
+    }
+}
+
+/// What is wrong with the limit of descriptors.
+fn shortage(config: &Config, decoys: &[Made], limit: u64) -> Option<String> {
+    let listeners = decoys.iter().map(|made| made.wanted.addresses.len() as u64).sum();
+    let short = process::shortage(limit, config.limits.sessions as u64, listeners)?;
+    tracing::warn!(
+        files.limit = limit,
+        "{short}: raise LimitNOFILE= or ulimit -n, or lower `limits.sessions`; meanwhile the longest idle sessions go first"
+    );
+    Some(short)
+}

@@ -1,0 +1,312 @@
+//! How the instance stands, put together from what every station shows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use trapline_schemas::Timestamp;
+use trapline_sink::FaultKind;
+
+use crate::app::core::Core;
+use crate::app::process;
+use crate::config::Config;
+use crate::control::status::{Fault, Health, JournalStatus, ListenerStatus, ProcessStatus, SinkStatus, Status};
+use crate::decoy::bind::{self, BindError};
+use crate::decoy::services::Transport;
+use crate::delivery::{self, SinkState};
+use crate::journal::HealthLevel;
+use crate::telemetry;
+
+impl Core {
+    /// How the instance stands.
+    pub async fn status(&self) -> Status {
+        let config = self.config();
+        let mut faults = Vec::new();
+        let journal = self.journal_status(&mut faults).await;
+        let listeners = listeners(&config, &self.listeners.borrow(), &mut faults);
+        let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
+        let process = self.process_status(&mut faults);
+        faults.sort_by_key(|fault| std::cmp::Reverse(fault.health));
+        let (started, running) = self.started;
+        Status {
+            health: faults.first().map_or(Health::Ok, |worst| worst.health),
+            faults,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: time(started),
+            uptime_secs: running.elapsed().as_secs(),
+            config: self.source.path().map(|path| path.display().to_string()),
+            state_dir: self.state_dir.display().to_string(),
+            journal,
+            listeners,
+            sinks,
+            process,
+        }
+    }
+
+    async fn journal_status(&self, faults: &mut Vec<Fault>) -> JournalStatus {
+        let head = *self.journal.head().borrow();
+        let seen = self.journal.health().borrow().clone();
+        let health = match seen.level {
+            HealthLevel::Ok => Health::Ok,
+            HealthLevel::Degraded => Health::Degraded,
+            HealthLevel::Failing => Health::Failing,
+        };
+        if health != Health::Ok {
+            faults.push(Fault {
+                health,
+                part: "journal".into(),
+                what: format!(
+                    "{}; {} events held in memory, {} dropped",
+                    seen.reason, seen.held, seen.shed
+                ),
+                since: Some(time(seen.since)),
+                hint: format!("make room on, or mend, the disk of `{}`", self.journal_path.display()),
+            });
+        }
+        JournalStatus {
+            path: self.journal_path.display().to_string(),
+            health,
+            head,
+            oldest: self.journal.oldest().await.unwrap_or(head),
+            bytes: file_bytes(&self.journal_path),
+            index_lag: head.saturating_sub(self.index.indexed_to().max(1)),
+        }
+    }
+
+    async fn sink_statuses(&self, config: &Config, head: u64, faults: &mut Vec<Fault>) -> Vec<SinkStatus> {
+        let mut sinks = Vec::new();
+        for seen in self.board.snapshot(head) {
+            let kind = config
+                .sinks
+                .iter()
+                .find(|sink| sink.name == seen.name)
+                .map_or("", |sink| sink.kind.name);
+            let dead = self.dead_letters(&seen.name).await;
+            let status = sink(seen, kind, dead);
+            faults.extend(sink_fault(&status.0, status.1));
+            sinks.push(status.0);
+        }
+        sinks
+    }
+
+    async fn dead_letters(&self, sink: &str) -> u64 {
+        self.journal
+            .dead_letters(Some(sink))
+            .await
+            .map_or(0, |letters| letters.len() as u64)
+    }
+
+    fn process_status(&self, faults: &mut Vec<Fault>) -> ProcessStatus {
+        let usage = process::usage();
+        let mut fault = |health, what: String, since: Option<Timestamp>, hint: &str| {
+            faults.push(Fault {
+                health,
+                part: "process".into(),
+                what,
+                since: since.map(time),
+                hint: hint.to_owned(),
+            });
+        };
+        for ended in self.tasks.ended() {
+            let what = format!("task {} ended before its time", ended.name);
+            fault(Health::Failing, what, Some(ended.at), RESTART);
+        }
+        if usage.panics > 0 {
+            let what = format!("{} panics, see the log", usage.panics);
+            fault(Health::Failing, what, telemetry::last_panic(), RESTART);
+        }
+        if usage.descriptors.saturating_mul(10) > usage.descriptors_max.saturating_mul(9) {
+            let what = format!(
+                "{} of {} descriptors are in use",
+                usage.descriptors, usage.descriptors_max
+            );
+            fault(Health::Degraded, what, None, DESCRIPTORS);
+        }
+        if let Some(short) = &self.shortage {
+            fault(Health::Degraded, short.clone(), Some(self.started.0), DESCRIPTORS);
+        }
+        usage
+    }
+}
+
+const RESTART: &str = "restart trapline, and report the log as a bug";
+const DESCRIPTORS: &str = "raise LimitNOFILE= or ulimit -n, or lower `limits.sessions`";
+
+fn time(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or_default();
+    format!("{at:.3}")
+}
+
+/// The database with its write-ahead log.
+fn file_bytes(path: &Path) -> u64 {
+    let wal = format!("{}-wal", path.display());
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    size(path) + size(Path::new(&wal))
+}
+
+fn listeners(config: &Config, seen: &[bind::ListenerStatus], faults: &mut Vec<Fault>) -> Vec<ListenerStatus> {
+    let shown = seen.iter().map(|listener| {
+        let decoy = config.decoys.iter().find(|decoy| decoy.name == listener.decoy);
+        let status = ListenerStatus {
+            decoy: listener.decoy.to_string(),
+            service: decoy.map_or_else(String::new, |decoy| decoy.service.to_owned()),
+            personality: decoy.map_or_else(String::new, |decoy| decoy.personality.clone()),
+            transport: transport(listener.transport).to_owned(),
+            address: listener.address.to_string(),
+            bound: listener.degraded.is_none(),
+            health: listener.degraded.as_deref().map_or(Health::Ok, bind_health),
+            error: listener.degraded.as_ref().map(ToString::to_string),
+            since: time(listener.since),
+        };
+        faults.extend(listener_fault(&status, listener.degraded.as_deref()));
+        status
+    });
+    shown.collect()
+}
+
+const fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}
+
+/// A host without IPv6 is no fault.
+const fn bind_health(error: &BindError) -> Health {
+    match error {
+        BindError::NoFamily(_) => Health::Ok,
+        _ => Health::Degraded,
+    }
+}
+
+fn listener_fault(status: &ListenerStatus, error: Option<&BindError>) -> Option<Fault> {
+    let hint = match error? {
+        BindError::NoFamily(_) => return None,
+        BindError::Taken(_) => {
+            "stop the other program (`ss -lnp` names it) or give the decoy another port; tried again each 30 s"
+        }
+        BindError::Forbidden(_) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: run as a service, or take a higher port"
+        }
+        BindError::NotHere(_) => "give the decoy an address of this host, or 0.0.0.0; tried again each 30 s",
+        BindError::Failed(..) => "tried again each 30 s",
+    };
+    Some(Fault {
+        health: status.health,
+        part: format!("decoy {}", status.decoy),
+        what: status.error.clone().unwrap_or_default(),
+        since: Some(status.since.clone()),
+        hint: hint.to_owned(),
+    })
+}
+
+/// A sink's status, and the kind of its fault if it has one now.
+fn sink(seen: delivery::SinkStatus, kind: &str, dead_letters: u64) -> (SinkStatus, Option<FaultKind>) {
+    let health = match seen.state {
+        SinkState::Starting | SinkState::Working | SinkState::Stopped => Health::Ok,
+        SinkState::Retrying => Health::Degraded,
+        SinkState::Failing => Health::Failing,
+    };
+    let fault = seen.last_fault.filter(|_| health != Health::Ok);
+    let now = Timestamp::now();
+    let status = SinkStatus {
+        name: seen.name,
+        kind: kind.to_owned(),
+        health,
+        since: fault.as_ref().map(|fault| time(fault.at)),
+        cursor: seen.cursor,
+        lag: seen.lag,
+        oldest_unsent_secs: seen.oldest_unsent.map_or(Duration::ZERO, |at| now.since(at)).as_secs(),
+        delivered: seen.totals.delivered,
+        dead_letters,
+        error: fault.as_ref().map(|fault| fault.message.clone()),
+        retry_in_secs: seen
+            .retry_at
+            .filter(|_| health != Health::Ok)
+            .map(|at| at.since(now).as_secs()),
+        notes: seen.notes,
+    };
+    (status, fault.and_then(|fault| fault.kind))
+}
+
+fn sink_fault(status: &SinkStatus, kind: Option<FaultKind>) -> Option<Fault> {
+    if status.health == Health::Ok {
+        return None;
+    }
+    Some(Fault {
+        health: status.health,
+        part: format!("sink {}", status.name),
+        what: format!(
+            "{}; {} entries wait",
+            status.error.as_deref().unwrap_or("not delivering"),
+            status.lag
+        ),
+        since: status.since.clone(),
+        hint: hint(kind).to_owned(),
+    })
+}
+
+const fn hint(kind: Option<FaultKind>) -> &'static str {
+    match kind {
+        Some(FaultKind::Unreachable) | None => {
+            "is the destination up, and its address right? `trapline send-test` tries it at once"
+        }
+        Some(FaultKind::Busy) => "the destination asked for a pause; nothing to do unless it lasts",
+        Some(FaultKind::Server) => "look into the destination's own log",
+        Some(FaultKind::Tls) => "check its certificate, the `ca` of the sink's `tls` table, and both clocks",
+        Some(FaultKind::Auth) => "renew the token or password, then `trapline reload`",
+        Some(FaultKind::Config) => {
+            "make what the configuration names at the destination, or correct it and `trapline reload`"
+        }
+        Some(FaultKind::Local) => "mend the disk, file mode or limit that the message names on this host",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_retries_is_degraded_and_its_fault_says_since_when_and_what_to_do() {
+        let seen = delivery::SinkStatus {
+            name: "siem".into(),
+            state: SinkState::Retrying,
+            lag: 7,
+            last_fault: Some(delivery::FaultSeen {
+                kind: Some(FaultKind::Auth),
+                message: "token refused".into(),
+                at: Timestamp::from_micros(0),
+                attempts: 3,
+            }),
+            ..delivery::SinkStatus::default()
+        };
+        let (status, kind) = sink(seen, "splunk_hec", 0);
+        let fault = sink_fault(&status, kind).unwrap();
+        assert_eq!(fault.health, Health::Degraded);
+        assert_eq!(fault.part, "sink siem");
+        assert!(
+            fault.what.contains("token refused") && fault.what.contains('7'),
+            "{}",
+            fault.what
+        );
+        assert_eq!(fault.since.as_deref(), Some("1970-01-01T00:00:00.000Z"));
+        assert!(fault.hint.contains("trapline reload"));
+    }
+
+    #[test]
+    fn a_recovered_sink_shows_no_old_fault() {
+        let seen = delivery::SinkStatus {
+            state: SinkState::Working,
+            last_fault: Some(delivery::FaultSeen {
+                kind: None,
+                message: "refused".into(),
+                at: Timestamp::from_micros(0),
+                attempts: 1,
+            }),
+            ..delivery::SinkStatus::default()
+        };
+        let (status, kind) = sink(seen, "file", 0);
+        assert_eq!((status.health, status.error.clone()), (Health::Ok, None));
+        assert_eq!(sink_fault(&status, kind), None);
+    }
+}

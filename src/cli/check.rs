@@ -1,0 +1,193 @@
+//! `trapline check`: reads the configuration, tries what it needs, changes nothing.
+//!
+//! Errors are exit code 78. Ports that cannot be had, and sinks that cannot be made now, are warnings: trapline would
+//! start and try again. With `--connect` every sink is reached, and one that is not is exit code 1.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::app::{self, LoadError};
+use crate::config::{Config, Decoy};
+use crate::control::client;
+use crate::control::protocol::{Answer, Request, SinkReport};
+use crate::control::status::Status;
+use crate::decoy::bind::bind;
+
+use super::output::{self, Out, safe};
+use super::{Exit, Globals, place};
+
+/// What `check` understands.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Also reach every sink, without sending an event
+    #[arg(long)]
+    connect: bool,
+}
+
+/// What was found, as `--json` shows it.
+#[derive(Debug, Default, Serialize)]
+struct Findings {
+    ok: bool,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+    sinks: Vec<SinkReport>,
+}
+
+pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
+    let config = match place::source(globals).load() {
+        Ok((loaded, _)) => {
+            let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+            (loaded.config, warnings)
+        }
+        Err(LoadError::Wrong(wrong)) if globals.json => return refuse(&wrong.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    let (config, warnings) = config;
+    let mut found = Findings {
+        warnings,
+        ..Findings::default()
+    };
+    let live = live(&config);
+    found.warnings.extend(ports(&config, live.as_ref()));
+    found.warnings.extend(modes(&config));
+    found.warnings.extend(descriptors(&config));
+    sinks(&config, wanted.connect, &mut found)?;
+    found.ok = found.errors.is_empty();
+    show(globals, &config, &found)
+}
+
+fn refuse(problems: &str) -> anyhow::Result<Exit> {
+    let mut out = Out::new();
+    out.json(&Findings {
+        errors: problems.lines().map(str::to_owned).collect(),
+        ..Findings::default()
+    })?;
+    out.flush()?;
+    Ok(Exit::Config)
+}
+
+/// The running instance of this state folder, if there is one.
+fn live(config: &Config) -> Option<Status> {
+    match client::ask_one(&config.state_dir, &Request::Status) {
+        Ok(Answer::Status(status)) => Some(*status),
+        _ => None,
+    }
+}
+
+/// Tries every bind, but for addresses that our own instance has.
+fn ports(config: &Config, live: Option<&Status>) -> Vec<String> {
+    let ours = |decoy: &Decoy, address: &SocketAddr| {
+        live.is_some_and(|status| {
+            let listeners = status.listeners.iter();
+            listeners
+                .filter(|one| one.bound && one.decoy == decoy.name)
+                .any(|one| one.address == address.to_string())
+        })
+    };
+    let mut warnings = Vec::new();
+    for decoy in &config.decoys {
+        for address in decoy.listen.iter().filter(|address| !ours(decoy, address)) {
+            if let Err(error) = bind(*address, decoy.transport) {
+                warnings.push(format!("decoy {}: {error}", decoy.name));
+            }
+        }
+    }
+    warnings
+}
+
+/// Modes that would let others read what is kept.
+fn modes(config: &Config) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let files: [(PathBuf, u32); 2] = [(config.state_dir.clone(), 0o700), (config.journal.path.clone(), 0o600)];
+    let loose = files.iter().filter_map(|(path, wanted)| {
+        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        let path = path.display();
+        (mode & !wanted != 0).then(|| format!("`{path}` has mode {mode:04o}, {wanted:04o} or tighter is meant"))
+    });
+    loose.collect()
+}
+
+fn descriptors(config: &Config) -> Option<String> {
+    let limit = app::raise_descriptor_limit();
+    let listeners = config.decoys.iter().map(|decoy| decoy.listen.len() as u64).sum();
+    app::shortage(limit, config.limits.sessions as u64, listeners)
+}
+
+fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result<()> {
+    let _folder = Borrowed::make(&config.state_dir);
+    let observer = config.observer.name.clone().unwrap_or_default();
+    let enabled = || config.sinks.iter().filter(|sink| sink.enabled);
+    // Sinks may want a runtime already when they are made.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if !connect {
+            let faults = enabled().filter_map(|sink| {
+                let fault = app::try_build(sink, &observer).err()?;
+                Some(format!("sink {}: {}", sink.name, fault.message))
+            });
+            found.warnings.extend(faults);
+            return;
+        }
+        let reached = enabled().map(|sink| app::reach(sink, &observer));
+        found.sinks = futures_util::future::join_all(reached).await;
+        let failed = found.sinks.iter().filter(|report| !report.ok);
+        found
+            .errors
+            .extend(failed.map(|report| format!("sink {}: {}", report.name, report.said)));
+    });
+    Ok(())
+}
+
+/// A state folder that is there for the time of the check: sinks that write into it would complain of its absence,
+/// though a start would make it.
+struct Borrowed<'a>(Option<&'a Path>);
+
+impl<'a> Borrowed<'a> {
+    fn make(folder: &'a Path) -> Self {
+        let made = !folder.exists() && std::fs::create_dir(folder).is_ok();
+        Self(made.then_some(folder))
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0 {
+            // Stays if something was put into it meanwhile.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+fn show(globals: &Globals, config: &Config, found: &Findings) -> anyhow::Result<Exit> {
+    let exit = if found.ok { Exit::Done } else { Exit::Failed };
+    let mut out = Out::new();
+    if globals.json {
+        out.json(found)?;
+        out.flush()?;
+        return Ok(exit);
+    }
+    for warning in &found.warnings {
+        output::warning(warning);
+    }
+    for error in &found.errors {
+        output::error(error);
+    }
+    for report in found.sinks.iter().filter(|report| report.ok) {
+        out.line(&format!(
+            "sink {} ({}): {}",
+            report.name,
+            report.kind,
+            safe(&report.said)
+        ))?;
+    }
+    out.line(&format!(
+        "configuration is good: {} decoys, {} transforms, {} sinks",
+        config.decoys.len(),
+        config.transforms.len(),
+        config.sinks.len(),
+    ))?;
+    out.flush()?;
+    Ok(exit)
+}

@@ -1,0 +1,271 @@
+//! `trapline events`: what was recorded, from the running instance or, if none runs, from the journal file.
+
+use std::io;
+
+use clap::ValueEnum;
+use jiff::{SpanRelativeTo, Timestamp, Unit};
+use trapline_schemas::{Event, Field, Format, Value, codec, render};
+
+use crate::control::client::{self, ClientError};
+use crate::control::protocol::{Answer, Query, Request};
+
+use super::output::{self, Out, safe};
+use super::{Exit, Globals, place};
+
+/// What `events` understands.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// From this time on: a span back from now such as 15m, 2h, 1d, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    until: Option<Timestamp>,
+    /// Source address or network
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<String>,
+    /// Destination port
+    #[arg(long)]
+    port: Option<u16>,
+    /// Decoy by its name
+    #[arg(long, value_name = "NAME")]
+    decoy: Option<String>,
+    /// Action such as decoy-connect or decoy-credential
+    #[arg(long)]
+    action: Option<String>,
+    /// Level of touch
+    #[arg(long, value_parser = ["contact", "intent", "proof"])]
+    level: Option<String>,
+    /// User that was tried
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Incident id
+    #[arg(long, value_name = "ID")]
+    incident: Option<String>,
+    /// The newest N that match, 0 is all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u32,
+    /// How to print them [default: table on a terminal, else text]
+    #[arg(long, value_enum)]
+    format: Option<Shown>,
+    /// Go on with new events as they come
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// How events are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shown {
+    /// Columns for a person
+    Table,
+    /// One JSON object a line, by catalogue names
+    Json,
+    /// Elastic Common Schema
+    Ecs,
+    /// OCSF
+    Ocsf,
+    /// CEF
+    Cef,
+    /// LEEF
+    Leef,
+    /// One sentence a line
+    Text,
+}
+
+pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
+    let mut printer = Printer::new(globals, wanted);
+    let query = query(wanted);
+    let state_dir = place::state_dir(globals)?;
+    match client::ask(&state_dir, &Request::Events(query.clone())) {
+        Ok(answers) => from_instance(answers, &mut printer),
+        Err(ClientError::NotRunning(_)) => from_file(globals, &query, &mut printer),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn query(wanted: &Arguments) -> Query {
+    Query {
+        since: wanted.since.map(Timestamp::as_microsecond),
+        until: wanted.until.map(Timestamp::as_microsecond),
+        source: wanted.source.clone(),
+        port: wanted.port,
+        decoy: wanted.decoy.clone(),
+        action: wanted.action.clone(),
+        level: wanted.level.clone(),
+        user: wanted.user.clone(),
+        incident: wanted.incident.clone(),
+        limit: wanted.limit,
+        follow: wanted.follow,
+    }
+}
+
+fn from_instance(answers: client::Answers, printer: &mut Printer) -> anyhow::Result<Exit> {
+    for answer in answers {
+        match answer? {
+            Answer::Event { offset, body } => printer.print(offset, body.as_bytes())?,
+            Answer::End { index_lag } => return printer.end(index_lag),
+            other => return place::refused(other),
+        }
+    }
+    printer.end(0)
+}
+
+fn from_file(globals: &Globals, query: &Query, printer: &mut Printer) -> anyhow::Result<Exit> {
+    if query.follow {
+        let state_dir = place::state_dir(globals)?.display().to_string();
+        return Err(ClientError::NotRunning(state_dir).into());
+    }
+    match place::read_journal(globals, query, |offset, body| printer.print(offset, body))? {
+        Exit::Done => printer.end(0),
+        refused => Ok(refused),
+    }
+}
+
+/// A span back from now, or an instant.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let wrong = |_| format!("`{text}` is neither a span such as 15m or 2d nor a time such as 2026-11-22T10:00:00Z");
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let back = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    Timestamp::now()
+        .checked_sub(back.abs())
+        .map_err(|_| format!("`{text}` is longer than time is old"))
+}
+
+/// Prints events one by one.
+struct Printer {
+    out: Out,
+    shown: Shown,
+    follow: bool,
+    count: u64,
+    line: Vec<u8>,
+}
+
+impl Printer {
+    fn new(globals: &Globals, wanted: &Arguments) -> Self {
+        let out = Out::new();
+        let usual = if out.is_terminal() { Shown::Table } else { Shown::Text };
+        let json = globals.json.then_some(Shown::Json);
+        Self {
+            shown: wanted.format.or(json).unwrap_or(usual),
+            out,
+            follow: wanted.follow,
+            count: 0,
+            line: Vec::new(),
+        }
+    }
+
+    fn print(&mut self, offset: u64, body: &[u8]) -> io::Result<()> {
+        let mut event = match codec::decode(body) {
+            Ok(event) => event,
+            Err(error) => {
+                output::warning(&format!("entry {offset} of the journal: {error}"));
+                return Ok(());
+            }
+        };
+        event.set(Field::JournalSequence, i64::try_from(offset).unwrap_or(i64::MAX));
+        self.count += 1;
+        match self.shown {
+            Shown::Table => self.row(&event)?,
+            Shown::Json => self.out.raw(&codec::encode(&event))?,
+            Shown::Ecs => self.form(&event, Format::Ecs)?,
+            Shown::Ocsf => self.form(&event, Format::Ocsf)?,
+            Shown::Cef => self.form(&event, Format::Cef)?,
+            Shown::Leef => self.form(&event, Format::Leef)?,
+            Shown::Text => self.form(&event, Format::Text)?,
+        }
+        if self.follow { self.out.flush() } else { Ok(()) }
+    }
+
+    fn form(&mut self, event: &Event, format: Format) -> io::Result<()> {
+        self.line.clear();
+        render::render(event, format, &mut self.line);
+        self.out.raw(&self.line)
+    }
+
+    fn row(&mut self, event: &Event) -> io::Result<()> {
+        if self.count == 1 {
+            let head = columns(["TIME", "SOURCE", "DECOY", "ACTION", "LEVEL", "WHAT"].map(String::from));
+            let head = self.out.bold(&head);
+            self.out.line(&head)?;
+        }
+        self.out.line(&columns(cells(event)))
+    }
+
+    /// Says on a terminal what there was; the index lag if some had to be searched without it.
+    fn end(&mut self, index_lag: u64) -> anyhow::Result<Exit> {
+        if self.out.is_terminal() && self.count == 0 {
+            output::hint("nothing matches");
+        }
+        if self.out.is_terminal() && index_lag > 0 {
+            output::hint(&format!("{index_lag} new events are not in the index yet"));
+        }
+        self.out.flush()?;
+        Ok(Exit::Done)
+    }
+}
+
+fn columns([at, source, decoy, action, level, what]: [String; 6]) -> String {
+    format!("{at:<23}  {source:<21}  {decoy:<16}  {action:<17}  {level:<7}  {what}")
+}
+
+fn cells(event: &Event) -> [String; 6] {
+    [
+        moment(event),
+        endpoint(event, Field::SourceIp, Field::SourcePort),
+        decoy(event),
+        event.action.name().to_owned(),
+        text(event, Field::TouchLevel),
+        text(event, Field::Message),
+    ]
+}
+
+/// The local time, to be compared with a clock on the wall.
+fn moment(event: &Event) -> String {
+    let at = Timestamp::from_microsecond(event.at.micros()).unwrap_or_default();
+    let local = at.to_zoned(jiff::tz::TimeZone::system());
+    let rounded = local.round(Unit::Millisecond).unwrap_or(local);
+    rounded.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+fn endpoint(event: &Event, ip: Field, port: Field) -> String {
+    match (event.ip(ip), event.int(port)) {
+        (Some(std::net::IpAddr::V6(ip)), Some(port)) => format!("[{ip}]:{port}"),
+        (Some(ip), Some(port)) => format!("{ip}:{port}"),
+        (Some(ip), None) => ip.to_string(),
+        (None, _) => String::from("-"),
+    }
+}
+
+fn decoy(event: &Event) -> String {
+    match (event.text(Field::DecoyId), event.int(Field::DestinationPort)) {
+        (Some(decoy), Some(port)) => format!("{}:{port}", safe(decoy)),
+        (Some(decoy), None) => safe(decoy),
+        (None, _) => String::from("-"),
+    }
+}
+
+fn text(event: &Event, field: Field) -> String {
+    match event.resolve(field) {
+        Some(Value::Text(text)) => safe(&text),
+        _ => String::from("-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_span_back_or_an_instant() {
+        let hour = jiff::SignedDuration::from_hours(1);
+        let before = Timestamp::now();
+        let read = instant("1h").unwrap();
+        assert!(read >= before - hour && read <= Timestamp::now() - hour, "{read}");
+        assert!(instant("1d").unwrap() < instant("23h").unwrap());
+        assert_eq!(instant("2026-11-22T10:00:00Z").unwrap().as_second(), 1_795_341_600);
+        assert!(instant("yesterday").unwrap_err().contains("`yesterday`"));
+    }
+}

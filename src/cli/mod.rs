@@ -1,0 +1,162 @@
+//! The command line: one file per command, one table of exit codes.
+//!
+//! In: arguments. Out: text or JSON on standard output, errors and diagnostics on standard error, an [`Exit`].
+//!
+//! Invariants:
+//! 1. Whatever a peer sent is escaped before it is printed.
+//! 2. Colours and tables appear on a terminal only, and no colours with `NO_COLOR`.
+//! 3. A reader that closes its pipe ends the command quietly.
+//! 4. With a live instance a command asks it; the journal file is opened only while its lock is held.
+
+mod check;
+mod completions;
+mod events;
+mod journal;
+mod output;
+mod place;
+mod reload;
+mod run;
+mod schema;
+mod send_test;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{LoadError, StartError};
+use crate::control::client::ClientError;
+use crate::journal::JournalError;
+use crate::telemetry;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It did what was asked.
+    Done = 0,
+    /// It was tried and failed; `status`: something is failing.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Another instance holds the journal.
+    Held = 3,
+    /// The configuration is not good.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Decoy listeners that turn every touch into one durable event, and deliver it.
+#[derive(Debug, Parser)]
+#[command(name = "trapline", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed running (status: only when failing), 2 usage, \
+3 another instance holds the journal, 78 bad configuration.";
+
+/// What every command understands.
+#[derive(Debug, clap::Args)]
+struct Globals {
+    /// Configuration file [default: /etc/trapline/trapline.toml if there is one, else the embedded one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON, where there is something to print
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open the decoys and deliver what touches them (also without any command)
+    Run,
+    /// Read the configuration, try what it needs, change nothing
+    Check(check::Arguments),
+    /// How the running instance does
+    Status,
+    /// Show recorded events
+    Events(Box<events::Arguments>),
+    /// Look after the journal
+    Journal(journal::Arguments),
+    /// Make the running instance read its configuration again (as SIGHUP does)
+    Reload,
+    /// Send one marked test event through one sink, without recording it
+    SendTest(send_test::Arguments),
+    /// Print a JSON Schema: of the events as ECS or OCSF, or of the configuration
+    Schema(schema::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+}
+
+/// Runs the program: reads the arguments, does what they say.
+pub fn main() -> ExitCode {
+    telemetry::keep_panics_clean();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => failed(&error).into(),
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let globals = &arguments.globals;
+    match arguments.command.as_ref().unwrap_or(&Command::Run) {
+        Command::Run => run::run(globals),
+        Command::Check(wanted) => check::run(globals, wanted),
+        Command::Status => status::run(globals),
+        Command::Events(wanted) => events::run(globals, wanted),
+        Command::Journal(wanted) => journal::run(globals, wanted),
+        Command::Reload => reload::run(globals),
+        Command::SendTest(wanted) => send_test::run(globals, wanted),
+        Command::Schema(wanted) => schema::run(wanted),
+        Command::Completions(wanted) => completions::run(wanted),
+    }
+}
+
+/// `--help` and `--version` are no mistakes; everything else is exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }.into()
+}
+
+/// Says what failed, causes in a chain, and gives the code for it.
+fn failed(error: &anyhow::Error) -> Exit {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        return Exit::Done;
+    }
+    let start = error.downcast_ref::<StartError>();
+    let load = match start {
+        Some(StartError::Load(load)) => Some(load),
+        _ => error.downcast_ref::<LoadError>(),
+    };
+    if let Some(LoadError::Wrong(wrong)) = load {
+        output::problems(wrong);
+        return Exit::Config;
+    }
+    output::error(&format!("{error:#}"));
+    if matches!(error.downcast_ref(), Some(ClientError::NotRunning(_))) {
+        output::hint("start it with `trapline run`; is `--config` the same as the instance's?");
+    }
+    let held = |journal: &JournalError| matches!(journal, JournalError::Held { .. });
+    match start {
+        Some(StartError::Journal(journal)) if held(journal) => Exit::Held,
+        Some(StartError::Build(_)) => Exit::Config,
+        _ if error.downcast_ref().is_some_and(held) => Exit::Held,
+        _ if load.is_some() => Exit::Config,
+        _ => Exit::Failed,
+    }
+}

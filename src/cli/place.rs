@@ -1,0 +1,95 @@
+//! Where the configuration and the state of an instance are, and what its refusals mean.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use crate::app::{LoadError, Source};
+use crate::control::protocol::{Answer, Query, Refusal};
+use crate::control::query::Filter;
+use crate::control::search;
+use crate::journal::{Journal, JournalSettings};
+
+use super::output;
+use super::{Exit, Globals};
+
+/// Which configuration the command line names.
+pub(super) fn source(globals: &Globals) -> Source {
+    Source::choose(globals.config.as_deref())
+}
+
+/// The state folder. It is found even if other parts of the configuration are wrong: a running instance must be
+/// reachable while its file is being edited.
+pub(super) fn state_dir(globals: &Globals) -> Result<PathBuf, LoadError> {
+    match source(globals).load() {
+        Ok((loaded, _)) => Ok(loaded.config.state_dir),
+        Err(LoadError::Wrong(wrong)) => Ok(wrong.state_dir),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an answer other than the expected one means.
+pub(super) fn refused(answer: Answer) -> anyhow::Result<Exit> {
+    let Answer::Refused { cause, reasons } = answer else {
+        bail!("the running instance answered something else: restart it after an upgrade");
+    };
+    for reason in &reasons {
+        output::error(reason);
+    }
+    Ok(match cause {
+        Refusal::Usage => Exit::Usage,
+        Refusal::Config => Exit::Config,
+        Refusal::Failed | Refusal::Busy => Exit::Failed,
+    })
+}
+
+/// Reads matching events from the journal file of an instance that does not run.
+pub(super) fn read_journal(
+    globals: &Globals,
+    wanted: &Query,
+    mut show: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> anyhow::Result<Exit> {
+    let filter = match Filter::parse(wanted) {
+        Ok(filter) => filter,
+        Err(reasons) => {
+            return refused(Answer::Refused {
+                cause: Refusal::Usage,
+                reasons,
+            });
+        }
+    };
+    with_journal(globals, async |journal| {
+        Ok(search::each(&journal, &filter, wanted.limit, &mut show).await?)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Opens the journal file of an instance that does not run, holding its lock meanwhile; `None` if there is no file.
+pub(super) fn with_journal<T>(
+    globals: &Globals,
+    act: impl AsyncFnOnce(Journal) -> anyhow::Result<T>,
+) -> anyhow::Result<Option<T>> {
+    let (loaded, _) = source(globals).load()?;
+    let path = loaded.config.journal.path;
+    if !path.exists() {
+        output::hint(&format!(
+            "nothing was recorded yet: there is no journal `{}`",
+            path.display()
+        ));
+        return Ok(None);
+    }
+    // Nothing is trimmed: whether a sink still needs it is the running instance's to know.
+    let settings = JournalSettings {
+        retain: std::time::Duration::ZERO,
+        retain_bytes: 0,
+        ..JournalSettings::at(path)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (journal, _) = Journal::open(settings)?;
+    runtime.block_on(async {
+        let done = act(journal.clone()).await.context("failed to read the journal");
+        journal.close().await;
+        done.map(Some)
+    })
+}

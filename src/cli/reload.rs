@@ -1,0 +1,27 @@
+//! `trapline reload`: the running instance reads its configuration again, all or nothing.
+
+use crate::control::client;
+use crate::control::protocol::{Answer, Request};
+
+use super::output::{Out, safe};
+use super::{Exit, Globals, place};
+
+pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
+    let state_dir = place::state_dir(globals)?;
+    let changes = match client::ask_one(&state_dir, &Request::Reload)? {
+        Answer::Reloaded { changes } => changes,
+        other => return place::refused(other),
+    };
+    let mut out = Out::new();
+    if globals.json {
+        out.json(&changes)?;
+    } else if changes.is_empty() {
+        out.line("nothing changed")?;
+    } else {
+        for change in &changes {
+            out.line(&safe(change))?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,180 @@
+//! `trapline status`: how the running instance does.
+
+use std::io;
+
+use crate::control::client;
+use crate::control::protocol::{Answer, Request};
+use crate::control::status::{Fault, Health, SinkStatus, Status};
+
+use super::output::{Out, safe};
+use super::{Exit, Globals, place};
+
+pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
+    let state_dir = place::state_dir(globals)?;
+    let status = match client::ask_one(&state_dir, &Request::Status)? {
+        Answer::Status(status) => *status,
+        other => return place::refused(other),
+    };
+    let mut out = Out::new();
+    if globals.json {
+        out.json(&status)?;
+    } else {
+        show(&mut out, &status)?;
+    }
+    out.flush()?;
+    Ok(exit(status.health))
+}
+
+fn exit(health: Health) -> Exit {
+    if health == Health::Failing {
+        Exit::Failed
+    } else {
+        Exit::Done
+    }
+}
+
+fn show(out: &mut Out, status: &Status) -> io::Result<()> {
+    let health = out.health(status.health, status.health.name());
+    out.line(&format!(
+        "trapline {} is {health}: process {}, up {}, configuration {}",
+        status.version,
+        status.pid,
+        span(status.uptime_secs),
+        safe(status.config.as_deref().unwrap_or("embedded default")),
+    ))?;
+    for fault in &status.faults {
+        show_fault(out, fault)?;
+    }
+    show_journal(out, status)?;
+    show_listeners(out, status)?;
+    show_sinks(out, status)?;
+    let process = &status.process;
+    out.line(&format!(
+        "\nprocess: {} of {} descriptors, {} MiB of memory, {} panics",
+        process.descriptors,
+        process.descriptors_max,
+        process.memory_bytes / (1024 * 1024),
+        process.panics,
+    ))
+}
+
+fn show_fault(out: &mut Out, fault: &Fault) -> io::Result<()> {
+    let since = fault
+        .since
+        .as_deref()
+        .map(|at| format!(" since {at}"))
+        .unwrap_or_default();
+    let health = out.health(fault.health, fault.health.name());
+    out.line(&format!(
+        "  {health}: {}: {}{since}",
+        safe(&fault.part),
+        safe(&fault.what)
+    ))?;
+    if !fault.hint.is_empty() {
+        out.line(&format!("    hint: {}", safe(&fault.hint)))?;
+    }
+    Ok(())
+}
+
+fn show_journal(out: &mut Out, status: &Status) -> io::Result<()> {
+    let journal = &status.journal;
+    out.line(&format!(
+        "\njournal {}: {} entries, {} MiB, index {} behind",
+        safe(&journal.path),
+        journal.head.saturating_sub(journal.oldest),
+        journal.bytes.div_ceil(1024 * 1024),
+        journal.index_lag,
+    ))
+}
+
+fn show_listeners(out: &mut Out, status: &Status) -> io::Result<()> {
+    out.line("")?;
+    let rows = status.listeners.iter().map(|listener| {
+        vec![
+            listener.decoy.clone(),
+            listener.service.clone(),
+            format!("{} {}", listener.transport, listener.address),
+            listener.personality.clone(),
+            listener.health.name().to_owned(),
+            listener.error.as_deref().map(safe).unwrap_or_default(),
+        ]
+    });
+    out.table(
+        &["DECOY", "SERVICE", "LISTENS", "PERSONALITY", "HEALTH", ""],
+        rows.collect(),
+    )
+}
+
+fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
+    if status.sinks.is_empty() {
+        return out.line("\nno sinks");
+    }
+    out.line("")?;
+    let rows = status.sinks.iter().map(|sink| {
+        vec![
+            sink.name.clone(),
+            sink.kind.clone(),
+            sink.delivered.to_string(),
+            lag(sink),
+            sink.dead_letters.to_string(),
+            sink.health.name().to_owned(),
+            remarks(sink),
+        ]
+    });
+    out.table(
+        &["SINK", "TYPE", "DELIVERED", "LAG", "DEAD", "HEALTH", ""],
+        rows.collect(),
+    )
+}
+
+fn lag(sink: &SinkStatus) -> String {
+    match sink.lag {
+        0 => "0".into(),
+        lag => format!("{lag}, oldest {}", span(sink.oldest_unsent_secs)),
+    }
+}
+
+fn remarks(sink: &SinkStatus) -> String {
+    let error = sink.error.as_deref().map(safe);
+    let retry = sink.retry_in_secs.map(|secs| format!("tried again in {}", span(secs)));
+    let notes = sink.notes.iter().map(|note| safe(note));
+    error
+        .into_iter()
+        .chain(retry)
+        .chain(notes)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// A span of seconds in its two largest units.
+fn span(secs: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let mut left = secs;
+    let parts = units.iter().filter_map(|(size, name)| {
+        let count = left / size;
+        left %= size;
+        (count > 0).then(|| format!("{count}{name}"))
+    });
+    let parts: Vec<_> = parts.take(2).collect();
+    if parts.is_empty() { "0s".into() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_shown_in_its_two_largest_units() {
+        assert_eq!(span(0), "0s");
+        assert_eq!(span(59), "59s");
+        assert_eq!(span(3_661), "1h 1m");
+        assert_eq!(span(90_061), "1d 1h");
+    }
+
+    #[test]
+    fn only_failing_is_a_failure_of_the_command() {
+        assert_eq!(exit(Health::Ok), Exit::Done);
+        assert_eq!(exit(Health::Degraded), Exit::Done);
+        assert_eq!(exit(Health::Failing), Exit::Failed);
+    }
+}

@@ -1,0 +1,222 @@
+//! The instance's end of the control socket.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{Core, Tasks};
+use crate::control::protocol::{Answer, REQUEST_BYTES_MAX, Refusal, Request};
+use crate::control::search;
+
+/// Connections served at once; one more is refused.
+pub const CONNECTIONS_MAX: usize = 16;
+/// How long a peer may take to send its request.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a peer may take to take a line.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest path that `sockaddr_un` holds on every system we run on, with its NUL.
+const SOCKET_PATH_MAX: usize = 100;
+
+/// Binds the control socket, replacing one left by a dead instance. Only whoever holds the journal's lock may call it.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_short_path(path, |short| UnixListener::bind(short))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Calls `act` with a path to the same file that fits into a socket address, however deep the folder is.
+pub(super) fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return act(path);
+    };
+    if path.as_os_str().len() < SOCKET_PATH_MAX {
+        return act(path);
+    }
+    let folder = File::open(folder)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+    act(&short)
+}
+
+/// Serves the control socket until `stop`.
+pub async fn serve(listener: UnixListener, core: Arc<Core>, tasks: Tasks, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // Cancel: `accept` is cancel-safe, a connection not yet given out stays in the backlog.
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(error = %error, "control socket cannot accept, trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let permit = room.clone().try_acquire_owned().ok();
+        let (core, stop) = (core.clone(), stop.clone());
+        tasks.spawn("control-connection", async move {
+            let mut peer = Peer::new(stream);
+            let served = async {
+                match permit {
+                    Some(_held) => peer.serve(&core).await,
+                    None => {
+                        peer.refuse(Refusal::Busy, "too many control connections, try again")
+                            .await
+                    }
+                }
+            };
+            // Cancel: the connection is dropped, the caller sees its end.
+            let ended = tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                ended = served => ended,
+            };
+            if let Err(error) = ended {
+                tracing::debug!(error = %error, "a control connection broke");
+            }
+        });
+    }
+}
+
+/// One caller.
+pub(super) struct Peer {
+    lines: BufReader<OwnedReadHalf>,
+    out: BufWriter<OwnedWriteHalf>,
+    uid: Option<u32>,
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> Self {
+        let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
+        let (read, write) = stream.into_split();
+        Self {
+            lines: BufReader::new(read),
+            out: BufWriter::new(write),
+            uid,
+        }
+    }
+
+    async fn serve(&mut self, core: &Core) -> io::Result<()> {
+        if !self.is_trusted() {
+            tracing::warn!(user.id = ?self.uid, "a control connection of another user was refused");
+            return self
+                .refuse(Refusal::Usage, "only the user trapline runs as may do this")
+                .await;
+        }
+        let request = match timeout(REQUEST_TIME_MAX, self.request()).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return self.refuse(Refusal::Usage, &error.to_string()).await;
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        self.answer(core, request).await
+    }
+
+    /// The same user, or root.
+    fn is_trusted(&self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        self.uid.is_some_and(|uid| uid == own || uid == 0)
+    }
+
+    async fn request(&mut self) -> io::Result<Request> {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.lines).take(REQUEST_BYTES_MAX as u64);
+        bounded.read_until(b'\n', &mut line).await?;
+        if line.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        serde_json::from_slice(&line)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("not a request: {error}")))
+    }
+
+    async fn answer(&mut self, core: &Core, request: Request) -> io::Result<()> {
+        let answer = match request {
+            Request::Status => Answer::Status(Box::new(core.status().await)),
+            Request::Events(wanted) => return search::serve(self, core, &wanted).await,
+            Request::SendTest { sink } => match core.send_test(&sink).await {
+                Ok(report) => Answer::Sinks(vec![report]),
+                Err(known) => unknown_sink(&sink, &known),
+            },
+            Request::CheckConnect => Answer::Sinks(core.check_sinks().await),
+            Request::Verify => match core.journal().verify().await {
+                Ok(found) => Answer::Verified(found.into()),
+                Err(error) => Answer::Refused {
+                    cause: Refusal::Failed,
+                    reasons: vec![error.to_string()],
+                },
+            },
+            Request::Reload => match core.reload().await {
+                Ok(changes) => Answer::Reloaded { changes },
+                Err(refused) => Answer::Refused {
+                    cause: refused.cause,
+                    reasons: refused.reasons,
+                },
+            },
+        };
+        self.finish(&answer).await
+    }
+
+    async fn refuse(&mut self, cause: Refusal, reason: &str) -> io::Result<()> {
+        self.refuse_all(cause, vec![reason.to_owned()]).await
+    }
+
+    /// Refuses with several reasons.
+    pub(super) async fn refuse_all(&mut self, cause: Refusal, reasons: Vec<String>) -> io::Result<()> {
+        self.finish(&Answer::Refused { cause, reasons }).await
+    }
+
+    /// Queues an answer; what fills the buffer is written at once. Time: [`WRITE_TIME_MAX`] if the peer takes nothing.
+    pub(super) async fn send(&mut self, answer: &Answer) -> io::Result<()> {
+        let mut line = serde_json::to_vec(answer)?;
+        line.push(b'\n');
+        in_time(self.out.write_all(&line)).await
+    }
+
+    /// Sends the last answer.
+    pub(super) async fn finish(&mut self, answer: &Answer) -> io::Result<()> {
+        self.send(answer).await?;
+        self.flush().await
+    }
+
+    /// Writes what is queued.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        in_time(self.out.flush()).await
+    }
+
+    /// Ends when the peer has closed its end. Cancel: safe, what it reads means nothing.
+    pub(super) async fn closed(&mut self) {
+        let mut byte = [0];
+        while matches!(self.lines.read(&mut byte).await, Ok(1..)) {}
+    }
+}
+
+async fn in_time(write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    timeout(WRITE_TIME_MAX, write)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn unknown_sink(sink: &str, known: &[String]) -> Answer {
+    Answer::Refused {
+        cause: Refusal::Usage,
+        reasons: vec![format!("no sink is named `{sink}`, there are: {}", known.join(", "))],
+    }
+}

@@ -1,0 +1,154 @@
+//! How the instance stands: the stable form of `trapline status --json`.
+//!
+//! Keys are only ever added. Times are RFC 3339 in UTC, spans are whole seconds, sizes are bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// How well something does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// It copes, but a person should look.
+    Degraded,
+    /// It does not do its work.
+    Failing,
+}
+
+impl Health {
+    /// The word shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// Something that is wrong: what, since when, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// How bad.
+    pub health: Health,
+    /// What it is about: `journal`, `decoy ssh`, `sink siem`, `process`.
+    pub part: String,
+    /// What is wrong.
+    pub what: String,
+    /// Since when; unknown for what was so at start.
+    pub since: Option<String>,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The whole instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The worst of all faults.
+    pub health: Health,
+    /// Every fault, the worst first.
+    pub faults: Vec<Fault>,
+    /// Version of trapline.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// For how long it runs.
+    pub uptime_secs: u64,
+    /// The configuration file; `None` is the embedded default.
+    pub config: Option<String>,
+    /// The state folder.
+    pub state_dir: String,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// Decoy listeners, by decoy and address.
+    pub listeners: Vec<ListenerStatus>,
+    /// Sinks, by name.
+    pub sinks: Vec<SinkStatus>,
+    /// The process.
+    pub process: ProcessStatus,
+}
+
+/// The journal and its index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Its file.
+    pub path: String,
+    /// How it does.
+    pub health: Health,
+    /// The next offset to be given.
+    pub head: u64,
+    /// The oldest offset kept.
+    pub oldest: u64,
+    /// Size of the file with its write-ahead log.
+    pub bytes: u64,
+    /// Entries not yet in the index.
+    pub index_lag: u64,
+}
+
+/// One address of a decoy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// The decoy's name.
+    pub decoy: String,
+    /// What it speaks.
+    pub service: String,
+    /// How it looks.
+    pub personality: String,
+    /// `tcp` or `udp`.
+    pub transport: String,
+    /// The address it listens on, or is to listen on.
+    pub address: String,
+    /// Whether it listens.
+    pub bound: bool,
+    /// How it does.
+    pub health: Health,
+    /// Why it is not bound.
+    pub error: Option<String>,
+    /// Since when it is so.
+    pub since: String,
+}
+
+/// One sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// How it does.
+    pub health: Health,
+    /// Since when it is so.
+    pub since: Option<String>,
+    /// The next offset it reads.
+    pub cursor: u64,
+    /// Entries between its cursor and the head.
+    pub lag: u64,
+    /// Age of the oldest entry it has not sent, in seconds.
+    pub oldest_unsent_secs: u64,
+    /// Events delivered since the start.
+    pub delivered: u64,
+    /// Events it refused for good, kept in the journal.
+    pub dead_letters: u64,
+    /// What went wrong last, if it is wrong now.
+    pub error: Option<String>,
+    /// When it is tried again, in seconds.
+    pub retry_in_secs: Option<u64>,
+    /// What an operator should know, such as "tls is off".
+    pub notes: Vec<String>,
+}
+
+/// What the process uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// How many there may be.
+    pub descriptors_max: u64,
+    /// Resident memory.
+    pub memory_bytes: u64,
+    /// Panics since the start.
+    pub panics: u64,
+}

@@ -1,0 +1,347 @@
+//! Diagnostics: what trapline says about itself on standard error. Events never come this way.
+//!
+//! In: `tracing` events and spans of the whole program. Out: one line each on standard error.
+//!
+//! Invariants:
+//! 1. A line holds no control, bidi or line-separator character but its own end, whatever a peer sent; its length is
+//!    bounded.
+//! 2. A message that repeats is shown [`BURST`] times in [`WINDOW`], then counted, and the count is said.
+//! 3. A panic anywhere is one `error` line and one count; it is never silent.
+//!
+//! What it does not do: write files, rotate, ship. That is the service manager's business.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+use trapline_schemas::{Timestamp, text};
+
+/// How often one message is shown within [`WINDOW`].
+pub const BURST: u32 = 10;
+/// Over how long repeats of a message are counted together.
+pub const WINDOW: Duration = Duration::from_secs(30);
+/// Longest value or message on a line, in characters.
+const CHARS_MAX: usize = 1024;
+/// Different messages watched for repeats at once; beyond that new ones are shown unwatched.
+const WATCHED_MAX: usize = 512;
+/// The environment variable that wins over `log.level`.
+pub const LEVEL_VARIABLE: &str = "TRAPLINE_LOG";
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+static LAST_PANIC_MICROS: AtomicI64 = AtomicI64::new(0);
+static LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Puts another level in force.
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How many panics there were since the start.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// When the last panic was.
+pub fn last_panic() -> Option<Timestamp> {
+    let micros = LAST_PANIC_MICROS.load(Ordering::Relaxed);
+    (micros > 0).then(|| Timestamp::from_micros(micros))
+}
+
+/// Changes the level, unless `TRAPLINE_LOG` is set.
+pub fn set_level(level: &str) {
+    if let Some(set) = LEVEL.get() {
+        set(level);
+    }
+}
+
+/// Starts diagnostics at `level` (a word such as `info`), unless `TRAPLINE_LOG` says otherwise, which may also hold
+/// directives such as `trapline::delivery=debug`. A second call changes nothing.
+pub fn start(level: &str) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours(std::io::stderr().is_terminal()))
+        .fmt_fields(House::default())
+        .event_format(House::default())
+        .with_env_filter(filter(level))
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    if tracing::subscriber::set_global_default(builder.finish()).is_ok() {
+        // Fails only when the subscriber is gone, and it lives as long as the process.
+        let _ = LEVEL.set(Box::new(move |level| drop(handle.reload(filter(level)))));
+        count_panics();
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| level.to_owned());
+    EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// Whether colours are wanted on a stream that is a terminal or not: `NO_COLOR` wins.
+pub fn colours(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn count_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        LAST_PANIC_MICROS.store(Timestamp::now().micros(), Ordering::Relaxed);
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(
+            panic.place = place.as_deref().unwrap_or("unknown"),
+            "a task panicked, please report this as a bug: {}",
+            said(panic.payload())
+        );
+    }));
+}
+
+/// Until [`start`] a panic is one clean line too, so that what a journal or a peer holds never reaches a terminal raw.
+pub fn keep_panics_clean() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = safe(said(panic.payload()), CHARS_MAX);
+        let mut stream = std::io::stderr().lock();
+        // Nobody is left to tell if standard error is closed.
+        let _ = io::Write::write_fmt(
+            &mut stream,
+            format_args!("error: trapline broke down at {place}, please report this as a bug: {said}\n"),
+        );
+    }));
+}
+
+fn said(payload: &dyn std::any::Any) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// The house's line: time, level, spans, message, fields.
+#[derive(Debug, Default)]
+struct House {
+    repeats: Mutex<HashMap<u64, Repeats>>,
+}
+
+#[derive(Debug)]
+struct Repeats {
+    since: Instant,
+    shown: u32,
+    held: u64,
+    message: String,
+}
+
+impl<S, N> FormatEvent<S, N> for House
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.say_expired(&mut out)?;
+        if !self.admit(event, &line.message) {
+            return Ok(());
+        }
+        head(&mut out, *event.metadata().level())?;
+        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            write!(out, "{}", span.name())?;
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                write!(out, "{{{}}}", fields.fields.trim_start())?;
+            }
+            write!(out, ": ")?;
+        }
+        writeln!(out, "{}{}", line.message, line.fields)
+    }
+}
+
+impl<'w> FormatFields<'w> for House {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = Line::default();
+        fields.record(&mut line);
+        write!(out, "{}{}", line.message, line.fields)
+    }
+}
+
+impl House {
+    /// Whether this message is still within its burst; counts it if not.
+    fn admit(&self, event: &Event<'_>, message: &str) -> bool {
+        let key = key(event, message);
+        let Ok(mut repeats) = self.repeats.lock() else {
+            return true;
+        };
+        if !repeats.contains_key(&key) && repeats.len() >= WATCHED_MAX {
+            return true;
+        }
+        let entry = repeats.entry(key).or_insert_with(|| Repeats {
+            since: Instant::now(),
+            shown: 0,
+            held: 0,
+            message: message.to_owned(),
+        });
+        let admitted = entry.shown < BURST;
+        entry.shown += u32::from(admitted);
+        entry.held += u64::from(!admitted);
+        admitted
+    }
+
+    /// Says how many repeats were held back in windows that are over, and forgets those windows.
+    fn say_expired(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let Ok(mut repeats) = self.repeats.lock() else {
+            return Ok(());
+        };
+        let over: Vec<_> = repeats.extract_if(|_, entry| entry.since.elapsed() >= WINDOW).collect();
+        drop(repeats);
+        for (_, entry) in over.into_iter().filter(|(_, entry)| entry.held > 0) {
+            head(out, Level::WARN)?;
+            writeln!(
+                out,
+                "{} more of these in the last window: {}",
+                entry.held, entry.message
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn key(event: &Event<'_>, message: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    event.metadata().callsite().hash(&mut hasher);
+    message.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn head(out: &mut Writer<'_>, level: Level) -> fmt::Result {
+    let now = jiff::Timestamp::now();
+    if !out.has_ansi_escapes() {
+        return write!(out, "{now:.3} {level:>5} ");
+    }
+    let colour = match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        _ => 34,
+    };
+    write!(out, "\x1b[2m{now:.3}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m ")
+}
+
+/// Message and fields of one event, already safe.
+#[derive(Debug, Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            push_safe(&mut self.message, &format!("{value:?}"));
+            return;
+        }
+        self.fields.push(' ');
+        self.fields.push_str(field.name());
+        self.fields.push('=');
+        push_safe(&mut self.fields, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_error(&mut self, field: &Field, error: &(dyn std::error::Error + 'static)) {
+        let mut chain = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let _ = write!(chain, ": {error}");
+            cause = error.source();
+        }
+        self.record_debug(field, &format_args!("{chain}"));
+    }
+}
+
+/// Appends at most [`CHARS_MAX`] characters of `text`, everything that could move a cursor or a line escaped.
+fn push_safe(out: &mut String, text: &str) {
+    out.push_str(&safe(text, CHARS_MAX));
+}
+
+/// `text` cut at `max` characters, without anything that hides, moves a cursor or breaks a line.
+pub fn safe(text: &str, max: usize) -> smol_str::SmolStr {
+    text::clean_within(text.as_bytes(), max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Captured {
+        type Writer = Self;
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn captured(act: impl FnOnce()) -> String {
+        let lines = Captured::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .fmt_fields(House::default())
+            .event_format(House::default())
+            .finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn hostile_values_stay_on_their_line_as_text() {
+        let evil = "a\r\nb\u{1b}[2J\u{202e}c\u{85}\u{2028}";
+        let out = captured(|| {
+            let _span = tracing::info_span!("session", peer = evil).entered();
+            tracing::warn!(user.name = evil, shown = %evil, "peer said {evil}");
+        });
+        assert_eq!(out.matches('\n').count(), 1, "{out:?}");
+        assert!(text::is_clean(out.trim_end()), "{out:?}");
+        assert!(out.contains("session{peer=a\\x0d\\x0ab"), "{out:?}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        assert_eq!(safe("aaaa", 3), "aa…");
+        assert_eq!(safe("aaa", 3), "aaa");
+    }
+
+    #[test]
+    fn repeats_beyond_the_burst_are_held_back() {
+        let out = captured(|| {
+            for _ in 0..100 {
+                tracing::warn!("the same again");
+            }
+            tracing::warn!("another");
+        });
+        assert_eq!(out.matches("the same again").count(), BURST as usize);
+        assert!(out.contains("another"));
+    }
+}
