@@ -1,0 +1,586 @@
+//! The program through its front door: commands, exit codes, the control socket, reload and shutdown.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+mod harness;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::{PATIENCE, Trap, eventually, exists, json, text, touch, trapline};
+
+const DONE: Option<i32> = Some(0);
+const FAILED: Option<i32> = Some(1);
+const USAGE: Option<i32> = Some(2);
+const HELD: Option<i32> = Some(3);
+const CONFIG: Option<i32> = Some(78);
+
+/// One decoy, one file sink.
+const PLAIN: &str = r#"
+[journal]
+path = "state/journal.db"
+
+[decoys.door]
+service = "ssh"
+listen = ["127.0.0.1:0"]
+
+[sinks.archive]
+type = "file"
+inputs = ["*"]
+path = "events.jsonl"
+"#;
+
+/// The same with a second decoy.
+fn with_second_decoy() -> String {
+    format!("{PLAIN}\n[decoys.window]\nservice = \"ftp\"\nlisten = [\"127.0.0.1:0\"]\n")
+}
+
+#[test]
+fn help_is_no_mistake_and_a_wrong_argument_is_exit_code_2() {
+    let help = trapline().arg("--help").output().unwrap();
+    assert_eq!(help.status.code(), DONE);
+    assert!(text(&help.stdout).contains("78 bad configuration"));
+    for wrong in [
+        &["--no-such"][..],
+        &["no-such"],
+        &["events", "--since", "yesterday"],
+        &["send-test"],
+    ] {
+        let output = trapline().args(wrong).output().unwrap();
+        assert_eq!(output.status.code(), USAGE, "{wrong:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn schemas_and_completions_are_printed() {
+    for what in ["ecs", "ocsf", "config"] {
+        let output = trapline().args(["schema", what]).output().unwrap();
+        assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+        let schema = json(&output);
+        assert!(schema["$schema"].is_string(), "{what}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let output = trapline().args(["completions", shell]).output().unwrap();
+        assert!(text(&output.stdout).contains("send-test"), "{shell}");
+    }
+}
+
+#[test]
+fn five_mistakes_are_five_errors_with_their_places_and_nothing_is_bound() {
+    let trap = Trap::idle(
+        r#"
+[journal]
+path = "state/journal.db"
+durabilty = "full"
+
+[decoys.door]
+service = "shs"
+listen = ["127.0.0.1:99999"]
+
+[sinks.archive]
+type = "file"
+inputs = ["decoys", "dekoys"]
+path = "events.jsonl"
+
+[transforms.proof]
+type = "filter"
+inputs = ["decoys"]
+when = 'honeyport.touch.levl == "proof"'
+"#,
+    );
+    for command in [&["run"][..], &["check"]] {
+        let output = trap.trapline(command);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), CONFIG, "{said}");
+        for place in [
+            "trapline.toml:4:1",
+            "trapline.toml:7:",
+            "trapline.toml:8:",
+            "trapline.toml:12:",
+            "trapline.toml:18:",
+        ] {
+            assert!(said.contains(place), "{place} in {said}");
+        }
+        for hint in ["`durability`", "`ssh`", "`decoys`", "`honeyport.touch.level`"] {
+            assert!(said.contains(&format!("did you mean {hint}")), "{hint} in {said}");
+        }
+        assert!(!trap.path("state").exists(), "{command:?} made the state folder");
+    }
+}
+
+#[test]
+fn check_tells_a_port_in_use_as_a_warning_and_a_good_configuration_is_exit_code_0() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = PLAIN.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string());
+    let output = Trap::idle(&config).trapline(&["check"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("is taken by another process"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = Trap::idle(PLAIN).trapline(&["check", "--connect"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("archive"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn check_does_not_warn_of_ports_that_our_own_instance_holds() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let trap = Trap::start(&PLAIN.replace("127.0.0.1:0", &free.to_string()));
+    let output = trap.trapline(&["check"]);
+    assert_eq!(output.status.code(), DONE);
+    assert!(!text(&output.stderr).contains("is taken"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_second_instance_ends_with_exit_code_3_and_names_the_first() {
+    let trap = Trap::start(PLAIN);
+    let second = trap.trapline(&["run"]);
+    assert_eq!(second.status.code(), HELD);
+    let said = text(&second.stderr);
+    assert!(said.contains(&trap.pid().to_string()), "{said}");
+    assert_eq!(trap.trapline(&["status"]).status.code(), DONE);
+}
+
+#[test]
+fn commands_that_need_an_instance_say_that_none_runs() {
+    let trap = Trap::idle(PLAIN);
+    for command in [
+        &["status"][..],
+        &["send-test", "archive"],
+        &["events", "--follow"],
+        &["reload"],
+    ] {
+        let output = trap.trapline(command);
+        assert_eq!(output.status.code(), FAILED, "{command:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("no instance is running"), "{command:?}: {said}");
+        assert!(said.contains("hint: "), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn a_touch_is_an_event_that_status_events_and_the_sink_agree_on() {
+    let trap = Trap::start(PLAIN);
+    assert!(touch(trap.address("door")).starts_with(b"SSH-2.0-"));
+    let hit = eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect", "--decoy", "door", "--source", "127.0.0.1"])
+            .pop()
+    });
+    assert_eq!(hit["honeyport.decoy.id"], "door");
+    let line = eventually("the file sink has it", || {
+        let written = std::fs::read_to_string(trap.path("state/events.jsonl")).unwrap_or_default();
+        written
+            .lines()
+            .find(|line| line.contains(hit["id"].as_str().unwrap()))
+            .map(str::to_owned)
+    });
+    assert!(line.contains("\"decoy-connect\""), "{line}");
+    let sink = eventually("the sink has no lag", || {
+        let status = trap.status();
+        let sink = status["sinks"][0].clone();
+        (sink["lag"] == 0).then_some(sink)
+    });
+    assert_eq!(
+        (sink["name"].as_str(), sink["health"].as_str()),
+        (Some("archive"), Some("ok"))
+    );
+    assert!(sink["delivered"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn events_are_filtered_by_every_option() {
+    let trap = Trap::start(PLAIN);
+    let address = trap.address("door");
+    touch(address);
+    eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    let port = address.port().to_string();
+    let hit = trap.events(&["--action", "decoy-connect"]).pop().unwrap();
+    let incident = hit["honeyport.incident.id"].as_str().unwrap();
+    for matching in [
+        &["--since", "1h"][..],
+        &["--source", "127.0.0.0/8"],
+        &["--port", &port],
+        &["--level", hit["honeyport.touch.level"].as_str().unwrap()],
+        &["--incident", incident],
+        &["--limit", "0"],
+    ] {
+        assert!(trap.events(matching).contains(&hit), "{matching:?}");
+    }
+    for other in [
+        &["--until", "1h"][..],
+        &["--source", "10.0.0.0/8"],
+        &["--port", "1"],
+        &["--decoy", "nobody"],
+        &["--user", "nobody"],
+        &["--level", "proof"],
+    ] {
+        assert!(!trap.events(other).contains(&hit), "{other:?}");
+    }
+    assert_eq!(trap.events(&["--limit", "1"]).len(), 1);
+    let wrong = trap.trapline(&["events", "--action", "decoy-conect"]);
+    assert_eq!(wrong.status.code(), USAGE);
+    assert!(
+        text(&wrong.stderr).contains("did you mean `decoy-connect`"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
+fn every_format_of_events_is_one_line_an_event() {
+    let trap = Trap::start(PLAIN);
+    touch(trap.address("door"));
+    eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    for (format, mark) in [
+        ("ecs", "\"@timestamp\""),
+        ("ocsf", "\"class_uid\":4001"),
+        ("cef", "CEF:0|"),
+        ("leef", "LEEF:2.0|"),
+        ("text", "127.0.0.1"),
+        ("table", "door:"),
+    ] {
+        let output = trap.trapline(&["events", "--action", "decoy-connect", "--format", format]);
+        let said = text(&output.stdout);
+        assert!(said.contains(mark), "{format}: {said}");
+        let heads = usize::from(format == "table");
+        assert_eq!(said.lines().count(), 1 + heads, "{format}: {said}");
+    }
+}
+
+#[test]
+fn events_are_read_from_the_file_when_nothing_runs() {
+    let mut trap = Trap::start(PLAIN);
+    touch(trap.address("door"));
+    eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    let actions: Vec<_> = trap
+        .events(&["--limit", "0"])
+        .iter()
+        .map(|event| event["action"].clone())
+        .collect();
+    for action in ["sensor-started", "listener-started", "decoy-connect", "sensor-stopped"] {
+        assert!(actions.iter().any(|found| found == action), "{action} in {actions:?}");
+    }
+}
+
+#[test]
+fn the_journal_is_verified_by_the_instance_and_from_the_file() {
+    let mut trap = Trap::start(PLAIN);
+    let live = trap.trapline(&["journal", "verify", "--json"]);
+    assert_eq!(live.status.code(), DONE, "{}", text(&live.stderr));
+    assert!(json(&live)["entries"].as_u64().unwrap() >= 1);
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    let closed = trap.trapline(&["journal", "verify", "--json"]);
+    assert_eq!(closed.status.code(), DONE, "{}", text(&closed.stderr));
+    assert!(json(&closed)["entries"].as_u64() > json(&live)["entries"].as_u64());
+}
+
+#[test]
+fn events_follow_shows_a_hit_as_it_comes() {
+    let trap = Trap::start(PLAIN);
+    let mut follower = trap
+        .command(&["events", "--follow", "--json", "--action", "decoy-connect"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    touch(trap.address("door"));
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("\"honeyport.decoy.id\":\"door\""), "{line}");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let trap = Trap::start(PLAIN);
+    let mut command = trap
+        .command(&["events", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(command.stdout.take());
+    assert_eq!(command.wait().unwrap().code(), DONE);
+    let mut said = String::new();
+    command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+#[test]
+fn sigterm_ends_with_exit_code_0_and_frees_port_and_socket() {
+    let mut trap = Trap::start(PLAIN);
+    let address = trap.address("door");
+    let mut held = TcpStream::connect(address).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE, "{}", trap.log());
+    assert!(TcpStream::connect(address).is_err());
+    assert!(!trap.path("state/control.sock").exists());
+    let connects = trap.events(&["--action", "decoy-connect"]);
+    assert_eq!(connects.len(), 1, "the held session was recorded");
+}
+
+/// Needs the right to mount a small file system for the journal.
+#[test]
+fn sigterm_ends_also_while_a_reload_waits_for_a_full_disk() {
+    let mut trap = Trap::idle(PLAIN);
+    let state = trap.path("state");
+    std::fs::create_dir(&state).unwrap();
+    let Some(_disk) = SmallDisk::mount(&state) else {
+        println!("SKIPPED: no right to mount a tmpfs; a reload on a full disk was not tried");
+        return;
+    };
+    trap.launch();
+    let mut filler = std::fs::File::create(state.join("filler")).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    // Each touch is an event: the journal notices.
+    let address = trap.address("door");
+    eventually("the journal fails", || {
+        touch(address);
+        (trap.status()["journal"]["health"] != "ok").then_some(())
+    });
+    trap.configure(&format!(
+        "{PLAIN}\n[sinks.late]\ntype = \"file\"\ninputs = [\"*\"]\npath = \"late.jsonl\"\n"
+    ));
+    // The new sink's cursor waits for the disk, and so does the caller.
+    let mut reload = trap.command(&["reload"]).spawn().unwrap();
+    eventually("the reload has begun", || {
+        trap.log().contains("reading the configuration again").then_some(())
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    reload.wait().unwrap();
+    assert!(trap.log().contains("the reload did not end in time"), "{}", trap.log());
+}
+
+/// A tmpfs of 4 MiB, unmounted at the end.
+struct SmallDisk<'p>(&'p Path);
+
+impl<'p> SmallDisk<'p> {
+    fn mount(path: &'p Path) -> Option<Self> {
+        let arguments = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", path.to_str()?];
+        let mounted = Command::new("mount").args(arguments).output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
+
+#[test]
+fn no_core_is_ever_written() {
+    let trap = Trap::start(PLAIN);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", trap.pid())).unwrap();
+    let core: Vec<_> = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(core[4..6], ["0", "0"]);
+}
+
+#[test]
+fn state_and_socket_are_for_their_owner_alone() {
+    let trap = Trap::start(PLAIN);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&trap.path("state")), 0o700);
+    for file in ["control.sock", "journal.db", "site.key"] {
+        assert_eq!(mode(&trap.path("state").join(file)) & 0o077, 0, "{file}");
+    }
+}
+
+#[test]
+fn the_control_socket_survives_garbage_and_silence() {
+    let trap = Trap::start(PLAIN);
+    let socket = trap.path("state/control.sock");
+    let silent = UnixStream::connect(&socket).unwrap();
+    let mut garbage = UnixStream::connect(&socket).unwrap();
+    garbage.write_all(b"{\"no_such\":\x1b[2J}\n").unwrap();
+    let mut said = String::new();
+    garbage.read_to_string(&mut said).unwrap();
+    assert!(said.contains("refused") && !said.contains('\x1b'), "{said}");
+    let mut endless = UnixStream::connect(&socket).unwrap();
+    let _ = endless.write_all(&vec![b'a'; 2 << 20]);
+    assert_eq!(trap.trapline(&["status"]).status.code(), DONE);
+    drop(silent);
+}
+
+#[test]
+fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let mut held = TcpStream::connect(door).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    trap.configure(&with_second_decoy());
+    let output = trap.trapline(&["reload"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("window"), "{}", text(&output.stdout));
+    assert!(touch(trap.address("window")).starts_with(b"220"));
+    assert_eq!(trap.address("door"), door, "the unchanged listener keeps its port");
+    held.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert!(held.read(&mut [0; 64]).unwrap() > 0, "the open session goes on");
+    trap.configure(PLAIN);
+    let window = trap.address("window");
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    eventually("the removed decoy is closed", || {
+        TcpStream::connect(window).is_err().then_some(())
+    });
+}
+
+#[test]
+fn a_broken_reload_changes_nothing_and_says_why() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    trap.configure(&with_second_decoy().replace("\"ftp\"", "\"fpt\""));
+    let output = trap.trapline(&["reload"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), CONFIG, "{said}");
+    assert!(said.contains("did you mean `ftp`"), "{said}");
+    assert_eq!(trap.address("door"), door);
+    assert_eq!(trap.status()["listeners"].as_array().unwrap().len(), 1);
+    assert!(touch(door).starts_with(b"SSH-2.0-"));
+}
+
+#[test]
+fn a_hangup_reloads_and_a_broken_file_is_logged() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(&with_second_decoy());
+    trap.signal("HUP");
+    eventually("the second decoy listens", || {
+        let status = trap.status();
+        status["listeners"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["decoy"] == "window")
+            .cloned()
+    });
+    let door = trap.address("door");
+    trap.configure("[decoys.door]\nservice = 7\n");
+    trap.signal("HUP");
+    eventually("the refusal is logged", || {
+        trap.log().contains("trapline.toml:2:").then_some(())
+    });
+    assert!(touch(door).starts_with(b"SSH-2.0-"));
+}
+
+#[test]
+fn a_reload_refuses_what_only_a_restart_can_change() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(&PLAIN.replace("state/journal.db", "elsewhere/journal.db"));
+    trap.signal("HUP");
+    eventually("the refusal is logged", || trap.log().contains("restart").then_some(()));
+    assert!(!trap.path("elsewhere").exists());
+}
+
+#[test]
+fn a_port_in_use_degrades_that_decoy_alone() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = with_second_decoy().replacen("127.0.0.1:0", &address.to_string(), 1);
+    let trap = Trap::start(&config);
+    assert!(touch(trap.address("window")).starts_with(b"220"));
+    let status = trap.status();
+    assert_eq!(status["health"], "degraded");
+    let fault = &status["faults"][0];
+    assert_eq!(fault["part"], "decoy door");
+    assert!(
+        fault["since"].is_string() && !fault["hint"].as_str().unwrap().is_empty(),
+        "{fault}"
+    );
+    let output = trap.trapline(&["status"]);
+    assert_eq!(output.status.code(), DONE, "degraded is not failing");
+    assert!(
+        text(&output.stdout).contains("is taken by another process"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn send_test_goes_through_one_sink_and_is_not_recorded() {
+    let trap = Trap::start(PLAIN);
+    let before = trap.events(&["--limit", "0"]).len();
+    let output = trap.trapline(&["send-test", "archive"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("archive"), "{}", text(&output.stdout));
+    eventually("the file has the test event", || {
+        exists(&trap.path("state/events.jsonl"))
+    });
+    let written = std::fs::read_to_string(trap.path("state/events.jsonl")).unwrap();
+    assert!(written.contains("test"), "{written}");
+    assert_eq!(trap.events(&["--limit", "0"]).len(), before);
+    let unknown = trap.trapline(&["send-test", "archiv"]);
+    assert_eq!(unknown.status.code(), USAGE);
+    assert!(text(&unknown.stderr).contains("`archiv`"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn status_shows_a_sink_that_cannot_deliver_with_what_to_do() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "{PLAIN}\n[sinks.far]\ntype = \"syslog\"\ninputs = [\"*\"]\ntransport = \"tcp\"\naddress = \"{nobody}\"\n"
+    );
+    let trap = Trap::start(&config);
+    touch(trap.address("door"));
+    let fault = eventually("the sink is shown as not delivering", || {
+        let status = trap.status();
+        status["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|fault| fault["part"] == "sink far")
+            .cloned()
+    });
+    assert!(
+        fault["since"].is_string() && !fault["hint"].as_str().unwrap().is_empty(),
+        "{fault}"
+    );
+    let archive = eventually("the other sink is not held up", || {
+        let status = trap.status();
+        let sinks = status["sinks"].as_array().unwrap().clone();
+        sinks
+            .into_iter()
+            .find(|sink| sink["name"] == "archive" && sink["lag"] == 0)
+    });
+    assert_eq!(archive["health"], "ok");
+}
+
+#[test]
+fn without_a_configuration_the_embedded_one_keeps_its_state_in_the_users_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let status = trapline()
+        .arg("status")
+        .env("XDG_STATE_HOME", folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(status.status.code(), FAILED);
+    let said = text(&status.stderr);
+    assert!(
+        said.contains(folder.path().join("trapline").to_str().unwrap()),
+        "{said}"
+    );
+}
