@@ -2,8 +2,9 @@
 //!
 //! Parts: `hits` (server CPU per hit), `sinks` (the same with file, syslog and HEC), `held` (memory of idle decoys and
 //! held sessions), `recorded` (peers that close by FIN and by RST), `connect` (latency at 200 at a time), `search`
-//! (1 M events: start and `events`), `journal` (durable entries), `encode` (instructions of an ECS rendering). Without a part all run. Rounds go A B A B and the median is printed, because the
-//! machine is shared; what is compared is the server's own CPU time, which the load generator does not touch.
+//! (1 M events: start and `events`), `journal` (durable entries), `encode` (instructions of an ECS rendering). Without
+//! a part all run. Rounds go A B A B and the median is printed, because the machine is shared; what is compared is the
+//! server's own CPU time, which the load generator does not touch.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
