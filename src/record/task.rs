@@ -76,7 +76,10 @@ impl Task {
             tokio::select! {
                 count = self.hits.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
-                    _ => self.record(&mut batch, &journal).await,
+                    _ => {
+                        self.gather(&mut batch).await;
+                        self.record(&mut batch, &journal).await;
+                    }
                 },
                 Some(told) = self.host.recv() => self.record_host(told, &journal).await,
                 _ = tick.tick(), if self.maker.is_folding() => self.tell_folded(&journal).await,
@@ -84,6 +87,17 @@ impl Task {
             }
         }
         self.drain(&mut batch, &journal).await;
+    }
+
+    /// Lets the sessions that are ready report as well: one hand-over for several hits wakes the journal once. Alone,
+    /// a hit waits for nobody.
+    async fn gather(&mut self, batch: &mut Vec<Hit>) {
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(hit) = self.hits.try_recv()
+        {
+            batch.push(hit);
+        }
     }
 
     async fn record(&mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
