@@ -23,6 +23,8 @@ pub fn run(program: &str, arguments: &[&str]) -> Output {
     Command::new("timeout")
         .args([CLIENT_SECS, program])
         .args(arguments)
+        // Some leave files where they stand.
+        .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
         .output()
         .unwrap()
