@@ -160,11 +160,14 @@ impl<'p> Disk<'p> {
         run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", path.to_str()?]).then_some(Self(path))
     }
 
+    /// Tries for ten seconds: a child of another test holds our files open between its fork and its exec.
     fn remount(&self, option: &str) {
-        assert!(run(
-            "mount",
-            &["-o", &format!("remount,{option}"), self.0.to_str().unwrap()]
-        ));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let options = format!("remount,{option}");
+        while !run("mount", &["-o", &options, self.0.to_str().unwrap()]) {
+            assert!(std::time::Instant::now() < deadline, "cannot {options}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 }
 
