@@ -6,12 +6,12 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use trapline_sink::config::Common;
 
-use crate::config::{Backlog, Config, Decoy, Durability, Limits, SecretPolicy, SinkSettings};
+use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::personality::{self, Install, Personality, PersonalityError};
 use crate::decoy::services;
 use crate::decoy::{self, DecoySpec, Secrets};
-use crate::delivery::{BatchSettings, Pace, Plan, SinkPlan, Start};
+use crate::delivery::{Pace, Plan, SinkPlan};
 use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
@@ -63,7 +63,7 @@ impl Made {
 #[derive(Debug, Clone, PartialEq)]
 struct From {
     decoy: Decoy,
-    limits: Limits,
+    limits: decoy::Limits,
     secrets: SecretPolicy,
     look: Option<String>,
 }
@@ -103,7 +103,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
         name: SmolStr::new(&decoy.name),
         service,
         personality,
-        limits: limits(&config.limits),
+        limits: config.limits.clone(),
         secrets: secrets(config.capture.secrets),
     };
     let wanted = Wanted {
@@ -119,23 +119,6 @@ fn look_text(name: &str, looks: &Path) -> Option<String> {
     std::fs::read_to_string(own)
         .ok()
         .or_else(|| personality::embedded(name).map(str::to_owned))
-}
-
-fn limits(limits: &Limits) -> decoy::Limits {
-    decoy::Limits {
-        sessions: limits.sessions,
-        sessions_per_source: limits.sessions_per_source,
-        session: limits.session,
-        idle: limits.idle,
-        write: limits.write,
-        received_bytes_max: limits.received_bytes_max,
-        capture_bytes_max: limits.capture_bytes_max,
-        credentials_per_session: limits.credentials_per_session,
-        queries_per_session: limits.queries_per_session,
-        report_after: limits.report_after,
-        datagrams_per_source_per_minute: limits.datagrams_per_source_per_minute,
-        events_per_source_per_minute: limits.events_per_source_per_minute,
-    }
 }
 
 const fn secrets(policy: SecretPolicy) -> Secrets {
@@ -220,19 +203,12 @@ fn sink_plan(sink: &SinkSettings, observer: &str) -> SinkPlan {
     SinkPlan {
         common: common(sink, observer),
         factory: sink.factory.clone(),
-        start: match sink.start {
-            Backlog::Now => Start::Now,
-            Backlog::Oldest => Start::Oldest,
-        },
+        start: sink.start,
         pace: Pace {
             first: sink.retry.first,
             max: sink.retry.max,
         },
-        batch: BatchSettings {
-            events: sink.batch.events,
-            bytes: sink.batch.bytes,
-            linger: sink.batch.linger,
-        },
+        batch: sink.batch,
     }
 }
 

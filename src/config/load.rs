@@ -14,9 +14,10 @@ use super::observer::{Observer, Owner, Zone, observer, owners, zones};
 use super::rules::Rules;
 use super::sections::{LATER, SECTIONS, TOP};
 use super::sinks::{SinkSettings, sinks};
-use super::storage::{self, Capture, JournalSettings, Limits, Log};
+use super::storage::{self, Capture, JournalSettings, Log};
 use super::transforms::transforms;
 use super::{variables, wiring};
+use crate::decoy::Limits;
 use crate::graph::transforms::TransformSpec;
 
 /// Where a configuration comes from: everything that was read, nothing that must be.

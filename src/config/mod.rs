@@ -42,8 +42,8 @@ pub use provision::{ProvisionError, Provisioned};
 pub use rules::{ConditionMistake, Rules, ServiceRule, UnknownLook};
 pub use schema::schema;
 pub use sections::{SECTIONS, Section};
-pub use sinks::{Backlog, BatchSettings, RetrySettings, SinkSettings};
-pub use storage::{Capture, Durability, JournalSettings, Limits, Log, SecretPolicy};
+pub use sinks::{RetrySettings, SinkSettings};
+pub use storage::{Capture, Durability, JournalSettings, Log, SecretPolicy};
 
 /// The configuration in the binary: what runs when there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/trapline.toml");

@@ -8,6 +8,7 @@ use trapline_schemas::Format;
 use trapline_sink::config::{Factory, Key, KeyKind, Node, Problem, SinkType, Table, one_of, shown};
 
 use super::load::Loader;
+use crate::delivery::{BatchSettings, Start};
 
 const FORMATS: &[&str] = &["ecs", "ocsf", "cef", "leef", "text"];
 
@@ -127,7 +128,7 @@ pub struct SinkSettings {
     /// Whether it runs.
     pub enabled: bool,
     /// Where it begins when it is new.
-    pub start: Backlog,
+    pub start: Start,
     /// How much is sent at a time.
     pub batch: BatchSettings,
     /// Pace of retries.
@@ -143,26 +144,6 @@ impl PartialEq for SinkSettings {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.kind.name == other.kind.name && self.table == other.table
     }
-}
-
-/// Where a new sink begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backlog {
-    /// With what comes.
-    Now,
-    /// With all that the journal holds.
-    Oldest,
-}
-
-/// How much is sent at a time; `None` leaves it to the sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BatchSettings {
-    /// Events in a batch, 1 or more.
-    pub events: Option<usize>,
-    /// Rendered bytes in a batch.
-    pub bytes: Option<usize>,
-    /// How long a batch waits for more.
-    pub linger: Option<Duration>,
 }
 
 /// Pace of retries.
@@ -201,8 +182,8 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
         format: format(&table, kind),
         enabled: table.bool("enabled"),
         start: match table.choice("start") {
-            "oldest" => Backlog::Oldest,
-            _ => Backlog::Now,
+            "oldest" => Start::Oldest,
+            _ => Start::Now,
         },
         batch: batch(&table),
         retry: retry(&table),

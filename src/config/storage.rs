@@ -6,6 +6,7 @@ use std::time::Duration;
 use trapline_sink::config::{Key, KeyKind, Table};
 
 use super::load::Loader;
+use crate::decoy::Limits;
 
 /// Keys of `[journal]`.
 pub const JOURNAL: &[Key] = &[
@@ -181,35 +182,6 @@ pub enum SecretPolicy {
     Clear,
     /// Nothing but its length.
     None,
-}
-
-/// Bounds of sessions and of what one source can cause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Open sessions of all decoys.
-    pub sessions: usize,
-    /// Open sessions of one source.
-    pub sessions_per_source: usize,
-    /// Longest a session lasts.
-    pub session: Duration,
-    /// Longest it waits for one byte.
-    pub idle: Duration,
-    /// Longest one write waits.
-    pub write: Duration,
-    /// Bytes it may send.
-    pub received_bytes_max: u64,
-    /// Bytes that are kept.
-    pub capture_bytes_max: usize,
-    /// Credentials of a session told one by one.
-    pub credentials_per_session: u32,
-    /// Commands of a session told one by one.
-    pub queries_per_session: u32,
-    /// Silent sessions that last longer have a session end.
-    pub report_after: Duration,
-    /// Datagrams of one source to one decoy told one by one in a minute.
-    pub datagrams_per_source_per_minute: u32,
-    /// Events of one source in a minute.
-    pub events_per_source_per_minute: u32,
 }
 
 /// What trapline says about itself.

@@ -236,7 +236,7 @@ fn every_section_is_read() {
     let sink = &config.sinks[0];
     assert_eq!(
         (sink.format, sink.start, sink.enabled),
-        (Format::Cef, Backlog::Oldest, true)
+        (Format::Cef, crate::delivery::Start::Oldest, true)
     );
     assert_eq!(sink.batch.events, Some(10));
     assert_eq!(sink.batch.linger, Some(Duration::from_millis(20)));

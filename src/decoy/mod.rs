@@ -75,7 +75,7 @@ impl Secrets {
 }
 
 /// Bounds of sessions and sources: the `[limits]` table, and `capture.bytes_max`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Open sessions of all decoys; beyond it the longest idle one is closed.
     pub sessions: usize,
