@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod decoy;
 pub mod delivery;
+pub mod fresh;
 pub mod graph;
 pub mod journal;
 pub mod record;

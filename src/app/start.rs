@@ -369,6 +369,7 @@ pub(super) fn delivery_parts(journal: &Journal, recorder: &record::Recorder, boa
         recorder: Arc::new(Health(recorder.clone())),
         clock: Clock::system(),
         board: board.clone(),
+        fresh: recorder.fresh(),
     }
 }
 

@@ -18,6 +18,7 @@ use trapline_schemas::{Event, Field};
 use trapline_sink::Parcel;
 
 use crate::delivery::store::Store;
+use crate::fresh::Taker;
 use crate::graph::wiring::Origin;
 use crate::graph::{Body, Graph, Pass, Reach};
 use crate::journal::{Entry, JournalError, Offset};
@@ -103,7 +104,7 @@ impl Feed {
     }
 
     /// Follows the journal until it is closed. Cancel: safe at any point.
-    pub(super) async fn run(&self, decoder: &Decoder) {
+    pub(super) async fn run(&self, decoder: &Decoder, fresh: &Taker) {
         let mut head = decoder.store.head();
         loop {
             let next = *self.tip.borrow();
@@ -113,7 +114,8 @@ impl Feed {
                 }
                 continue;
             }
-            match decoder.read(next, Some(self), Reach::ALL).await {
+            let near = Near { feed: self, fresh };
+            match decoder.read(next, Some(near), Reach::ALL).await {
                 Ok(items) if items.is_empty() => tokio::time::sleep(READ_AGAIN).await,
                 Ok(items) => self.push(items),
                 Err(JournalError::Closed) => return,
@@ -209,6 +211,13 @@ fn find_event(items: &[Arc<Item>], offset: Offset) -> Option<Arc<Event>> {
     }
 }
 
+/// Where an event may be found without reading the journal for it.
+#[derive(Clone, Copy)]
+pub(super) struct Near<'a> {
+    feed: &'a Feed,
+    fresh: &'a Taker,
+}
+
 /// Reads and decodes entries; used by the feed and by consumers that lag.
 #[derive(Clone)]
 pub(super) struct Decoder {
@@ -217,23 +226,24 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Reads a handful of entries at `from` or later and decodes them. Originals of passes come from the same handful,
+    /// Reads a handful of entries at `from` or later and decodes those that are not at hand. Originals of passes come from the same handful,
     /// from the feed's ring, or from the journal.
     ///
     /// Errors: the journal's. Cancel: safe.
     pub(super) async fn read(
         &self,
         from: Offset,
-        feed: Option<&Feed>,
+        near: Option<Near<'_>>,
         wanted: Reach,
     ) -> Result<Vec<Arc<Item>>, JournalError> {
         let entries = self.store.read(from, READ_ITEMS, READ_BYTES).await?;
         let mut items = Vec::with_capacity(entries.len());
         for entry in entries {
-            let item = match Body::decode(&entry.body) {
+            let fresh = near.and_then(|near| near.fresh.take(&entry.body)).map(Body::Event);
+            let item = match fresh.map_or_else(|| Body::decode(&entry.body), Ok) {
                 Ok(Body::Event(event)) => self.event_item(&entry, event, wanted),
                 Ok(Body::Pass(pass)) => {
-                    let original = self.original(pass.of, &items, feed).await?;
+                    let original = self.original(pass.of, &items, near).await?;
                     self.pass_item(&entry, &pass, original, wanted)
                 }
                 Err(error) => {
@@ -269,11 +279,11 @@ impl Decoder {
         &self,
         offset: Offset,
         items: &[Arc<Item>],
-        feed: Option<&Feed>,
+        near: Option<Near<'_>>,
     ) -> Result<Option<Arc<Event>>, JournalError> {
-        let near = find_event(items, offset).or_else(|| feed?.event(offset));
-        if near.is_some() {
-            return Ok(near);
+        let known = find_event(items, offset).or_else(|| near?.feed.event(offset));
+        if known.is_some() {
+            return Ok(known);
         }
         let entries = self.store.read(offset, 1, READ_BYTES).await?;
         let entry = entries.into_iter().find(|entry| entry.offset == offset);

@@ -21,6 +21,7 @@ use super::status::{Board, SinkStatus};
 use super::store::Store;
 use super::windows::Window;
 use super::worker::Worker;
+use crate::fresh::Fresh;
 use crate::graph::transforms::ThrottleSpec;
 use crate::graph::{Graph, Node};
 use crate::journal::{Commit, JournalError, Offset};
@@ -93,6 +94,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Shows what the sinks do.
     pub board: Arc<Board>,
+    /// What was recorded a moment ago.
+    pub fresh: Arc<Fresh>,
 }
 
 /// Delivery at work.
@@ -134,7 +137,8 @@ impl Pipeline {
         // Nobody to feed: nothing is read or decoded.
         if !pipeline.tasks.is_empty() {
             let span = info_span!("delivery", feed = true);
-            let run = async move { feed.run(&decoder).await };
+            let fresh = pipeline.parts.fresh.taker();
+            let run = async move { feed.run(&decoder, &fresh).await };
             pipeline.helpers.spawn(run.instrument(span));
         }
         Ok(pipeline)

@@ -16,6 +16,7 @@
 mod incidents;
 pub mod key;
 mod maker;
+mod sheet;
 mod sources;
 mod task;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use uuid::Uuid;
 
+use crate::fresh::Fresh;
 use crate::roles::Hit;
 
 pub use task::{Append, Task, start};
@@ -106,12 +108,18 @@ impl HostEvent {
 pub struct Recorder {
     hits: mpsc::Sender<Hit>,
     host: mpsc::Sender<HostEvent>,
+    fresh: Arc<Fresh>,
 }
 
 impl Recorder {
     /// Where decoys report.
     pub fn hits(&self) -> mpsc::Sender<Hit> {
         self.hits.clone()
+    }
+
+    /// What was recorded a moment ago, for delivery.
+    pub fn fresh(&self) -> Arc<Fresh> {
+        Arc::clone(&self.fresh)
     }
 
     /// Waits until no hit is taken any more: the task was stopped, or broke down. Cancel: safe.

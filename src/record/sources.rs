@@ -110,11 +110,9 @@ impl Sources {
     /// What is remembered of a source, if its hit may be an event; `None` if the hit was folded.
     pub(super) fn admit(&mut self, source: IpAddr, at: Timestamp, limit: u32) -> Option<&mut Source> {
         self.age(at);
-        if !self.young.contains_key(&source) {
-            let known = self.old.remove(&source).unwrap_or_default();
-            self.young.insert(source, known);
-        }
-        let entry = self.young.get_mut(&source)?;
+        let old = &mut self.old;
+        let known = || old.remove(&source).unwrap_or_default();
+        let entry = self.young.entry(source).or_insert_with(known);
         let (verdict, before) = entry.count(source, at, limit);
         self.told.extend(before);
         match verdict {

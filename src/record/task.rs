@@ -4,16 +4,19 @@
 //! must have ended before.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use trapline_schemas::{Event, Timestamp, codec};
+use trapline_schemas::{Event, Timestamp};
 
 use super::maker::Maker;
+use super::sheet::Sheet;
 use super::{HITS_MAX, HostEvent, Recorder, Settings};
+use crate::fresh::Fresh;
 use crate::journal::{Commit, Journal, JournalError};
 use crate::roles::Hit;
 
@@ -51,18 +54,21 @@ pub struct Task {
     hits: mpsc::Receiver<Hit>,
     host: mpsc::Receiver<HostEvent>,
     maker: Maker,
+    fresh: Arc<Fresh>,
 }
 
 /// A recorder: the handle to report to, and the task to run.
 pub fn start(settings: Settings) -> (Recorder, Task) {
     let (hits, hits_in) = mpsc::channel(HITS_MAX);
     let (host, host_in) = mpsc::channel(HOST_EVENTS_MAX);
+    let fresh = Arc::new(Fresh::default());
     let task = Task {
         hits: hits_in,
         host: host_in,
         maker: Maker::new(settings),
+        fresh: Arc::clone(&fresh),
     };
-    (Recorder { hits, host }, task)
+    (Recorder { hits, host, fresh }, task)
 }
 
 impl Task {
@@ -101,31 +107,28 @@ impl Task {
     }
 
     async fn record(&mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
-        let mut bodies = Vec::with_capacity(batch.len());
-        let mut size = 0;
+        let mut sheet = self.sheet(batch.len());
         for hit in batch.drain(..) {
             let Some(event) = self.maker.event(hit) else {
                 continue;
             };
-            let body = codec::encode(&event);
-            size += body.len();
-            bodies.push(Bytes::from(body));
-            if size >= BATCH_BYTES {
-                hand_over(std::mem::take(&mut bodies), journal).await;
-                size = 0;
+            sheet.write(event);
+            if sheet.bytes() >= BATCH_BYTES {
+                let full = std::mem::replace(&mut sheet, self.sheet(0));
+                self.hand_over(full, journal).await;
             }
         }
-        hand_over(bodies, journal).await;
+        self.hand_over(sheet, journal).await;
     }
 
     async fn record_host(&mut self, told: HostEvent, journal: &impl Append) {
         let event = self.maker.host(told);
-        hand_over(encode(&[event]), journal).await;
+        self.hand_over_all([event], journal).await;
     }
 
     async fn tell_folded(&mut self, journal: &impl Append) {
         let events = self.maker.folded_before(Timestamp::now());
-        hand_over(encode(&events), journal).await;
+        self.hand_over_all(events, journal).await;
     }
 
     async fn drain(mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
@@ -138,21 +141,31 @@ impl Task {
             self.record_host(told, journal).await;
         }
         let events = self.maker.folded();
-        hand_over(encode(&events), journal).await;
+        self.hand_over_all(events, journal).await;
     }
-}
 
-fn encode(events: &[Event]) -> Vec<Bytes> {
-    events.iter().map(|event| codec::encode(event).into()).collect()
-}
-
-/// The journal keeps what it cannot write yet; it only refuses when it is closed.
-async fn hand_over(bodies: Vec<Bytes>, journal: &impl Append) {
-    let count = bodies.len();
-    if count == 0 {
-        return;
+    fn sheet(&self, events: usize) -> Sheet {
+        Sheet::new(events, self.fresh.is_wanted())
     }
-    if let Err(error) = journal.append(bodies).await {
-        tracing::error!(events.lost = count, error = %error, "journal refused events");
+
+    async fn hand_over_all(&self, events: impl IntoIterator<Item = Event>, journal: &impl Append) {
+        let mut sheet = self.sheet(1);
+        events.into_iter().for_each(|event| sheet.write(event));
+        self.hand_over(sheet, journal).await;
+    }
+
+    /// The journal keeps what it cannot write yet; it only refuses when it is closed.
+    async fn hand_over(&self, sheet: Sheet, journal: &impl Append) {
+        let (bodies, events) = sheet.finish();
+        let count = bodies.len();
+        if count == 0 {
+            return;
+        }
+        if !events.is_empty() {
+            self.fresh.put(bodies.iter().cloned().zip(events));
+        }
+        if let Err(error) = journal.append(bodies).await {
+            tracing::error!(events.lost = count, error = %error, "journal refused events");
+        }
     }
 }

@@ -49,18 +49,20 @@ impl Envelope {
         }
     }
 
-    /// One event as the collector takes it; `None` if it cannot be made to fit.
-    pub(crate) fn wrap(&self, parcel: &Parcel) -> Option<Bytes> {
-        let event = parcel.rendered_within(self.format, self.event_bytes_max)?;
-        let mut out = Vec::with_capacity(event.len() + self.metadata.len() + 128);
+    /// Appends one event as the collector takes it, with the space that parts it from the next; `false`, and nothing, if it
+    /// cannot be made to fit.
+    fn wrap(&self, parcel: &Parcel, out: &mut Vec<u8>) -> bool {
+        let Some(event) = parcel.rendered_within(self.format, self.event_bytes_max) else {
+            return false;
+        };
         out.extend_from_slice(b"{\"time\":");
-        push_seconds(parcel.event.at, &mut out);
+        push_seconds(parcel.event.at, out);
         out.extend_from_slice(self.metadata.as_bytes());
-        self.push_event(&event, &mut out);
+        self.push_event(&event, out);
         out.extend_from_slice(b",\"fields\":{\"event_id\":\"");
         out.extend_from_slice(parcel.event.id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
-        out.extend_from_slice(b"\"}}");
-        Some(out.into())
+        out.extend_from_slice(b"\"}}\n");
+        true
     }
 
     fn push_event(&self, event: &[u8], out: &mut Vec<u8>) {
@@ -93,36 +95,43 @@ fn json_string(text: &str) -> String {
 
 /// Joins wrapped events and compresses them if asked.
 pub(crate) fn body(events: &[(usize, Bytes)], gzip: bool) -> Bytes {
-    let size = events.iter().map(|(_, event)| event.len() + 1).sum();
-    let mut plain = Vec::with_capacity(size);
-    for (_, event) in events {
-        plain.extend_from_slice(event);
-        plain.push(b'\n');
+    let pieces = events.iter().map(|(_, event)| &event[..]);
+    if gzip {
+        return compress(pieces, size(events)).into();
     }
-    if gzip { compress(&plain) } else { plain.into() }
+    pieces.collect::<Vec<_>>().concat().into()
 }
 
-fn compress(plain: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-    encoder
-        .write_all(plain)
+fn size(events: &[(usize, Bytes)]) -> usize {
+    events.iter().map(|(_, event)| event.len()).sum()
+}
+
+fn compress<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, size: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(size / 4), Compression::fast());
+    pieces
+        .try_for_each(|piece| encoder.write_all(piece))
         .and_then(|()| encoder.finish())
         .expect("writing to a Vec does not fail")
-        .into()
 }
 
-/// Wraps a batch: what can be sent, with its place in the batch, and the places of what does not fit.
+/// Wraps a batch: what can be sent, with its place in the batch, and the places of what does not fit. All of it lies in
+/// one piece of memory.
 pub(crate) fn wrap_all(envelope: &Envelope, batch: &[Arc<Parcel>]) -> (Vec<(usize, Bytes)>, Vec<usize>) {
-    let mut events = Vec::with_capacity(batch.len());
-    let mut unfit = Vec::new();
+    let mut text = Vec::with_capacity(batch.len() * (EVENT_BYTES + envelope.metadata.len()));
+    let (mut ends, mut unfit) = (Vec::with_capacity(batch.len()), Vec::new());
     for (place, parcel) in batch.iter().enumerate() {
-        match envelope.wrap(parcel) {
-            Some(event) => events.push((place, event)),
-            None => unfit.push(place),
+        match envelope.wrap(parcel, &mut text) {
+            true => ends.push((place, text.len())),
+            false => unfit.push(place),
         }
     }
-    (events, unfit)
+    let (text, mut from) = (Bytes::from(text), 0);
+    let slice = |(place, end)| (place, text.slice(std::mem::replace(&mut from, end)..end));
+    (ends.into_iter().map(slice).collect(), unfit)
 }
+
+/// Room made for an event at first.
+const EVENT_BYTES: usize = 2560;
 
 #[cfg(test)]
 mod tests {

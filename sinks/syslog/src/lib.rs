@@ -29,6 +29,7 @@
 //!    is no syslog receiver: nothing more is called delivered until it is silent.
 //! 4. A write that makes no end within `timeout` gives the connection up.
 
+mod block;
 mod datagram;
 mod frame;
 mod link;

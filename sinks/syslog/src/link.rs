@@ -28,6 +28,8 @@ use trapline_sink::dial::{CONNECT_DEADLINE, Dialer};
 use trapline_sink::tls::explain;
 use trapline_sink::{Fault, FaultKind};
 
+use crate::block::Pieces;
+
 /// Frames older than this have been read: twice the time after which an unacknowledged connection is given up, and more.
 const TAIL_AGE_MAX: Duration = Duration::from_secs(120);
 /// Most bytes in the tail.
@@ -95,7 +97,7 @@ pub(crate) struct Link {
 }
 
 enum Job {
-    Send(Vec<Bytes>, oneshot::Sender<Result<(), Fault>>),
+    Send(Pieces, oneshot::Sender<Result<(), Fault>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -111,7 +113,7 @@ impl Link {
 
     /// Writes the frames, in order. Time: at most connecting plus twice the deadline and the probation. Cancel: safe;
     /// the frames may be written nevertheless.
-    pub(crate) async fn send(&self, frames: Vec<Bytes>) -> Result<(), Fault> {
+    pub(crate) async fn send(&self, frames: Pieces) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
         let ended = |_| self.wire.unreachable("the sink is closed");
         self.jobs()
@@ -211,16 +213,16 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, frames: Vec<Bytes>) -> Result<(), Fault> {
-        let sent = self.try_send(&frames).await;
+    async fn send(&mut self, frames: Pieces) -> Result<(), Fault> {
+        let sent = self.try_send(frames.bytes()).await;
         match &sent {
-            Ok(()) => self.keep(frames),
+            Ok(()) => self.keep(&frames),
             Err(fault) => self.lost(fault),
         }
         sent
     }
 
-    async fn try_send(&mut self, frames: &[Bytes]) -> Result<(), Fault> {
+    async fn try_send(&mut self, frames: &[u8]) -> Result<(), Fault> {
         if let Some(fault) = self.glance().await {
             self.lost(&fault);
             if self.probation {
@@ -252,25 +254,21 @@ impl Connection {
         let (stream, _) = self.wire.connect().await?;
         self.stream = Some(stream);
         self.forget_old();
-        let tail: Vec<Bytes> = self.tail.iter().map(|(_, frame)| frame.clone()).collect();
+        let tail: Vec<u8> = self.tail.iter().flat_map(|(_, frame)| frame.clone()).collect();
         if !tail.is_empty() {
-            tracing::debug!(peer = %self.wire.shown(), frames = tail.len(), "reconnected, sending the last frames again");
+            tracing::debug!(peer = %self.wire.shown(), frames = self.tail.len(), "reconnected, sending the last frames again");
         }
         self.write(&tail).await?;
         self.owed = false;
         Ok(())
     }
 
-    async fn write(&mut self, frames: &[Bytes]) -> Result<(), Fault> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let Some(stream) = self.stream.as_mut() else {
             return Ok(());
         };
-        let mut bytes = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
-        for frame in frames {
-            bytes.extend_from_slice(frame);
-        }
         let written = timeout(self.deadline, async {
-            stream.write_all(&bytes).await?;
+            stream.write_all(bytes).await?;
             stream.flush().await
         });
         match written.await {
@@ -327,10 +325,10 @@ impl Connection {
         }
     }
 
-    fn keep(&mut self, frames: Vec<Bytes>) {
+    fn keep(&mut self, frames: &Pieces) {
         self.pause = PAUSE_MIN;
         let now = Instant::now();
-        self.tail.extend(frames.into_iter().map(|frame| (now, frame)));
+        self.tail.extend(frames.pieces().map(|frame| (now, frame)));
         let mut bytes: usize = self.tail.iter().map(|(_, frame)| frame.len()).sum();
         while self.tail.len() > self.resend_frames || bytes > TAIL_BYTES_MAX {
             let Some((_, frame)) = self.tail.pop_front() else { break };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use trapline_sink::{BatchLimits, Delivery, Fault, Outcome, Parcel, StreamSink};
 
+use crate::block::Block;
 use crate::datagram::{Datagrams, NotSent};
 use crate::frame::{Framing, Writer};
 use crate::link::Link;
@@ -35,72 +35,69 @@ impl SyslogSink {
         Self { path, writer, framing }
     }
 
-    /// Messages of the events that fit, and an outcome for each: `Retry` stands for "has a message".
-    fn messages(&self, batch: &[Arc<Parcel>]) -> (Vec<Bytes>, Vec<Outcome>) {
-        let mut scratch = Vec::with_capacity(2048);
-        let mut messages = Vec::with_capacity(batch.len());
-        let outcomes = batch
-            .iter()
-            .map(|parcel| match self.writer.message(parcel, &mut scratch) {
-                Ok(()) => {
-                    messages.push(Bytes::copy_from_slice(&scratch));
-                    Outcome::Retry
-                }
-                Err(reason) => Outcome::Rejected(reason),
-            });
-        let outcomes = outcomes.collect();
-        (messages, outcomes)
-    }
-
-    fn frames(&self, messages: &[Bytes]) -> Vec<Bytes> {
-        let frame = |message: &Bytes| {
-            let mut out = Vec::with_capacity(message.len() + 8);
-            self.framing.frame(message, &mut out);
-            Bytes::from(out)
+    /// The messages of the events that fit, framed if so asked, and an outcome for each event: `Retry` stands for "has a
+    /// message".
+    fn written(&self, batch: &[Arc<Parcel>], framing: Option<Framing>) -> (Block, Vec<Outcome>) {
+        let mut block = Block::with_room(batch.len());
+        let mut message = Vec::with_capacity(2048);
+        let write = |parcel: &Arc<Parcel>| match self.writer.message(parcel, &mut message) {
+            Ok(()) => {
+                block.push(&message, framing);
+                Outcome::Retry
+            }
+            Err(reason) => Outcome::Rejected(reason),
         };
-        messages.iter().map(frame).collect()
+        let outcomes = batch.iter().map(write).collect();
+        (block, outcomes)
     }
 
-    async fn send(&self, messages: &[Bytes]) -> Sent {
-        match &self.path {
-            Path::Datagram(datagrams) => datagrams.send(messages).await.into(),
-            Path::Stream(link) => self.stream(link, messages).await,
-            Path::Unix(datagrams, link) => match datagrams.send(messages).await {
-                Err(NotSent::Stream) => self.stream(link, messages).await,
-                sent => sent.into(),
-            },
+    async fn by_stream(&self, link: &Link, batch: &[Arc<Parcel>]) -> Delivery {
+        let (block, outcomes) = self.written(batch, Some(self.framing));
+        if block.is_empty() {
+            return sent(outcomes, &[]);
+        }
+        match link.send(block.finish()).await {
+            Ok(()) => sent(outcomes, &[]),
+            Err(fault) => failed(outcomes, fault),
         }
     }
 
-    async fn stream(&self, link: &Link, messages: &[Bytes]) -> Sent {
-        match link.send(self.frames(messages)).await {
-            Ok(()) => Sent {
-                too_large: Vec::new(),
-                fault: None,
-            },
-            Err(fault) => Sent {
-                too_large: Vec::new(),
-                fault: Some(fault),
-            },
+    /// Errors: [`NotSent::Stream`] alone; nothing was sent then.
+    async fn by_datagrams(&self, datagrams: &Datagrams, batch: &[Arc<Parcel>]) -> Result<Delivery, NotSent> {
+        let (block, outcomes) = self.written(batch, None);
+        if block.is_empty() {
+            return Ok(sent(outcomes, &[]));
+        }
+        let messages: Vec<_> = block.finish().pieces().collect();
+        match datagrams.send(&messages).await {
+            Ok(too_large) => Ok(sent(outcomes, &too_large)),
+            Err(NotSent::Stream) => Err(NotSent::Stream),
+            Err(NotSent::Fault(fault)) => Ok(failed(outcomes, fault)),
         }
     }
 }
 
-/// What became of messages: all sent but those too large, or a fault.
-struct Sent {
-    too_large: Vec<usize>,
-    fault: Option<Fault>,
+/// All messages went but those too large, by place among the messages.
+fn sent(mut outcomes: Vec<Outcome>, too_large: &[usize]) -> Delivery {
+    let waiting = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Retry);
+    for (at, outcome) in waiting.enumerate() {
+        *outcome = match too_large.contains(&at) {
+            true => Outcome::Rejected("the network takes no datagram of this size".to_owned()),
+            false => Outcome::Delivered,
+        };
+    }
+    Delivery {
+        outcomes,
+        retry_after: None,
+        fault: None,
+    }
 }
 
-impl From<Result<Vec<usize>, NotSent>> for Sent {
-    fn from(sent: Result<Vec<usize>, NotSent>) -> Self {
-        match sent {
-            Ok(too_large) => Self { too_large, fault: None },
-            Err(error) => Self {
-                too_large: Vec::new(),
-                fault: Some(error.into()),
-            },
-        }
+fn failed(outcomes: Vec<Outcome>, fault: Fault) -> Delivery {
+    Delivery {
+        outcomes,
+        retry_after: None,
+        fault: Some(fault),
     }
 }
 
@@ -116,28 +113,15 @@ impl StreamSink for SyslogSink {
     }
 
     async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery {
-        let (messages, mut outcomes) = self.messages(batch);
-        if messages.is_empty() {
-            return Delivery {
-                outcomes,
-                retry_after: None,
-                fault: None,
-            };
-        }
-        let sent = self.send(&messages).await;
-        if sent.fault.is_none() {
-            let waiting = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Retry);
-            for (at, outcome) in waiting.enumerate() {
-                *outcome = match sent.too_large.contains(&at) {
-                    true => Outcome::Rejected("the network takes no datagram of this size".to_owned()),
-                    false => Outcome::Delivered,
-                };
-            }
-        }
-        Delivery {
-            outcomes,
-            retry_after: None,
-            fault: sent.fault,
+        let (datagrams, link) = match &self.path {
+            Path::Stream(link) => return self.by_stream(link, batch).await,
+            Path::Datagram(datagrams) => (datagrams, None),
+            Path::Unix(datagrams, link) => (datagrams, Some(link)),
+        };
+        match (self.by_datagrams(datagrams, batch).await, link) {
+            (Ok(delivery), _) => delivery,
+            (Err(NotSent::Stream), Some(link)) => self.by_stream(link, batch).await,
+            (Err(error), _) => failed(vec![Outcome::Retry; batch.len()], error.into()),
         }
     }
 

@@ -32,6 +32,7 @@ async fn start(journal: &Journal, sinks: Vec<Sunk>) -> Pipeline {
         recorder: Arc::new(Unheard),
         clock: Clock::system(),
         board: Board::new(),
+        fresh: Arc::default(),
     };
     Pipeline::start(plan(Vec::new(), sinks), parts, Duration::from_secs(5))
         .await

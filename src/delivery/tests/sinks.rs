@@ -251,6 +251,7 @@ impl Rig {
             recorder: Arc::new(StoreRecorder(store.clone())),
             clock: Clock::with_tokio(at(0)),
             board: board.clone(),
+            fresh: Arc::default(),
         };
         let plan = plan(transforms, sinks);
         let pipeline = Pipeline::start(plan, parts, Duration::from_secs(5)).await.unwrap();
