@@ -33,6 +33,10 @@ const RING_KEPT: usize = 64;
 /// Entries and bytes read at a time.
 pub(super) const READ_ITEMS: usize = 256;
 pub(super) const READ_BYTES: usize = 1 << 20;
+/// Where so many came at once others are on their way: they are gathered for [`GATHER`], as each handful wakes every
+/// consumer. A few wait for nobody.
+const MANY: usize = 32;
+const GATHER: Duration = Duration::from_millis(10);
 /// Wait after the journal could not be read.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -117,7 +121,13 @@ impl Feed {
             let near = Near { feed: self, fresh };
             match decoder.read(next, Some(near), Reach::ALL).await {
                 Ok(items) if items.is_empty() => tokio::time::sleep(READ_AGAIN).await,
-                Ok(items) => self.push(items),
+                Ok(items) => {
+                    let many = items.len() >= MANY;
+                    self.push(items);
+                    if many && *head.borrow() == *self.tip.borrow() {
+                        tokio::time::sleep(GATHER).await;
+                    }
+                }
                 Err(JournalError::Closed) => return,
                 Err(error) => {
                     error!(journal.offset = next, %error, "the journal cannot be read, trying again");

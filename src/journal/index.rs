@@ -6,7 +6,7 @@
 //! 1. Everything in it is in the journal: it is removed and built anew when it is missing, damaged, of another version,
 //!    ahead of the journal, or was open while the machine went down. It is never synced.
 //! 2. It has its own cursor, in the same transaction as its rows: nothing is missing, nothing doubled.
-//! 3. It never hurts the hits: groups are large, and while many hits come it works a fiftieth of the time, lags, and
+//! 3. It never hurts the hits: groups are large, and while many hits come it works a hundredth of the time, lags, and
 //!    says so ([`Page::indexed_to`]).
 //! 4. It forgets what the journal trims.
 //!
@@ -273,9 +273,9 @@ const GROUP_BYTES: usize = 4 << 20;
 const LINGER: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(5);
 const FLOOD_PER_SECOND: f64 = 500.0;
-/// At a tenth of the time, a seventh of what a hit costs went here; at a fiftieth it is 2 %, and the rows still come faster
-/// than what is just a flood.
-const FLOOD_REST: u32 = 49;
+/// At a tenth of the time, a seventh of what a hit costs went here; at a hundredth it is 2 %, and the rows still come as
+/// fast as what is just a flood.
+const FLOOD_REST: u32 = 99;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,9 @@ use bytes::Bytes;
 use trapline_schemas::render::{render, render_within};
 use trapline_schemas::{Event, Format};
 
+/// Room for a usual event in its longest form, JSON.
+const BYTES_USUAL: usize = 2560;
+
 /// One journal entry to deliver. Shared by all sinks: each form is rendered once, on first use.
 #[derive(Debug)]
 pub struct Parcel {
@@ -29,7 +32,7 @@ impl Parcel {
     /// The event in `format`: one line without a line end.
     pub fn rendered(&self, format: Format) -> &Bytes {
         self.rendered[format as usize].get_or_init(|| {
-            let mut out = Vec::with_capacity(2048);
+            let mut out = Vec::with_capacity(BYTES_USUAL);
             render(&self.event, format, &mut out);
             out.into()
         })

@@ -63,9 +63,9 @@ const KEYS: &[Key] = &[
     ),
     Key::default(
         "compression",
-        KeyKind::Choice(&["gzip", "none"]),
-        "\"gzip\"",
-        "Encoding of the request body.",
+        KeyKind::Choice(&["auto", "gzip", "none"]),
+        "\"auto\"",
+        "Encoding of the request body; `auto` is gzip unless the collector is on this host.",
     ),
     Key::default(
         "event_bytes_max",
@@ -122,6 +122,10 @@ fn parse(table: &Table) -> Box<dyn Factory> {
     let tls_off = table.is_off("tls");
     let endpoint = endpoint(table, tls_off);
     let encrypted = endpoint.scheme() == "https";
+    let gzip = match table.choice("compression") {
+        "auto" => !is_loopback(&endpoint),
+        compression => compression == "gzip",
+    };
     let settings = Settings {
         endpoint,
         token: table.secret("token").unwrap_or_default(),
@@ -131,7 +135,7 @@ fn parse(table: &Table) -> Box<dyn Factory> {
         index: table.text_opt("index"),
         source: table.text_opt("source").unwrap_or_else(|| "trapline".to_owned()),
         sourcetype: table.text_opt("sourcetype"),
-        gzip: table.choice("compression") == "gzip",
+        gzip,
         event_bytes_max: usize::try_from(table.size("event_bytes_max")).unwrap_or(usize::MAX),
         timeout: table.duration("timeout"),
     };
