@@ -76,7 +76,7 @@ pub struct Session {
     handshaken: bool,
     reported: bool,
     abort: bool,
-    /// Writes are no longer held back to be joined.
+    /// It is settled whether the kernel may join small writes.
     prompt: bool,
 }
 
@@ -168,6 +168,11 @@ impl Session {
                 return self.in_time().map(|()| 0);
             }
         }
+    }
+
+    /// Leaves it to the kernel to join small writes, as servers do that never ask for anything else.
+    pub fn join_small_writes(&mut self) {
+        self.prompt = true;
     }
 
     /// Whether bytes of the peer wait in the kernel now: before a first [`Session::send`], the peer spoke first.
@@ -318,7 +323,7 @@ impl Session {
         self.report(Action::Query, facts, None).await;
     }
 
-    /// Closes so that the peer sees RST instead of FIN. Input that is left unconsumed does the same.
+    /// Closes so that the peer sees RST instead of FIN, as the kernel does for a server that has not read all.
     pub fn abort(&mut self) {
         self.abort = true;
     }
@@ -457,9 +462,8 @@ impl Session {
 
     /// Closes the socket; gives what is still to be reported, if anything.
     fn close(mut self, outcome: Result<(), SessionError>) -> Option<Farewell> {
-        let left = outcome.is_ok() && !self.input().is_empty();
         self.hide_unread_login();
-        if self.abort || left {
+        if self.abort {
             let _ = SockRef::from(&self.live.stream).set_linger(Some(Duration::ZERO));
         }
         let lasted = self.started.elapsed();

@@ -31,10 +31,18 @@ const MINUTE_MICROS: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Source {
     pub(super) incident: Option<Incident>,
-    decoys: [(u64, Timestamp); DECOYS],
+    decoys: [Seen; DECOYS],
     minute: i64,
     events: u32,
-    folded: Option<Folded>,
+    /// On the heap: few sources fold, and thousands are remembered.
+    folded: Option<Box<Folded>>,
+}
+
+/// A decoy that a source touched: 32 bits of its name's hash, never 0, and when, in seconds since 1970.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    decoy: u32,
+    at: u32,
 }
 
 /// Hits of one source that became no events of their own.
@@ -44,6 +52,21 @@ pub(super) struct Folded {
     pub(super) hits: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
+}
+
+impl Folded {
+    fn new(source: IpAddr, at: Timestamp) -> Self {
+        Self {
+            source,
+            hits: 0,
+            first: at,
+            last: at,
+        }
+    }
+}
+
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.micros() / 1_000_000).unwrap_or_default()
 }
 
 /// The minute of an instant.
@@ -56,13 +79,13 @@ impl Source {
     pub(super) fn touched(&mut self, decoy: &str, at: Timestamp) -> bool {
         let mut hasher = DefaultHasher::new();
         decoy.hash(&mut hasher);
-        let id = hasher.finish() | 1;
-        let known = self.decoys.iter().position(|(known, _)| *known == id);
-        let oldest = || (0..DECOYS).min_by_key(|slot| self.decoys.get(*slot).map(|(_, at)| *at));
+        let (decoy, at) = (hasher.finish() as u32 | 1, seconds(at));
+        let known = self.decoys.iter().position(|seen| seen.decoy == decoy);
+        let oldest = || (0..DECOYS).min_by_key(|slot| self.decoys.get(*slot).map(|seen| seen.at));
         if let Some(slot) = known.or_else(oldest).and_then(|slot| self.decoys.get_mut(slot)) {
-            *slot = (id, at);
+            *slot = Seen { decoy, at };
         }
-        let recent = |(id, seen): &&(u64, Timestamp)| *id != 0 && at.since(*seen) <= GENERATION;
+        let recent = |seen: &&Seen| seen.decoy != 0 && u64::from(at.saturating_sub(seen.at)) <= GENERATION.as_secs();
         self.decoys.iter().filter(recent).count() >= SEVERAL
     }
 
@@ -73,7 +96,7 @@ impl Source {
         let mut before = None;
         // A hit may come a little late over the end of its minute: it counts in the minute that runs.
         if minute > self.minute || minute < self.minute - 1 {
-            before = self.folded.take();
+            before = self.folded.take().map(|folded| *folded);
             self.minute = minute;
             self.events = 0;
         }
@@ -82,12 +105,7 @@ impl Source {
             return (Ok(()), before);
         }
         let first = self.folded.is_none();
-        let folded = self.folded.get_or_insert(Folded {
-            source,
-            hits: 0,
-            first: at,
-            last: at,
-        });
+        let folded = self.folded.get_or_insert_with(|| Box::new(Folded::new(source, at)));
         folded.hits += 1;
         folded.last = folded.last.max(at);
         (Err(first), before)
@@ -150,7 +168,7 @@ impl Sources {
                 return false;
             };
             if over(source) {
-                told.extend(source.folded.take());
+                told.extend(source.folded.take().map(|folded| *folded));
             }
             source.folded.is_some()
         });
@@ -166,7 +184,7 @@ impl Sources {
         self.since = now;
         let forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
         self.told
-            .extend(forgotten.into_values().filter_map(|source| source.folded));
+            .extend(forgotten.into_values().filter_map(|source| Some(*source.folded?)));
     }
 }
 

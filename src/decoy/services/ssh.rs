@@ -4,16 +4,17 @@
 //! goes out at once, the KEXINIT unasked as soon as the client has identified itself; refusals are those of the
 //! claimed version (see [`ident`]).
 //!
-//! After both KEXINITs a real server would compute keys. This one has no host key: it takes the time of a slow machine
-//! and then closes without a word, which is what every sshd does when it gives up before keys are in force: a live
-//! 9.2p1 answered a failed negotiation, corrupt packets and unknown messages with a bare FIN (its disconnect message
-//! does not survive privilege separation). If nothing is common to both sides it closes at once, as that server did.
+//! After both KEXINITs a real server computes keys from what the client sends next. This one has no host key: it takes
+//! the time of a slow machine and then closes without a word. Everything else is answered as a live 9.2p1 did: no
+//! common algorithm and a corrupt length with a bare FIN, a strange message with UNIMPLEMENTED, one that cannot be, or
+//! is out of order where both sides are strict, with DISCONNECT and its words.
 //!
 //! It never sees a user or a password.
 
 mod ident;
 mod packet;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -60,25 +61,39 @@ fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
 async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let personality = session.personality();
     let look: &Look = personality.look();
+    // sshd asks for prompt writes only after a login.
+    session.join_small_writes();
     let ident_first = session.has_waiting();
     let banner = format!("{}\r\n", look.banner);
     session.send(banner.as_bytes()).await?;
-    let mut facts = Vec::with_capacity(4);
+    let mut facts = Vec::new();
     let known = identify(session, look.ident, &mut facts).await;
     if !facts.is_empty() {
         facts.push((Field::SshIdentFirst, ident_first.into()));
     }
-    let ended = match known {
-        Ok(true) => exchange(session, &look.offer, &mut facts).await,
-        Ok(false) => Ok(Exchange::Over),
+    // On the heap, so that a silent client does not hold the room of what comes after.
+    Box::pin(introduced(session, &look.offer, known, facts)).await
+}
+
+/// What follows on the identification; the client is reported as soon as all is known of it.
+async fn introduced(
+    session: &mut Session,
+    offer: &Offer,
+    known: Result<bool, SessionError>,
+    mut facts: Vec<(Field, Value)>,
+) -> Result<(), SessionError> {
+    let mut packets = Packets { session, sequence: 0 };
+    let agreed = match known {
+        Ok(true) => packets.negotiate(offer, &mut facts).await,
+        Ok(false) => Ok(None),
         Err(error) => Err(error),
     };
     if !facts.is_empty() {
-        session.handshake(facts).await;
+        packets.session.handshake(facts).await;
     }
-    match ended? {
-        Exchange::Over => Ok(()),
-        Exchange::Agreed => compute(session).await,
+    match agreed? {
+        Some(agreed) => packets.exchange(agreed).await,
+        None => Ok(()),
     }
 }
 
@@ -103,70 +118,146 @@ async fn identify(session: &mut Session, rules: Rules, facts: &mut Vec<(Field, V
         for text in writes {
             session.send(text.as_bytes()).await?;
         }
+        // sshd reads byte by byte: what it has not read makes the kernel reset.
+        if !session.input().is_empty() {
+            session.abort();
+        }
         return Ok(false);
     }
 }
 
-/// How far the exchange of KEXINITs came.
-enum Exchange {
-    /// Both sides could go on.
-    Agreed,
-    /// The server gives up.
-    Over,
+/// Both sides have algorithms in common.
+struct Agreed {
+    /// Both keep strictly to the order of messages.
+    strict: bool,
 }
 
-/// Sends our KEXINIT and reads the client's into `facts`.
-async fn exchange(
-    session: &mut Session,
-    offer: &Offer,
-    facts: &mut Vec<(Field, Value)>,
-) -> Result<Exchange, SessionError> {
-    session.send(&packet::kexinit(rand::random(), offer)).await?;
-    let mut sequence = 0_u32;
-    loop {
-        let (payload, end) = match packet::frame(session.input()) {
-            Framed::More => {
-                session.fill().await?;
-                continue;
+/// The client's packets, in order.
+struct Packets<'a> {
+    session: &'a mut Session,
+    /// The number of the packet that comes next.
+    sequence: u32,
+}
+
+/// A packet at the front of the input.
+struct Packet {
+    kind: u8,
+    payload: Range<usize>,
+    end: usize,
+}
+
+impl Packets<'_> {
+    /// Sends our KEXINIT and reads up to the client's, into `facts`. `None`: the server has given up.
+    async fn negotiate(
+        &mut self,
+        offer: &Offer,
+        facts: &mut Vec<(Field, Value)>,
+    ) -> Result<Option<Agreed>, SessionError> {
+        self.session.send(&packet::kexinit(rand::random(), offer)).await?;
+        while let Some(packet) = self.next().await? {
+            if packet.kind != packet::KEXINIT {
+                if self.strange(&packet).await? {
+                    continue;
+                }
+                return Ok(None);
             }
-            Framed::Corrupt => return Ok(give_up(session)),
-            Framed::Packet { payload, end } => (payload, end),
-        };
-        let payload = session.input().get(payload).unwrap_or_default();
-        match payload.first().copied().unwrap_or(0) {
-            packet::KEXINIT => {
-                let agreed = note(payload, offer, facts);
-                session.consume(end);
-                return Ok(if agreed { Exchange::Agreed } else { give_up(session) });
-            }
-            // Ignore, unimplemented, debug.
-            2..=4 => drop(session.consume(end)),
-            5..=49 => {
-                session.consume(end);
-                session.send(&packet::unimplemented(sequence)).await?;
-            }
-            _ => return Ok(give_up(session)),
+            let first = self.sequence == 0;
+            let payload = self.session.input().get(packet.payload.clone()).unwrap_or_default();
+            let noted = note(payload, offer, facts);
+            self.pass(&packet);
+            return match noted {
+                Some(agreed) if agreed.strict && !first => {
+                    self.refuse("strict KEX violation: KEXINIT was not the first packet")
+                        .await
+                }
+                Some(agreed) => Ok(Some(agreed)),
+                None => Ok(give_up(self.session)),
+            };
         }
-        sequence = sequence.wrapping_add(1);
+        Ok(None)
+    }
+
+    /// Reads on until the client has sent what the server would compute keys from.
+    async fn exchange(&mut self, agreed: Agreed) -> Result<(), SessionError> {
+        while let Some(packet) = self.next().await? {
+            match packet.kind {
+                // SSH_MSG_KEXDH_INIT and its kin, SSH_MSG_KEX_DH_GEX_REQUEST.
+                30 | 34 => return compute(self.session).await,
+                kind @ 2..=49 if agreed.strict => {
+                    let seen = self.sequence;
+                    let text = format!("strict KEX violation: unexpected packet type {kind} (seqnr {seen})");
+                    return self.refuse(&text).await.map(|_: Option<()>| ());
+                }
+                _ if self.strange(&packet).await? => {}
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a whole packet. `None`: it was one that the server gives up for.
+    async fn next(&mut self) -> Result<Option<Packet>, SessionError> {
+        loop {
+            let (payload, end) = match packet::frame(self.session.input()) {
+                Framed::More => {
+                    self.session.fill().await?;
+                    continue;
+                }
+                Framed::Corrupt => return Ok(give_up(self.session)),
+                Framed::ShortPadding(padding) => {
+                    return self.refuse(&format!("Corrupted padlen {padding} on input.")).await;
+                }
+                Framed::Packet { payload, end } => (payload, end),
+            };
+            let kind = self.session.input().get(payload.start).copied();
+            match kind.filter(|_| !payload.is_empty()) {
+                Some(kind @ (0 | 192..)) => return self.refuse(&format!("Invalid ssh2 packet type: {kind}")).await,
+                Some(kind) => return Ok(Some(Packet { kind, payload, end })),
+                None => return Ok(give_up(self.session)),
+            }
+        }
+    }
+
+    /// Deals with a message that is not for now; `false`: the server gives up.
+    async fn strange(&mut self, packet: &Packet) -> Result<bool, SessionError> {
+        match packet.kind {
+            // Ignore, unimplemented, debug.
+            2..=4 => {}
+            5..=49 => self.session.send(&packet::unimplemented(self.sequence)).await?,
+            _ => return Ok(give_up::<()>(self.session).is_some()),
+        }
+        self.pass(packet);
+        Ok(true)
+    }
+
+    fn pass(&mut self, packet: &Packet) {
+        self.session.consume(packet.end);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Says why, and gives up.
+    async fn refuse<T>(&mut self, text: &str) -> Result<Option<T>, SessionError> {
+        self.session.send(&packet::disconnect(text)).await?;
+        Ok(give_up(self.session))
     }
 }
 
-/// Puts what a KEXINIT tells into `facts`; whether the two sides have algorithms in common.
-fn note(payload: &[u8], offer: &Offer, facts: &mut Vec<(Field, Value)>) -> bool {
-    let Some(kexinit) = Kexinit::read(payload) else {
-        return false;
-    };
+/// Puts what a KEXINIT tells into `facts`; `None` if the two sides have no algorithms in common.
+fn note(payload: &[u8], offer: &Offer, facts: &mut Vec<(Field, Value)>) -> Option<Agreed> {
+    let kexinit = Kexinit::read(payload)?;
     let algorithms = kexinit.algorithms();
     facts.push((Field::SshHassh, packet::hassh(&algorithms).into()));
     let shown = text::clean_within(&algorithms, ALGORITHMS_CHARS_MAX);
     facts.push((Field::SshHasshAlgorithms, shown.into()));
-    kexinit.agrees(offer)
+    kexinit.agrees(offer).then(|| Agreed {
+        strict: kexinit.is_strict() && offer.is_strict(),
+    })
 }
 
 /// A server that gives up has read what came: it closes with FIN.
-fn give_up(session: &mut Session) -> Exchange {
+fn give_up<T>(session: &mut Session) -> Option<T> {
     session.consume(usize::MAX);
-    Exchange::Over
+    None
 }
 
 /// Takes the time of a slow machine, reading on as a server does, and gives up.

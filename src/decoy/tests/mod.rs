@@ -5,4 +5,5 @@ mod hostile;
 mod manners;
 mod secrets;
 mod sessions;
+mod ssh;
 mod udp;

@@ -20,6 +20,9 @@ const LENGTH_MAX: usize = 256 << 10;
 /// Cipher block size before encryption; packets are padded to it.
 const BLOCK: usize = 8;
 
+/// Least padding: RFC 4253 section 6.
+const PADDING_MIN: usize = 4;
+
 /// What the bytes at hand begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Framed {
@@ -27,6 +30,8 @@ pub(super) enum Framed {
     More,
     /// A packet that a real server dies of.
     Corrupt,
+    /// One that it dies of with a word: so little padding.
+    ShortPadding(usize),
     /// A whole packet.
     Packet {
         /// Its payload; the first byte is the message number.
@@ -53,7 +58,10 @@ pub(super) fn frame(bytes: &[u8]) -> Framed {
         return Framed::More;
     }
     let padding = rest.first().copied().map_or(0, usize::from);
-    if padding < 4 || padding + 1 >= length {
+    if padding < PADDING_MIN {
+        return Framed::ShortPadding(padding);
+    }
+    if padding + 1 >= length {
         return Framed::Corrupt;
     }
     Framed::Packet {
@@ -66,6 +74,8 @@ pub(super) fn frame(bytes: &[u8]) -> Framed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kexinit<'a> {
     lists: [&'a [u8]; 10],
+    /// Nothing follows that does not belong to it.
+    whole: bool,
 }
 
 impl<'a> Kexinit<'a> {
@@ -80,7 +90,10 @@ impl<'a> Kexinit<'a> {
             rest = after.get(length..)?;
         }
         // first_kex_packet_follows and the reserved word.
-        (rest.len() >= 5).then_some(Self { lists })
+        (rest.len() >= 5).then_some(Self {
+            lists,
+            whole: rest.len() == 5,
+        })
     }
 
     /// What HASSH is made of: key exchange, encryption, MAC and compression, client to server.
@@ -89,14 +102,21 @@ impl<'a> Kexinit<'a> {
         [kex, encryption, mac, compression].join(&b';')
     }
 
-    /// Whether a server that offers `ours` finds an algorithm of every kind.
+    /// Whether the client asks for strict key exchange.
+    pub(super) fn is_strict(&self) -> bool {
+        let [kex, ..] = self.lists;
+        kex.split(|byte| *byte == b',').any(|name| name == STRICT_CLIENT)
+    }
+
+    /// Whether it is in order and a server that offers `ours` finds an algorithm of every kind.
     ///
     /// Authenticated ciphers bring their own MAC, so no common MAC is needed with one.
     pub(super) fn agrees(&self, ours: &Offer) -> bool {
         let [kex, host_key, to_us, to_them, mac_us, mac_them, comp_us, comp_them, ..] = self.lists;
         let mac = |cipher: &[u8], offered| is_authenticated(cipher) || first(offered, &ours.macs).is_some();
         let both = |cipher: Option<&[u8]>, offered| cipher.is_some_and(|cipher| mac(cipher, offered));
-        first(kex, &ours.kex).is_some()
+        self.whole
+            && first(kex, &ours.kex).is_some()
             && first(host_key, &ours.host_keys).is_some()
             && both(first(to_us, &ours.ciphers), mac_us)
             && both(first(to_them, &ours.ciphers), mac_them)
@@ -141,6 +161,17 @@ pub(super) struct Offer {
     pub(super) compression: Vec<String>,
 }
 
+impl Offer {
+    /// Whether the server knows strict key exchange.
+    pub(super) fn is_strict(&self) -> bool {
+        self.kex.iter().any(|name| name == STRICT_SERVER)
+    }
+}
+
+/// What both sides say to have each other keep to the order of messages (OpenSSH PROTOCOL, section 1.10).
+const STRICT_CLIENT: &[u8] = b"kex-strict-c-v00@openssh.com";
+const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
+
 /// The server's KEXINIT as one packet. The padding is zeros: OpenSSH draws it only once packets are encrypted.
 pub(super) fn kexinit(cookie: [u8; 16], offer: &Offer) -> Vec<u8> {
     let mut payload = Vec::with_capacity(1200);
@@ -171,6 +202,16 @@ pub(super) fn unimplemented(sequence: u32) -> Vec<u8> {
     packet(&payload)
 }
 
+/// `SSH_MSG_DISCONNECT` for a protocol error (RFC 4253 section 11.1), with its words.
+pub(super) fn disconnect(text: &str) -> Vec<u8> {
+    let mut payload = vec![1, 0, 0, 0, 2];
+    payload.extend_from_slice(&length(text.len()));
+    payload.extend_from_slice(text.as_bytes());
+    // No language.
+    payload.extend_from_slice(&[0; 4]);
+    packet(&payload)
+}
+
 fn put_list(payload: &mut Vec<u8>, names: &[String]) {
     let list = names.join(",");
     payload.extend_from_slice(&length(list.len()));
@@ -179,7 +220,7 @@ fn put_list(payload: &mut Vec<u8>, names: &[String]) {
 
 fn packet(payload: &[u8]) -> Vec<u8> {
     let mut padding = BLOCK - (5 + payload.len()) % BLOCK;
-    if padding < 4 {
+    if padding < PADDING_MIN {
         padding += BLOCK;
     }
     let mut packet = Vec::with_capacity(5 + payload.len() + padding);
@@ -295,11 +336,24 @@ mod tests {
             &[0, 0, 0, 0, 1, 0, 0, 0],
             &[0, 0, 0, 13, 4, 0, 0, 0],
             b"GET / HTTP/1.0\r\n\r\n",
-            &[0, 0, 0, 12, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[0, 0, 0, 12, 11, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         ] {
             assert_eq!(frame(bytes), Framed::Corrupt, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn too_little_padding_is_told_by_how_much() {
+        let bytes = [0, 0, 0, 12, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(frame(&bytes), Framed::ShortPadding(3));
+    }
+
+    #[test]
+    fn a_kexinit_with_more_behind_it_is_read_and_agrees_with_nobody() {
+        let mut payload = client(GOOD);
+        payload.push(0);
+        let kexinit = Kexinit::read(&payload).expect("a KEXINIT");
+        assert!(!kexinit.agrees(&offer()) && !kexinit.algorithms().is_empty());
     }
 
     proptest! {
