@@ -226,9 +226,17 @@ pub fn raw_time(out: &mut Vec<u8>, at: Timestamp) {
     out.extend_from_slice(&time_text(at));
 }
 
+/// Appends an instant without quotes, with microseconds; bounds as [`raw_time`].
+pub fn raw_time_micros(out: &mut Vec<u8>, at: Timestamp) {
+    let micros = at.micros().clamp(0, LAST_MILLIS * 1000 + 999) % 1000;
+    let (tens, ones) = (micros as u32 / 10, micros as u32 % 10);
+    out.extend_from_slice(&time_text(at)[..23]);
+    out.extend_from_slice(&two(tens));
+    out.extend_from_slice(&[b'0' + ones as u8, b'Z']);
+}
+
 fn time_text(at: Timestamp) -> [u8; 24] {
-    const LAST: i64 = 253_402_300_799_999;
-    let millis = at.millis().clamp(0, LAST).cast_unsigned();
+    let millis = at.millis().clamp(0, LAST_MILLIS).cast_unsigned();
     let (days, in_day) = ((millis / 86_400_000) as u32, (millis % 86_400_000) as u32);
     let (year, month, day) = civil(days);
     let (seconds, millis) = (in_day / 1000, in_day % 1000);
@@ -244,6 +252,9 @@ fn time_text(at: Timestamp) -> [u8; 24] {
     text[22] = b'0' + (millis % 10) as u8;
     text
 }
+
+/// The last millisecond of the year 9999.
+const LAST_MILLIS: i64 = 253_402_300_799_999;
 
 /// The two digits of a number below 100.
 const fn two(number: u32) -> [u8; 2] {
@@ -303,6 +314,21 @@ mod tests {
         }
         let ends = [i64::MIN, i64::MAX].map(|micros| written(|out| raw_time(out, Timestamp::from_micros(micros))));
         assert_eq!(ends, ["1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"]);
+    }
+
+    #[test]
+    fn microseconds_are_all_there_at_every_size() {
+        for (micros, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (1_772_619_370_120_405, "2026-03-04T10:16:10.120405Z"),
+            (i64::MIN, "1970-01-01T00:00:00.000000Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(
+                written(|out| raw_time_micros(out, Timestamp::from_micros(micros))),
+                expected
+            );
+        }
     }
 
     #[test]

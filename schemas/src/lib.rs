@@ -7,7 +7,7 @@ pub mod derive;
 pub mod event;
 pub mod fields;
 pub mod ids;
-mod json;
+pub mod json;
 pub mod render;
 mod scan;
 pub mod schema;

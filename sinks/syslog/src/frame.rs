@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use syslog::{Facility, Severity};
-use trapline_schemas::{Event, Field, Format, Value};
+use trapline_schemas::{Event, Field, Format, Value, json};
 use trapline_sink::Parcel;
 
 use crate::settings::Rfc;
@@ -119,10 +119,15 @@ impl Writer {
     fn header_5424(&self, event: &Event, out: &mut Vec<u8>) {
         self.priority(event, out);
         out.extend_from_slice(b"1 ");
-        put(out, format_args!("{}", instant(event)));
-        let host = self.host.as_deref().unwrap_or("-");
-        put(out, format_args!(" {host} {} {} ", self.app, self.pid));
-        out.extend_from_slice(printable(event.action_name(), 32).as_bytes());
+        json::raw_time_micros(out, event.at);
+        for word in [self.host.as_deref().unwrap_or("-"), &self.app] {
+            out.push(b' ');
+            out.extend_from_slice(word.as_bytes());
+        }
+        out.push(b' ');
+        push_number(out, self.pid.into());
+        out.push(b' ');
+        push_printable(event.action_name(), 32, out);
         out.push(b' ');
         self.data(event, out);
         out.push(b' ');
@@ -150,7 +155,11 @@ impl Writer {
 
     /// The most needed first: a receiver that cuts, cuts the tail.
     fn data(&self, event: &Event, out: &mut Vec<u8>) {
-        put(out, format_args!("[{} id=\"{}\"", self.data_id, event.id));
+        out.push(b'[');
+        out.extend_from_slice(self.data_id.as_bytes());
+        out.extend_from_slice(b" id=\"");
+        json::raw_id(out, event.id);
+        out.push(b'"');
         for (name, field) in PARAMS {
             if let Some(value) = event.get(*field) {
                 param(out, name, value);
@@ -174,19 +183,19 @@ const PARAMS: &[(&str, Field)] = &[
 ];
 
 fn param(out: &mut Vec<u8>, name: &str, value: &Value) {
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
     match value {
-        Value::Text(text) => {
-            put(out, format_args!(" {name}=\""));
-            escape(out, text.chars().take(PARAM_CHARS_MAX));
-            out.push(b'"');
-        }
-        Value::Int(number) => put(out, format_args!(" {name}=\"{number}\"")),
-        Value::Float(number) => put(out, format_args!(" {name}=\"{number}\"")),
-        Value::Ip(ip) => put(out, format_args!(" {name}=\"{ip}\"")),
-        Value::Id(id) => put(out, format_args!(" {name}=\"{id}\"")),
+        Value::Text(text) => escape(out, text.chars().take(PARAM_CHARS_MAX)),
+        Value::Int(number) => json::int(out, *number),
+        Value::Float(number) => put(out, format_args!("{number}")),
+        Value::Ip(ip) => json::raw_ip(out, *ip),
+        Value::Id(id) => json::raw_id(out, *id),
         // No parameter is of another kind.
         _ => {}
     }
+    out.push(b'"');
 }
 
 /// RFC 5424 section 6.3.3: exactly `"`, `\` and `]` are escaped. Text in events is clean; what were not becomes a space.
@@ -202,13 +211,18 @@ fn escape(out: &mut Vec<u8>, chars: impl Iterator<Item = char>) {
 }
 
 /// PRINTUSASCII of at most `max` bytes, `-` if nothing is left (RFC 5424 section 6).
+fn push_printable(text: &str, max: usize, out: &mut Vec<u8>) {
+    let shown = |ch: char| if ch.is_ascii_graphic() { ch as u8 } else { b'_' };
+    match text {
+        "" => out.push(b'-'),
+        _ => out.extend(text.chars().map(shown).take(max)),
+    }
+}
+
 fn printable(text: &str, max: usize) -> String {
-    let kept: String = text
-        .chars()
-        .map(|ch| if ch.is_ascii_graphic() { ch } else { '_' })
-        .take(max)
-        .collect();
-    if kept.is_empty() { "-".to_owned() } else { kept }
+    let mut out = Vec::new();
+    push_printable(text, max, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn short_host(host: &str) -> &str {
@@ -239,7 +253,7 @@ fn put(out: &mut Vec<u8>, args: std::fmt::Arguments<'_>) {
 }
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
-    put(out, format_args!("{number}"));
+    json::int(out, number.cast_signed());
 }
 
 #[cfg(test)]
