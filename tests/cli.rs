@@ -276,6 +276,41 @@ fn events_are_read_from_the_file_when_nothing_runs() {
     }
 }
 
+/// What the journal knows of today's sources becomes yesterday's, as if the night had passed meanwhile.
+fn let_a_night_pass(journal: &Path) {
+    let file = rusqlite::Connection::open(journal).unwrap();
+    let name = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let select = "SELECT key FROM state WHERE key LIKE 'incidents/%'";
+    let key = file.query_row(select, [], name).unwrap();
+    let parts: Vec<_> = key.split('/').collect();
+    let [prefix, print, day, row] = parts[..] else {
+        panic!("`{key}` is laid out otherwise");
+    };
+    let before = format!("{prefix}/{print}/{}/{row}", day.parse::<i64>().unwrap() - 1);
+    file.execute("UPDATE state SET key = ?1 WHERE key = ?2", (before, key))
+        .unwrap();
+}
+
+#[test]
+fn killed_in_the_night_it_still_names_the_incident_of_yesterday() {
+    let previous = |hit: &serde_json::Value| hit.get("honeyport.incident.previous_id").is_some();
+    let mut trap = Trap::start(PLAIN);
+    touch(trap.address("door"));
+    let first = eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    assert!(!previous(&first), "{first:#}");
+    trap.signal("KILL");
+    trap.ended();
+    let_a_night_pass(&trap.path("state/journal.db"));
+    trap.launch();
+    touch(trap.address("door"));
+    let connects = eventually("the second touch is an event", || {
+        Some(trap.events(&["--action", "decoy-connect"])).filter(|connects| connects.len() == 2)
+    });
+    assert_eq!(connects.iter().filter(|hit| previous(hit)).count(), 1, "{connects:#?}");
+}
+
 #[test]
 fn the_journal_is_verified_by_the_instance_and_from_the_file() {
     let mut trap = Trap::start(PLAIN);

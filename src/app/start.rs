@@ -183,6 +183,7 @@ impl App {
             identity: identity.clone(),
             zones: build::zones(&config),
             events_per_source_per_minute: config.limits.events_per_source_per_minute,
+            state: journal.states(record::STATE).await?,
         });
         let recorded = tasks.spawn_station(
             "recorder",

@@ -160,5 +160,6 @@ pub(crate) fn settings() -> crate::record::Settings {
         identity: Arc::new(identity),
         zones: crate::record::Zones::default(),
         events_per_source_per_minute: 10_000,
+        state: Vec::new(),
     }
 }

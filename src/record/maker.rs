@@ -22,12 +22,18 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(mut settings: Settings) -> Self {
+        let state = std::mem::take(&mut settings.state);
         Self {
+            incidents: Incidents::restore(&settings.identity.key, state),
             settings,
             sources: Sources::default(),
-            incidents: Incidents::default(),
         }
+    }
+
+    /// State that changed with the events made since it was asked last: it belongs in their commit.
+    pub(super) fn state(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
+        self.incidents.changes()
     }
 
     /// The event of a hit; `None` if its source has had its share of this minute.

@@ -9,7 +9,9 @@
 //!    the payload's hash is keyed.
 //! 3. One source makes at most `limits.events_per_source_per_minute` events; what is beyond is counted, and told by
 //!    one event per source and minute. Counts are exact.
-//! 4. Memory is bounded: two generations of sources, two days of incidents. A full table folds and remembers less; it loses no hit.
+//! 4. Memory is bounded: two generations of sources, two days of incidents. A full table folds and remembers less; it
+//!    loses no hit.
+//! 5. What must outlive a restart is in the journal's state, in the same commit as the hit that it came from.
 //!
 //! It does not know who reads the journal.
 
@@ -34,6 +36,7 @@ use uuid::Uuid;
 use crate::fresh::Fresh;
 use crate::roles::Hit;
 
+pub use incidents::STATE;
 pub use task::{Append, Task, start};
 pub use zones::Zones;
 
@@ -79,6 +82,8 @@ pub struct Settings {
     pub zones: Zones,
     /// Events of one source within a minute before it is folded.
     pub events_per_source_per_minute: u32,
+    /// What an earlier run left in the journal's state under [`STATE`].
+    pub state: Vec<(String, Vec<u8>)>,
 }
 
 /// Something that trapline tells about itself: lifecycle, findings of its own health.

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -34,16 +33,12 @@ const FOLDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Where bodies go: the journal, and a channel in tests.
 pub trait Append: Send + Sync {
-    /// Hands bodies over, waiting for room but not for the disk.
-    fn append(&self, bodies: Vec<Bytes>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Hands bodies over with the state that goes with them, waiting for room but not for the disk.
+    fn append(&self, commit: Commit) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
 
 impl Append for Journal {
-    async fn append(&self, bodies: Vec<Bytes>) -> Result<(), JournalError> {
-        let commit = Commit {
-            append: bodies,
-            ..Commit::default()
-        };
+    async fn append(&self, commit: Commit) -> Result<(), JournalError> {
         self.enqueue(commit).await
     }
 }
@@ -148,14 +143,15 @@ impl Task {
         Sheet::new(events, self.fresh.is_wanted())
     }
 
-    async fn hand_over_all(&self, events: impl IntoIterator<Item = Event>, journal: &impl Append) {
+    async fn hand_over_all(&mut self, events: impl IntoIterator<Item = Event>, journal: &impl Append) {
         let mut sheet = self.sheet(1);
         events.into_iter().for_each(|event| sheet.write(event));
         self.hand_over(sheet, journal).await;
     }
 
-    /// The journal keeps what it cannot write yet; it only refuses when it is closed.
-    async fn hand_over(&self, sheet: Sheet, journal: &impl Append) {
+    /// Hands bodies over with the state that changed as they were made. The journal keeps what it cannot write yet; it
+    /// only refuses when it is closed.
+    async fn hand_over(&mut self, sheet: Sheet, journal: &impl Append) {
         let (bodies, events) = sheet.finish();
         let count = bodies.len();
         if count == 0 {
@@ -164,7 +160,12 @@ impl Task {
         if !events.is_empty() {
             self.fresh.put(bodies.iter().cloned().zip(events));
         }
-        if let Err(error) = journal.append(bodies).await {
+        let commit = Commit {
+            append: bodies,
+            state: self.maker.state(),
+            ..Commit::default()
+        };
+        if let Err(error) = journal.append(commit).await {
             tracing::error!(events.lost = count, error = %error, "journal refused events");
         }
     }

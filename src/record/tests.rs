@@ -1,5 +1,6 @@
 //! What the recorder makes of hits.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +11,10 @@ use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
 use uuid::Uuid;
 
 use super::maker::Maker;
-use super::{Append, HostEvent, start};
+use super::{Append, HostEvent, STATE, Settings, start};
 use crate::decoy::testing::{settings, spec};
 use crate::decoy::{DecoySpec, Secrets};
-use crate::journal::JournalError;
+use crate::journal::{Commit, Journal, JournalError, JournalSettings};
 use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
 
 const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
@@ -165,8 +166,8 @@ proptest! {
 struct Bodies(mpsc::Sender<Bytes>);
 
 impl Append for Bodies {
-    async fn append(&self, bodies: Vec<Bytes>) -> Result<(), JournalError> {
-        for body in bodies {
+    async fn append(&self, commit: Commit) -> Result<(), JournalError> {
+        for body in commit.append {
             self.0.send(body).await.map_err(|_| JournalError::Closed)?;
         }
         Ok(())
@@ -231,4 +232,62 @@ async fn a_folded_count_of_a_minute_that_is_over_is_told_without_another_hit() {
     let folded = codec::decode(&bodies_in.recv().await.unwrap()).unwrap();
     assert_eq!((connect.action, folded.action), (Action::Connect, Action::SourceFolded));
     assert_eq!(folded.int(Field::FindingHits), Some(2));
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// One run: records a hit of `source` on a day, and gives its event once it is durable.
+async fn run(journal: &Journal, source: &str, day: i64) -> Event {
+    let state = journal.states(STATE).await.unwrap();
+    let (recorder, task) = start(Settings { state, ..settings() });
+    let mut hit = hit(Action::Connect, source, decoy("ssh"));
+    hit.at = Timestamp::from_micros(NOON + day * DAY);
+    recorder.hits().send(hit).await.unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    task.run(journal.clone(), stop).await;
+    let next = journal.commit(Commit::default()).await.unwrap();
+    let entries = journal.read(next - 1, 1, 1 << 20).await.unwrap();
+    codec::decode(&entries[0].body).unwrap()
+}
+
+/// What a kill leaves on the disk: the files as they are now, with the log not carried over.
+fn killed(from: &Path, to: &Path) -> Journal {
+    for file in ["journal.db", "journal.db-wal"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    Journal::open(JournalSettings::at(to.join("journal.db"))).unwrap().0
+}
+
+#[tokio::test]
+async fn killed_between_the_days_the_new_incident_still_names_that_of_yesterday() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, third] = &folders;
+    let (journal, _) = Journal::open(JournalSettings::at(first.path().join("journal.db"))).unwrap();
+    let yesterday = run(&journal, "203.0.113.7", 0).await;
+    let other = run(&journal, "203.0.113.8", 0).await;
+    let journal = killed(first.path(), second.path());
+    let today = run(&journal, "203.0.113.7", 1).await;
+    assert_ne!(today.get(Field::IncidentId), yesterday.get(Field::IncidentId));
+    assert_eq!(today.get(Field::IncidentPrevious), yesterday.get(Field::IncidentId));
+    let stranger = run(&journal, "203.0.113.9", 1).await;
+    assert_eq!(stranger.get(Field::IncidentPrevious), None);
+    // Also on the same day, of a source that came only before the kill.
+    let journal = killed(second.path(), third.path());
+    let late = run(&journal, "203.0.113.8", 1).await;
+    assert_eq!(late.get(Field::IncidentPrevious), other.get(Field::IncidentId));
+    let tomorrow = run(&journal, "203.0.113.7", 2).await;
+    assert_eq!(tomorrow.get(Field::IncidentPrevious), today.get(Field::IncidentId));
+}
+
+#[tokio::test]
+async fn who_is_known_today_costs_the_journal_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
+    run(&journal, "203.0.113.7", 0).await;
+    let before = journal.states(STATE).await.unwrap();
+    assert_eq!(before.len(), 1);
+    run(&journal, "203.0.113.7", 0).await;
+    assert_eq!(journal.states(STATE).await.unwrap(), before);
+    journal.close().await;
 }

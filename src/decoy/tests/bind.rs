@@ -14,7 +14,7 @@ use crate::decoy::bind::{BindError, Binder, ListenerStatus, RETRY_EVERY, Wanted,
 use crate::decoy::role::Role;
 use crate::decoy::services::Transport;
 use crate::decoy::testing::{self, spec};
-use crate::journal::JournalError;
+use crate::journal::{Commit, JournalError};
 use crate::record::{self, Append};
 
 const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
@@ -22,8 +22,8 @@ const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n"
 struct Bodies(mpsc::Sender<Bytes>);
 
 impl Append for Bodies {
-    async fn append(&self, bodies: Vec<Bytes>) -> Result<(), JournalError> {
-        for body in bodies {
+    async fn append(&self, commit: Commit) -> Result<(), JournalError> {
+        for body in commit.append {
             self.0.send(body).await.map_err(|_| JournalError::Closed)?;
         }
         Ok(())
