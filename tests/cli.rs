@@ -462,6 +462,14 @@ fn the_control_socket_survives_garbage_and_silence() {
     drop(silent);
 }
 
+/// The newest event of an action, once there are `count` of them.
+fn told(trap: &Trap, action: &str, count: usize) -> serde_json::Value {
+    eventually("the journal tells of it", || {
+        let mut events = trap.events(&["--action", action]);
+        (events.len() == count).then(|| events.pop()).flatten()
+    })
+}
+
 #[test]
 fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
     let trap = Trap::start(PLAIN);
@@ -473,6 +481,7 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
     let output = trap.trapline(&["reload"]);
     assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("window"), "{}", text(&output.stdout));
+    assert_eq!(told(&trap, "config-reloaded", 1)["event.reason"], "decoy window added");
     assert!(touch(trap.address("window")).starts_with(b"220"));
     assert_eq!(trap.address("door"), door, "the unchanged listener keeps its port");
     held.write_all(b"SSH-2.0-client\r\n").unwrap();
@@ -483,17 +492,31 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
     eventually("the removed decoy is closed", || {
         TcpStream::connect(window).is_err().then_some(())
     });
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    assert_eq!(told(&trap, "config-reloaded", 3)["event.reason"], "nothing changed");
+    assert!(trap.events(&["--action", "config-refused"]).is_empty());
 }
 
 #[test]
 fn a_broken_reload_changes_nothing_and_says_why() {
     let trap = Trap::start(PLAIN);
     let door = trap.address("door");
-    trap.configure(&with_second_decoy().replace("\"ftp\"", "\"fpt\""));
+    let broken = with_second_decoy().replace("\"ftp\"", "\"f\\u001bt\"");
+    trap.configure(&format!("{broken}servce = \"ftp\"\n"));
     let output = trap.trapline(&["reload"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), CONFIG, "{said}");
-    assert!(said.contains("did you mean `ftp`"), "{said}");
+    assert!(
+        said.contains("trapline.toml:15:") && said.contains("trapline.toml:17:1:"),
+        "{said}"
+    );
+    assert!(said.contains("did you mean `service`"), "{said}");
+    let refused = told(&trap, "config-refused", 1);
+    assert_eq!(refused["honeyport.config.mistakes"], 2, "{refused:#}");
+    let first = refused["error.message"].as_str().unwrap();
+    assert!(first.contains("trapline.toml:15:"), "{first}");
+    assert!(!first.chars().any(char::is_control), "{first:?}");
+    assert!(trap.events(&["--action", "config-reloaded"]).is_empty());
     assert_eq!(trap.address("door"), door);
     assert_eq!(trap.status()["listeners"].as_array().unwrap().len(), 1);
     assert!(touch(door).starts_with(b"SSH-2.0-"));
@@ -528,6 +551,12 @@ fn a_reload_refuses_what_only_a_restart_can_change() {
     trap.configure(&PLAIN.replace("state/journal.db", "elsewhere/journal.db"));
     trap.signal("HUP");
     eventually("the refusal is logged", || trap.log().contains("restart").then_some(()));
+    // With the path as it was, the instance is found again.
+    trap.configure(PLAIN);
+    let refused = told(&trap, "config-refused", 1);
+    let logged = trap.log().matches("takes a restart").count();
+    assert_eq!(refused["honeyport.config.mistakes"], logged, "{refused:#}");
+    assert!(refused["error.message"].as_str().unwrap().contains("takes a restart"));
     assert!(!trap.path("elsewhere").exists());
 }
 

@@ -210,6 +210,7 @@ catalogue! {
     BenignReason = Text, Stored, "honeyport.benign.reason", "", "Why it is taken for benign.";
     BootId = Id, Stored, "honeyport.boot.id", "", "This run of trapline on this boot; orders events together with the journal sequence.";
     Commands = Keywords, Stored, "honeyport.commands", "", "Commands or statements as typed, masked.";
+    ConfigMistakes = Long, Stored, "honeyport.config.mistakes", "", "How many mistakes a refused configuration has.";
     CredentialAccepted = Bool, Stored, "honeyport.credential.accepted", "", "Whether the decoy pretended to accept it.";
     CredentialKind = Keyword, Stored, "honeyport.credential.kind", "", "password, key, community, token or form.";
     CredentialSecret = Keyword, Stored, "honeyport.credential.secret", "", "The secret in clear; only with `secrets = \"clear\"`.";

@@ -9,7 +9,7 @@ use trapline_schemas::Timestamp;
 
 use crate::app::load::{LoadError, Source};
 use crate::app::{Tasks, build, trial};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::control::protocol::{Refusal, SinkReport};
 use crate::decoy::bind::ListenerStatus;
 use crate::delivery::Board;
@@ -47,13 +47,35 @@ pub struct Refused {
     pub cause: Refusal,
     /// For a person, one line each.
     pub reasons: Vec<String>,
+    /// How many mistakes refuse it: a reason may take several lines, and a warning is none.
+    pub mistakes: usize,
+    /// The first of them, one line.
+    pub first: String,
 }
 
 impl Refused {
     pub(super) fn new(cause: Refusal, reason: impl std::fmt::Display) -> Self {
+        Self::each(cause, vec![reason.to_string()])
+    }
+
+    /// For reasons each of which is a mistake.
+    pub(super) fn each(cause: Refusal, reasons: Vec<String>) -> Self {
         Self {
             cause,
-            reasons: vec![reason.to_string()],
+            mistakes: reasons.len(),
+            first: reasons.first().cloned().unwrap_or_default(),
+            reasons,
+        }
+    }
+
+    fn wrong(error: &ConfigError) -> Self {
+        let first = error.mistakes().next().map(ToString::to_string).unwrap_or_default();
+        Self {
+            cause: Refusal::Config,
+            reasons: error.to_string().lines().map(str::to_owned).collect(),
+            mistakes: error.mistakes().count(),
+            // Without its hint.
+            first: first.lines().next().unwrap_or_default().to_owned(),
         }
     }
 }
@@ -61,10 +83,7 @@ impl Refused {
 impl From<LoadError> for Refused {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Wrong(wrong) => Self {
-                cause: Refusal::Config,
-                reasons: wrong.to_string().lines().map(str::to_owned).collect(),
-            },
+            LoadError::Wrong(wrong) => Self::wrong(&wrong),
             LoadError::Read(error) => Self::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error))),
         }
     }

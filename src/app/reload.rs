@@ -3,6 +3,8 @@
 //! Everything that can fail is made first: the configuration, personalities, wiring, every new or changed sink. Then
 //! listeners and delivery are told; what is the same as before is not touched.
 
+use trapline_schemas::{Action, Field, Value, text};
+
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
 use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
@@ -10,6 +12,7 @@ use crate::app::trial;
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
+use crate::record::HostEvent;
 use crate::telemetry;
 
 /// A new configuration of which everything was made.
@@ -21,7 +24,7 @@ struct Next {
 }
 
 impl App {
-    /// Puts the configuration on disk in force, or changes nothing; says so in the log either way.
+    /// Puts the configuration on disk in force, or changes nothing; says so in the log and the journal either way.
     pub(super) async fn reload(&mut self) -> Reloaded {
         tracing::info!("reading the configuration again");
         let outcome = match self.prepare().await {
@@ -33,6 +36,7 @@ impl App {
             Ok(lines) => tracing::info!("reloaded: {}", lines.join(", ")),
             Err(refused) => tell(refused),
         }
+        self.core.recorder.host(event(&outcome)).await;
         outcome
     }
 
@@ -109,10 +113,7 @@ fn refuse_restart_only(changes: &Changes) -> Result<(), Refused> {
     let reasons = keys
         .iter()
         .map(|key| format!("`{key}` changed, which takes a restart; nothing was reloaded"));
-    Err(Refused {
-        cause: Refusal::Config,
-        reasons: reasons.collect(),
-    })
+    Err(Refused::each(Refusal::Config, reasons.collect()))
 }
 
 /// Makes every new or changed sink once, to see whether it can be made.
@@ -127,10 +128,7 @@ fn try_sinks(core: &Core, config: &Config, difference: &Difference) -> Result<()
     if reasons.is_empty() {
         return Ok(());
     }
-    Err(Refused {
-        cause: Refusal::Config,
-        reasons,
-    })
+    Err(Refused::each(Refusal::Config, reasons))
 }
 
 /// Decoys are inputs too, so a decoy that comes or goes may change the wiring.
@@ -167,6 +165,36 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         lines.push("log level changed".into());
     }
     lines
+}
+
+/// What the journal is told: what changed, or how much is wrong and what first.
+fn event(outcome: &Reloaded) -> HostEvent {
+    let clean = |text: &str| Value::from(text::clean(text.as_bytes()));
+    match outcome {
+        Ok(lines) if lines.is_empty() => reloaded("nothing changed".into()),
+        Ok(lines) => reloaded(clean(&lines.join(", "))),
+        Err(refused) => {
+            let mistakes = i64::try_from(refused.mistakes).unwrap_or(i64::MAX);
+            let facts = vec![
+                (Field::ConfigMistakes, mistakes.into()),
+                (Field::ErrorMessage, clean(&refused.first)),
+                (Field::ErrorType, kind(refused.cause).into()),
+            ];
+            HostEvent::new(Action::ConfigRefused, facts)
+        }
+    }
+}
+
+fn reloaded(reason: Value) -> HostEvent {
+    HostEvent::new(Action::ConfigReloaded, vec![(Field::EventReason, reason)])
+}
+
+/// One word for `error.type`.
+const fn kind(cause: Refusal) -> &'static str {
+    match cause {
+        Refusal::Usage | Refusal::Config => "config",
+        Refusal::Failed | Refusal::Busy => "failed",
+    }
 }
 
 fn tell(refused: &Refused) {

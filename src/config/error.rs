@@ -25,6 +25,13 @@ impl ConfigError {
         out + &self.summary()
     }
 
+    /// What refuses it: without the warnings.
+    pub fn mistakes(&self) -> impl Iterator<Item = &Problem> {
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+    }
+
     fn summary(&self) -> String {
         let count = |severity| self.problems.iter().filter(|p| p.severity == severity).count();
         let plural = |count: usize, word: &str| match count {

@@ -51,7 +51,9 @@ impl Class {
             | Action::ListenerStopped
             | Action::ListenerFailed
             | Action::SensorStarted
-            | Action::SensorStopped => Self::Health,
+            | Action::SensorStopped
+            | Action::ConfigReloaded
+            | Action::ConfigRefused => Self::Health,
             Action::HeldBack => Self::Derived,
         }
     }

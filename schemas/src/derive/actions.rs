@@ -118,6 +118,14 @@ impl Action {
             Self::ListenerFailed => health("TL-4005", "Decoy listener failed", INFO, "failure", 50),
             Self::SensorStarted => health("TL-4006", "Sensor started", &["start"], "success", 0),
             Self::SensorStopped => health("TL-4007", "Sensor stopped", &["end"], "success", 0),
+            Self::ConfigReloaded => ActionRow {
+                categories: &["configuration"],
+                ..health("TL-4008", "Configuration reloaded", &["change"], "success", 0)
+            },
+            Self::ConfigRefused => ActionRow {
+                categories: &["configuration"],
+                ..health("TL-4009", "Configuration refused", INFO, "failure", 50)
+            },
             Self::JournalGap => health("TL-4101", "Events missing from the journal", INFO, "failure", 78),
             Self::ChainHead => health("TL-4102", "Head of the journal's chain", INFO, "", 0),
             Self::ChainBreak => health("TL-4103", "Journal's chain broken", INFO, "failure", 78),

@@ -50,6 +50,8 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
         Action::ListenerFailed => line.listener(view).add(" could not listen").why(view),
         Action::SensorStarted => line.add("Sensor").name(view, Field::ObserverName).add(" started"),
         Action::SensorStopped => line.add("Sensor").name(view, Field::ObserverName).add(" stopped"),
+        Action::ConfigReloaded => line.add("Configuration reloaded").why(view),
+        Action::ConfigRefused => line.add("Configuration refused").mistakes(view).why(view),
         Action::JournalGap => line.gap(view),
         Action::ChainHead => line
             .add("Journal chain")
@@ -293,6 +295,16 @@ impl Line<'_> {
             Some(why) => self.add(": ").part(why),
             None => self,
         }
+    }
+
+    /// `, 3 mistakes`, if they were counted.
+    fn mistakes(&mut self, view: &View<'_>) -> &mut Self {
+        let word = match view.int(Field::ConfigMistakes) {
+            None => return self,
+            Some(1) => " mistake",
+            Some(_) => " mistakes",
+        };
+        self.number(view, ", ", Field::ConfigMistakes).add(word)
     }
 
     fn gap(&mut self, view: &View<'_>) -> &mut Self {

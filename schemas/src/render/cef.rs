@@ -4,8 +4,9 @@
 //! limit of its key in the ArcSight dictionary, before it is escaped. `src` and `dst` are IPv4 only: IPv6 goes to
 //! `c6a2` and `c6a3`. The custom keys are fixed and always labelled: of contacts cs1 sessionId, cs2 authMethod, cs3
 //! decoyId, cs4 communityId, cs5 mitre, cs6 payload or ports, cn1 riskScore, cn2 attempt; of responses cs1 causeId,
-//! cs2 responseId, cn1 riskScore, cn2 ttlSeconds; of health cs1 sinkName, cs3 decoyId. Flex keys: flexString1
-//! incidentId, flexString2 touchLevel, flexNumber1 truncated. What matters stands first, what a peer sent last.
+//! cs2 responseId, cn1 riskScore, cn2 ttlSeconds; of health cs1 sinkName, cs3 decoyId, cn1 riskScore, cn2
+//! mistakes. Flex keys: flexString1 incidentId, flexString2 touchLevel, flexNumber1 truncated. What matters stands
+//! first, what a peer sent last.
 
 use std::net::IpAddr;
 
@@ -159,6 +160,7 @@ fn custom(view: &View<'_>, p: &mut Pairs<'_>) {
         }
         Subject::Health => {
             labelled(p, "cs1", "sinkName", view.text(Field::SinkName));
+            labelled_int(p, "cn2", "mistakes", view.int(Field::ConfigMistakes));
             labelled(p, "cs3", "decoyId", view.text(Field::DecoyId));
         }
         Subject::Contact | Subject::Finding => {

@@ -43,6 +43,7 @@ pub(super) fn render(view: &View<'_>, out: &mut Vec<u8>) {
     p.text("rule", Some(view.row().name), TEXT_MAX);
     p.int("count", view.int(Field::FindingHits));
     p.text("sink", view.text(Field::SinkName), TEXT_MAX);
+    p.int("mistakes", view.int(Field::ConfigMistakes));
     p.id("responseId", view.id(Field::ResponseId));
     p.id("causeId", view.id(Field::ResponseCause));
     if view.detail > Detail::Whole {

@@ -507,9 +507,18 @@ pub fn health() -> Vec<Event> {
             }
             Action::Recovered => event.set(Field::EventReason, "3 elements of the block set"),
             Action::SensorStopped => event.set(Field::EventReason, "signal"),
+            Action::ConfigReloaded => event.set(Field::EventReason, "decoy ftp added, sink siem changed"),
+            Action::ConfigRefused => {
+                event.set(Field::ConfigMistakes, 3_i64);
+                event.set(Field::ErrorType, "config");
+                event.set(
+                    Field::ErrorMessage,
+                    "/etc/trapline/trapline.toml:7:11: unknown service `shs`",
+                );
+            }
             _ => {}
         }
-        if action.row().outcome == "failure" && *action != Action::JournalGap {
+        if action.row().outcome == "failure" && !matches!(action, Action::JournalGap | Action::ConfigRefused) {
             event.set(Field::ErrorType, "http");
             event.set(Field::ErrorCode, "503");
             event.set(Field::ErrorMessage, "collector answered 503");

@@ -35,7 +35,11 @@ impl Level {
             Some("proof") => Self::Proof,
             _ if event.ip(Field::SourceIp).is_some() => Self::Contact,
             _ => match event.action {
-                Action::SinkFailed | Action::ListenerFailed | Action::JournalGap | Action::ChainBreak => Self::Failure,
+                Action::SinkFailed
+                | Action::ListenerFailed
+                | Action::ConfigRefused
+                | Action::JournalGap
+                | Action::ChainBreak => Self::Failure,
                 _ => Self::Health,
             },
         }

@@ -119,8 +119,12 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),
-        Action::ChainHead | Action::Recovered | Action::SourceFolded => (&LIFECYCLE, OTHER),
-        Action::SinkFailed | Action::ListenerFailed | Action::JournalGap | Action::ChainBreak => (&ERROR, 1),
+        Action::ChainHead | Action::Recovered | Action::SourceFolded | Action::ConfigReloaded => (&LIFECYCLE, OTHER),
+        Action::SinkFailed
+        | Action::ListenerFailed
+        | Action::ConfigRefused
+        | Action::JournalGap
+        | Action::ChainBreak => (&ERROR, 1),
         Action::Credential | Action::Ntlm => (&AUTHENTICATION, 1),
         _ if !has_place => (&LIFECYCLE, OTHER),
         action => contact(view, action),

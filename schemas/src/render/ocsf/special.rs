@@ -239,6 +239,7 @@ fn lifecycle(w: &mut Writer<'_, '_>) {
     let (name, uid) = match w.view.action() {
         Action::ListenerStarted | Action::ListenerStopped => ("decoy listener", Some(Field::DecoyId)),
         Action::SinkRecovered => ("sink", Some(Field::SinkName)),
+        Action::ConfigReloaded => ("configuration", None),
         Action::ChainHead => ("journal", None),
         Action::SourceFolded => ("limits", None),
         Action::Recovered => ("start", None),
