@@ -51,6 +51,19 @@ pub struct Hit {
     pub capture: Option<Box<Capture>>,
 }
 
+/// Datagrams that the kernel dropped before the decoy role could read them.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// The decoy they were sent to.
+    pub spec: Arc<DecoySpec>,
+    /// How many.
+    pub datagrams: u64,
+    /// When the first of them was noticed.
+    pub first: Timestamp,
+    /// When the last of them was noticed.
+    pub last: Timestamp,
+}
+
 /// How far a contact has gone, as one session knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {

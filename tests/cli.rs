@@ -311,6 +311,35 @@ fn killed_in_the_night_it_still_names_the_incident_of_yesterday() {
     assert_eq!(connects.iter().filter(|hit| previous(hit)).count(), 1, "{connects:#?}");
 }
 
+/// The sum of a whole number over events.
+fn sum(events: &[serde_json::Value], field: &str) -> u64 {
+    events.iter().filter_map(|event| event[field].as_u64()).sum()
+}
+
+#[test]
+fn each_datagram_of_a_flood_is_in_the_journal_or_in_the_count_of_what_the_kernel_dropped() {
+    const FLOOD: u64 = 20_000;
+    let decoy = "[decoys.well]\nservice = \"udp\"\npersonality = \"snmp-silent\"\nlisten = [\"127.0.0.1:0\"]\n";
+    let mut trap = Trap::start(&format!("{PLAIN}\n{decoy}"));
+    let well = trap.address("well");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Stopped, it reads nothing: the socket fills up and the rest is dropped.
+    trap.signal("STOP");
+    for _ in 0..FLOOD {
+        socket.send_to(b"x", well).unwrap();
+    }
+    trap.signal("CONT");
+    trap.signal("TERM");
+    trap.ended();
+    let gaps = trap.events(&["--action", "journal-gap", "--limit", "0"]);
+    let probes = trap.events(&["--action", "decoy-udp-probe", "--limit", "0"]);
+    let dropped = sum(&gaps, "honeyport.finding.hits");
+    assert!(dropped > 1000, "{gaps:#?}");
+    assert_eq!(sum(&probes, "source.packets") + dropped, FLOOD);
+    assert!(gaps.len() <= 2, "at most one a minute: {gaps:#?}");
+    assert!(gaps.iter().all(|gap| gap["honeyport.decoy.id"] == "well"), "{gaps:#?}");
+}
+
 #[test]
 fn the_journal_is_verified_by_the_instance_and_from_the_file() {
     let mut trap = Trap::start(PLAIN);

@@ -54,7 +54,7 @@ actions! {
     SensorStopped = "sensor-stopped", "trapline stopped.";
     ConfigReloaded = "config-reloaded", "A configuration was read again and put in force.";
     ConfigRefused = "config-refused", "A configuration was read again and refused; the one before stays in force.";
-    JournalGap = "journal-gap", "Events are missing from the journal, or were trimmed before a sink had them.";
+    JournalGap = "journal-gap", "Events are missing: lost or trimmed before a sink had them, or datagrams that the kernel dropped.";
     ChainHead = "chain-head", "Head hash of the journal's chain.";
     ChainBreak = "chain-break", "The journal's chain was broken and goes on from here.";
     Recovered = "recovered", "State found at start was adopted.";

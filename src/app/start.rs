@@ -324,7 +324,7 @@ impl CoreParts {
     /// Starts the decoy role and binds every listener once.
     async fn open(&mut self, decoys: &[Made], stops: &Stops) -> Opened {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
-        let role = Role::new(self.recorder.hits(), SESSION_GRACE);
+        let role = Role::new(self.recorder.hits(), self.recorder.missed(), SESSION_GRACE);
         let role = role.run(orders_in, stops.accepting.clone());
         let decoys_task = self.tasks.spawn_station("decoys", stops.accepting.clone(), role);
         let (mut binder, listeners) = Binder::new(orders, self.recorder.clone());

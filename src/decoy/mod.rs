@@ -1,7 +1,7 @@
 //! Decoys: where a hit is born.
 //!
 //! In: bound sockets and what to be on them ([`crate::roles::ToDecoy`]). Out: [`crate::roles::Hit`]s on a bounded
-//! channel. One task per listener and per session.
+//! channel, and on another what the kernel dropped ([`crate::roles::Missed`]). One task per listener and per session.
 //!
 //! Invariants:
 //! 1. One accepted TCP connection is exactly one connect hit, whatever the peer or a limit does next.
@@ -35,7 +35,7 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::roles::Hit;
+use crate::roles::{Hit, Missed};
 
 pub use crowd::Hold;
 pub use personality::Personality;
@@ -131,6 +131,8 @@ const MEMORY_BYTES_MAX: usize = 96 << 20;
 pub(crate) struct Shared {
     /// To the recorder; a full channel makes sessions wait.
     pub(crate) hits: mpsc::Sender<Hit>,
+    /// To the recorder too; what finds no room is counted on.
+    pub(crate) missed: mpsc::Sender<Missed>,
     /// Who is here.
     pub(crate) crowd: Arc<crowd::Crowd>,
     /// What they hold.

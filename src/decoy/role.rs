@@ -1,6 +1,7 @@
 //! The decoy role: serves the sockets that core hands it, until it is told to stop.
 //!
-//! In: [`ToDecoy`] messages. Out: [`Hit`]s. It opens no file, no connection and no socket of its own.
+//! In: [`ToDecoy`] messages. Out: [`Hit`]s, and what was [`Missed`]. It opens no file, no connection and no socket of
+//! its own.
 //!
 //! Shutdown: stop accepting, report what the kernel had accepted, let sessions end within the grace, end the rest,
 //! wait for their last reports.
@@ -22,7 +23,7 @@ use crate::decoy::listener::Listener;
 use crate::decoy::services::Transport;
 use crate::decoy::udp::Datagrams;
 use crate::decoy::{DecoySpec, MEMORY_BYTES_MAX, Shared};
-use crate::roles::{Hit, ToDecoy};
+use crate::roles::{Hit, Missed, ToDecoy};
 
 /// File descriptors that sessions leave to the rest of the process: listeners, journal, sinks, control.
 const FILES_RESERVED: u64 = 256;
@@ -58,10 +59,11 @@ impl Default for Open {
 }
 
 impl Role {
-    /// A role that reports to `hits` and gives sessions `grace` to end by themselves.
-    pub fn new(hits: mpsc::Sender<Hit>, grace: Duration) -> Self {
+    /// A role that reports to `hits` and `missed`, and gives sessions `grace` to end by themselves.
+    pub fn new(hits: mpsc::Sender<Hit>, missed: mpsc::Sender<Missed>, grace: Duration) -> Self {
         let shared = Arc::new(Shared {
             hits,
+            missed,
             crowd: Arc::default(),
             memory: Memory::new(MEMORY_BYTES_MAX),
             tasks: TaskTracker::new(),

@@ -14,7 +14,7 @@ use trapline_schemas::{Action, Field, Value};
 use crate::decoy::bind::bind;
 use crate::decoy::role::Role;
 use crate::decoy::{DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service};
-use crate::roles::{Hit, ToDecoy};
+use crate::roles::{Hit, Missed, ToDecoy};
 
 /// Longest a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -53,6 +53,8 @@ pub(crate) struct Stage {
     pub(crate) address: SocketAddr,
     /// What it reported.
     pub(crate) hits: mpsc::Receiver<Hit>,
+    /// What it says the kernel dropped.
+    pub(crate) missed: mpsc::Receiver<Missed>,
     /// To hand it more sockets.
     pub(crate) role: mpsc::Sender<ToDecoy>,
     stop: CancellationToken,
@@ -68,9 +70,10 @@ impl Stage {
     /// Serves `spec` on an address, with room for `room` hits.
     pub(crate) async fn open_at(address: &str, spec: DecoySpec, room: usize) -> Self {
         let (hits, hits_in) = mpsc::channel(room);
+        let (missed, missed_in) = mpsc::channel(1);
         let (role, orders) = mpsc::channel(8);
         let stop = CancellationToken::new();
-        let run = Role::new(hits, Duration::from_millis(500)).run(orders, stop.clone());
+        let run = Role::new(hits, missed, Duration::from_millis(500)).run(orders, stop.clone());
         let (socket, address) =
             bind(address.parse().unwrap(), spec.service.transport()).expect("loopback has a free port");
         let spec = Arc::new(spec);
@@ -78,6 +81,7 @@ impl Stage {
         Self {
             address,
             hits: hits_in,
+            missed: missed_in,
             role,
             stop,
             task: tokio::runtime::Handle::current().spawn(run),
@@ -124,14 +128,23 @@ impl Stage {
     }
 
     /// Stops the role; returns what it had still to report.
-    pub(crate) async fn end(mut self) -> Vec<Hit> {
+    pub(crate) async fn end(self) -> Vec<Hit> {
+        self.end_with_missed().await.0
+    }
+
+    /// Like [`Stage::end`], with what the kernel dropped.
+    pub(crate) async fn end_with_missed(mut self) -> (Vec<Hit>, Vec<Missed>) {
         self.stop.cancel();
-        let mut rest = Vec::new();
-        while let Some(hit) = self.hits.recv().await {
-            rest.push(hit);
+        let (mut rest, mut all_missed) = (Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                Some(hit) = self.hits.recv() => rest.push(hit),
+                Some(missed) = self.missed.recv() => all_missed.push(missed),
+                else => break,
+            }
         }
         self.task.await.expect("the role ends without a panic");
-        rest
+        (rest, all_missed)
     }
 }
 

@@ -1,14 +1,14 @@
 //! One UDP socket: datagrams become probes, some are answered.
 //!
 //! In: a bound socket. Out: one probe hit per datagram up to a bound per source and window, and beyond it one hit with
-//! the count; a credential hit where the service found one.
+//! the count; a credential hit where the service found one; how many datagrams the kernel dropped.
 //!
 //! Invariants:
 //! 1. An answer is never longer than its datagram, and only datagrams that are reported one by one are answered: the
 //!    sender may be forged, so it gets no amplification and a bounded rate.
 //! 2. Windows are bounded in number; at the bound the oldest is summed up early. Counts are exact over all of it.
-//! 3. A datagram that the recorder has no room for goes into the count. What the kernel dropped is logged with its
-//!    number.
+//! 3. A datagram that the recorder has no room for goes into the count. What the kernel dropped is reported by its
+//!    number: only a full socket drops, so the kernel is asked after each burst that was read from one, and at the end.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, getsockopt, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
@@ -33,7 +33,7 @@ use trapline_schemas::{Action, Field, Timestamp, Value, ids, text};
 use crate::decoy::listener::canonical;
 use crate::decoy::services::{Speak, UdpAnswer, UdpCredential};
 use crate::decoy::{DecoySpec, Shared};
-use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
 /// How long a source's datagrams are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -61,6 +61,7 @@ pub(crate) struct Datagrams {
     /// Windows in the order in which they end.
     ends: VecDeque<(Instant, IpAddr)>,
     buffer: Vec<u8>,
+    /// Datagrams that the kernel had dropped when it was last reported.
     dropped: u32,
 }
 
@@ -80,9 +81,19 @@ struct Datagram {
     bytes: Vec<u8>,
     peer: SocketAddr,
     local: SocketAddr,
-    /// Datagrams the kernel has dropped on this socket so far, if it said.
-    dropped: Option<u32>,
 }
+
+/// What the kernel counts of a socket, since Linux 4.12; the last is how many datagrams it has dropped.
+#[derive(Debug, Clone, Copy)]
+struct MemInfo;
+
+nix::getsockopt_impl!(
+    MemInfo,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9],
+    sockopt::GetStruct<[u32; 9]>
+);
 
 impl Datagrams {
     /// Takes over a bound socket.
@@ -93,7 +104,13 @@ impl Datagrams {
         } else {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
-        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        if let Err(error) = getsockopt(&socket, MemInfo) {
+            tracing::warn!(
+                decoy.name = %spec.name,
+                error = %error,
+                "the kernel does not say how many datagrams it drops, so these are not counted"
+            );
+        }
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             bound,
@@ -122,6 +139,9 @@ impl Datagrams {
         while !self.ends.is_empty() {
             self.end_oldest().await;
         }
+        if let Some((missed, _)) = self.missed() {
+            let _ = self.shared.missed.send(missed).await;
+        }
     }
 
     /// Takes what the kernel has received already. The socket is asked itself: the reactor may not have been told.
@@ -141,6 +161,15 @@ impl Datagrams {
     }
 
     async fn take_burst(&mut self, ready: io::Result<()>) {
+        self.take_ready(ready).await;
+        if let Some((missed, dropped)) = self.missed()
+            && self.shared.missed.try_send(missed).is_ok()
+        {
+            self.dropped = dropped;
+        }
+    }
+
+    async fn take_ready(&mut self, ready: io::Result<()>) {
         for _ in 0..BURST {
             match ready.as_ref().map_or_else(|_| Ok(None), |()| self.receive()) {
                 Ok(Some(datagram)) => {
@@ -158,7 +187,6 @@ impl Datagrams {
     }
 
     fn take(&mut self, datagram: Datagram) {
-        self.note_dropped(datagram.dropped);
         let limit = self.spec.limits.datagrams_per_source_per_minute;
         let window = self.window(datagram.peer, datagram.local);
         if window.reported >= limit {
@@ -281,16 +309,21 @@ impl Datagrams {
         }))
     }
 
-    fn note_dropped(&mut self, dropped: Option<u32>) {
-        let Some(dropped) = dropped.filter(|dropped| *dropped != self.dropped) else {
-            return;
+    /// What the kernel dropped and was not reported, and its count now. It counts round.
+    fn missed(&self) -> Option<(Missed, u32)> {
+        let dropped = *getsockopt(&self.socket, MemInfo).ok()?.last()?;
+        let datagrams = dropped.wrapping_sub(self.dropped);
+        if datagrams == 0 {
+            return None;
+        }
+        let at = Timestamp::now();
+        let missed = Missed {
+            spec: Arc::clone(&self.spec),
+            datagrams: datagrams.into(),
+            first: at,
+            last: at,
         };
-        tracing::warn!(
-            decoy.name = %self.spec.name,
-            datagrams.dropped = dropped.wrapping_sub(self.dropped),
-            "the kernel dropped datagrams because they came faster than they were read"
-        );
-        self.dropped = dropped;
+        Some((missed, dropped))
     }
 }
 
@@ -342,18 +375,17 @@ impl Datagrams {
 }
 
 fn read(socket: &UdpSocket, buffer: &mut [u8], bound: SocketAddr) -> io::Result<Datagram> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, u32);
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     let mut iov = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
     let peer = message.address.as_ref().and_then(socket_address);
-    let (mut local, mut dropped) = (bound.ip(), None);
+    let mut local = bound.ip();
     for control in message.cmsgs()? {
         match control {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 local = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into();
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => local = info.ipi6_addr.s6_addr.into(),
-            ControlMessageOwned::RxqOvfl(count) => dropped = Some(count),
             _ => {}
         }
     }
@@ -362,7 +394,6 @@ fn read(socket: &UdpSocket, buffer: &mut [u8], bound: SocketAddr) -> io::Result<
         bytes,
         peer: peer.ok_or(io::ErrorKind::InvalidData)?,
         local: canonical(SocketAddr::new(local, bound.port())),
-        dropped,
     })
 }
 

@@ -6,12 +6,13 @@ use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 
 use super::incidents::{self, Incidents};
+use super::missed::Misses;
 use super::sources::{Folded, Sources};
 use super::zones::Zone;
 use super::{HostEvent, Identity, Settings};
 use crate::decoy::Secrets;
 use crate::decoy::services::Transport;
-use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
 /// Makes events.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Maker {
     settings: Settings,
     sources: Sources,
     incidents: Incidents,
+    misses: Misses,
 }
 
 impl Maker {
@@ -28,6 +30,7 @@ impl Maker {
             incidents: Incidents::restore(&settings.identity.key, state),
             settings,
             sources: Sources::default(),
+            misses: Misses::default(),
         }
     }
 
@@ -83,21 +86,48 @@ impl Maker {
         event
     }
 
-    /// Whether hits are counted that no event tells of yet.
-    pub(super) fn is_folding(&self) -> bool {
-        self.sources.is_folding()
+    /// Counts what the kernel dropped.
+    pub(super) fn miss(&mut self, missed: Missed) {
+        self.misses.add(missed);
     }
 
-    /// Events of what was folded in the minutes before `now`.
-    pub(super) fn folded_before(&mut self, now: Timestamp) -> Vec<Event> {
-        let folded = self.sources.folded_before(now);
-        folded.into_iter().map(|folded| self.folded_event(folded)).collect()
+    /// Whether anything is counted that no event tells of yet.
+    pub(super) fn is_counting(&self) -> bool {
+        self.sources.is_folding() || !self.misses.is_empty()
     }
 
-    /// Events of all that was folded.
-    pub(super) fn folded(&mut self) -> Vec<Event> {
-        let folded = self.sources.folded();
-        folded.into_iter().map(|folded| self.folded_event(folded)).collect()
+    /// Events of what was counted in the minutes before `now`.
+    pub(super) fn counted_before(&mut self, now: Timestamp) -> Vec<Event> {
+        let (folded, missed) = (self.sources.folded_before(now), self.misses.before(now));
+        self.counted_events(folded, missed)
+    }
+
+    /// Events of all that was counted.
+    pub(super) fn counted(&mut self) -> Vec<Event> {
+        let (folded, missed) = (self.sources.folded(), self.misses.all());
+        self.counted_events(folded, missed)
+    }
+
+    fn counted_events(&mut self, folded: Vec<Folded>, missed: Vec<Missed>) -> Vec<Event> {
+        let missed: Vec<_> = missed.iter().map(|missed| self.missed_event(missed)).collect();
+        let folded = folded.into_iter().map(|folded| self.folded_event(folded));
+        folded.chain(missed).collect()
+    }
+
+    fn missed_event(&self, missed: &Missed) -> Event {
+        let mut event = Event::new(ids::fresh(missed.first), missed.first, Action::JournalGap);
+        event.set(Field::DecoyId, missed.spec.name.clone());
+        event.set(Field::DecoyService, missed.spec.service.name);
+        event.set(Field::EventStart, missed.first);
+        event.set(Field::EventEnd, missed.last);
+        event.set(
+            Field::EventReason,
+            "the kernel dropped them, they came faster than they were read",
+        );
+        event.set(Field::FindingHits, i64::try_from(missed.datagrams).unwrap_or(i64::MAX));
+        event.set(Field::NetworkTransport, "udp");
+        self.settings.identity.stamp(&mut event);
+        event
     }
 
     fn folded_event(&mut self, folded: Folded) -> Event {

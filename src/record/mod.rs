@@ -1,14 +1,14 @@
 //! A hit becomes an event.
 //!
-//! In: [`Hit`]s of decoys and [`HostEvent`]s of trapline itself, over bounded channels. Out: encoded bodies, in the
-//! order of arrival, to the journal. One task; nothing on its way asks the network or the disk.
+//! In: [`Hit`]s of decoys, what they [`Missed`], and [`HostEvent`]s of trapline itself, over bounded channels. Out:
+//! encoded bodies, in the order of arrival, to the journal. One task; nothing on its way asks the network or the disk.
 //!
 //! Invariants:
 //! 1. Identity is bound here and once: observer, site, boot, incident, zone, community id, level of touch, risk.
 //! 2. No secret leaves in a form that the policy does not allow: masked bytes are `*`, and where anything was masked
 //!    the payload's hash is keyed.
 //! 3. One source makes at most `limits.events_per_source_per_minute` events; what is beyond is counted, and told by
-//!    one event per source and minute. Counts are exact.
+//!    one event per source and minute. What the kernel dropped is told by one per decoy and minute. Counts are exact.
 //! 4. Memory is bounded: two generations of sources, two days of incidents. A full table folds and remembers less; it
 //!    loses no hit.
 //! 5. What must outlive a restart is in the journal's state, in the same commit as the hit that it came from.
@@ -18,6 +18,7 @@
 mod incidents;
 pub mod key;
 mod maker;
+mod missed;
 mod sheet;
 mod sources;
 mod task;
@@ -34,7 +35,7 @@ use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use uuid::Uuid;
 
 use crate::fresh::Fresh;
-use crate::roles::Hit;
+use crate::roles::{Hit, Missed};
 
 pub use incidents::STATE;
 pub use task::{Append, Task, start};
@@ -112,6 +113,7 @@ impl HostEvent {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     hits: mpsc::Sender<Hit>,
+    missed: mpsc::Sender<Missed>,
     host: mpsc::Sender<HostEvent>,
     fresh: Arc<Fresh>,
 }
@@ -120,6 +122,11 @@ impl Recorder {
     /// Where decoys report.
     pub fn hits(&self) -> mpsc::Sender<Hit> {
         self.hits.clone()
+    }
+
+    /// Where decoys report what the kernel dropped.
+    pub fn missed(&self) -> mpsc::Sender<Missed> {
+        self.missed.clone()
     }
 
     /// What was recorded a moment ago, for delivery.

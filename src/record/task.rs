@@ -1,6 +1,6 @@
 //! The recorder's task: takes hits in batches, makes events, hands their bodies to the journal.
 //!
-//! Shutdown: after `stop` it takes what is still in its channels, tells what was folded, and returns. Whoever reports
+//! Shutdown: after `stop` it takes what is still in its channels, tells what was counted, and returns. Whoever reports
 //! must have ended before.
 
 use std::future::Future;
@@ -17,7 +17,7 @@ use super::sheet::Sheet;
 use super::{HITS_MAX, HostEvent, Recorder, Settings};
 use crate::fresh::Fresh;
 use crate::journal::{Commit, Journal, JournalError};
-use crate::roles::Hit;
+use crate::roles::{Hit, Missed};
 
 /// Hits taken at once.
 const BATCH: usize = 256;
@@ -25,11 +25,14 @@ const BATCH: usize = 256;
 /// Bodies handed over at once are at most about this large, bytes: a batch of full captures is split.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Counts of what the kernel dropped that may wait; what finds no room is counted on by the decoy.
+const MISSED_MAX: usize = 64;
+
 /// Host events that may wait.
 const HOST_EVENTS_MAX: usize = 256;
 
-/// How often folded counts are looked at, while there are any.
-const FOLDED_EVERY: Duration = Duration::from_secs(1);
+/// How often counts are looked at, while there are any.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Where bodies go: the journal, and a channel in tests.
 pub trait Append: Send + Sync {
@@ -47,6 +50,7 @@ impl Append for Journal {
 #[derive(Debug)]
 pub struct Task {
     hits: mpsc::Receiver<Hit>,
+    missed: mpsc::Receiver<Missed>,
     host: mpsc::Receiver<HostEvent>,
     maker: Maker,
     fresh: Arc<Fresh>,
@@ -55,22 +59,32 @@ pub struct Task {
 /// A recorder: the handle to report to, and the task to run.
 pub fn start(settings: Settings) -> (Recorder, Task) {
     let (hits, hits_in) = mpsc::channel(HITS_MAX);
+    let (missed, missed_in) = mpsc::channel(MISSED_MAX);
     let (host, host_in) = mpsc::channel(HOST_EVENTS_MAX);
     let fresh = Arc::new(Fresh::default());
     let task = Task {
         hits: hits_in,
+        missed: missed_in,
         host: host_in,
         maker: Maker::new(settings),
         fresh: Arc::clone(&fresh),
     };
-    (Recorder { hits, host, fresh }, task)
+    (
+        Recorder {
+            hits,
+            missed,
+            host,
+            fresh,
+        },
+        task,
+    )
 }
 
 impl Task {
     /// Records until `stop`, then what is left.
     pub async fn run(mut self, journal: impl Append, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut tick = tokio::time::interval(FOLDED_EVERY);
+        let mut tick = tokio::time::interval(COUNTED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Cancel: recv_many, recv and tick are safe.
@@ -83,7 +97,8 @@ impl Task {
                     }
                 },
                 Some(told) = self.host.recv() => self.record_host(told, &journal).await,
-                _ = tick.tick(), if self.maker.is_folding() => self.tell_folded(&journal).await,
+                Some(missed) = self.missed.recv() => self.maker.miss(missed),
+                _ = tick.tick(), if self.maker.is_counting() => self.tell_counted(&journal).await,
                 () = stop.cancelled() => break,
             }
         }
@@ -121,13 +136,14 @@ impl Task {
         self.hand_over_all([event], journal).await;
     }
 
-    async fn tell_folded(&mut self, journal: &impl Append) {
-        let events = self.maker.folded_before(Timestamp::now());
+    async fn tell_counted(&mut self, journal: &impl Append) {
+        let events = self.maker.counted_before(Timestamp::now());
         self.hand_over_all(events, journal).await;
     }
 
     async fn drain(mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
         self.hits.close();
+        self.missed.close();
         self.host.close();
         while self.hits.recv_many(batch, BATCH).await > 0 {
             self.record(batch, journal).await;
@@ -135,7 +151,10 @@ impl Task {
         while let Some(told) = self.host.recv().await {
             self.record_host(told, journal).await;
         }
-        let events = self.maker.folded();
+        while let Some(missed) = self.missed.recv().await {
+            self.maker.miss(missed);
+        }
+        let events = self.maker.counted();
         self.hand_over_all(events, journal).await;
     }
 

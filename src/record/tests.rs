@@ -15,7 +15,7 @@ use super::{Append, HostEvent, STATE, Settings, start};
 use crate::decoy::testing::{settings, spec};
 use crate::decoy::{DecoySpec, Secrets};
 use crate::journal::{Commit, Journal, JournalError, JournalSettings};
-use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
 const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
 const NOON: i64 = 1_772_600_400_000_000;
@@ -232,6 +232,54 @@ async fn a_folded_count_of_a_minute_that_is_over_is_told_without_another_hit() {
     let folded = codec::decode(&bodies_in.recv().await.unwrap()).unwrap();
     assert_eq!((connect.action, folded.action), (Action::Connect, Action::SourceFolded));
     assert_eq!(folded.int(Field::FindingHits), Some(2));
+}
+
+fn missed(decoy: &Arc<DecoySpec>, datagrams: u64, at: i64) -> Missed {
+    let at = Timestamp::from_micros(NOON + at);
+    Missed {
+        spec: Arc::clone(decoy),
+        datagrams,
+        first: at,
+        last: at,
+    }
+}
+
+#[tokio::test]
+async fn what_the_kernel_dropped_is_one_exact_gap_of_its_decoy_at_the_stop() {
+    let (recorder, task) = start(settings());
+    let (snmp, dns) = (Arc::new(decoy("snmp")), Arc::new(decoy("dns")));
+    for part in [missed(&snmp, 3, 0), missed(&dns, 5, 1), missed(&snmp, 4, 2)] {
+        recorder.missed().send(part).await.unwrap();
+    }
+    let (bodies, mut bodies_in) = mpsc::channel(1000);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    task.run(Bodies(bodies), stop).await;
+    let mut gaps = Vec::new();
+    while let Some(body) = bodies_in.recv().await {
+        gaps.push(codec::decode(&body).unwrap());
+    }
+    let told: Vec<_> = gaps
+        .iter()
+        .map(|gap| (gap.action, text(gap, Field::DecoyId), gap.int(Field::FindingHits)))
+        .collect();
+    let gap = |decoy, count| (Action::JournalGap, decoy, Some(count));
+    assert_eq!(told, [gap("snmp", 7), gap("dns", 5)]);
+    let at = |micros| Some(Value::Time(Timestamp::from_micros(NOON + micros)));
+    let span = [Field::EventStart, Field::EventEnd].map(|field| gaps[0].get(field).cloned());
+    assert_eq!(span, [at(0), at(2)]);
+    assert_eq!(text(&gaps[0], Field::ObserverName), "lure-01");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_a_minute_that_is_over_is_told_without_a_hit() {
+    let (recorder, task) = start(settings());
+    let (bodies, mut bodies_in) = mpsc::channel(1000);
+    tokio::runtime::Handle::current().spawn(task.run(Bodies(bodies), CancellationToken::new()));
+    let part = missed(&Arc::new(decoy("snmp")), 3, 0);
+    recorder.missed().send(part).await.unwrap();
+    let gap = codec::decode(&bodies_in.recv().await.unwrap()).unwrap();
+    assert_eq!((gap.action, gap.int(Field::FindingHits)), (Action::JournalGap, Some(3)));
 }
 
 const DAY: i64 = 86_400_000_000;

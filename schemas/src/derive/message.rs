@@ -308,13 +308,18 @@ impl Line<'_> {
     }
 
     fn gap(&mut self, view: &View<'_>) -> &mut Self {
-        self.count(view, "event").add(" missing");
+        let decoy = view.text(Field::DecoyId);
+        self.count(view, if decoy.is_some() { "datagram" } else { "event" })
+            .add(" missing");
         if let (Some(Value::Int(first)), Some(Value::Int(last))) = (view.get(Field::GapFirst), view.get(Field::GapLast))
         {
             self.add(", offsets ").int(*first).add(" to ").int(*last);
         }
         if let Some(sink) = view.text(Field::SinkName) {
             self.add(", for sink '").part(sink).add("'");
+        }
+        if let Some(decoy) = decoy {
+            self.add(", for decoy '").part(decoy).add("'");
         }
         self.why(view)
     }

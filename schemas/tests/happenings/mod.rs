@@ -525,6 +525,17 @@ pub fn health() -> Vec<Event> {
         }
         events.push(event);
     }
+    let mut dropped = make.event(Action::JournalGap);
+    dropped.set(Field::DecoyId, "snmp");
+    dropped.set(Field::DecoyService, "udp");
+    dropped.set(
+        Field::EventReason,
+        "the kernel dropped them, they came faster than they were read",
+    );
+    dropped.set(Field::FindingHits, 17_270_i64);
+    dropped.set(Field::NetworkTransport, "udp");
+    span(&mut dropped, 12);
+    events.push(dropped);
     events
 }
 

@@ -48,7 +48,8 @@ impl House {
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Handle::current();
         runtime.spawn(task.run(Bodies(bodies), CancellationToken::new()));
-        runtime.spawn(Role::new(recorder.hits(), Duration::ZERO).run(orders, CancellationToken::new()));
+        runtime
+            .spawn(Role::new(recorder.hits(), recorder.missed(), Duration::ZERO).run(orders, CancellationToken::new()));
         runtime.spawn(binder.run(wishes_in, stop.clone()));
         Self {
             wishes,

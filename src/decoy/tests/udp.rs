@@ -9,7 +9,7 @@ use trapline_schemas::{Action, Field, Value};
 use crate::decoy::DecoySpec;
 use crate::decoy::services::{Service, Speak, UdpAnswer, UdpCredential};
 use crate::decoy::testing::{Stage, actions, fact, personality, spec_of};
-use crate::roles::Touch;
+use crate::roles::{Hit, Touch};
 
 /// Says its datagram back, one byte longer if that begins with `+`; takes what follows `community=` for a secret.
 static ECHO: Service = Service {
@@ -174,6 +174,63 @@ async fn datagrams_that_the_recorder_has_no_room_for_are_counted() {
     assert_eq!(packets.len(), 2);
 }
 
+fn packets(hits: &[Hit]) -> u64 {
+    let packets = hits.iter().map(|hit| match fact(hit, Field::SourcePackets) {
+        Some(Value::Int(count)) => u64::try_from(*count).unwrap(),
+        _ => 0,
+    });
+    packets.sum()
+}
+
+/// Datagrams of a flood.
+const FLOOD: u64 = 20_000;
+
+/// Sends a flood while the decoy's task gets no turn: its socket fills up.
+fn flood(to: SocketAddr) {
+    let client = std::net::UdpSocket::bind("127.0.0.6:0").unwrap();
+    for _ in 0..FLOOD {
+        client.send_to(b"x", to).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_kernel_dropped_is_told_to_the_last_datagram_though_none_comes_after() {
+    let mut stage = Stage::open(echo()).await;
+    let first = client("127.0.0.5:0", stage.address).await;
+    first.send(b"is it there").await.unwrap();
+    stage.hit().await;
+    flood(stage.address);
+    let (mut read, mut dropped) = (0, 0);
+    let all = async {
+        while read + dropped < FLOOD {
+            tokio::select! {
+                Some(hit) = stage.hits.recv() => read += packets(&[hit]),
+                Some(missed) = stage.missed.recv() => dropped += missed.datagrams,
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(300), all).await;
+    assert!(told.is_ok(), "{read} read, {dropped} dropped");
+    assert!(dropped > 1000, "{dropped}");
+    assert_eq!(read + dropped, FLOOD);
+}
+
+#[tokio::test]
+async fn what_the_kernel_dropped_is_told_at_the_end() {
+    // Several times: the end may come before or after the first burst is read.
+    for _ in 0..8 {
+        let mut stage = Stage::open(echo()).await;
+        let first = client("127.0.0.5:0", stage.address).await;
+        first.send(b"is it there").await.unwrap();
+        stage.hit().await;
+        flood(stage.address);
+        let (hits, missed) = stage.end_with_missed().await;
+        let dropped = missed.iter().map(|missed| missed.datagrams).sum::<u64>();
+        assert_eq!(packets(&hits) + dropped, FLOOD);
+        assert!(missed.iter().all(|missed| missed.spec.name == "lure"));
+    }
+}
+
 #[tokio::test]
 async fn what_the_kernel_had_received_at_the_end_is_counted() {
     let mut stage = Stage::open(echo()).await;
@@ -185,10 +242,5 @@ async fn what_the_kernel_had_received_at_the_end_is_counted() {
     for _ in 0..500 {
         client.send_to(b"x", stage.address).unwrap();
     }
-    let hits = stage.end().await;
-    let packets = hits.iter().map(|hit| match fact(hit, Field::SourcePackets) {
-        Some(Value::Int(count)) => *count,
-        _ => 0,
-    });
-    assert_eq!(packets.sum::<i64>(), 500);
+    assert_eq!(packets(&stage.end().await), 500);
 }
