@@ -632,6 +632,27 @@ fn send_test_goes_through_one_sink_and_is_not_recorded() {
 }
 
 #[test]
+fn status_counts_the_dead_letters_of_a_sink_and_tells_the_age_of_the_oldest() {
+    let mut trap = Trap::start(PLAIN);
+    assert_eq!(trap.status()["sinks"][0]["dead_letters"], 0);
+    trap.signal("TERM");
+    trap.ended();
+    let file = rusqlite::Connection::open(trap.path("state/journal.db")).unwrap();
+    let insert = "INSERT INTO dead_letters (sink, offset, at, reason, body)
+        VALUES (?1, ?2, (unixepoch() - ?3) * 1000000, '400: no', 'x')";
+    for (sink, offset, age) in [("archive", 2, 7200), ("archive", 3, 60), ("removed", 1, 9999)] {
+        file.execute(insert, (sink, offset, age)).unwrap();
+    }
+    drop(file);
+    trap.launch();
+    let sink = trap.status()["sinks"][0].clone();
+    assert_eq!(sink["dead_letters"], 2, "{sink:#}");
+    assert!(sink["oldest_dead_letter_secs"].as_u64().unwrap() >= 7199, "{sink:#}");
+    let shown = text(&trap.trapline(&["status"]).stdout);
+    assert!(shown.contains("2, oldest 2h"), "{shown}");
+}
+
+#[test]
 fn status_shows_a_sink_that_cannot_deliver_with_what_to_do() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = format!(

@@ -13,7 +13,7 @@ use crate::control::status::{Fault, Health, JournalStatus, ListenerStatus, Proce
 use crate::decoy::bind::{self, BindError};
 use crate::decoy::services::Transport;
 use crate::delivery::{self, SinkState};
-use crate::journal::HealthLevel;
+use crate::journal::{DeadLetterCount, HealthLevel};
 use crate::telemetry;
 
 impl Core {
@@ -75,25 +75,19 @@ impl Core {
 
     async fn sink_statuses(&self, config: &Config, head: u64, faults: &mut Vec<Fault>) -> Vec<SinkStatus> {
         let mut sinks = Vec::new();
+        let letters = self.journal.dead_letter_counts().await.unwrap_or_default();
         for seen in self.board.snapshot(head) {
             let kind = config
                 .sinks
                 .iter()
                 .find(|sink| sink.name == seen.name)
                 .map_or("", |sink| sink.kind.name);
-            let dead = self.dead_letters(&seen.name).await;
-            let status = sink(seen, kind, dead);
+            let letters = letters.iter().find(|letters| letters.sink == seen.name);
+            let status = sink(seen, kind, letters);
             faults.extend(sink_fault(&status.0, status.1));
             sinks.push(status.0);
         }
         sinks
-    }
-
-    async fn dead_letters(&self, sink: &str) -> u64 {
-        self.journal
-            .dead_letters(Some(sink))
-            .await
-            .map_or(0, |letters| letters.len() as u64)
     }
 
     fn process_status(&self, faults: &mut Vec<Fault>) -> ProcessStatus {
@@ -201,7 +195,7 @@ fn listener_fault(status: &ListenerStatus, error: Option<&BindError>) -> Option<
 }
 
 /// A sink's status, and the kind of its fault if it has one now.
-fn sink(seen: delivery::SinkStatus, kind: &str, dead_letters: u64) -> (SinkStatus, Option<FaultKind>) {
+fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount>) -> (SinkStatus, Option<FaultKind>) {
     let health = match seen.state {
         SinkState::Starting | SinkState::Working | SinkState::Stopped => Health::Ok,
         SinkState::Retrying => Health::Degraded,
@@ -218,7 +212,8 @@ fn sink(seen: delivery::SinkStatus, kind: &str, dead_letters: u64) -> (SinkStatu
         lag: seen.lag,
         oldest_unsent_secs: seen.oldest_unsent.map_or(Duration::ZERO, |at| now.since(at)).as_secs(),
         delivered: seen.totals.delivered,
-        dead_letters,
+        dead_letters: letters.map_or(0, |letters| letters.count),
+        oldest_dead_letter_secs: letters.map_or(0, |letters| now.since(letters.oldest_at).as_secs()),
         error: fault.as_ref().map(|fault| fault.message.clone()),
         retry_in_secs: seen
             .retry_at
@@ -280,7 +275,14 @@ mod tests {
             }),
             ..delivery::SinkStatus::default()
         };
-        let (status, kind) = sink(seen, "splunk_hec", 0);
+        let letters = DeadLetterCount {
+            sink: "siem".into(),
+            count: 3,
+            oldest: 5,
+            oldest_at: Timestamp::from_micros(Timestamp::now().micros() - 7_200_500_000),
+        };
+        let (status, kind) = sink(seen, "splunk_hec", Some(&letters));
+        assert_eq!((status.dead_letters, status.oldest_dead_letter_secs), (3, 7200));
         let fault = sink_fault(&status, kind).unwrap();
         assert_eq!(fault.health, Health::Degraded);
         assert_eq!(fault.part, "sink siem");
@@ -305,7 +307,7 @@ mod tests {
             }),
             ..delivery::SinkStatus::default()
         };
-        let (status, kind) = sink(seen, "file", 0);
+        let (status, kind) = sink(seen, "file", None);
         assert_eq!((status.health, status.error.clone()), (Health::Ok, None));
         assert_eq!(sink_fault(&status, kind), None);
     }

@@ -115,8 +115,8 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
             sink.name.clone(),
             sink.kind.clone(),
             sink.delivered.to_string(),
-            lag(sink),
-            sink.dead_letters.to_string(),
+            waiting(sink.lag, sink.oldest_unsent_secs),
+            waiting(sink.dead_letters, sink.oldest_dead_letter_secs),
             sink.health.name().to_owned(),
             remarks(sink),
         ]
@@ -127,10 +127,11 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
     )
 }
 
-fn lag(sink: &SinkStatus) -> String {
-    match sink.lag {
+/// How many wait, and for how long the oldest has.
+fn waiting(count: u64, oldest_secs: u64) -> String {
+    match count {
         0 => "0".into(),
-        lag => format!("{lag}, oldest {}", span(sink.oldest_unsent_secs)),
+        count => format!("{count}, oldest {}", span(oldest_secs)),
     }
 }
 
@@ -169,6 +170,12 @@ mod tests {
         assert_eq!(span(59), "59s");
         assert_eq!(span(3_661), "1h 1m");
         assert_eq!(span(90_061), "1d 1h");
+    }
+
+    #[test]
+    fn what_waits_is_shown_with_the_age_of_the_oldest() {
+        assert_eq!(waiting(0, 0), "0");
+        assert_eq!(waiting(3, 7200), "3, oldest 2h");
     }
 
     #[test]

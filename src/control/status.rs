@@ -132,6 +132,9 @@ pub struct SinkStatus {
     pub delivered: u64,
     /// Events it refused for good, kept in the journal.
     pub dead_letters: u64,
+    /// Age of the oldest of these, in seconds.
+    #[serde(default)]
+    pub oldest_dead_letter_secs: u64,
     /// What went wrong last, if it is wrong now.
     pub error: Option<String>,
     /// When it is tried again, in seconds.

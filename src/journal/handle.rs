@@ -16,7 +16,7 @@ use super::salvage::Salvage;
 use super::settings::{Health, HealthLevel, JournalReport, JournalSettings};
 use super::verify::{Verified, Walk};
 use super::writer::Writer;
-use super::{Commit, Cursor, DeadLetter, Entry, JournalError, Offset, start};
+use super::{Commit, Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset, start};
 
 /// Handle to the journal; cheap to clone. SQLite runs on its own threads.
 ///
@@ -217,6 +217,11 @@ impl Journal {
     pub async fn dead_letters(&self, sink: Option<&str>) -> Result<Vec<DeadLetter>, JournalError> {
         let sink = sink.map(str::to_owned);
         self.query(move |conn| read::dead_letters(conn, sink.as_deref())).await
+    }
+
+    /// How many dead letters each sink has that has any, by sink. Cheap: reads no body.
+    pub async fn dead_letter_counts(&self) -> Result<Vec<DeadLetterCount>, JournalError> {
+        self.query(read::dead_letter_counts).await
     }
 
     /// Walks over the whole chain, oldest entry first. Cancel: safe.

@@ -94,6 +94,19 @@ pub struct DeadLetter {
     pub body: Bytes,
 }
 
+/// How many dead letters a sink has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterCount {
+    /// The sink.
+    pub sink: String,
+    /// How many are kept.
+    pub count: u64,
+    /// The oldest entry among them.
+    pub oldest: Offset,
+    /// When that one was refused.
+    pub oldest_at: Timestamp,
+}
+
 /// One entry as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

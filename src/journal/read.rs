@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use trapline_schemas::Timestamp;
 
 use super::sqlite::{bytes, is_damage, offset, sql};
-use super::{Cursor, DeadLetter, Entry, JournalError, Offset};
+use super::{Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset};
 
 /// The reading connections.
 #[derive(Debug)]
@@ -244,6 +244,20 @@ pub(super) fn dead_letters(conn: &Connection, sink: Option<&str>) -> rusqlite::R
     letters.collect()
 }
 
+/// How many dead letters each sink has, by sink.
+pub(super) fn dead_letter_counts(conn: &Connection) -> rusqlite::Result<Vec<DeadLetterCount>> {
+    let mut statement = conn.prepare_cached(DEAD_LETTER_COUNTS)?;
+    let counts = statement.query_map([], |row| {
+        Ok(DeadLetterCount {
+            sink: row.get(0)?,
+            count: offset(row.get(1)?),
+            oldest: offset(row.get(2)?),
+            oldest_at: Timestamp::from_micros(row.get(3)?),
+        })
+    })?;
+    counts.collect()
+}
+
 /// The newest entries, in memory.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -323,5 +337,10 @@ const READERS: usize = 3;
 /// Bounds of the tail: what a sink that keeps up is behind by.
 const TAIL_ENTRIES: usize = 2048;
 const TAIL_BYTES: usize = 2 << 20;
+/// Counts in the index that keeps sink and offset unique; of the table itself, one row a sink.
+pub(super) const DEAD_LETTER_COUNTS: &str = "
+    WITH counted AS (SELECT sink, count(*) AS letters, min(offset) AS oldest FROM dead_letters GROUP BY sink)
+    SELECT counted.sink, letters, oldest, letter.at FROM counted
+    JOIN dead_letters AS letter ON letter.sink = counted.sink AND letter.offset = oldest ORDER BY counted.sink";
 /// Dead letters given in one answer.
 const DEAD_LETTERS_MAX: i64 = 10_000;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use trapline_schemas::Timestamp;
 
+use super::super::read::DEAD_LETTER_COUNTS;
 use super::super::{Commit, DeadLetter, Journal, JournalError};
 use super::{all, append, folder, open, settings, texts};
 
@@ -54,6 +55,59 @@ fn letter(offset: u64) -> DeadLetter {
         reason: "400: no".into(),
         body: "b".into(),
     }
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_by_sink_with_the_age_of_the_oldest() {
+    let folder = folder();
+    let journal = open(&folder);
+    assert_eq!(journal.dead_letter_counts().await.unwrap(), []);
+    let of = |sink: &str, offset| DeadLetter {
+        sink: sink.into(),
+        ..letter(offset)
+    };
+    let before = Timestamp::now();
+    for letters in [
+        vec![of("siem", 5)],
+        vec![of("siem", 9), of("archive", 7), of("siem", 7)],
+    ] {
+        let commit = Commit {
+            dead_letters: letters,
+            ..append(&["x"])
+        };
+        journal.commit(commit).await.unwrap();
+    }
+    let counts = journal.dead_letter_counts().await.unwrap();
+    let told: Vec<_> = counts
+        .iter()
+        .map(|count| (count.sink.as_str(), count.count, count.oldest))
+        .collect();
+    assert_eq!(told, [("archive", 1, 7), ("siem", 3, 5)]);
+    assert!(before <= counts[1].oldest_at && counts[1].oldest_at < counts[0].oldest_at);
+    let dead_letters_gone = vec![("siem".to_owned(), 5), ("archive".to_owned(), 7)];
+    let commit = Commit {
+        dead_letters_gone,
+        ..Commit::default()
+    };
+    journal.commit(commit).await.unwrap();
+    let counts = journal.dead_letter_counts().await.unwrap();
+    assert_eq!((counts.len(), counts[0].count, counts[0].oldest), (1, 2, 7));
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_without_reading_them() {
+    let folder = folder();
+    let journal = open(&folder);
+    let file = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
+    let mut plan = file
+        .prepare(&format!("EXPLAIN QUERY PLAN {DEAD_LETTER_COUNTS}"))
+        .unwrap();
+    let steps = plan.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+    let steps: Vec<_> = steps.map(Result::unwrap).collect();
+    let scans: Vec<_> = steps.iter().filter(|step| step.contains("SCAN dead_letters")).collect();
+    assert!(scans.len() == 1 && scans[0].contains("COVERING INDEX"), "{steps:?}");
+    assert!(steps.iter().any(|step| step.starts_with("SEARCH letter")), "{steps:?}");
+    journal.close().await;
 }
 
 #[tokio::test]
