@@ -42,6 +42,7 @@ pub mod index;
 mod lock;
 mod queue;
 mod read;
+mod room;
 mod salvage;
 mod settings;
 mod sqlite;

@@ -21,6 +21,7 @@ use trapline_schemas::Timestamp;
 
 use super::chain::{self, Stored, Tip};
 use super::lock::same_file;
+use super::room;
 use super::{Commit, DeadLetter, Durability, Entry, JournalError, Offset};
 
 /// Schema version of the files that this build writes.
@@ -179,6 +180,7 @@ impl Store {
         check_schema(&conn, path)?;
         let anchor = read_anchor(&conn)?;
         let (tip, last_at) = read_tip(&conn, anchor)?;
+        room::make(path);
         let path = path.to_owned();
         Ok(Self {
             conn,
