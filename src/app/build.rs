@@ -103,7 +103,10 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
         name: SmolStr::new(&decoy.name),
         service,
         personality,
-        limits: config.limits.clone(),
+        limits: config
+            .limits
+            .clone()
+            .drawn(install.draw(&format!("{} patience", decoy.service))),
         secrets: secrets(config.capture.secrets),
     };
     let wanted = Wanted {

@@ -69,13 +69,13 @@ pub const LIMITS: &[Key] = &[
         "session",
         seconds(1, 86_400),
         "\"60s\"",
-        "Longest a session lasts, whatever trickles.",
+        "Longest a session lasts, whatever trickles; each install draws its own, up to a quarter shorter.",
     ),
     Key::default(
         "idle",
         seconds(1, 86_400),
         "\"30s\"",
-        "Longest a session waits for one byte.",
+        "Longest a session waits for one byte; each install draws its own, up to a quarter shorter.",
     ),
     Key::default(
         "write",

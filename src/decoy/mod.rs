@@ -122,6 +122,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The same with waits of its own, up to a quarter shorter: a time that every install and every service has in
+    /// common would tell what they are.
+    #[must_use]
+    pub fn drawn(self, drawn: [u8; 32]) -> Self {
+        let [session, idle, ..] = drawn;
+        let shorter = |time: Duration, by: u8| time.mul_f64(1.0 - f64::from(by) / 1024.0);
+        Self {
+            session: shorter(self.session, session),
+            idle: shorter(self.idle, idle),
+            ..self
+        }
+    }
+}
+
 /// Bytes that all sessions together may hold for what peers sent: input, captures, and captures on their way to the
 /// recorder. Beyond it captures are counted and hashed but not kept, and a session whose input finds no room ends.
 const MEMORY_BYTES_MAX: usize = 96 << 20;

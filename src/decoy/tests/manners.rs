@@ -1,6 +1,9 @@
 //! Small things by which a product is known.
 
-use crate::decoy::personality::embedded;
+use std::time::Duration;
+
+use crate::decoy::Limits;
+use crate::decoy::personality::{Install, embedded};
 use crate::decoy::testing::{Stage, spec};
 
 #[tokio::test]
@@ -29,4 +32,24 @@ async fn postfix_calls_an_empty_line_bad_syntax() {
         answers,
         ["500 5.5.2 Error: bad syntax", "502 5.5.2 Error: command not recognized"]
     );
+}
+
+#[test]
+fn how_long_it_waits_is_each_installs_own_and_never_longer_than_configured() {
+    let waits = |seed: u8, service: &str| {
+        let install = Install::new("files03", "corp.local", [seed; 32]);
+        let limits = Limits::default().drawn(install.draw(service));
+        (limits.session, limits.idle)
+    };
+    let drawn: Vec<_> = (0..64).map(|seed| waits(seed, "ssh")).collect();
+    assert_eq!(waits(7, "ssh"), drawn[7], "it stays what it is");
+    assert_ne!(waits(7, "ftp"), drawn[7]);
+    let whole = Limits::default();
+    for (session, idle) in &drawn {
+        assert!((whole.session * 3 / 4..=whole.session).contains(session));
+        assert!((whole.idle * 3 / 4..=whole.idle).contains(idle));
+    }
+    let longest = drawn.iter().map(|(_, idle)| *idle).max();
+    let shortest = drawn.iter().map(|(_, idle)| *idle).min();
+    assert!(longest > shortest.map(|shortest| shortest + Duration::from_secs(3)));
 }
