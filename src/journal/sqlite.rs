@@ -354,17 +354,26 @@ pub(super) struct Draft {
 impl Draft {
     /// Appends bodies at the tip.
     pub fn append(&mut self, tx: &Transaction<'_>, bodies: &[bytes::Bytes]) -> rusqlite::Result<()> {
-        if bodies.is_empty() {
-            return Ok(());
+        let (many, rest) = bodies.as_chunks::<ROWS>();
+        for eight in many {
+            self.insert(tx, INSERT_MANY, eight)?;
         }
-        let mut insert = tx.prepare_cached(INSERT)?;
-        for body in bodies {
-            let place = sql(self.tip.next);
-            let hash = self.tip.extend(self.at, body);
-            insert.execute((place, self.at.micros(), &hash[..], &body[..]))?;
+        rest.iter()
+            .try_for_each(|body| self.insert(tx, INSERT, std::slice::from_ref(body)))
+    }
+
+    /// Runs a statement that inserts as many rows as there are bodies.
+    fn insert(&mut self, tx: &Transaction<'_>, statement: &str, bodies: &[bytes::Bytes]) -> rusqlite::Result<()> {
+        let mut insert = tx.prepare_cached(statement)?;
+        for (row, body) in bodies.iter().enumerate() {
+            let column = |number| row * COLUMNS + number;
+            insert.raw_bind_parameter(column(1), sql(self.tip.next))?;
+            insert.raw_bind_parameter(column(2), self.at.micros())?;
+            insert.raw_bind_parameter(column(3), &self.tip.extend(self.at, body)[..])?;
+            insert.raw_bind_parameter(column(4), &body[..])?;
             self.bytes += body.len() + ROW_OVERHEAD;
         }
-        Ok(())
+        insert.raw_execute().map(|_| ())
     }
 
     /// Leaves a hole up to `next`, if it is ahead, and records the break of the chain.
@@ -563,7 +572,12 @@ pub(super) fn offset(stored: i64) -> Offset {
     Offset::try_from(stored).unwrap_or(0)
 }
 
-const INSERT: &str = "INSERT INTO entries (offset, appended_at, hash, body) VALUES (?1, ?2, ?3, ?4)";
+const INSERT: &str = "INSERT INTO entries (offset, appended_at, hash, body) VALUES (?, ?, ?, ?)";
+/// The same for [`ROWS`] rows: what a statement costs beside its rows is a third of what a row costs.
+const INSERT_MANY: &str = "INSERT INTO entries (offset, appended_at, hash, body) VALUES
+    (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?)";
+const COLUMNS: usize = 4;
+const ROWS: usize = 8;
 
 /// `hash` stands before `body`, so that reading it never follows a long body's pages.
 const TABLES: &str = "
