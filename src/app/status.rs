@@ -219,9 +219,13 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
             .retry_at
             .filter(|_| health != Health::Ok)
             .map(|at| at.since(now).as_secs()),
-        notes: seen.notes,
+        notes: given_up(seen.totals.given_up).into_iter().chain(seen.notes).collect(),
     };
     (status, fault.and_then(|fault| fault.kind))
+}
+
+fn given_up(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{count} events sent, perhaps never read, and given up"))
 }
 
 fn sink_fault(status: &SinkStatus, kind: Option<FaultKind>) -> Option<Fault> {
@@ -293,6 +297,14 @@ mod tests {
         );
         assert_eq!(fault.since.as_deref(), Some("1970-01-01T00:00:00.000Z"));
         assert!(fault.hint.contains("trapline reload"));
+    }
+
+    #[test]
+    fn what_a_sink_gave_up_stays_in_its_remarks() {
+        let mut seen = delivery::SinkStatus::default();
+        seen.totals.given_up = 6;
+        let (status, _) = sink(seen, "syslog", 0);
+        assert_eq!(status.notes, ["6 events sent, perhaps never read, and given up"]);
     }
 
     #[test]

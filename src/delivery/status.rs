@@ -71,6 +71,8 @@ pub struct Totals {
     pub lost: u64,
     /// Entries that this version cannot read.
     pub unreadable: u64,
+    /// Events delivered as far as the sink could tell, then owed on a lost connection, and given up.
+    pub given_up: u64,
 }
 
 /// One sink, at one moment.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use trapline_schemas::codec;
-use trapline_sink::{Delivery, Fault, FaultKind, Parcel, StreamSink};
+use trapline_sink::{Arrears, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use super::divide::{Batch, divide};
 use super::feed::Content;
@@ -72,6 +72,12 @@ pub(super) struct Worker {
     unsaved: Option<Instant>,
     in_order: bool,
     last_fault: Option<Fault>,
+    /// What the sink knows of events that it called delivered, if it looks after them.
+    arrears: Option<watch::Receiver<Arrears>>,
+    /// The trouble is about those events.
+    in_arrears: bool,
+    /// How many of them were given up, as far as told.
+    given_up: u64,
     /// Once told to stop: the offset to reach, if it can be.
     last: Option<Offset>,
 }
@@ -103,6 +109,9 @@ impl Worker {
             unsaved: None,
             in_order: true,
             last_fault: None,
+            arrears: None,
+            in_arrears: false,
+            given_up: 0,
             last: None,
         }
     }
@@ -121,6 +130,7 @@ impl Worker {
             if tokio::time::timeout(grace, sink.close()).await.is_err() {
                 warn!(sink.name = %self.name(), "sink {} did not close in time", self.name());
             }
+            self.settle_arrears().await;
         }
         self.tell_status(|status, _| {
             status.state = SinkState::Stopped;
@@ -159,6 +169,7 @@ impl Worker {
         let limits = self.plan.batch.apply(sink.limits());
         self.queue = Queue::new(limits, self.plan.common.format);
         self.in_order = limits.in_flight <= 1;
+        self.arrears = sink.arrears();
         self.note(sink);
         // The first answer may tell more.
         self.noted = None;
@@ -193,6 +204,7 @@ impl Worker {
                     self.note(sink.as_ref());
                     self.answered(answered).await?;
                 }
+                arrears = changed(&mut self.arrears) => self.look_after(arrears).await,
                 () = self.stop.cancelled(), if self.last.is_none() => {
                     self.last = Some(*self.parts.store.head().borrow());
                     deadline = Some(Instant::now() + grace);
@@ -431,6 +443,47 @@ impl Worker {
         }
     }
 
+    /// What became of events that were called delivered.
+    async fn look_after(&mut self, arrears: Arrears) {
+        self.write_off(arrears.given_up).await;
+        match arrears.fault {
+            Some(fault) => {
+                self.in_arrears = true;
+                let message = format!("{}; {} events sent before may be unread", fault.message, arrears.owed);
+                self.failed(Some(Fault { message, ..fault }), None, self.round).await;
+            }
+            None if std::mem::take(&mut self.in_arrears) => self.worked().await,
+            None => {}
+        }
+    }
+
+    /// The sink is closed: what it still owes nobody will send again.
+    async fn settle_arrears(&mut self) {
+        let last = self.arrears.take().map(|arrears| arrears.borrow().clone());
+        if let Some(Arrears { owed, given_up, .. }) = last {
+            self.write_off(given_up + owed).await;
+        }
+    }
+
+    /// Tells that events were given up, `total` since the sink was opened.
+    async fn write_off(&mut self, total: u64) {
+        let count = total.saturating_sub(self.given_up);
+        if count == 0 {
+            return;
+        }
+        self.given_up = total;
+        let message = format!("{count} events were sent, perhaps never read, and are not sent again");
+        error!(sink.name = %self.name(), events = count, "sink {}: {message}", self.name());
+        self.tell_status(|status, _| status.totals.given_up += count);
+        let event = sink_failed(
+            self.name(),
+            Some(FaultKind::Unreachable),
+            &message,
+            self.parts.clock.now(),
+        );
+        self.parts.recorder.record(event).await;
+    }
+
     /// Tells those who must know by now, each once.
     async fn tell(&mut self) {
         let tell = self.trouble.tell(Instant::now());
@@ -526,6 +579,16 @@ async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answere
         ),
     };
     Answered { batch, delivery, round }
+}
+
+/// Waits for news of events that were called delivered; for ever if the sink has none. Cancel: safe.
+async fn changed(arrears: &mut Option<watch::Receiver<Arrears>>) -> Arrears {
+    if let Some(arrears) = arrears
+        && arrears.changed().await.is_ok()
+    {
+        return arrears.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 /// Sleeps until `wake`; for ever without one.

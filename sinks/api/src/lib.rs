@@ -14,4 +14,4 @@ pub mod stream;
 pub mod tls;
 
 pub use parcel::Parcel;
-pub use stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+pub use stream::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::parcel::Parcel;
 
@@ -103,6 +104,17 @@ impl Delivery {
     }
 }
 
+/// What a sink without acknowledgements knows of events that it has called delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arrears {
+    /// Why the destination does not take them back; `None`: they are taken, or were not yet tried.
+    pub fault: Option<Fault>,
+    /// Events that were sent on a connection which then was lost, and are to be sent again.
+    pub owed: u64,
+    /// Events that were sent again and again and perhaps never read, and are sent no more; counts up.
+    pub given_up: u64,
+}
+
 /// A destination for events. Made by its crate's `Factory` (see [`crate::config`]).
 #[async_trait]
 pub trait StreamSink: Send + Sync + 'static {
@@ -121,6 +133,12 @@ pub trait StreamSink: Send + Sync + 'static {
     /// What an operator should know in `status`, such as "tls is off" or "udp: sent, never confirmed".
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Faults met while no batch is under way; `None` if what was delivered needs no second look. What is still owed
+    /// after [`close`](Self::close) is given up.
+    fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
+        None
     }
 
     /// Finishes and closes; called once, at the end, within the shutdown grace.

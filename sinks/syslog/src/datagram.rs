@@ -1,7 +1,8 @@
 //! A message a datagram: UDP (RFC 5426) and unix datagram sockets.
 //!
-//! Sent is all that can be said of UDP. An ICMP "port unreachable" comes back as an error of a later send: the batch is
-//! sent again then, and may double. A unix datagram is in the receiver's queue once the send is done.
+//! Sent is all that can be said of UDP. An ICMP "port unreachable" is waited for after the first batch of a socket, so that
+//! a receiver that is away is not taken for one that is there; later it comes back as an error of the next send: that
+//! batch is sent again then, and may double. A unix datagram is in the receiver's queue once the send is done.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,6 +15,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use trapline_sink::dial::Names;
 use trapline_sink::{Fault, FaultKind};
+
+use crate::link::TRIAL_MIN;
 
 /// How long a UDP socket is used before its name is resolved again.
 const SOCKET_AGE_MAX: Duration = Duration::from_secs(300);
@@ -66,6 +69,14 @@ impl Socket {
             Self::Unix(socket) => socket.send(message).await.map(|_| ()),
         }
     }
+
+    /// Waits a little for a refusal of what was sent.
+    async fn refusal(&self) -> Option<io::Error> {
+        match self {
+            Self::Udp(socket) => timeout(TRIAL_MIN, socket.recv(&mut [0])).await.ok()?.err(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// Sends datagrams to one destination.
@@ -89,6 +100,7 @@ impl Datagrams {
     pub(crate) async fn send(&self, messages: &[Bytes]) -> Result<Vec<usize>, NotSent> {
         let mut slot = self.socket.lock().await;
         let kept = slot.take().filter(|(_, opened)| opened.elapsed() < SOCKET_AGE_MAX);
+        let is_new = kept.is_none();
         let (socket, opened) = match kept {
             Some(kept) => kept,
             None => (self.open().await?, Instant::now()),
@@ -101,6 +113,9 @@ impl Datagrams {
                 Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
                 Err(_) => return Err(self.unreachable("its queue stays full")),
             }
+        }
+        if is_new && let Some(error) = socket.refusal().await {
+            return Err(self.unreachable(&error.to_string()));
         }
         *slot = Some((socket, opened));
         Ok(too_large)

@@ -4,13 +4,14 @@
 //!
 //! Invariants:
 //! 1. The read side is polled before each write and watched between them: an end or an error closes the connection.
-//! 2. Frames called written are kept in the tail (bounded by count, bytes and [`TAIL_AGE_MAX`]) and written first on the
-//!    next connection. When a connection is lost that had such frames, it is opened again without waiting for an event.
-//! 3. A peer that sends anything is on probation: nothing is called written until it stays silent for [`PROBATION`]
-//!    after it, and the tail does not age meanwhile.
+//! 2. Frames called written are kept in the [`Tail`] and written first on the next connection. When a connection is lost
+//!    that had such frames, it is opened again without waiting for an event. Frames that are owed do not age, and those
+//!    still owed at the end are in [`Link::arrears`].
+//! 3. A new connection is on trial: nothing is called written until the peer was silent for [`TRIAL_MIN`] and as long as
+//!    connecting took, because with TLS 1.3 a refused client certificate shows only after our first write, and a
+//!    balancer without a receiver closes only then. Who speaks later than that is listened to longer the next time.
 //! 4. A batch is written within the deadline or the connection is given up; connecting has its own ([`trapline_sink::dial`]).
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -18,24 +19,22 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use trapline_schemas::text::clean;
 use trapline_sink::dial::{CONNECT_DEADLINE, Dialer};
 use trapline_sink::tls::explain;
-use trapline_sink::{Fault, FaultKind};
+use trapline_sink::{Arrears, Fault, FaultKind};
 
 use crate::block::Pieces;
+use crate::tail::Tail;
 
-/// Frames older than this have been read: twice the time after which an unacknowledged connection is given up, and more.
-const TAIL_AGE_MAX: Duration = Duration::from_secs(120);
-/// Most bytes in the tail.
-const TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a peer that has sent something must be silent after a batch.
-const PROBATION: Duration = Duration::from_millis(500);
+/// How long the peer must be silent before a new connection is trusted.
+pub(crate) const TRIAL_MIN: Duration = Duration::from_millis(500);
+/// No refusal takes longer than this.
+const TRIAL_MAX: Duration = Duration::from_secs(10);
 /// How long the peer may take to close after us.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// Pauses between attempts to bring the tail home when no event comes.
@@ -93,6 +92,7 @@ pub(crate) struct Link {
     wire: std::sync::Arc<Wire>,
     resend_frames: usize,
     deadline: Duration,
+    arrears: watch::Sender<Arrears>,
     jobs: OnceLock<mpsc::Sender<Job>>,
 }
 
@@ -107,12 +107,13 @@ impl Link {
             wire: std::sync::Arc::new(wire),
             resend_frames,
             deadline,
+            arrears: watch::Sender::default(),
             jobs: OnceLock::new(),
         }
     }
 
-    /// Writes the frames, in order. Time: at most connecting plus twice the deadline and the probation. Cancel: safe;
-    /// the frames may be written nevertheless.
+    /// Writes the frames, in order. Time: at most connecting plus twice the deadline and the trial. Cancel: safe; the
+    /// frames may be written nevertheless.
     pub(crate) async fn send(&self, frames: Pieces) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
         let ended = |_| self.wire.unreachable("the sink is closed");
@@ -128,7 +129,7 @@ impl Link {
         let (mut stream, protection) = self.wire.connect().await?;
         // With TLS 1.3 a refused client certificate shows only in the first read after the handshake.
         let mut byte = [0; 1];
-        match timeout(PROBATION, stream.read(&mut byte)).await {
+        match timeout(TRIAL_MIN, stream.read(&mut byte)).await {
             Ok(Ok(0)) => return Err(self.wire.unreachable("closes at once")),
             Ok(Ok(_)) => return Err(noise(&self.wire, &byte)),
             Ok(Err(error)) => return Err(broken(&self.wire, &error)),
@@ -149,6 +150,11 @@ impl Link {
         }
     }
 
+    /// What the peer may not have read although it was called written.
+    pub(crate) fn arrears(&self) -> watch::Receiver<Arrears> {
+        self.arrears.subscribe()
+    }
+
     /// Ends the stream and waits until the peer has read all and closed, within a bound.
     pub(crate) async fn close(&self) {
         let Some(jobs) = self.jobs.get() else { return };
@@ -164,12 +170,14 @@ impl Link {
             let (jobs, queue) = mpsc::channel(1);
             let connection = Connection {
                 wire: self.wire.clone(),
-                resend_frames: self.resend_frames,
                 deadline: self.deadline,
+                arrears: self.arrears.clone(),
                 stream: None,
-                tail: VecDeque::new(),
+                tail: Tail::new(self.resend_frames),
                 owed: false,
-                probation: false,
+                opened: Instant::now(),
+                trial: TRIAL_MIN,
+                trusted: false,
                 pause: PAUSE_MIN,
                 next_try: Instant::now(),
             };
@@ -181,13 +189,16 @@ impl Link {
 
 struct Connection {
     wire: std::sync::Arc<Wire>,
-    resend_frames: usize,
     deadline: Duration,
+    arrears: watch::Sender<Arrears>,
     stream: Option<Box<dyn Io>>,
-    tail: VecDeque<(Instant, Bytes)>,
-    /// The tail was not yet written on a connection after the one that was lost.
+    tail: Tail,
+    /// The tail was not yet written on a trusted connection after the one that was lost.
     owed: bool,
-    probation: bool,
+    opened: Instant,
+    /// How long the peer must be silent on a new connection.
+    trial: Duration,
+    trusted: bool,
     pause: Duration,
     next_try: Instant,
 }
@@ -207,7 +218,7 @@ impl Connection {
                     }
                     None => break,
                 },
-                fault = ended(&self.wire, self.stream.as_mut()) => self.lost(&fault),
+                fault = ended(&self.wire, self.stream.as_mut()) => self.ended_between(fault),
                 () = sleep_until(self.next_try), if self.owed => self.bring_home().await,
             }
         }
@@ -216,7 +227,10 @@ impl Connection {
     async fn send(&mut self, frames: Pieces) -> Result<(), Fault> {
         let sent = self.try_send(frames.bytes()).await;
         match &sent {
-            Ok(()) => self.keep(&frames),
+            Ok(()) => {
+                self.pause = PAUSE_MIN;
+                self.tail.keep(&frames, Instant::now());
+            }
             Err(fault) => self.lost(fault),
         }
         sent
@@ -224,10 +238,10 @@ impl Connection {
 
     async fn try_send(&mut self, frames: &[u8]) -> Result<(), Fault> {
         if let Some(fault) = self.glance().await {
-            self.lost(&fault);
-            if self.probation {
+            if has_spoken(&fault) {
                 return Err(fault);
             }
+            self.lost(&fault);
         }
         self.open().await?;
         self.write(frames).await?;
@@ -251,16 +265,17 @@ impl Connection {
         if self.stream.is_some() {
             return Ok(());
         }
+        let asked = Instant::now();
         let (stream, _) = self.wire.connect().await?;
         self.stream = Some(stream);
-        self.forget_old();
-        let tail: Vec<u8> = self.tail.iter().flat_map(|(_, frame)| frame.clone()).collect();
-        if !tail.is_empty() {
+        self.opened = Instant::now();
+        self.trusted = false;
+        // Connecting took more than the turn of a packet: what the peer says to our last one comes within that time.
+        self.trial = self.trial.max(asked.elapsed());
+        if !self.tail.is_empty() {
             tracing::debug!(peer = %self.wire.shown(), frames = self.tail.len(), "reconnected, sending the last frames again");
         }
-        self.write(&tail).await?;
-        self.owed = false;
-        Ok(())
+        self.write(&self.tail.bytes()).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -273,7 +288,8 @@ impl Connection {
         });
         match written.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(broken(&self.wire, &error)),
+            // The peer's reason may have come before its reset.
+            Ok(Err(error)) => Err(self.glance().await.unwrap_or_else(|| broken(&self.wire, &error))),
             Err(_) => {
                 let why = format!(
                     "did not take {} bytes within {} ms",
@@ -285,28 +301,75 @@ impl Connection {
         }
     }
 
-    /// Looks once after a write; on probation it waits.
+    /// Looks once after a write; on trial it waits.
     async fn listen(&mut self) -> Result<(), Fault> {
-        if !self.probation {
+        if self.trusted {
             return self.glance().await.map_or(Ok(()), Err);
         }
-        match timeout(PROBATION, ended(&self.wire, self.stream.as_mut())).await {
+        match timeout(self.trial, ended(&self.wire, self.stream.as_mut())).await {
             Ok(fault) => Err(fault),
             Err(_) => {
-                self.probation = false;
+                self.trust();
                 Ok(())
             }
         }
     }
 
+    fn trust(&mut self) {
+        self.trusted = true;
+        self.tail.start(Instant::now());
+        self.owed = false;
+        self.tell(None);
+    }
+
     /// Gives the connection up. Frames that the peer may not have read are brought home on the next one.
     fn lost(&mut self, fault: &Fault) {
         tracing::debug!(peer = %self.wire.shown(), reason = %fault.message, "connection ended");
-        self.stream = None;
-        self.probation |= fault.kind == FaultKind::Server;
-        self.forget_old();
+        let now = Instant::now();
+        self.tail.stop(now);
         self.owed = !self.tail.is_empty();
-        self.next_try = Instant::now() + self.pause;
+        self.next_try = now + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        if self.stream.take().is_some() {
+            self.judge(now - self.opened, fault);
+        }
+        let told = self.arrears.borrow().fault.clone();
+        let now = self.standing(told);
+        self.arrears
+            .send_if_modified(|arrears| std::mem::replace(arrears, now.clone()) != now);
+    }
+
+    /// What a connection that lived so long says of the next one.
+    fn judge(&mut self, lived: Duration, fault: &Fault) {
+        if lived >= TRIAL_MAX {
+            self.trial = TRIAL_MIN;
+            self.pause = PAUSE_MIN;
+            self.next_try = self.next_try.min(Instant::now() + PAUSE_MIN);
+        } else if has_spoken(fault) {
+            self.trial = self.trial.max(lived * 2).min(TRIAL_MAX);
+        }
+    }
+
+    /// A peer may well close a connection that rests; one that says why, or nothing that can be read, has a reason.
+    fn ended_between(&mut self, fault: Fault) {
+        self.lost(&fault);
+        if has_spoken(&fault) {
+            self.tell(Some(fault));
+        }
+    }
+
+    /// Tells what no answer to a batch will.
+    fn tell(&self, fault: Option<Fault>) {
+        self.arrears.send_replace(self.standing(fault));
+    }
+
+    fn standing(&self, fault: Option<Fault>) -> Arrears {
+        let owed = if self.owed { self.tail.len() as u64 } else { 0 };
+        Arrears {
+            fault: fault.filter(|_| owed > 0),
+            owed,
+            given_up: self.tail.given_up(),
+        }
     }
 
     /// Opens a connection for the tail alone.
@@ -316,48 +379,39 @@ impl Connection {
             Ok(()) => self.listen().await,
             Err(fault) => Err(fault),
         };
-        match done {
-            Ok(()) => self.pause = PAUSE_MIN,
-            Err(fault) => {
-                self.pause = (self.pause * 2).min(PAUSE_MAX);
-                self.lost(&fault);
-            }
+        if let Err(fault) = done {
+            self.lost(&fault);
+            self.tell(Some(fault));
         }
     }
 
-    fn keep(&mut self, frames: &Pieces) {
-        self.pause = PAUSE_MIN;
-        let now = Instant::now();
-        self.tail.extend(frames.pieces().map(|frame| (now, frame)));
-        let mut bytes: usize = self.tail.iter().map(|(_, frame)| frame.len()).sum();
-        while self.tail.len() > self.resend_frames || bytes > TAIL_BYTES_MAX {
-            let Some((_, frame)) = self.tail.pop_front() else { break };
-            bytes -= frame.len();
-        }
-    }
-
-    fn forget_old(&mut self) {
-        while !self.probation && self.tail.front().is_some_and(|(at, _)| at.elapsed() > TAIL_AGE_MAX) {
-            self.tail.pop_front();
-        }
-    }
-
+    /// Ends the stream. A peer that breaks it off instead of reading to the end gets the tail once more.
     async fn close(&mut self) {
-        if self.owed {
-            self.bring_home().await;
-        }
-        if let Some(mut stream) = self.stream.take() {
+        for _ in 0..2 {
+            if self.owed {
+                self.bring_home().await;
+            }
+            let Some(mut stream) = self.stream.take() else { return };
             let mut rest = [0; 64];
-            let _ = timeout(CLOSE_DEADLINE, async {
+            let ended = timeout(CLOSE_DEADLINE, async {
                 stream.shutdown().await?;
                 while stream.read(&mut rest).await? > 0 {}
                 io::Result::Ok(())
-            })
-            .await;
+            });
+            match ended.await {
+                // Many peers end TLS without saying so.
+                Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    self.lost(&broken(&self.wire, &error));
+                }
+                Ok(_) | Err(_) => return,
+            }
         }
-        self.tail.clear();
-        self.owed = false;
     }
+}
+
+/// Whether the peer gave a reason, or what is no syslog receiver's: the next connection would fare no better at once.
+fn has_spoken(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Server | FaultKind::Tls)
 }
 
 /// Waits until the peer closes, fails or sends; for ever if there is no connection. Cancel: safe; a read takes nothing

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use trapline_sink::{BatchLimits, Delivery, Fault, Outcome, Parcel, StreamSink};
+use tokio::sync::watch;
+use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, Outcome, Parcel, StreamSink};
 
 use crate::block::Block;
 use crate::datagram::{Datagrams, NotSent};
@@ -141,6 +142,13 @@ impl StreamSink for SyslogSink {
             Path::Datagram(datagrams) => datagrams.notes(),
             Path::Stream(link) => link.notes(),
             Path::Unix(..) => Vec::new(),
+        }
+    }
+
+    fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
+        match &self.path {
+            Path::Datagram(_) => None,
+            Path::Stream(link) | Path::Unix(_, link) => Some(link.arrears()),
         }
     }
 

@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use server::{Behaviour, Server};
 use tokio::net::UdpSocket;
 use trapline_schemas::Format;
-use trapline_sink::StreamSink;
 use trapline_sink::config::{Common, Factory};
 use trapline_sink::conformance::certs::{Authority, self_signed};
-use trapline_sink::conformance::{Case, Rig, Suite};
+use trapline_sink::conformance::{Case, Rig, Suite, events};
 use trapline_sink::dial::Address;
 use trapline_sink::tls::TlsSettings;
+use trapline_sink::{FaultKind, Outcome, StreamSink};
 use trapline_sink_syslog::{Settings, Transport};
 use uuid::Uuid;
 
@@ -112,6 +112,42 @@ async fn tls(case: Case) -> Option<Box<dyn Rig>> {
         sink,
         folder: Some(folder),
     }))
+}
+
+/// With TLS 1.3 the handshake is done for the client before the server has looked at its certificate.
+#[tokio::test]
+async fn a_missing_or_foreign_client_certificate_delivers_nothing_and_is_named() {
+    let (authority, stranger) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let shown = authority.issue("127.0.0.1").unwrap().server(Some(&authority)).unwrap();
+    let server = Server::start(Behaviour::Well, Some(shown)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let missing = TlsSettings {
+        ca: Some(ca),
+        ..TlsSettings::default()
+    };
+    let (cert, key) = stranger
+        .issue("lure.test")
+        .unwrap()
+        .write(folder.path(), "foreign")
+        .unwrap();
+    let foreign = TlsSettings {
+        cert: Some(cert),
+        key: Some(key),
+        ..missing.clone()
+    };
+    for (settings, said) in [(missing, "wants a client certificate"), (foreign, "the server ")] {
+        let sink = build(Settings::new(Transport::Tls(server.address(), settings)));
+        for count in [5, 1] {
+            let delivery = sink.deliver(&events(count, false)).await;
+            assert_eq!(delivery.outcomes, vec![Outcome::Retry; count]);
+            let fault = delivery.fault.unwrap();
+            assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
+            assert!(fault.message.contains(said), "{fault:?}");
+        }
+        assert!(server.stored().is_empty());
+    }
 }
 
 /// A receiver of datagrams.

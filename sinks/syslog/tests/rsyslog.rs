@@ -19,7 +19,7 @@ use trapline_sink::conformance::certs::{Authority, Identity};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::Address;
 use trapline_sink::tls::TlsSettings;
-use trapline_sink::{FaultKind, Parcel, StreamSink};
+use trapline_sink::{FaultKind, Outcome, Parcel, StreamSink};
 use trapline_sink_syslog::{Rfc, Settings, Transport};
 use uuid::Uuid;
 
@@ -284,7 +284,7 @@ async fn rsyslog_over_tls_with_a_client_certificate_gets_every_event_over_a_rest
 }
 
 #[tokio::test]
-async fn rsyslog_lets_in_nobody_without_a_certificate_and_the_check_says_so() {
+async fn rsyslog_lets_in_nobody_without_a_certificate_and_check_and_delivery_say_so() {
     let certificates = Certificates::new();
     let server = certificates.authority.issue("127.0.0.1").unwrap();
     let Some(rsyslog) = Rsyslog::start(Some((&certificates.authority, &server))) else {
@@ -297,6 +297,13 @@ async fn rsyslog_lets_in_nobody_without_a_certificate_and_the_check_says_so() {
     let fault = sink.check().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
     assert!(fault.message.contains("client certificate"), "{fault:?}");
+    for count in [1, 20] {
+        let delivery = sink.deliver(&events(count, false)).await;
+        assert_eq!(delivery.outcomes, vec![Outcome::Retry; count]);
+        let fault = delivery.fault.unwrap();
+        assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
+        assert!(fault.message.contains("client certificate"), "{fault:?}");
+    }
     assert!(rsyslog.lines().is_empty());
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trapline_schemas::{Action, Field};
-use trapline_sink::{BatchLimits, Delivery, FaultKind, Outcome};
+use trapline_sink::{Arrears, BatchLimits, Delivery, FaultKind, Outcome};
 
 use super::double::MemoryStore;
 use super::sinks::{Answer, Call, LIMITS, Rig, ScriptedSink, Sunk, fault, hits, sunk};
@@ -94,6 +94,56 @@ async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     assert_eq!(told, [Action::SinkFailed, Action::SinkRecovered]);
     assert_eq!(ops.got()[0].text(Field::SinkName).unwrap(), "siem");
     assert_eq!(ops.got()[0].text(Field::ErrorType).unwrap(), "auth");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_between_batches_is_shown_and_told_and_over_when_the_sink_says_so() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    hits(&store, 1);
+    sink.wait_for(1).await;
+    sink.arrears.send_replace(Arrears {
+        fault: Some(fault(FaultKind::Tls)),
+        owed: 7,
+        given_up: 0,
+    });
+    ops.wait_for(1).await;
+    let status = rig.status("siem");
+    assert_eq!(status.state, SinkState::Failing);
+    let message = status.last_fault.unwrap().message;
+    assert!(message.contains("scripted fault; 7 events"), "{message}");
+    sink.arrears.send_replace(Arrears::default());
+    ops.wait_for(2).await;
+    rig.wait_for_status("siem", |status| status.state == SinkState::Working)
+        .await;
+    let told: Vec<_> = ops.got().iter().map(|event| event.action).collect();
+    assert_eq!(told, [Action::SinkFailed, Action::SinkRecovered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_sink_gives_up_are_counted_and_told_also_those_it_owes_at_its_end() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    hits(&store, 1);
+    sink.wait_for(1).await;
+    let owed = |owed, given_up| Arrears {
+        fault: None,
+        owed,
+        given_up,
+    };
+    sink.arrears.send_replace(owed(4, 2));
+    ops.wait_for(1).await;
+    assert_eq!(rig.status("siem").totals.given_up, 2);
+    let message = ops.got()[0].text(Field::ErrorMessage).unwrap().to_owned();
+    assert!(message.starts_with("2 events"), "{message}");
+    let board = rig.board.clone();
+    rig.pipeline.stop().await;
+    let status = board.watch("siem").unwrap().borrow().clone();
+    assert_eq!(status.totals.given_up, 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
 use trapline_sink::config::{Common, Factory};
-use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
+use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 use uuid::Uuid;
 
 use super::double::MemoryStore;
@@ -51,6 +51,8 @@ pub(super) struct ScriptedSink {
     called: watch::Sender<usize>,
     /// Only as many answers as permits.
     gate: Option<tokio::sync::Semaphore>,
+    /// What it knows of events that it called delivered.
+    pub(super) arrears: watch::Sender<Arrears>,
 }
 
 impl std::fmt::Debug for ScriptedSink {
@@ -84,6 +86,7 @@ impl ScriptedSink {
             count: watch::Sender::new(0),
             called: watch::Sender::new(0),
             gate: permits.map(tokio::sync::Semaphore::new),
+            arrears: watch::Sender::default(),
         })
     }
 
@@ -167,6 +170,9 @@ impl StreamSink for ScriptedSink {
             Answer::Never => std::future::pending().await,
             Answer::Panic => panic!("the script says so"),
         }
+    }
+    fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
+        Some(self.arrears.subscribe())
     }
     async fn check(&self) -> Result<String, Fault> {
         Ok("scripted".to_owned())
