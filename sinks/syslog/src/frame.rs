@@ -136,7 +136,8 @@ impl Writer {
         }
     }
 
-    /// `<PRI>Mmm dd hh:mm:ss HOST TAG[PID]: `, local time.
+    /// `<PRI>Mmm dd hh:mm:ss HOST TAG[PID]: `, local time; then the id where neither header nor form has it, because a
+    /// double is told by its id.
     fn header_3164(&self, event: &Event, out: &mut Vec<u8>) {
         self.priority(event, out);
         let local = instant(event).to_zoned(jiff::tz::TimeZone::system());
@@ -145,6 +146,9 @@ impl Writer {
             put(out, format_args!("{host} "));
         }
         put(out, format_args!("{}[{}]: ", self.app, self.pid));
+        if self.format == Format::Text {
+            put(out, format_args!("id={} ", event.id));
+        }
     }
 
     fn priority(&self, event: &Event, out: &mut Vec<u8>) {

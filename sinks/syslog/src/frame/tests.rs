@@ -117,6 +117,17 @@ fn an_rfc_3164_message_is_in_local_time_with_a_padded_day_and_a_short_host() {
 }
 
 #[test]
+fn every_form_in_either_header_has_the_id_by_which_a_double_is_told() {
+    let id = event().id.to_string();
+    for rfc in [Rfc::Rfc5424, Rfc::Rfc3164] {
+        for format in Format::ALL {
+            let text = message(&writer(rfc).with_message(*format, false, 8000), event());
+            assert!(text.contains(&id), "{rfc:?} {format:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_local_message_of_rfc_3164_has_no_host() {
     let mut writer = Writer::new(Rfc::Rfc3164, Facility::LOG_LOCAL0, None, "trapline", 1);
     writer.pid = 1;
