@@ -207,7 +207,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         name: seen.name,
         kind: kind.to_owned(),
         health,
-        since: fault.as_ref().map(|fault| time(fault.at)),
+        since: fault.as_ref().map(|fault| time(fault.since)),
         cursor: seen.cursor,
         lag: seen.lag,
         oldest_unsent_secs: seen.oldest_unsent.map_or(Duration::ZERO, |at| now.since(at)).as_secs(),
@@ -274,7 +274,7 @@ mod tests {
             last_fault: Some(delivery::FaultSeen {
                 kind: Some(FaultKind::Auth),
                 message: "token refused".into(),
-                at: Timestamp::from_micros(0),
+                since: Timestamp::from_micros(0),
                 attempts: 3,
             }),
             ..delivery::SinkStatus::default()
@@ -314,7 +314,7 @@ mod tests {
             last_fault: Some(delivery::FaultSeen {
                 kind: None,
                 message: "refused".into(),
-                at: Timestamp::from_micros(0),
+                since: Timestamp::from_micros(0),
                 attempts: 1,
             }),
             ..delivery::SinkStatus::default()

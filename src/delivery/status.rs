@@ -48,8 +48,8 @@ pub struct FaultSeen {
     pub kind: Option<FaultKind>,
     /// The sink's words.
     pub message: String,
-    /// When it was seen.
-    pub at: Timestamp,
+    /// When the first of the tries failed.
+    pub since: Timestamp,
     /// Tries that have failed in a row.
     pub attempts: u32,
 }

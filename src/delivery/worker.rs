@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use trapline_schemas::codec;
+use trapline_schemas::{Timestamp, codec};
 use trapline_sink::{Arrears, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use super::divide::{Batch, divide};
@@ -72,6 +72,8 @@ pub(super) struct Worker {
     unsaved: Option<Instant>,
     in_order: bool,
     last_fault: Option<Fault>,
+    /// Since when tries fail.
+    failing_since: Option<Timestamp>,
     /// What the sink knows of events that it called delivered, if it looks after them.
     arrears: Option<watch::Receiver<Arrears>>,
     /// The trouble is about those events.
@@ -109,6 +111,7 @@ impl Worker {
             unsaved: None,
             in_order: true,
             last_fault: None,
+            failing_since: None,
             arrears: None,
             in_arrears: false,
             given_up: 0,
@@ -415,11 +418,12 @@ impl Worker {
         }
         let message = fault.message.clone();
         self.last_fault = Some(fault);
-        self.tell_status(|status, at| {
+        let since = *self.failing_since.get_or_insert_with(|| self.parts.clock.now());
+        self.tell_status(|status, _| {
             status.last_fault = Some(FaultSeen {
                 kind,
                 message,
-                at,
+                since,
                 attempts,
             });
         });
@@ -432,6 +436,7 @@ impl Worker {
             return;
         };
         self.round = self.round.wrapping_add(1);
+        self.failing_since = None;
         info!(
             sink.name = %self.name(), attempts = recovery.attempts, lasted_secs = recovery.lasted.as_secs(),
             "sink {} works again", self.name(),
@@ -531,7 +536,7 @@ impl Worker {
         });
     }
 
-    fn tell_status(&self, change: impl FnOnce(&mut SinkStatus, trapline_schemas::Timestamp)) {
+    fn tell_status(&self, change: impl FnOnce(&mut SinkStatus, Timestamp)) {
         let now = self.parts.clock.now();
         self.status.send_modify(|status| change(status, now));
     }

@@ -6,8 +6,8 @@ use trapline_schemas::{Action, Field};
 use trapline_sink::{Arrears, BatchLimits, Delivery, FaultKind, Outcome};
 
 use super::double::MemoryStore;
-use super::sinks::{Answer, Call, LIMITS, Rig, ScriptedSink, Sunk, fault, hits, sunk};
-use crate::delivery::SinkState;
+use super::sinks::{Answer, Call, LIMITS, Rig, ScriptedSink, Sunk, at, fault, hits, sunk};
+use crate::delivery::{SinkState, SinkStatus};
 
 /// Fails the first `times` calls, then takes everything.
 fn fails(times: usize, kind: FaultKind) -> std::sync::Arc<ScriptedSink> {
@@ -54,6 +54,24 @@ async fn a_sink_that_is_down_is_retried_for_ever_and_then_gets_everything_in_ord
     let status = rig.status("siem");
     assert_eq!(status.last_fault.map(|fault| fault.attempts), Some(1000));
     assert_eq!(status.retry_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_began_with_its_first_failure_however_often_it_was_tried_again() {
+    let store = MemoryStore::new();
+    let sink = fails(8, FaultKind::Unreachable);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    hits(&store, 1);
+    for attempts in [1, 8] {
+        let at_least = |status: &SinkStatus| {
+            let fault = status.last_fault.as_ref();
+            fault.is_some_and(|fault| fault.attempts >= attempts)
+        };
+        rig.wait_for_status("siem", at_least).await;
+        let fault = rig.status("siem").last_fault.unwrap();
+        assert_eq!(fault.since.since(at(10)), Duration::ZERO, "after {attempts} tries");
+    }
 }
 
 #[tokio::test(start_paused = true)]
