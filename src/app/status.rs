@@ -1,7 +1,6 @@
 //! How the instance stands, put together from what every station shows.
 
 use std::path::Path;
-use std::time::Duration;
 
 use trapline_schemas::Timestamp;
 use trapline_sink::FaultKind;
@@ -210,7 +209,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         since: fault.as_ref().map(|fault| time(fault.since)),
         cursor: seen.cursor,
         lag: seen.lag,
-        oldest_unsent_secs: seen.oldest_unsent.map_or(Duration::ZERO, |at| now.since(at)).as_secs(),
+        oldest_unsent_secs: seen.oldest_unsent.map(|at| now.since(at).as_secs()),
         delivered: seen.totals.delivered,
         dead_letters: letters.map_or(0, |letters| letters.count),
         oldest_dead_letter_secs: letters.map_or(0, |letters| now.since(letters.oldest_at).as_secs()),

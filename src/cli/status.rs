@@ -116,7 +116,7 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
             sink.kind.clone(),
             sink.delivered.to_string(),
             waiting(sink.lag, sink.oldest_unsent_secs),
-            waiting(sink.dead_letters, sink.oldest_dead_letter_secs),
+            waiting(sink.dead_letters, Some(sink.oldest_dead_letter_secs)),
             sink.health.name().to_owned(),
             remarks(sink),
         ]
@@ -127,11 +127,11 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
     )
 }
 
-/// How many wait, and for how long the oldest has.
-fn waiting(count: u64, oldest_secs: u64) -> String {
-    match count {
-        0 => "0".into(),
-        count => format!("{count}, oldest {}", span(oldest_secs)),
+/// How many wait, and for how long the oldest has, if that is known.
+fn waiting(count: u64, oldest_secs: Option<u64>) -> String {
+    match oldest_secs.filter(|_| count > 0) {
+        Some(secs) => format!("{count}, oldest {}", span(secs)),
+        None => count.to_string(),
     }
 }
 
@@ -174,8 +174,9 @@ mod tests {
 
     #[test]
     fn what_waits_is_shown_with_the_age_of_the_oldest() {
-        assert_eq!(waiting(0, 0), "0");
-        assert_eq!(waiting(3, 7200), "3, oldest 2h");
+        assert_eq!(waiting(0, Some(0)), "0");
+        assert_eq!(waiting(3, Some(7200)), "3, oldest 2h");
+        assert_eq!(waiting(7, None), "7");
     }
 
     #[test]

@@ -126,8 +126,8 @@ pub struct SinkStatus {
     pub cursor: u64,
     /// Entries between its cursor and the head.
     pub lag: u64,
-    /// Age of the oldest entry it has not sent, in seconds.
-    pub oldest_unsent_secs: u64,
+    /// Age of the oldest entry it has not sent, in seconds; `None` if none is known to be for it.
+    pub oldest_unsent_secs: Option<u64>,
     /// Events delivered since the start.
     pub delivered: u64,
     /// Events it refused for good, kept in the journal.

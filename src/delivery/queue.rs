@@ -34,6 +34,11 @@ impl Queue {
         }
     }
 
+    /// The sink's own limits, known once it is made.
+    pub(super) fn set_limits(&mut self, limits: BatchLimits) {
+        self.limits = limits;
+    }
+
     /// How many more it takes: enough for the batch under way and the next one.
     pub(super) fn room(&self) -> usize {
         (2 * self.limits.events).saturating_sub(self.fresh.len())

@@ -155,13 +155,15 @@ impl Worker {
                 }
                 Err(fault) => self.failed(Some(fault), None, self.round).await,
             }
-            self.show();
             let until = self.not_before.unwrap_or_else(Instant::now);
             while Instant::now() < until {
+                self.show();
                 let wake = self.trouble.due().map_or(until, |due| due.min(until));
                 tokio::select! {
-                    // Cancel: both are safe.
+                    // Cancel: all are safe.
                     () = self.stop.cancelled() => return None,
+                    // The first event in wait says how far behind the sink is.
+                    chunk = self.reader.read(1), if self.queue.is_empty() => self.take(chunk.ok()?),
                     () = tokio::time::sleep_until(wake) => self.tell().await,
                 }
             }
@@ -170,7 +172,7 @@ impl Worker {
 
     fn opened(&mut self, sink: &dyn StreamSink) {
         let limits = self.plan.batch.apply(sink.limits());
-        self.queue = Queue::new(limits, self.plan.common.format);
+        self.queue.set_limits(limits);
         self.in_order = limits.in_flight <= 1;
         self.arrears = sink.arrears();
         self.note(sink);

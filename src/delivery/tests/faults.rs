@@ -75,6 +75,26 @@ async fn an_outage_began_with_its_first_failure_however_often_it_was_tried_again
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sink_that_cannot_be_opened_shows_how_old_its_oldest_event_is_and_gets_all_once_it_can() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let closed = Sunk {
+        fails: 9,
+        ..sunk("siem", &sink)
+    };
+    let rig = Rig::start(&store, vec![closed]).await;
+    let sent = hits(&store, 30);
+    rig.wait_for_status("siem", |status| status.oldest_unsent.is_some())
+        .await;
+    let status = rig.status("siem");
+    assert_eq!((status.state, status.lag), (SinkState::Retrying, 30));
+    sink.wait_for(30).await;
+    assert_eq!(sink.ids(), sent);
+    rig.wait_for_status("siem", |status| status.oldest_unsent.is_none())
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_is_obeyed_exactly_and_nothing_is_sent_meanwhile() {
     let store = MemoryStore::new();
     let limits = BatchLimits { in_flight: 4, ..LIMITS };
