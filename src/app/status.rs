@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::control::status::{Fault, Health, JournalStatus, ListenerStatus, ProcessStatus, SinkStatus, Status};
 use crate::decoy::bind::{self, BindError};
 use crate::decoy::services::Transport;
-use crate::delivery::{self, SinkState};
+use crate::delivery::{self, RefusalsSeen, SinkState};
 use crate::journal::{DeadLetterCount, HealthLevel};
 use crate::telemetry;
 
@@ -82,8 +82,11 @@ impl Core {
                 .find(|sink| sink.name == seen.name)
                 .map_or("", |sink| sink.kind.name);
             let letters = letters.iter().find(|letters| letters.sink == seen.name);
+            let in_trouble = state_health(seen.state) != Health::Ok;
+            let refusal = refusal_fault(&seen);
             let status = sink(seen, kind, letters);
-            faults.extend(sink_fault(&status.0, status.1));
+            faults.extend(sink_fault(&status.0, status.1).filter(|_| in_trouble));
+            faults.extend(refusal);
             sinks.push(status.0);
         }
         sinks
@@ -195,25 +198,24 @@ fn listener_fault(status: &ListenerStatus, error: Option<&BindError>) -> Option<
 
 /// A sink's status, and the kind of its fault if it has one now.
 fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount>) -> (SinkStatus, Option<FaultKind>) {
-    let health = match seen.state {
-        SinkState::Starting | SinkState::Working | SinkState::Stopped => Health::Ok,
-        SinkState::Retrying => Health::Degraded,
-        SinkState::Failing => Health::Failing,
-    };
+    let health = state_health(seen.state);
     let fault = seen.last_fault.filter(|_| health != Health::Ok);
+    // A sink in trouble tells that first; what it refuses has a line of its own.
+    let refuses = seen.refuses.map(|refuses| (refuses.since, refused(&refuses)));
+    let (refused_since, refused) = refuses.unzip();
     let now = Timestamp::now();
     let status = SinkStatus {
         name: seen.name,
         kind: kind.to_owned(),
-        health,
-        since: fault.as_ref().map(|fault| time(fault.since)),
+        health: health.max(refused.as_ref().map_or(Health::Ok, |_| Health::Degraded)),
+        since: fault.as_ref().map(|fault| fault.since).or(refused_since).map(time),
         cursor: seen.cursor,
         lag: seen.lag,
         oldest_unsent_secs: seen.oldest_unsent.map(|at| now.since(at).as_secs()),
         delivered: seen.totals.delivered,
         dead_letters: letters.map_or(0, |letters| letters.count),
         oldest_dead_letter_secs: letters.map_or(0, |letters| now.since(letters.oldest_at).as_secs()),
-        error: fault.as_ref().map(|fault| fault.message.clone()),
+        error: fault.as_ref().map(|fault| fault.message.clone()).or(refused),
         retry_in_secs: seen
             .retry_at
             .filter(|_| health != Health::Ok)
@@ -221,6 +223,21 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         notes: given_up(seen.totals.given_up).into_iter().chain(seen.notes).collect(),
     };
     (status, fault.and_then(|fault| fault.kind))
+}
+
+const fn state_health(state: SinkState) -> Health {
+    match state {
+        SinkState::Starting | SinkState::Working | SinkState::Stopped => Health::Ok,
+        SinkState::Retrying => Health::Degraded,
+        SinkState::Failing => Health::Failing,
+    }
+}
+
+fn refused(refuses: &RefusalsSeen) -> String {
+    format!(
+        "{} events refused, kept as dead letters: {}",
+        refuses.events, refuses.reason
+    )
 }
 
 fn given_up(count: u64) -> Option<String> {
@@ -241,6 +258,19 @@ fn sink_fault(status: &SinkStatus, kind: Option<FaultKind>) -> Option<Fault> {
         ),
         since: status.since.clone(),
         hint: hint(kind).to_owned(),
+    })
+}
+
+/// A sink that answers, and refuses.
+fn refusal_fault(seen: &delivery::SinkStatus) -> Option<Fault> {
+    let refuses = seen.refuses.as_ref()?;
+    Some(Fault {
+        health: Health::Degraded,
+        part: format!("sink {}", seen.name),
+        what: refused(refuses),
+        since: Some(time(refuses.since)),
+        hint: "the reason says what the destination cannot take: correct it there, or the sink's `format` and address"
+            .to_owned(),
     })
 }
 
@@ -299,10 +329,31 @@ mod tests {
     }
 
     #[test]
+    fn a_sink_that_refuses_is_degraded_with_its_reason_although_it_answers() {
+        let seen = delivery::SinkStatus {
+            name: "siem".into(),
+            state: SinkState::Working,
+            refuses: Some(RefusalsSeen {
+                events: 113,
+                reason: "http status 400".into(),
+                since: Timestamp::from_micros(0),
+            }),
+            ..delivery::SinkStatus::default()
+        };
+        let fault = refusal_fault(&seen).unwrap();
+        assert_eq!((fault.health, fault.part.as_str()), (Health::Degraded, "sink siem"));
+        assert_eq!(fault.what, "113 events refused, kept as dead letters: http status 400");
+        assert_eq!(fault.since.as_deref(), Some("1970-01-01T00:00:00.000Z"));
+        let (status, _) = sink(seen, "splunk_hec", None);
+        assert_eq!((status.health, status.error), (Health::Degraded, Some(fault.what)));
+        assert_eq!(status.since, fault.since);
+    }
+
+    #[test]
     fn what_a_sink_gave_up_stays_in_its_remarks() {
         let mut seen = delivery::SinkStatus::default();
         seen.totals.given_up = 6;
-        let (status, _) = sink(seen, "syslog", 0);
+        let (status, _) = sink(seen, "syslog", None);
         assert_eq!(status.notes, ["6 events sent, perhaps never read, and given up"]);
     }
 

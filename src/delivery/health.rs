@@ -25,18 +25,38 @@ pub(super) fn sink_failed(sink: &str, kind: Option<FaultKind>, message: &str, at
     event
 }
 
+/// `sink-failed` of a sink that answers and refuses: once a row of dead letters.
+pub(super) fn sink_refuses(sink: &str, reason: &str, at: Timestamp) -> Event {
+    let mut event = Event::new(ids::fresh(at), at, Action::SinkFailed);
+    event.set(Field::SinkName, sink);
+    event.set(Field::ErrorType, "refused");
+    event.set(Field::ErrorMessage, format!("events become dead letters: {reason}"));
+    event
+}
+
 /// `sink-recovered`: only after a `sink-failed`.
 pub(super) fn sink_recovered(sink: &str, lasted: Duration, attempts: u32, at: Timestamp) -> Event {
+    let failed = format!("works again after {} s and {attempts} failed tries", lasted.as_secs());
+    recovered(sink, lasted, failed, at)
+}
+
+/// `sink-recovered` of a sink that refused.
+pub(super) fn sink_takes_again(sink: &str, lasted: Duration, dead: u64, at: Timestamp) -> Event {
+    let refused = format!(
+        "takes events again after {} s and {dead} refused ones",
+        lasted.as_secs()
+    );
+    recovered(sink, lasted, refused, at)
+}
+
+fn recovered(sink: &str, lasted: Duration, reason: String, at: Timestamp) -> Event {
     let mut event = Event::new(ids::fresh(at), at, Action::SinkRecovered);
     event.set(Field::SinkName, sink);
     event.set(
         Field::EventDuration,
         i64::try_from(lasted.as_nanos()).unwrap_or(i64::MAX),
     );
-    event.set(
-        Field::EventReason,
-        format!("works again after {} s and {attempts} failed tries", lasted.as_secs()),
-    );
+    event.set(Field::EventReason, reason);
     event
 }
 

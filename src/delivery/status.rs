@@ -54,6 +54,17 @@ pub struct FaultSeen {
     pub attempts: u32,
 }
 
+/// A sink that answers, and refuses much of what it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalsSeen {
+    /// Events refused since it began.
+    pub events: u64,
+    /// Why the last of them was.
+    pub reason: String,
+    /// When it was noticed.
+    pub since: Timestamp,
+}
+
 /// What a sink has done since trapline started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -90,6 +101,8 @@ pub struct SinkStatus {
     pub oldest_unsent: Option<Timestamp>,
     /// The last fault; stays after a recovery.
     pub last_fault: Option<FaultSeen>,
+    /// Set while many of its events become dead letters.
+    pub refuses: Option<RefusalsSeen>,
     /// When the next try is due.
     pub retry_at: Option<Timestamp>,
     /// What it has done.

@@ -25,12 +25,13 @@ use trapline_sink::{Arrears, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use super::divide::{Batch, divide};
 use super::feed::Content;
-use super::health::{kind_name, sink_failed, sink_recovered};
+use super::health::{kind_name, sink_failed, sink_recovered, sink_refuses, sink_takes_again};
 use super::ledger::Ledger;
 use super::pipeline::{Parts, SinkPlan, sink_consumer};
 use super::queue::Queue;
 use super::reader::{Chunk, Reader};
-use super::status::{FaultSeen, SinkState, SinkStatus, Totals};
+use super::refusals::{Change, Refusals};
+use super::status::{FaultSeen, RefusalsSeen, SinkState, SinkStatus, Totals};
 use super::trouble::Trouble;
 use crate::journal::{Commit, DeadLetter, JournalError, Offset};
 
@@ -62,6 +63,7 @@ pub(super) struct Worker {
     ledger: Ledger,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     trouble: Trouble,
+    refusals: Refusals,
     round: u32,
     /// Nothing is sent before this.
     not_before: Option<Instant>,
@@ -104,6 +106,7 @@ impl Worker {
             ledger: Ledger::new(next),
             under_way: FuturesUnordered::new(),
             trouble: Trouble::default(),
+            refusals: Refusals::default(),
             round: 0,
             not_before: None,
             saved: next,
@@ -232,12 +235,14 @@ impl Worker {
         let paused = self.not_before.is_some() || self.trouble.is_on();
         let linger = self.queue.lingers_until(self.under_way.len()).filter(|_| !paused);
         let save = self.unsaved.map(|since| since + SAVE_AFTER);
-        let all = [retry, linger, save, self.trouble.due(), deadline];
+        let all = [retry, linger, save, self.trouble.due(), self.refusals.due(), deadline];
         all.into_iter().flatten().min()
     }
 
     async fn woken(&mut self) -> Result<(), JournalError> {
         self.tell().await;
+        let change = self.refusals.look(Instant::now());
+        self.tell_refusals(change, "").await;
         let due = self.unsaved.is_some_and(|since| Instant::now() >= since + SAVE_AFTER);
         if due { self.enqueue_cursor().await } else { Ok(()) }
     }
@@ -298,6 +303,7 @@ impl Worker {
         let again: usize = divided.again.iter().map(Vec::len).sum();
         self.count(divided.delivered.len(), divided.dead.len(), again);
         divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
+        self.weigh(divided.delivered.len(), &divided.dead).await;
         self.bury(divided.dead).await?;
         self.queue.push_again(divided.again);
         if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
@@ -311,6 +317,41 @@ impl Worker {
         } else {
             Ok(())
         }
+    }
+
+    /// Looks whether the sink refuses much of what it gets.
+    async fn weigh(&mut self, delivered: usize, dead: &[(Arc<Parcel>, String)]) {
+        let change = self.refusals.count(delivered as u64, dead.len() as u64, Instant::now());
+        let reason = dead.last().map_or("", |(_, reason)| reason.as_str());
+        self.tell_refusals(change, reason).await;
+        let Some(refused) = self.refusals.refused() else { return };
+        self.tell_status(|status, now| {
+            let since = status.refuses.as_ref().map_or(now, |seen| seen.since);
+            let last = status.refuses.take().map(|seen| seen.reason);
+            status.refuses = Some(RefusalsSeen {
+                events: refused,
+                reason: last.filter(|_| dead.is_empty()).unwrap_or_else(|| reason.to_owned()),
+                since,
+            });
+        });
+    }
+
+    /// Tells once that it refuses, and once that it is over.
+    async fn tell_refusals(&mut self, change: Option<Change>, reason: &str) {
+        let (name, at) = (self.name().to_owned(), self.parts.clock.now());
+        let event = match change {
+            None => return,
+            Some(Change::Refuses) => {
+                error!(sink.name = %name, %reason, "sink {name} refuses events, somebody should look");
+                sink_refuses(&name, reason, at)
+            }
+            Some(Change::Over { lasted, dead }) => {
+                info!(sink.name = %name, events = dead, lasted_secs = lasted.as_secs(), "sink {name} takes events again");
+                self.tell_status(|status, _| status.refuses = None);
+                sink_takes_again(&name, lasted, dead, at)
+            }
+        };
+        self.parts.recorder.record(event).await;
     }
 
     /// Keeps what the sink refused for good, before the cursor passes it.

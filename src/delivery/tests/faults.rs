@@ -185,6 +185,35 @@ async fn events_that_a_sink_gives_up_are_counted_and_told_also_those_it_owes_at_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sink_that_answers_and_refuses_is_told_and_shown_and_over_when_it_takes_events_again() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| {
+        Answer::Is(match call <= 5 {
+            true => Delivery::suspect(batch.len(), "a page in HTML"),
+            false => Delivery::all(batch.len()),
+        })
+    });
+    let (ops, listener) = health_listener();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
+    for calls in 1..=5 {
+        hits(&store, 1);
+        sink.wait_for_calls(calls).await;
+    }
+    ops.wait_for(1).await;
+    rig.wait_for_status("siem", |status| status.totals.rejected == 5).await;
+    let refuses = rig.status("siem").refuses.unwrap();
+    assert_eq!((refuses.events, refuses.reason.as_str()), (5, "a page in HTML"));
+    let message = ops.got()[0].text(Field::ErrorMessage).unwrap().to_owned();
+    assert!(message.contains("a page in HTML"), "{message}");
+    hits(&store, 1);
+    sink.wait_for(1).await;
+    ops.wait_for(2).await;
+    assert_eq!(rig.status("siem").refuses, None);
+    let told: Vec<_> = ops.got().iter().map(|event| event.action).collect();
+    assert_eq!(told, [Action::SinkFailed, Action::SinkRecovered]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_told_once_and_alarms_after_five_minutes() {
     let store = MemoryStore::new();
     let sink = fails(12, FaultKind::Unreachable);
