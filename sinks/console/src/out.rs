@@ -1,7 +1,7 @@
 //! The writing thread: a terminal that takes nothing blocks it and nobody else.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +15,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 struct Job {
     text: String,
-    /// Who waits for the write; without, an error is told with the next one.
+    /// Who waits for the write; without, it is tried again before the next one.
     reply: Option<oneshot::Sender<io::Result<()>>>,
 }
 
@@ -27,23 +27,23 @@ pub(crate) type Sink = Box<dyn Write + Send>;
 pub(crate) struct Out {
     jobs: mpsc::Sender<Job>,
     deadline: Duration,
-    /// The error of a write that nobody waited for.
-    error: Arc<Mutex<Option<io::Error>>>,
+    /// What could not be written by writes that nobody waited for.
+    failed: Arc<Mutex<String>>,
 }
 
 impl Out {
     /// Starts the thread. If the system has no thread to give, every write is a fault.
     pub(crate) fn new(sink: Sink, deadline: Duration) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>(QUEUE);
-        let error = Arc::default();
-        let shared = Arc::clone(&error);
+        let failed = Arc::default();
+        let shared = Arc::clone(&failed);
         let started = std::thread::Builder::new()
             .name("console".to_owned())
             .spawn(move || work(sink, queue, &shared));
         if let Err(error) = started {
             tracing::error!(%error, "cannot start the console's thread");
         }
-        Self { jobs, deadline, error }
+        Self { jobs, deadline, failed }
     }
 
     /// Writes all of `text`. Time: at most the deadline. Cancel: safe; the text may be written nevertheless.
@@ -65,12 +65,23 @@ impl Out {
         }
     }
 
-    /// Leaves `text` to be written, and empties it; if there is no room for it within the deadline, or the write before failed,
-    /// `text` stays. Cancel: safe; `text` stays or is left, whole.
-    pub(crate) async fn leave(&self, text: &mut String) -> Result<(), Fault> {
-        if let Some(error) = self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(refused(&error));
+    /// Writes once more what could not be written. Errors: it still cannot be. A part of it may be written twice.
+    pub(crate) async fn mend(&self) -> Result<(), Fault> {
+        let text = std::mem::take(&mut *lock(&self.failed));
+        if text.is_empty() {
+            return Ok(());
         }
+        let written = self.write(text.clone()).await;
+        if written.is_err() {
+            lock(&self.failed).insert_str(0, &text);
+        }
+        written
+    }
+
+    /// Leaves `text` to be written, and empties it; if there is no room for it within the deadline, or what was left
+    /// before cannot be written, `text` stays.
+    pub(crate) async fn leave(&self, text: &mut String) -> Result<(), Fault> {
+        self.mend().await?;
         match timeout(self.deadline, self.jobs.reserve()).await {
             Ok(Ok(place)) => {
                 place.send(Job {
@@ -95,14 +106,18 @@ impl Out {
     }
 }
 
-fn work(mut sink: Sink, mut queue: mpsc::Receiver<Job>, error: &Mutex<Option<io::Error>>) {
+fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work(mut sink: Sink, mut queue: mpsc::Receiver<Job>, failed: &Mutex<String>) {
     while let Some(job) = queue.blocking_recv() {
         let written = sink.write_all(job.text.as_bytes()).and_then(|()| sink.flush());
         match (job.reply, written) {
             (Some(reply), written) => {
                 let _ = reply.send(written);
             }
-            (None, Err(why)) => *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why),
+            (None, Err(_)) => lock(failed).push_str(&job.text),
             (None, Ok(())) => {}
         }
     }

@@ -176,7 +176,7 @@ impl Desk {
             self.screen.put(line, &mut self.unsaid);
         }
         if self.unsaid.is_empty() {
-            return Ok(());
+            return self.out.mend().await;
         }
         self.out.leave(&mut self.unsaid).await
     }

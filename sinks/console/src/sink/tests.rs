@@ -158,17 +158,64 @@ async fn a_stopped_terminal_is_a_local_fault_and_loses_no_line() {
     assert_eq!(page.text().lines().count(), told);
 }
 
+/// A pipe whose reader has gone.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn a_closed_pipe_is_a_local_fault() {
-    struct Closed;
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
+async fn a_reader_that_has_gone_is_a_fault_of_every_batch_after_it_was_noticed() {
+    let sink = console(None, Closed);
+    let mut taken = 0;
+    while sink.deliver(&[health()]).await.fault.is_none() {
+        taken += 1;
+        assert!(taken < 100, "a reader that has gone was never noticed");
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..5 {
+        let delivery = sink.deliver(&[health()]).await;
+        assert_eq!(delivery.outcomes, [trapline_sink::Outcome::Retry]);
+        assert!(delivery.fault.unwrap().message.contains("broken pipe"));
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_for_a_while_is_written_when_it_can_be() {
+    struct Full(Arc<Mutex<bool>>, Page);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match *self.0.lock().unwrap() {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.1.write(bytes),
+            }
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
+    let (full, page) = (Arc::new(Mutex::new(true)), Page::default());
+    let sink = console(None, Full(full.clone(), page.clone()));
+    let mut told = 0;
+    while sink.deliver(&[health()]).await.fault.is_none() {
+        told += 1;
+        assert!(told < 100, "a full disk was never noticed");
+        tokio::task::yield_now().await;
+    }
+    *full.lock().unwrap() = false;
+    assert_eq!(sink.deliver(&[health()]).await, Delivery::all(1));
+    sink.close().await;
+    assert_eq!(page.text().lines().count(), told + 1);
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_a_local_fault() {
     let delivery = console(Some(Format::Text), Closed).deliver(&events(2, false)).await;
     assert_eq!(delivery.outcomes, vec![trapline_sink::Outcome::Retry; 2]);
     assert_eq!(delivery.fault.unwrap().kind, FaultKind::Local);
