@@ -223,7 +223,8 @@ fn push_printable(text: &str, max: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn printable(text: &str, max: usize) -> String {
+/// The same as a text.
+pub(crate) fn printable(text: &str, max: usize) -> String {
     let mut out = Vec::new();
     push_printable(text, max, &mut out);
     String::from_utf8(out).unwrap_or_default()

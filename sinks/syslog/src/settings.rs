@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use syslog::Facility;
 use trapline_schemas::Format;
+use trapline_schemas::text::clean;
 use trapline_sink::config::{Common, Factory, Key, KeyKind, SinkType, Table};
 use trapline_sink::dial::{Address, Dialer, Names, system_lookup};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 use trapline_sink::{Fault, FaultKind, StreamSink};
 
 use crate::datagram::{Datagrams, To};
-use crate::frame::{Framing, Writer};
+use crate::frame::{Framing, Writer, printable};
 use crate::link::{Link, Wire};
 use crate::sink::{Path, SyslogSink};
 
@@ -201,6 +202,7 @@ impl Settings {
 
     fn read(table: &Table) -> Self {
         let number = |key: &str| table.integer(key);
+        warn_of_what_is_not_used(table);
         Self {
             framing: table.is_set("framing").then(|| table.choice("framing")),
             rfc: if table.choice("rfc") == "3164" {
@@ -249,6 +251,32 @@ impl Settings {
             "newline" => Framing::Newline,
             "nul" => Framing::Nul,
             _ => Framing::OctetCounting,
+        }
+    }
+}
+
+/// Tells what is written and has no effect, or another one.
+fn warn_of_what_is_not_used(table: &Table) {
+    let transport = table.choice("transport");
+    let here = |value: &str| format!("{value} with `transport = \"{transport}\"`");
+    if transport == "udp" && table.is_set("framing") {
+        let found = here(&format!("`framing = \"{}\"`", table.choice("framing")));
+        table.warning("framing", &found, "no `framing`: a datagram is one message");
+    }
+    if matches!(transport, "udp" | "unix") && table.is_off("tls") {
+        table.warning("tls", &here("`tls = \"off\"`"), "no `tls`, or `transport = \"tls\"`");
+    }
+    let tag_max = if table.choice("rfc") == "3164" { 32 } else { 48 };
+    for (key, bytes_max) in [("app_name", tag_max), ("hostname", 255)] {
+        let Some(text) = table.text_opt(key) else { continue };
+        let written = printable(&text, bytes_max);
+        if written != text {
+            let allowed = format!("at most {bytes_max} printable ASCII characters without spaces");
+            table.warning(
+                key,
+                &format!("`{}`, sent as `{written}`", clean(text.as_bytes())),
+                &allowed,
+            );
         }
     }
 }

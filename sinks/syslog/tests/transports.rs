@@ -388,6 +388,26 @@ fn each_mistake_in_the_table_is_a_problem() {
 }
 
 #[test]
+fn what_has_no_effect_or_another_one_is_a_warning() {
+    let udp = "transport = \"udp\"\naddress = \"logs.example\"\n";
+    for (line, said) in [
+        (
+            "framing = \"newline\"",
+            "`framing = \"newline\"` with `transport = \"udp\"`",
+        ),
+        ("tls = \"off\"", "`tls = \"off\"` with `transport = \"udp\"`"),
+        ("app_name = \"a b\"", "`a b`, sent as `a_b`"),
+        ("hostname = \"\u{fc} x\"", "`\u{fc} x`, sent as `__x`"),
+    ] {
+        let (table, problems) = Table::for_test(&format!("{udp}{line}"), SINK.keys);
+        let _ = (SINK.parse)(&table);
+        assert!(!problems.has_errors(), "{line}");
+        let found: Vec<_> = problems.take().into_iter().map(|problem| problem.found).collect();
+        assert_eq!(found, [said], "{line}");
+    }
+}
+
+#[test]
 fn a_missing_certificate_file_refuses_the_sink_by_name() {
     let (settings, _) = read("transport = \"tls\"\naddress = \"logs.example\"\ntls = { ca = \"missing.pem\" }");
     let common = Common {
