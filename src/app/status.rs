@@ -213,6 +213,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         lag: seen.lag,
         oldest_unsent_secs: seen.oldest_unsent.map(|at| now.since(at).as_secs()),
         delivered: seen.totals.delivered,
+        unconfirmed: seen.unconfirmed,
         dead_letters: letters.map_or(0, |letters| letters.count),
         oldest_dead_letter_secs: letters.map_or(0, |letters| now.since(letters.oldest_at).as_secs()),
         error: fault.as_ref().map(|fault| fault.message.clone()).or(refused),

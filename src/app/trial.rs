@@ -49,8 +49,11 @@ pub async fn try_send(sink: &SinkSettings, observer: &str, stamp: impl FnOnce(&m
     let parcel = Arc::new(Parcel::new(0, Arc::new(event)));
     let delivery = made.deliver(std::slice::from_ref(&parcel)).await;
     made.close().await;
-    let (ok, said) = verdict(&delivery);
-    report(sink, ok, Some(shown(&parcel, sink.format)), said)
+    let (ok, said) = verdict(&delivery, made.confirms());
+    SinkReport {
+        unconfirmed: !made.confirms(),
+        ..report(sink, ok, Some(shown(&parcel, sink.format)), said)
+    }
 }
 
 /// A contact from a documentation address (RFC 5737), which no real peer has, marked as benign.
@@ -74,10 +77,11 @@ fn test_event() -> Event {
     event
 }
 
-fn verdict(delivery: &Delivery) -> (bool, String) {
+fn verdict(delivery: &Delivery, confirms: bool) -> (bool, String) {
     let fault = delivery.fault.as_ref().map(|fault| fault.message.clone());
     match delivery.outcomes.first() {
-        Some(Outcome::Delivered) => (true, "accepted by the destination".into()),
+        Some(Outcome::Delivered) if confirms => (true, "accepted by the destination".into()),
+        Some(Outcome::Delivered) => (true, "nobody confirms it, look for it at the destination".into()),
         Some(Outcome::Rejected(reason) | Outcome::Suspect(reason)) => (false, format!("refused: {reason}")),
         Some(Outcome::Retry) | None => (false, fault.unwrap_or_else(|| "no answer".into())),
     }
@@ -95,5 +99,19 @@ fn report(sink: &SinkSettings, ok: bool, sent: Option<String>, said: String) -> 
         ok,
         sent,
         said,
+        unconfirmed: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_confirms_is_not_called_accepted() {
+        let (ok, said) = verdict(&Delivery::all(1), false);
+        assert!(ok && said.contains("nobody confirms"), "{said}");
+        let (ok, said) = verdict(&Delivery::all(1), true);
+        assert!(ok && said.contains("accepted"), "{said}");
     }
 }

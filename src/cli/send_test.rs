@@ -30,7 +30,7 @@ fn show(globals: &Globals, reports: &[SinkReport]) -> anyhow::Result<Exit> {
         out.json(&reports)?;
     }
     for report in reports.iter().filter(|_| !globals.json) {
-        let result = if report.ok { "delivered" } else { "not delivered" };
+        let result = result(report);
         out.line(&format!(
             "{} ({}): {result}: {}",
             report.name,
@@ -44,4 +44,12 @@ fn show(globals: &Globals, reports: &[SinkReport]) -> anyhow::Result<Exit> {
     out.flush()?;
     let all_well = reports.iter().all(|report| report.ok);
     Ok(if all_well { Exit::Done } else { Exit::Failed })
+}
+
+const fn result(report: &SinkReport) -> &'static str {
+    match (report.ok, report.unconfirmed) {
+        (true, false) => "delivered",
+        (true, true) => "sent",
+        (false, _) => "not delivered",
+    }
 }

@@ -114,7 +114,7 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
         vec![
             sink.name.clone(),
             sink.kind.clone(),
-            sink.delivered.to_string(),
+            delivered(sink),
             waiting(sink.lag, sink.oldest_unsent_secs),
             waiting(sink.dead_letters, Some(sink.oldest_dead_letter_secs)),
             sink.health.name().to_owned(),
@@ -125,6 +125,13 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
         &["SINK", "TYPE", "DELIVERED", "LAG", "DEAD", "HEALTH", ""],
         rows.collect(),
     )
+}
+
+fn delivered(sink: &SinkStatus) -> String {
+    match sink.unconfirmed {
+        true => format!("{} sent", sink.delivered),
+        false => sink.delivered.to_string(),
+    }
 }
 
 /// How many wait, and for how long the oldest has, if that is known.

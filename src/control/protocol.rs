@@ -159,6 +159,8 @@ pub struct SinkReport {
     pub sent: Option<String>,
     /// What came back.
     pub said: String,
+    /// The destination answers nothing: if it went well, then as far as the sender can tell.
+    pub unconfirmed: bool,
 }
 
 #[cfg(test)]

@@ -130,6 +130,8 @@ pub struct SinkStatus {
     pub oldest_unsent_secs: Option<u64>,
     /// Events delivered since the start.
     pub delivered: u64,
+    /// The destination answers nothing: what was delivered was sent.
+    pub unconfirmed: bool,
     /// Events it refused for good, kept in the journal.
     pub dead_letters: u64,
     /// Age of the oldest of these, in seconds.

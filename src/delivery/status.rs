@@ -107,6 +107,8 @@ pub struct SinkStatus {
     pub retry_at: Option<Timestamp>,
     /// What it has done.
     pub totals: Totals,
+    /// The destination answers nothing: what was delivered was sent.
+    pub unconfirmed: bool,
     /// What the sink wants known, such as "tls is off".
     pub notes: Vec<String>,
 }

@@ -178,6 +178,7 @@ impl Worker {
         self.queue.set_limits(limits);
         self.in_order = limits.in_flight <= 1;
         self.arrears = sink.arrears();
+        self.tell_status(|status, _| status.unconfirmed = !sink.confirms());
         self.note(sink);
         // The first answer may tell more.
         self.noted = None;

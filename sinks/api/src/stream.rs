@@ -135,6 +135,11 @@ pub trait StreamSink: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether [`Outcome::Delivered`] is the destination's own word; else it means "sent".
+    fn confirms(&self) -> bool {
+        true
+    }
+
     /// Faults met while no batch is under way; `None` if what was delivered needs no second look. What is still owed
     /// after [`close`](Self::close) is given up.
     fn arrears(&self) -> Option<watch::Receiver<Arrears>> {

@@ -145,6 +145,10 @@ impl StreamSink for SyslogSink {
         }
     }
 
+    fn confirms(&self) -> bool {
+        false
+    }
+
     fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
         match &self.path {
             Path::Datagram(_) => None,

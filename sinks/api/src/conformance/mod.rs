@@ -292,6 +292,9 @@ struct Run {
 impl Run {
     async fn run(mut self) -> Result<(), String> {
         let sink = self.rig.sink();
+        if sink.confirms() != self.confirms {
+            return Err("the sink and its suite do not agree on whether the destination confirms".to_owned());
+        }
         let count = if self.row.case == Case::Lone {
             1
         } else {
