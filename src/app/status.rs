@@ -306,6 +306,7 @@ mod tests {
                 message: "token refused".into(),
                 since: Timestamp::from_micros(0),
                 attempts: 3,
+                over: false,
             }),
             ..delivery::SinkStatus::default()
         };
@@ -367,6 +368,7 @@ mod tests {
                 message: "refused".into(),
                 since: Timestamp::from_micros(0),
                 attempts: 1,
+                over: false,
             }),
             ..delivery::SinkStatus::default()
         };

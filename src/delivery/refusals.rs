@@ -21,13 +21,8 @@ pub(super) struct Refusals {
     /// Delivered since the last refusal.
     run: u64,
     last: Option<Instant>,
-    row: Option<Row>,
-}
-
-#[derive(Debug)]
-struct Row {
-    since: Instant,
-    dead: u64,
+    /// While it refuses: events refused since it began.
+    row: Option<u64>,
 }
 
 /// What has changed.
@@ -37,14 +32,21 @@ pub(super) enum Change {
     Refuses,
     /// It takes events again.
     Over {
-        /// How long it lasted.
-        lasted: Duration,
         /// Events refused meanwhile.
         dead: u64,
     },
 }
 
 impl Refusals {
+    /// With the row that an earlier worker has seen.
+    pub(super) fn resumed(row: Option<u64>, now: Instant) -> Self {
+        Self {
+            last: row.map(|_| now),
+            row,
+            ..Self::default()
+        }
+    }
+
     /// Counts the events of one answer that were finished.
     pub(super) fn count(&mut self, delivered: u64, dead: u64, now: Instant) -> Option<Change> {
         self.weigh(delivered, dead);
@@ -55,15 +57,12 @@ impl Refusals {
             self.run += delivered;
         }
         match &mut self.row {
-            Some(row) => {
-                row.dead += dead;
+            Some(refused) => {
+                *refused += dead;
                 self.look(now)
             }
             None if self.dead >= DEAD_MIN && self.dead * 2 >= self.delivered => {
-                self.row = Some(Row {
-                    since: now,
-                    dead: self.dead,
-                });
+                self.row = Some(self.dead);
                 Some(Change::Refuses)
             }
             None => None,
@@ -76,12 +75,9 @@ impl Refusals {
         if !quiet && self.run < WINDOW {
             return None;
         }
-        let row = self.row.take()?;
+        let dead = self.row.take()?;
         *self = Self::default();
-        Some(Change::Over {
-            lasted: now.saturating_duration_since(row.since),
-            dead: row.dead,
-        })
+        Some(Change::Over { dead })
     }
 
     /// When to look again.
@@ -92,7 +88,7 @@ impl Refusals {
 
     /// Events refused since it began, while it lasts.
     pub(super) fn refused(&self) -> Option<u64> {
-        self.row.as_ref().map(|row| row.dead)
+        self.row
     }
 
     fn weigh(&mut self, delivered: u64, dead: u64) {
@@ -139,10 +135,19 @@ mod tests {
         assert_eq!(refusals.due(), None);
         assert_eq!(refusals.count(1, 0, now + secs(1)), None);
         assert_eq!(refusals.due(), Some(now + QUIET));
-        let over = Change::Over { lasted: QUIET, dead: 5 };
+        let over = Change::Over { dead: 5 };
         assert_eq!(refusals.look(now + QUIET), Some(over));
         assert_eq!(refusals.refused(), None);
         assert_eq!(refusals.count(0, 1, now + QUIET), None, "it begins anew");
+    }
+
+    #[test]
+    fn what_an_earlier_worker_saw_is_over_when_this_one_delivers() {
+        let now = Instant::now();
+        let mut refusals = Refusals::resumed(Some(7), now);
+        assert_eq!((refusals.refused(), refusals.look(now + 2 * QUIET)), (Some(7), None));
+        assert_eq!(refusals.count(1, 0, now + QUIET), Some(Change::Over { dead: 7 }));
+        assert_eq!(Refusals::resumed(None, now).refused(), None);
     }
 
     #[test]
@@ -150,10 +155,7 @@ mod tests {
         let (now, mut refusals) = (Instant::now(), Refusals::default());
         refusals.count(0, 5, now);
         assert_eq!(refusals.count(63, 0, now + secs(1)), None);
-        let over = Change::Over {
-            lasted: secs(2),
-            dead: 5,
-        };
+        let over = Change::Over { dead: 5 };
         assert_eq!(refusals.count(1, 0, now + secs(2)), Some(over));
     }
 }

@@ -52,6 +52,8 @@ pub struct FaultSeen {
     pub since: Timestamp,
     /// Tries that have failed in a row.
     pub attempts: u32,
+    /// A try has gone through since.
+    pub over: bool,
 }
 
 /// A sink that answers, and refuses much of what it gets.

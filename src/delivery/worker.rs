@@ -90,6 +90,7 @@ impl Worker {
     pub(super) fn new(plan: SinkPlan, parts: Parts, reader: Reader, stop: CancellationToken) -> Self {
         let next = reader.next_offset();
         let status = parts.board.enter(&plan.common.name);
+        let (failing_since, refusals) = unfinished(&status.borrow());
         let limits = plan.batch.apply(trapline_sink::BatchLimits {
             events: 1,
             bytes: 0,
@@ -106,7 +107,7 @@ impl Worker {
             ledger: Ledger::new(next),
             under_way: FuturesUnordered::new(),
             trouble: Trouble::default(),
-            refusals: Refusals::default(),
+            refusals,
             round: 0,
             not_before: None,
             saved: next,
@@ -114,7 +115,7 @@ impl Worker {
             unsaved: None,
             in_order: true,
             last_fault: None,
-            failing_since: None,
+            failing_since,
             arrears: None,
             in_arrears: false,
             given_up: 0,
@@ -346,7 +347,9 @@ impl Worker {
                 error!(sink.name = %name, %reason, "sink {name} refuses events, somebody should look");
                 sink_refuses(&name, reason, at)
             }
-            Some(Change::Over { lasted, dead }) => {
+            Some(Change::Over { dead }) => {
+                let begun = self.status.borrow().refuses.as_ref().map_or(at, |seen| seen.since);
+                let lasted = at.since(begun);
                 info!(sink.name = %name, events = dead, lasted_secs = lasted.as_secs(), "sink {name} takes events again");
                 self.tell_status(|status, _| status.refuses = None);
                 sink_takes_again(&name, lasted, dead, at)
@@ -469,6 +472,7 @@ impl Worker {
                 message,
                 since,
                 attempts,
+                over: false,
             });
         });
         self.tell().await;
@@ -476,11 +480,13 @@ impl Worker {
 
     async fn worked(&mut self) {
         self.not_before = None;
+        if self.failing_since.take().is_some() {
+            self.tell_status(|status, _| status.last_fault.iter_mut().for_each(|fault| fault.over = true));
+        }
         let Some(recovery) = self.trouble.worked(Instant::now()) else {
             return;
         };
         self.round = self.round.wrapping_add(1);
-        self.failing_since = None;
         info!(
             sink.name = %self.name(), attempts = recovery.attempts, lasted_secs = recovery.lasted.as_secs(),
             "sink {} works again", self.name(),
@@ -584,6 +590,16 @@ impl Worker {
         let now = self.parts.clock.now();
         self.status.send_modify(|status| change(status, now));
     }
+}
+
+/// What an earlier worker of this sink has left: since when it fails, and that it refuses.
+fn unfinished(status: &SinkStatus) -> (Option<Timestamp>, Refusals) {
+    let fault = status.last_fault.as_ref().filter(|fault| !fault.over);
+    let refused = status.refuses.as_ref().map(|seen| seen.events);
+    (
+        fault.map(|fault| fault.since),
+        Refusals::resumed(refused, Instant::now()),
+    )
 }
 
 /// Makes the sink off the runtime's threads: it may open files.

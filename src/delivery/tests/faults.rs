@@ -134,6 +134,52 @@ async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     assert_eq!(ops.got()[0].text(Field::ErrorType).unwrap(), "auth");
 }
 
+/// The status after trouble that outlives a reload.
+async fn after_a_reload(sink: &std::sync::Arc<ScriptedSink>, begun: impl FnMut(&SinkStatus) -> bool) -> Rig {
+    let store = MemoryStore::new();
+    let rig = Rig::start(&store, vec![sunk("siem", sink)]).await;
+    hits(&store, 4);
+    rig.wait_for_status("siem", begun).await;
+    let board = rig.board.clone();
+    rig.pipeline.stop().await;
+    tokio::time::advance(Duration::from_secs(1000)).await;
+    let rig = Rig::start_on(board, &store, Vec::new(), vec![sunk("siem", sink)]).await;
+    hits(&store, 1);
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_make_an_outage_younger_nor_keep_one_that_is_over() {
+    let sink = fails(9, FaultKind::Unreachable);
+    let failed = |status: &SinkStatus| status.last_fault.as_ref().is_some_and(|fault| fault.attempts == 2);
+    let rig = after_a_reload(&sink, failed).await;
+    sink.wait_for_calls(5).await;
+    let fault = rig.status("siem").last_fault.unwrap();
+    assert!(
+        !fault.over && fault.since.since(at(0)) < Duration::from_secs(9),
+        "{fault:?}"
+    );
+    sink.wait_for(5).await;
+    rig.wait_for_status("siem", |status| {
+        status.last_fault.as_ref().is_some_and(|fault| fault.over)
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_refused_before_a_reload_is_cleared_when_it_takes_events_after_it() {
+    let sink = ScriptedSink::new(|_, batch| {
+        Answer::Is(match batch[0].offset <= 4 {
+            true => Delivery::suspect(batch.len(), "a page in HTML"),
+            false => Delivery::all(batch.len()),
+        })
+    });
+    let rig = after_a_reload(&sink, |status| status.totals.rejected == 4).await;
+    assert!(rig.status("siem").refuses.is_some());
+    sink.wait_for(1).await;
+    rig.wait_for_status("siem", |status| status.refuses.is_none()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fault_between_batches_is_shown_and_told_and_over_when_the_sink_says_so() {
     let store = MemoryStore::new();

@@ -251,7 +251,16 @@ impl Rig {
     }
 
     pub(super) async fn start_with(store: &MemoryStore, transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Self {
-        let board = Board::new();
+        Self::start_on(Board::new(), store, transforms, sinks).await
+    }
+
+    /// As after a reload: with the board of the run before.
+    pub(super) async fn start_on(
+        board: Arc<Board>,
+        store: &MemoryStore,
+        transforms: Vec<TransformSpec>,
+        sinks: Vec<Sunk>,
+    ) -> Self {
         let parts = Parts {
             store: Arc::new(store.clone()),
             recorder: Arc::new(StoreRecorder(store.clone())),
