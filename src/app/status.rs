@@ -280,7 +280,7 @@ const fn hint(kind: Option<FaultKind>) -> &'static str {
         Some(FaultKind::Unreachable) | None => {
             "is the destination up, and its address right? `trapline send-test` tries it at once"
         }
-        Some(FaultKind::Busy) => "the destination asked for a pause; nothing to do unless it lasts",
+        Some(FaultKind::Busy) => "the destination has too much to do; nothing to do here unless it lasts",
         Some(FaultKind::Server) => "look into the destination's own log",
         Some(FaultKind::Tls) => "check its certificate, the `ca` of the sink's `tls` table, and both clocks",
         Some(FaultKind::Auth) => "renew the token or password, then `trapline reload`",
@@ -349,6 +349,11 @@ mod tests {
         let (status, _) = sink(seen, "splunk_hec", None);
         assert_eq!((status.health, status.error), (Health::Degraded, Some(fault.what)));
         assert_eq!(status.since, fault.since);
+    }
+
+    #[test]
+    fn a_busy_destination_is_not_said_to_have_asked_for_a_pause() {
+        assert!(!hint(Some(FaultKind::Busy)).contains("asked"));
     }
 
     #[test]
