@@ -49,7 +49,11 @@ pub async fn try_send(sink: &SinkSettings, observer: &str, stamp: impl FnOnce(&m
     let parcel = Arc::new(Parcel::new(0, Arc::new(event)));
     let delivery = made.deliver(std::slice::from_ref(&parcel)).await;
     made.close().await;
-    let (ok, said) = verdict(&delivery, made.confirms());
+    let owed = made.arrears().is_some_and(|arrears| arrears.borrow().owed > 0);
+    let (ok, said) = match owed {
+        true => (false, "the connection was lost before it was surely read".into()),
+        false => verdict(&delivery, made.confirms()),
+    };
     SinkReport {
         unconfirmed: !made.confirms(),
         ..report(sink, ok, Some(shown(&parcel, sink.format)), said)

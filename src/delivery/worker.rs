@@ -9,6 +9,7 @@
 //! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way, one answer in
 //! [`ANSWER_MAX`].
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(600);
 const SAVE_AFTER: Duration = Duration::from_millis(200);
 /// How often a sink at work is asked what is to be noted of it.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Most events that a sink may come back to.
+const SENT_MAX: usize = 10_000;
 /// Wait after the journal could not keep a dead letter or cursor.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -78,7 +81,9 @@ pub(super) struct Worker {
     failing_since: Option<Timestamp>,
     /// What the sink knows of events that it called delivered, if it looks after them.
     arrears: Option<watch::Receiver<Arrears>>,
-    /// The trouble is about those events.
+    /// The last of those events, in order.
+    sent: VecDeque<Offset>,
+    /// The trouble is about them.
     in_arrears: bool,
     /// How many of them were given up, as far as told.
     given_up: u64,
@@ -117,6 +122,7 @@ impl Worker {
             last_fault: None,
             failing_since,
             arrears: None,
+            sent: VecDeque::new(),
             in_arrears: false,
             given_up: 0,
             last: None,
@@ -305,6 +311,7 @@ impl Worker {
         let again: usize = divided.again.iter().map(Vec::len).sum();
         self.count(divided.delivered.len(), divided.dead.len(), again);
         divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
+        self.remember(&divided.delivered);
         self.weigh(divided.delivered.len(), &divided.dead).await;
         self.bury(divided.dead).await?;
         self.queue.push_again(divided.again);
@@ -391,14 +398,34 @@ impl Worker {
     }
 
     fn note_cursor(&mut self) {
-        if self.ledger.cursor() != self.saved {
+        if self.cursor() != self.saved {
             self.unsaved.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Where a restart goes on: with the first event that the sink owes, if it owes any.
+    fn cursor(&self) -> Offset {
+        let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
+        let at = self
+            .sent
+            .len()
+            .saturating_sub(usize::try_from(owed).unwrap_or(usize::MAX));
+        let done = self.ledger.cursor();
+        self.sent.get(at).map_or(done, |first| done.min(*first))
+    }
+
+    /// Remembers what was delivered, for a sink that may come back to it.
+    fn remember(&mut self, delivered: &[Offset]) {
+        if self.arrears.is_some() {
+            self.sent.extend(delivered);
+            let beyond = self.sent.len().saturating_sub(SENT_MAX);
+            self.sent.drain(..beyond);
         }
     }
 
     fn cursor_commit(&self) -> Commit {
         Commit {
-            cursors: vec![(sink_consumer(self.name()), self.ledger.cursor())],
+            cursors: vec![(sink_consumer(self.name()), self.cursor())],
             ..Commit::default()
         }
     }
@@ -432,7 +459,7 @@ impl Worker {
     /// Saves the cursor with the next group, without waiting for it.
     async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
         let commit = self.cursor_commit();
-        self.saved = self.ledger.cursor();
+        self.saved = self.cursor();
         self.unsaved = None;
         match self.parts.store.enqueue(commit).await {
             Err(JournalError::Closed) => Err(JournalError::Closed),
@@ -501,6 +528,7 @@ impl Worker {
     /// What became of events that were called delivered.
     async fn look_after(&mut self, arrears: Arrears) {
         self.write_off(arrears.given_up).await;
+        self.note_cursor();
         match arrears.fault {
             Some(fault) => {
                 self.in_arrears = true;
@@ -512,11 +540,17 @@ impl Worker {
         }
     }
 
-    /// The sink is closed: what it still owes nobody will send again.
+    /// The sink is closed: what it still owes is read and sent again by the next worker.
     async fn settle_arrears(&mut self) {
-        let last = self.arrears.take().map(|arrears| arrears.borrow().clone());
-        if let Some(Arrears { owed, given_up, .. }) = last {
-            self.write_off(given_up + owed).await;
+        let last = self.arrears.as_ref().map(|arrears| arrears.borrow().clone());
+        let Some(Arrears { owed, given_up, .. }) = last else {
+            return;
+        };
+        self.write_off(given_up).await;
+        if owed > 0 {
+            let name = self.name();
+            warn!(sink.name = %name, events = owed, "sink {name}: {owed} events sent before may be unread, they are sent again at the next start");
+            self.save_last().await;
         }
     }
 

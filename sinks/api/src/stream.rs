@@ -109,7 +109,7 @@ impl Delivery {
 pub struct Arrears {
     /// Why the destination does not take them back; `None`: they are taken, or were not yet tried.
     pub fault: Option<Fault>,
-    /// Events that were sent on a connection which then was lost, and are to be sent again.
+    /// Events that were sent on a connection which then was lost, and are to be sent again; at most 10,000.
     pub owed: u64,
     /// Events that were sent again and again and perhaps never read, and are sent no more; counts up.
     pub given_up: u64,
@@ -140,8 +140,9 @@ pub trait StreamSink: Send + Sync + 'static {
         true
     }
 
-    /// Faults met while no batch is under way; `None` if what was delivered needs no second look. What is still owed
-    /// after [`close`](Self::close) is given up.
+    /// Faults met while no batch is under way; `None` if what was delivered needs no second look. What is owed are the
+    /// last events that were called delivered; what still is after [`close`](Self::close) comes again with the next
+    /// start.
     fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
         None
     }

@@ -21,8 +21,8 @@
 //! took it, and the peer had not closed", on a new connection for half a second or longer: what a dying peer had not read
 //! yet is covered by sending the last `resend_frames` frames of the last two minutes of a good connection again on the
 //! next one, also when no new event comes. Those may be doubles; their ids are the same. A peer that does not take them
-//! back is a fault of the sink, and what is still owed when the sink ends is counted and told. Where proof is needed, use
-//! a sink with answers beside it.
+//! back is a fault of the sink; what is still owed when the sink ends is sent again at the next start, and what is given
+//! up is counted and told. Where proof is needed, use a sink with answers beside it.
 //!
 //! Invariants:
 //! 1. An event is one frame, whatever bytes a peer sent: no LF, CR or NUL is in a message.

@@ -7,7 +7,7 @@ use trapline_sink::{Arrears, BatchLimits, Delivery, FaultKind, Outcome};
 
 use super::double::MemoryStore;
 use super::sinks::{Answer, Call, LIMITS, Rig, ScriptedSink, Sunk, at, fault, hits, sunk};
-use crate::delivery::{SinkState, SinkStatus};
+use crate::delivery::{SinkState, SinkStatus, sink_consumer};
 
 /// Fails the first `times` calls, then takes everything.
 fn fails(times: usize, kind: FaultKind) -> std::sync::Arc<ScriptedSink> {
@@ -207,27 +207,47 @@ async fn a_fault_between_batches_is_shown_and_told_and_over_when_the_sink_says_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_a_sink_gives_up_are_counted_and_told_also_those_it_owes_at_its_end() {
+async fn events_that_a_sink_gives_up_are_counted_and_told() {
     let store = MemoryStore::new();
     let sink = ScriptedSink::good();
     let (ops, listener) = health_listener();
     let rig = Rig::start(&store, vec![sunk("siem", &sink), listener]).await;
     hits(&store, 1);
     sink.wait_for(1).await;
-    let owed = |owed, given_up| Arrears {
-        fault: None,
-        owed,
-        given_up,
-    };
-    sink.arrears.send_replace(owed(4, 2));
+    sink.arrears.send_replace(Arrears {
+        given_up: 2,
+        ..Arrears::default()
+    });
     ops.wait_for(1).await;
     assert_eq!(rig.status("siem").totals.given_up, 2);
     let message = ops.got()[0].text(Field::ErrorMessage).unwrap().to_owned();
     assert!(message.starts_with("2 events"), "{message}");
-    let board = rig.board.clone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_owes_is_behind_its_cursor_and_comes_again_at_the_next_start() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    let sent = hits(&store, 9);
+    sink.wait_for(9).await;
+    let consumer = sink_consumer("siem");
+    rig.wait_for_status("siem", |status| status.cursor == 10).await;
+    let owes = |owed| Arrears {
+        owed,
+        ..Arrears::default()
+    };
+    for (owed, cursor) in [(4, 6), (0, 10), (3, 7)] {
+        sink.arrears.send_replace(owes(owed));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(store.cursor_of(&consumer), Some(cursor), "{owed} are owed");
+    }
     rig.pipeline.stop().await;
-    let status = board.watch("siem").unwrap().borrow().clone();
-    assert_eq!(status.totals.given_up, 6);
+    assert_eq!(store.cursor_of(&consumer), Some(7));
+    let next = ScriptedSink::good();
+    let _rig = Rig::start(&store, vec![sunk("siem", &next)]).await;
+    next.wait_for(3).await;
+    assert_eq!(next.ids(), sent[6..]);
 }
 
 #[tokio::test(start_paused = true)]
