@@ -165,6 +165,37 @@ fn commands_that_need_an_instance_say_that_none_runs() {
 }
 
 #[test]
+fn an_instance_that_is_stopped_is_said_so_by_every_command() {
+    let trap = Trap::start(PLAIN);
+    trap.signal("STOP");
+    let commands = [
+        &["status"][..],
+        &["events"],
+        &["events", "--follow"],
+        &["reload"],
+        &["send-test", "archive"],
+        &["journal", "verify"],
+    ];
+    let asked = commands.map(|arguments| {
+        let mut command = trap.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for mut command in asked {
+        let ended = eventually("the command gives up", || command.try_wait().unwrap());
+        let mut said = String::new();
+        command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(ended.code(), FAILED, "{said}");
+        assert!(said.contains(&format!("process {}", trap.pid())), "{said}");
+        assert!(
+            said.contains("hangs or is stopped") && said.contains("hint: "),
+            "{said}"
+        );
+    }
+    trap.signal("CONT");
+    assert_eq!(trap.trapline(&["status"]).status.code(), DONE);
+}
+
+#[test]
 fn a_touch_is_an_event_that_status_events_and_the_sink_agree_on() {
     let trap = Trap::start(PLAIN);
     assert!(touch(trap.address("door")).starts_with(b"SSH-2.0-"));

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::{self, LoadError};
 use crate::config::{Config, Decoy};
-use crate::control::client;
+use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Request, SinkReport};
 use crate::control::status::Status;
 use crate::decoy::bind::bind;
@@ -49,7 +49,7 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
         warnings,
         ..Findings::default()
     };
-    let live = live(&config);
+    let live = live(&config, &mut found);
     found.warnings.extend(ports(&config, live.as_ref()));
     found.warnings.extend(modes(&config));
     found.warnings.extend(descriptors(&config));
@@ -68,10 +68,14 @@ fn refuse(problems: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Config)
 }
 
-/// The running instance of this state folder, if there is one.
-fn live(config: &Config) -> Option<Status> {
+/// The running instance of this state folder, if there is one. One that hangs is worth a warning.
+fn live(config: &Config, found: &mut Findings) -> Option<Status> {
     match client::ask_one(&config.state_dir, &Request::Status) {
         Ok(Answer::Status(status)) => Some(*status),
+        Err(silent @ (ClientError::Silent(_) | ClientError::Late { .. })) => {
+            found.warnings.push(silent.to_string());
+            None
+        }
         _ => None,
     }
 }

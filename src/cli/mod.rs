@@ -148,8 +148,14 @@ fn failed(error: &anyhow::Error) -> Exit {
         return Exit::Config;
     }
     output::error(&format!("{error:#}"));
-    if matches!(error.downcast_ref(), Some(ClientError::NotRunning(_))) {
-        output::hint("start it with `trapline run`; is `--config` the same as the instance's?");
+    match error.downcast_ref() {
+        Some(ClientError::NotRunning(_)) => {
+            output::hint("start it with `trapline run`; is `--config` the same as the instance's?");
+        }
+        Some(ClientError::Silent(_)) => {
+            output::hint("a stopped process goes on with `kill -CONT`; one that hangs must be restarted");
+        }
+        _ => {}
     }
     let held = |journal: &JournalError| matches!(journal, JournalError::Held { .. });
     match start {

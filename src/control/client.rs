@@ -3,13 +3,16 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::control::protocol::{ANSWER_BYTES_MAX, Answer, Request};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::control::protocol::{ANSWER_BYTES_MAX, Answer, BEAT, Request};
 use crate::control::socket_path;
 
-/// How long an answer may take. Reaching a sink that is down takes its whole deadline.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+/// How long an instance may say nothing at all before it counts as one that hangs.
+const SILENCE_MAX: Duration = BEAT.saturating_mul(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,17 @@ pub enum ClientError {
     /// The socket is another user's.
     #[error("may not talk to the instance of state folder `{0}`: run as its user")]
     NotAllowed(String),
+    /// It listens and says nothing.
+    #[error("the running instance{} does not answer: it hangs or is stopped", process(*.0))]
+    Silent(Option<u32>),
+    /// It works on the answer, for too long.
+    #[error("the running instance{} has not finished within {limit:?}", process(*pid))]
+    Late {
+        /// Its process.
+        pid: Option<u32>,
+        /// How long it had.
+        limit: Duration,
+    },
     /// The connection broke.
     #[error("lost the running instance")]
     Io(#[from] io::Error),
@@ -28,27 +42,48 @@ pub enum ClientError {
     Answer(#[source] serde_json::Error),
 }
 
+fn process(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
 /// An open request; gives the answers one by one.
 #[derive(Debug)]
 pub struct Answers {
     lines: io::Take<BufReader<UnixStream>>,
+    pid: Option<u32>,
+    patience: Option<Duration>,
+}
+
+/// How long the instance may work on one answer; `None`: as long as it says that it does.
+const fn patience(request: &Request) -> Option<Duration> {
+    match request {
+        Request::Status => Some(Duration::from_secs(10)),
+        // A sink that is down takes its whole deadline, a reload may wait for a sink's last batch.
+        Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
+        Request::Events(query) if query.follow => None,
+        // About a second a gigabyte.
+        Request::Events(_) | Request::Verify => Some(Duration::from_secs(3600)),
+    }
 }
 
 /// Sends `request` to the instance of `state_dir`.
+///
+/// Time: each answer comes in time, or is [`ClientError::Silent`] or [`ClientError::Late`].
 pub fn ask(state_dir: &Path, request: &Request) -> Result<Answers, ClientError> {
-    let mut stream = connect(state_dir)?;
-    let endless = match request {
-        Request::Events(query) => query.follow,
-        // About a second a gigabyte.
-        Request::Verify => true,
-        _ => false,
-    };
-    stream.set_read_timeout((!endless).then_some(ANSWER_TIME_MAX))?;
+    ask_within(state_dir, request, SILENCE_MAX)
+}
+
+fn ask_within(state_dir: &Path, request: &Request, silence: Duration) -> Result<Answers, ClientError> {
+    let mut stream = connect(state_dir, silence)?;
+    stream.set_read_timeout(Some(silence))?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
     line.push(b'\n');
     // An instance that refuses at once may have closed already; its answer still tells why.
     let _ = stream.write_all(&line);
+    let peer = sockopt::socket_peercred(&stream).ok();
     Ok(Answers {
+        pid: peer.and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok()),
+        patience: patience(request),
         lines: BufReader::new(stream).take(ANSWER_BYTES_MAX as u64),
     })
 }
@@ -60,29 +95,105 @@ pub fn ask_one(state_dir: &Path, request: &Request) -> Result<Answer, ClientErro
         .unwrap_or_else(|| Err(ClientError::Io(io::ErrorKind::UnexpectedEof.into())))
 }
 
-fn connect(state_dir: &Path) -> Result<UnixStream, ClientError> {
+fn connect(state_dir: &Path, silence: Duration) -> Result<UnixStream, ClientError> {
     let shown = state_dir.display().to_string();
-    super::server::with_short_path(&socket_path(state_dir), |path| UnixStream::connect(path)).map_err(|error| {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
-                ClientError::NotRunning(shown)
-            }
-            io::ErrorKind::PermissionDenied => ClientError::NotAllowed(shown),
-            _ => ClientError::Io(error),
+    let connected = super::server::with_short_path(&socket_path(state_dir), |path| connect_within(path, silence));
+    connected.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+            ClientError::NotRunning(shown)
         }
+        io::ErrorKind::PermissionDenied => ClientError::NotAllowed(shown),
+        io::ErrorKind::WouldBlock => ClientError::Silent(None),
+        _ => ClientError::Io(error),
     })
+}
+
+/// Connects and writes within a time: an instance that accepts nothing any more has a full backlog, where a plain
+/// connect waits without end.
+fn connect_within(path: &Path, silence: Duration) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(silence))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
+impl Answers {
+    fn read(&mut self) -> Option<Result<Answer, ClientError>> {
+        let mut line = Vec::new();
+        self.lines.set_limit(ANSWER_BYTES_MAX as u64);
+        match self.lines.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(ClientError::Answer)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Err(ClientError::Silent(self.pid))),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
 }
 
 impl Iterator for Answers {
     type Item = Result<Answer, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut line = Vec::new();
-        self.lines.set_limit(ANSWER_BYTES_MAX as u64);
-        match self.lines.read_until(b'\n', &mut line) {
-            Ok(0) => None,
-            Ok(_) => Some(serde_json::from_slice(&line).map_err(ClientError::Answer)),
-            Err(error) => Some(Err(error.into())),
+        let asked = Instant::now();
+        loop {
+            let read = self.read();
+            match self.patience {
+                _ if !matches!(read, Some(Ok(Answer::Working))) => return read,
+                Some(limit) if asked.elapsed() >= limit => {
+                    return Some(Err(ClientError::Late { pid: self.pid, limit }));
+                }
+                _ => {}
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn silent_instance() -> (tempfile::TempDir, UnixListener) {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(socket_path(folder.path())).unwrap();
+        (folder, listener)
+    }
+
+    #[test]
+    fn an_instance_that_takes_a_request_and_says_nothing_is_named_as_hanging() {
+        let (folder, _listener) = silent_instance();
+        let mut answers = ask_within(folder.path(), &Request::Verify, SHORT).unwrap();
+        let error = answers.next().unwrap().unwrap_err();
+        assert!(
+            matches!(error, ClientError::Silent(Some(pid)) if pid == std::process::id()),
+            "{error}"
+        );
+        assert!(error.to_string().contains("hangs or is stopped"), "{error}");
+    }
+
+    #[test]
+    fn an_instance_whose_backlog_is_full_is_given_up_as_well() {
+        let (folder, listener) = silent_instance();
+        rustix::net::listen(&listener, 0).unwrap();
+        let asked = || ask_within(folder.path(), &Request::Status, SHORT);
+        let _queued: Vec<_> = (0..8).map_while(|_| asked().ok()).collect();
+        let refused = asked().unwrap_err();
+        assert!(matches!(refused, ClientError::Silent(_)), "{refused}");
+    }
+
+    #[test]
+    fn work_that_is_told_of_is_waited_for_up_to_the_deadline_of_the_request() {
+        let (folder, listener) = silent_instance();
+        let mut answers = ask_within(folder.path(), &Request::Status, SHORT).unwrap();
+        let (mut instance, _) = listener.accept().unwrap();
+        instance
+            .write_all(b"\"working\"\n\"working\"\n{\"end\":{\"index_lag\":7}}\n\"working\"\n")
+            .unwrap();
+        assert_eq!(answers.next().unwrap().unwrap(), Answer::End { index_lag: 7 });
+        answers.patience = Some(Duration::ZERO);
+        assert!(matches!(answers.next(), Some(Err(ClientError::Late { .. }))));
     }
 }

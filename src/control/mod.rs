@@ -7,6 +7,8 @@
 //! 1. A line is at most [`protocol::REQUEST_BYTES_MAX`]; a longer one ends the connection.
 //! 2. At most [`server::CONNECTIONS_MAX`] connections; one more is told so and closed.
 //! 3. A peer that sends or takes nothing is left after a deadline; it holds up nobody else.
+//! 4. Whoever waits for an answer hears every [`protocol::BEAT`] that it is being made; an instance that is silent for
+//!    longer hangs or is stopped, and is given up by [`client`].
 //!
 //! What it does not do: decide anything. Every request is a call of [`crate::app::Core`].
 

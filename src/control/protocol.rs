@@ -1,5 +1,7 @@
 //! Requests and answers, as they stand on the wire.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use trapline_schemas::ids::hex;
@@ -11,6 +13,8 @@ use crate::journal::{ChainFault, Verified};
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Longest answer line in bytes. A body with the largest capture that can be configured, twice escaped, stays below.
 pub const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest pause between two answers: [`Answer::Working`] fills it. Several without any mean that the instance hangs.
+pub const BEAT: Duration = Duration::from_secs(1);
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +69,8 @@ pub struct Query {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
+    /// The answer is being made.
+    Working,
     /// How it stands.
     Status(Box<Status>),
     /// One event.

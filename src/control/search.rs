@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::app::Core;
-use crate::control::protocol::{Answer, Query, Refusal};
+use crate::control::protocol::{Answer, BEAT, Query, Refusal};
 use crate::control::query::Filter;
 use crate::control::server::Peer;
 use crate::graph::Body;
@@ -76,8 +76,8 @@ async fn show_past(
     limit: u32,
     end: Offset,
 ) -> Result<u64, SearchError> {
-    let (mut pages, unsearched) = Pages::of(places, filter, limit, end).await?;
-    while let Some(page) = pages.next(places.journal, filter).await? {
+    let (mut pages, unsearched) = peer.during(Pages::of(places, filter, limit, end)).await??;
+    while let Some(page) = peer.during(pages.next(places.journal, filter)).await?? {
         for entry in page {
             peer.send(&answer(&entry)).await?;
         }
@@ -95,7 +95,7 @@ async fn follow(
 ) -> Result<(), SearchError> {
     peer.flush().await?;
     loop {
-        let page = journal.read(next, PAGE, PAGE_BYTES).await?;
+        let page = peer.during(journal.read(next, PAGE, PAGE_BYTES)).await??;
         if let Some(last) = page.last() {
             next = last.offset + 1;
             for entry in page.iter().filter(|entry| is_match(entry, filter)) {
@@ -104,10 +104,11 @@ async fn follow(
             peer.flush().await?;
             continue;
         }
-        // Cancel: `changed` and `closed` are safe.
+        // Cancel: all three are safe.
         tokio::select! {
             () = peer.closed() => return Ok(()),
             changed = head.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(BEAT) => peer.finish(&Answer::Working).await?,
         }
     }
 }

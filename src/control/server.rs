@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Core, Tasks};
-use crate::control::protocol::{Answer, REQUEST_BYTES_MAX, Refusal, Request};
+use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Refusal, Request};
 use crate::control::search;
 
 /// Connections served at once; one more is refused.
@@ -99,6 +99,8 @@ pub(super) struct Peer {
     lines: BufReader<OwnedReadHalf>,
     out: BufWriter<OwnedWriteHalf>,
     uid: Option<u32>,
+    /// When the peer heard last of us.
+    flushed: Instant,
 }
 
 impl Peer {
@@ -109,6 +111,7 @@ impl Peer {
             lines: BufReader::new(read),
             out: BufWriter::new(write),
             uid,
+            flushed: Instant::now(),
         }
     }
 
@@ -149,29 +152,27 @@ impl Peer {
 
     async fn answer(&mut self, core: &Core, request: Request) -> io::Result<()> {
         let answer = match request {
-            Request::Status => Answer::Status(Box::new(core.status().await)),
             Request::Events(wanted) => return search::serve(self, core, &wanted).await,
-            Request::SendTest { sink } => match core.send_test(&sink).await {
-                Ok(report) => Answer::Sinks(vec![report]),
-                Err(known) => unknown_sink(&sink, &known),
-            },
-            Request::CheckConnect => Answer::Sinks(core.check_sinks().await),
-            Request::Verify => match core.journal().verify().await {
-                Ok(found) => Answer::Verified(found.into()),
-                Err(error) => Answer::Refused {
-                    cause: Refusal::Failed,
-                    reasons: vec![error.to_string()],
-                },
-            },
-            Request::Reload => match core.reload().await {
-                Ok(changes) => Answer::Reloaded { changes },
-                Err(refused) => Answer::Refused {
-                    cause: refused.cause,
-                    reasons: refused.reasons,
-                },
-            },
+            Request::Status => self.during(status(core)).await?,
+            Request::SendTest { sink } => self.during(send_test(core, &sink)).await?,
+            Request::CheckConnect => Answer::Sinks(self.during(core.check_sinks()).await?),
+            Request::Verify => self.during(verify(core)).await?,
+            Request::Reload => self.during(reload(core)).await?,
         };
         self.finish(&answer).await
+    }
+
+    /// Awaits `work`, and tells the peer meanwhile that it goes on. Errors: the peer has gone; `work` is dropped.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let quiet = BEAT.saturating_sub(self.flushed.elapsed());
+            // Cancel: `work` is not dropped, it is asked again.
+            match timeout(quiet, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.finish(&Answer::Working).await?,
+            }
+        }
     }
 
     async fn refuse(&mut self, cause: Refusal, reason: &str) -> io::Result<()> {
@@ -198,6 +199,7 @@ impl Peer {
 
     /// Writes what is queued.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
+        self.flushed = Instant::now();
         in_time(self.out.flush()).await
     }
 
@@ -205,6 +207,37 @@ impl Peer {
     pub(super) async fn closed(&mut self) {
         let mut byte = [0];
         while matches!(self.lines.read(&mut byte).await, Ok(1..)) {}
+    }
+}
+
+async fn status(core: &Core) -> Answer {
+    Answer::Status(Box::new(core.status().await))
+}
+
+async fn send_test(core: &Core, sink: &str) -> Answer {
+    match core.send_test(sink).await {
+        Ok(report) => Answer::Sinks(vec![report]),
+        Err(known) => unknown_sink(sink, &known),
+    }
+}
+
+async fn verify(core: &Core) -> Answer {
+    match core.journal().verify().await {
+        Ok(found) => Answer::Verified(found.into()),
+        Err(error) => Answer::Refused {
+            cause: Refusal::Failed,
+            reasons: vec![error.to_string()],
+        },
+    }
+}
+
+async fn reload(core: &Core) -> Answer {
+    match core.reload().await {
+        Ok(changes) => Answer::Reloaded { changes },
+        Err(refused) => Answer::Refused {
+            cause: refused.cause,
+            reasons: refused.reasons,
+        },
     }
 }
 
