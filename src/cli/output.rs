@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use comfy_table::{Cell, Table, presets};
+use trapline_schemas::text::hidden;
 
 use crate::config::ConfigError;
 use crate::control::status::Health;
@@ -52,7 +53,7 @@ impl Out {
         } else {
             serde_json::to_string(value)?
         };
-        self.line(&text)
+        self.line(&plain_json(&text))
     }
 
     /// Writes rows under a head; columns are lined up by spaces, without lines.
@@ -102,6 +103,18 @@ impl Out {
     }
 }
 
+/// The same JSON with what turns or hides as `\uNNNN`: outside its strings it has none of it but line ends.
+fn plain_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match hidden(c) && c != '\n' {
+            true => out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// Text from a journal, a peer or a server, safe to print.
 pub fn safe(text: &str) -> String {
     telemetry::safe(text, 512).into()
@@ -146,5 +159,20 @@ fn labelled(label: &str, colour: u8, text: &str) {
             (0, false) => writeln!(stream, "{label}: {line}"),
             _ => writeln!(stream, "{line}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_hides_nothing_and_means_the_same() {
+        let value = serde_json::json!({"a": "\u{202e}b\u{7f}\u{e0041}\n\u{85}", "c": ["d"]});
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let plain = plain_json(&text);
+            assert!(plain.lines().all(trapline_schemas::text::is_clean), "{plain:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).unwrap(), value);
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::problem::escaped;
+
 /// A configuration text with the name that messages show for it.
 #[derive(PartialEq, Eq)]
 pub struct SourceText {
@@ -61,10 +63,10 @@ impl Place {
     pub fn label(&self) -> String {
         match (&self.origin, self.position()) {
             (Origin::Text { source, .. }, Some((line, column))) => {
-                format!("{}:{line}:{column}", source.name)
+                format!("{}:{line}:{column}", escaped(&source.name))
             }
-            (Origin::Variable(name), _) => format!("environment variable {name}"),
-            _ => format!("default of `{}`", self.key),
+            (Origin::Variable(name), _) => format!("environment variable {}", escaped(name)),
+            _ => format!("default of `{}`", escaped(&self.key)),
         }
     }
 

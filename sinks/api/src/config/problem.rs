@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use trapline_schemas::text;
 
 use super::place::{Origin, Place};
 
@@ -51,8 +52,8 @@ impl Problem {
         Self {
             severity: Severity::Error,
             place,
-            found: without_user(&found.into()),
-            allowed: allowed.into(),
+            found: escaped(&without_user(&found.into())),
+            allowed: escaped(&allowed.into()),
             hint: None,
             visible: Visible::Place,
         }
@@ -69,15 +70,15 @@ impl Problem {
     /// With a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(escaped(&hint.into()));
         self
     }
 
     /// With `did you mean` the candidate nearest to `word`, if one is near.
     #[must_use]
-    pub fn did_you_mean<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn did_you_mean<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
         if let Some(near) = nearest(word, candidates) {
-            self.hint = Some(format!("did you mean `{near}`?"));
+            return self.hint(format!("did you mean `{near}`?"));
         }
         self
     }
@@ -236,19 +237,25 @@ pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// A value for a message: at most 60 characters, control characters escaped, user and password of a URL left out.
+/// A value for a message: at most 60 characters, what moves or hides escaped, user and password of a URL left out.
 pub fn shown(text: &str) -> String {
     let text = without_user(text);
-    let mut out: String = text
-        .chars()
-        .take(60)
-        .flat_map(|c| match c.is_control() {
-            true => c.escape_default().collect::<Vec<_>>(),
-            false => vec![c],
-        })
-        .collect();
+    let cut: String = text.chars().take(60).collect();
+    let mut out = escaped(&cut);
     if text.chars().nth(60).is_some() {
         out.push('…');
+    }
+    out
+}
+
+/// A text in which whatever moves a cursor, turns a direction or hides is an escape.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match text::hidden(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
     }
     out
 }
@@ -262,5 +269,43 @@ fn without_user(text: &str) -> String {
     match rest.get(..end).and_then(|host| host.rfind('@')) {
         Some(at) => format!("{scheme}://…{}", rest.get(at..).unwrap_or("")),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::place::SourceText;
+    use super::*;
+
+    /// Turns, hides, breaks and moves.
+    const EVIL: &str = "a\u{202e}b\u{200b}\u{2028}\u{85}\u{1b}[2J\u{e0041}";
+
+    #[test]
+    fn nothing_that_turns_hides_or_moves_comes_out_of_a_problem() {
+        let line = format!("\"{EVIL}\" = 1");
+        let source = Arc::new(SourceText {
+            name: EVIL.into(),
+            text: line.clone(),
+        });
+        let key = line.find(" =").unwrap();
+        for span in [0..key, key + 1..key + 2] {
+            let origin = Origin::Text {
+                source: source.clone(),
+                span,
+            };
+            let place = Place {
+                origin,
+                key: EVIL.into(),
+            };
+            let problem = Problem::error(place, EVIL, EVIL).did_you_mean(EVIL, [EVIL]);
+            for visible in [Visible::Line, Visible::Place, Visible::Nothing] {
+                let problem = problem.clone().show(visible);
+                for text in [problem.rich(false), problem.to_string(), shown(EVIL)] {
+                    assert!(text.lines().all(text::is_clean), "{text:?}");
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The line of a problem, with a caret under it.
 
 use super::place::Origin;
-use super::problem::{Problem, Visible};
+use super::problem::{Problem, Visible, escaped};
 
 /// Longest line shown, in characters; a longer one is left out.
 const LINE_CHARS_MAX: usize = 160;
@@ -71,15 +71,10 @@ fn masked(text: &str) -> String {
     out
 }
 
+/// Escaped, but for tabs: the line of carets has them as well.
 fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control() && c != '\t' {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
+    let parts: Vec<_> = text.split('\t').map(escaped).collect();
+    parts.join("\t")
 }
 
 /// Goes past a string's closing quote; `false` if there is none.
@@ -137,6 +132,14 @@ mod tests {
         assert!(!drawn("tokn = 'hush", "tokn", Visible::Place).contains("hush"));
         assert!(!drawn("tokn = hush", "tokn", Visible::Place).contains("hush"));
         assert!(drawn("gzp = true", "gzp", Visible::Place).contains("true"));
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_word_behind_what_is_escaped() {
+        assert_eq!(
+            drawn("\"\u{202e}\" = 22", "22", Visible::Line),
+            "  |\n1 | \"\\u{202e}\" = 22\n  |              ^^\n"
+        );
     }
 
     #[test]
