@@ -401,6 +401,26 @@ fn events_follow_shows_a_hit_as_it_comes() {
 }
 
 #[test]
+fn events_follow_says_when_the_instance_ends() {
+    let mut trap = Trap::start(PLAIN);
+    let mut follower = trap
+        .command(&["events", "--follow", "--action", "decoy-connect"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    touch(trap.address("door"));
+    lines.next().unwrap().unwrap();
+    trap.signal("TERM");
+    trap.ended();
+    assert_eq!(follower.wait().unwrap().code(), FAILED);
+    let mut said = String::new();
+    follower.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("the running instance ended"), "{said}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let trap = Trap::start(PLAIN);
     let mut command = trap

@@ -107,7 +107,8 @@ fn from_instance(answers: client::Answers, printer: &mut Printer) -> anyhow::Res
             other => return place::refused(other),
         }
     }
-    printer.end(0)
+    printer.out.flush()?;
+    Err(ClientError::Ended.into())
 }
 
 fn from_file(globals: &Globals, query: &Query, printer: &mut Printer) -> anyhow::Result<Exit> {

@@ -34,6 +34,9 @@ pub enum ClientError {
         /// How long it had.
         limit: Duration,
     },
+    /// It ended before it had answered.
+    #[error("the running instance ended")]
+    Ended,
     /// The connection broke.
     #[error("lost the running instance")]
     Io(#[from] io::Error),
@@ -90,9 +93,7 @@ fn ask_within(state_dir: &Path, request: &Request, silence: Duration) -> Result<
 
 /// Sends `request` and gives its first answer.
 pub fn ask_one(state_dir: &Path, request: &Request) -> Result<Answer, ClientError> {
-    ask(state_dir, request)?
-        .next()
-        .unwrap_or_else(|| Err(ClientError::Io(io::ErrorKind::UnexpectedEof.into())))
+    ask(state_dir, request)?.next().unwrap_or(Err(ClientError::Ended))
 }
 
 fn connect(state_dir: &Path, silence: Duration) -> Result<UnixStream, ClientError> {
