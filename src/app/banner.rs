@@ -3,10 +3,15 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use crate::app::load::SYSTEM_PATH;
 use crate::control::status::{Health, ListenerStatus, Status};
+use crate::telemetry;
 
 /// A documentation address: asking for a route to it sends nothing.
 const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+
+/// Longest path of a configuration shown, in characters.
+const PATH_CHARS_MAX: usize = 4096;
 
 /// Prints the banner. A terminal that is gone is no reason to stop.
 pub(super) fn print(status: &Status) {
@@ -35,10 +40,28 @@ fn lines(status: &Status) -> Vec<String> {
             sinks.join(", ")
         }
     ));
-    lines.push("look     trapline status | trapline events --follow".into());
+    let trapline = command(status.config.as_deref());
+    lines.push(format!("look     {trapline} status | {trapline} events --follow"));
     lines.push("stop     Ctrl-C".into());
     lines.push(String::new());
     lines
+}
+
+/// How a command finds this instance: by the same configuration.
+fn command(config: Option<&str>) -> String {
+    match config {
+        None | Some(SYSTEM_PATH) => "trapline".into(),
+        Some(path) => format!("trapline --config {}", quoted(path)),
+    }
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    match text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", telemetry::safe(text, PATH_CHARS_MAX).replace('\'', "'\\''")),
+    }
 }
 
 /// A line for where a decoy listens, and one for each address that it could not have.
@@ -101,6 +124,17 @@ mod tests {
             error: bound.is_none().then(|| "the port is in use".into()),
             since: String::new(),
         }
+    }
+
+    #[test]
+    fn what_to_type_names_the_configuration_that_was_given() {
+        assert_eq!(command(None), "trapline");
+        assert_eq!(command(Some(SYSTEM_PATH)), "trapline");
+        assert_eq!(command(Some("/srv/a.toml")), "trapline --config /srv/a.toml");
+        assert_eq!(
+            command(Some("/srv/it's a\u{1b}.toml")),
+            "trapline --config '/srv/it'\\''s a\\x1b.toml'"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::delivery::registry::SINKS;
 use crate::graph::condition;
 
 /// Where the configuration is if no `--config` names one.
-const SYSTEM_PATH: &str = "/etc/trapline/trapline.toml";
+pub(super) const SYSTEM_PATH: &str = "/etc/trapline/trapline.toml";
 /// Folder beside the configuration whose personalities win over the embedded ones.
 const PERSONALITIES: &str = "personalities";
 
