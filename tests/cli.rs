@@ -372,6 +372,25 @@ fn each_datagram_of_a_flood_is_in_the_journal_or_in_the_count_of_what_the_kernel
 }
 
 #[test]
+fn a_journal_is_read_whatever_else_is_wrong_and_whatever_secret_is_missing() {
+    let mut trap = Trap::start(PLAIN);
+    touch(trap.address("door"));
+    eventually("the hit is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    trap.configure(&format!(
+        "{PLAIN}\n[sinks.far]\ntype = \"splunk_hec\"\ninputs = [\"*\"]\nendpoint = \"https://h:1\"\ntoken = \"${{NO_SUCH}}\"\n"
+    ));
+    assert_eq!(trap.trapline(&["check"]).status.code(), CONFIG);
+    assert_eq!(trap.events(&["--action", "decoy-connect"]).len(), 1);
+    assert_eq!(trap.trapline(&["journal", "verify"]).status.code(), DONE);
+    trap.configure(&PLAIN.replace("path = \"state/journal.db\"", "path = 7"));
+    assert_eq!(trap.trapline(&["journal", "verify"]).status.code(), CONFIG);
+}
+
+#[test]
 fn the_journal_is_verified_by_the_instance_and_from_the_file() {
     let mut trap = Trap::start(PLAIN);
     let live = trap.trapline(&["journal", "verify", "--json"]);

@@ -29,6 +29,15 @@ pub(super) fn state_dir(globals: &Globals) -> Result<PathBuf, LoadError> {
     }
 }
 
+/// The journal's file. Nothing else in the configuration need be right, and no secret need be there.
+fn journal_path(globals: &Globals) -> Result<PathBuf, LoadError> {
+    match source(globals).load() {
+        Ok((loaded, _)) => Ok(loaded.config.journal.path),
+        Err(LoadError::Wrong(wrong)) => wrong.journal.clone().ok_or(LoadError::Wrong(wrong)),
+        Err(error) => Err(error),
+    }
+}
+
 /// What an answer other than the expected one means.
 pub(super) fn refused(answer: Answer) -> anyhow::Result<Exit> {
     let Answer::Refused { cause, reasons } = answer else {
@@ -70,8 +79,7 @@ pub(super) fn with_journal<T>(
     globals: &Globals,
     act: impl AsyncFnOnce(Journal) -> anyhow::Result<T>,
 ) -> anyhow::Result<Option<T>> {
-    let (loaded, _) = source(globals).load()?;
-    let path = loaded.config.journal.path;
+    let path = journal_path(globals)?;
     if !path.exists() {
         output::hint(&format!(
             "nothing was recorded yet: there is no journal `{}`",

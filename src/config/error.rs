@@ -12,6 +12,8 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
     /// The state folder as far as it can be told, so that a running instance is reachable while its file is wrong.
     pub state_dir: PathBuf,
+    /// The journal's file, if what says where it is is right, whatever else is wrong.
+    pub journal: Option<PathBuf>,
 }
 
 impl ConfigError {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trapline_sink::config::{
-    Context, Key, Node, Outside, Place, Problem, Problems, SourceText, Table, check, listed, one_of, shown,
+    Context, Key, Node, Outside, Place, Problem, Problems, Severity, SourceText, Table, check, listed, one_of, shown,
 };
 
 use super::decoys::{Decoy, decoys};
@@ -86,6 +86,7 @@ pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigEr
     let problems = problems.take();
     match refused {
         true => Err(ConfigError {
+            journal: says_where(&problems).then_some(config.journal.path),
             problems,
             state_dir: config.state_dir,
         }),
@@ -94,6 +95,13 @@ pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigEr
             warnings: problems,
         }),
     }
+}
+
+/// Whether the text could be read, and where the journal is stands in it: its other mistakes do not matter to that.
+fn says_where(problems: &[Problem]) -> bool {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let mut keys = errors.map(|problem| problem.place.key.as_str());
+    !keys.any(|key| matches!(key, "" | "state_dir" | "journal" | "journal.path"))
 }
 
 /// A tree on its way to a [`Config`].
