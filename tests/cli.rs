@@ -112,6 +112,89 @@ when = 'honeyport.touch.levl == "proof"'
     }
 }
 
+/// Every reason of a JSON document on standard output.
+fn reasons(output: &std::process::Output, list: &str) -> Vec<serde_json::Value> {
+    let said = json(output);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    said[list].as_array().unwrap_or_else(|| panic!("{said}")).clone()
+}
+
+const MISTAKES: &str = r#"
+[journal]
+path = "state/journal.db"
+durabilty = "full"
+
+[limits]
+sessions_per_source = 300
+sessions = 200
+idle = "0s"
+"#;
+
+#[test]
+fn with_json_a_failure_is_one_document_with_the_place_of_each_mistake() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(MISTAKES);
+    for command in ["check", "run", "reload"] {
+        let output = trap.trapline(&[command, "--json"]);
+        assert_eq!(output.status.code(), CONFIG, "{command}");
+        let errors = reasons(&output, "errors");
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0]["file"].as_str().unwrap().ends_with("trapline.toml"));
+        assert_eq!(
+            (errors[0]["line"].as_u64(), errors[0]["column"].as_u64()),
+            (Some(4), Some(1))
+        );
+        assert!(
+            errors[0]["message"]
+                .as_str()
+                .unwrap()
+                .contains("unknown key `durabilty`")
+        );
+        assert_eq!(errors[0]["hint"], "did you mean `durability`?");
+        assert_eq!(errors[1]["line"], 9);
+        let warnings = reasons(&output, "warnings");
+        assert_eq!(
+            (warnings.len(), warnings[0]["line"].as_u64()),
+            (1, Some(7)),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
+fn with_json_other_failures_are_a_document_too() {
+    let trap = Trap::idle(PLAIN);
+    std::fs::remove_file(trap.config()).unwrap();
+    let output = trap.trapline(&["check", "--json"]);
+    assert_eq!(output.status.code(), CONFIG);
+    let errors = reasons(&output, "errors");
+    assert!(
+        errors[0]["file"].as_str().unwrap().ends_with("trapline.toml"),
+        "{errors:?}"
+    );
+    trap.configure(PLAIN);
+    let output = trap.trapline(&["status", "--json"]);
+    assert_eq!(output.status.code(), FAILED);
+    let errors = reasons(&output, "errors");
+    assert!(
+        errors[0]["hint"].as_str().unwrap().contains("trapline run"),
+        "{errors:?}"
+    );
+    let output = trap.trapline(&["send-test", "--json"]);
+    assert_eq!(output.status.code(), USAGE);
+    assert!(
+        reasons(&output, "errors")[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("required")
+    );
+    let output = trap.trapline(&["journal", "verify", "--json"]);
+    assert_eq!(
+        (output.status.code(), json(&output)["entries"].as_u64()),
+        (DONE, Some(0))
+    );
+}
+
 #[test]
 fn check_tells_a_port_in_use_as_a_warning_and_a_good_configuration_is_exit_code_0() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use trapline_schemas::Timestamp;
+use trapline_sink::config::{Problem, Severity};
 
 use crate::app::load::{LoadError, Source};
 use crate::app::{Tasks, build, trial};
 use crate::config::{Config, ConfigError};
-use crate::control::protocol::{Refusal, SinkReport};
+use crate::control::protocol::{Answer, Reason, Refusal, SinkReport};
 use crate::decoy::bind::ListenerStatus;
 use crate::delivery::Board;
 use crate::journal::Journal;
@@ -51,6 +52,8 @@ pub struct Refused {
     pub mistakes: usize,
     /// The first of them, one line.
     pub first: String,
+    /// The same with their places, if it is the configuration.
+    pub problems: Vec<Problem>,
 }
 
 impl Refused {
@@ -65,6 +68,7 @@ impl Refused {
             mistakes: reasons.len(),
             first: reasons.first().cloned().unwrap_or_default(),
             reasons,
+            problems: Vec::new(),
         }
     }
 
@@ -76,6 +80,7 @@ impl Refused {
             mistakes: error.mistakes().count(),
             // Without its hint.
             first: first.lines().next().unwrap_or_default().to_owned(),
+            problems: error.problems.clone(),
         }
     }
 }
@@ -85,6 +90,27 @@ impl From<LoadError> for Refused {
         match error {
             LoadError::Wrong(wrong) => Self::wrong(&wrong),
             LoadError::Read(error) => Self::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+}
+
+impl From<Refused> for Answer {
+    fn from(refused: Refused) -> Self {
+        let of = |severity| {
+            let problems = refused
+                .problems
+                .iter()
+                .filter(move |problem| problem.severity == severity);
+            problems.map(Reason::from).collect()
+        };
+        let reasons: Vec<_> = of(Severity::Error);
+        Self::Refused {
+            cause: refused.cause,
+            warnings: of(Severity::Warning),
+            reasons: match reasons.is_empty() {
+                true => refused.reasons.into_iter().map(Reason::from).collect(),
+                false => reasons,
+            },
         }
     }
 }

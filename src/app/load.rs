@@ -32,6 +32,16 @@ pub enum LoadError {
     Wrong(#[from] ConfigError),
 }
 
+impl LoadError {
+    /// The file that cannot be read.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Read(error) => Some(error.path()),
+            Self::Wrong(_) => None,
+        }
+    }
+}
+
 impl Source {
     /// The file that was named; else the system's, if it is there; else the embedded configuration.
     pub fn choose(named: Option<&Path>) -> Self {

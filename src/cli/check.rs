@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::app::{self, LoadError};
+use crate::app;
 use crate::config::{Config, Decoy};
 use crate::control::client::{self, ClientError};
-use crate::control::protocol::{Answer, Request, SinkReport};
+use crate::control::protocol::{Answer, Reason, Request, SinkReport};
 use crate::control::status::Status;
 use crate::decoy::bind::bind;
 
@@ -30,42 +30,25 @@ pub(super) struct Arguments {
 #[derive(Debug, Default, Serialize)]
 struct Findings {
     ok: bool,
-    errors: Vec<String>,
-    warnings: Vec<String>,
+    errors: Vec<Reason>,
+    warnings: Vec<Reason>,
     sinks: Vec<SinkReport>,
 }
 
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
-    let config = match place::source(globals).load() {
-        Ok((loaded, _)) => {
-            let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-            (loaded.config, warnings)
-        }
-        Err(LoadError::Wrong(wrong)) if globals.json => return refuse(&wrong.to_string()),
-        Err(error) => return Err(error.into()),
-    };
-    let (config, warnings) = config;
+    let (loaded, _) = place::source(globals).load()?;
+    let config = loaded.config;
     let mut found = Findings {
-        warnings,
+        warnings: loaded.warnings.iter().map(Reason::from).collect(),
         ..Findings::default()
     };
     let live = live(&config, &mut found);
-    found.warnings.extend(ports(&config, live.as_ref()));
-    found.warnings.extend(modes(&config));
-    found.warnings.extend(descriptors(&config));
+    let looked = ports(&config, live.as_ref()).into_iter().chain(modes(&config));
+    let looked = looked.chain(descriptors(&config)).map(Reason::from);
+    found.warnings.extend(looked);
     sinks(&config, wanted.connect, &mut found)?;
     found.ok = found.errors.is_empty();
     show(globals, &config, &found)
-}
-
-fn refuse(problems: &str) -> anyhow::Result<Exit> {
-    let mut out = Out::new();
-    out.json(&Findings {
-        errors: problems.lines().map(str::to_owned).collect(),
-        ..Findings::default()
-    })?;
-    out.flush()?;
-    Ok(Exit::Config)
 }
 
 /// The running instance of this state folder, if there is one. One that hangs is worth a warning.
@@ -73,7 +56,7 @@ fn live(config: &Config, found: &mut Findings) -> Option<Status> {
     match client::ask_one(&config.state_dir, &Request::Status) {
         Ok(Answer::Status(status)) => Some(*status),
         Err(silent @ (ClientError::Silent(_) | ClientError::Late { .. })) => {
-            found.warnings.push(silent.to_string());
+            found.warnings.push(silent.to_string().into());
             None
         }
         _ => None,
@@ -129,7 +112,7 @@ fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result
         if !connect {
             let faults = enabled().filter_map(|sink| {
                 let fault = app::try_build(sink, &observer).err()?;
-                Some(format!("sink {}: {}", sink.name, fault.message))
+                Some(format!("sink {}: {}", sink.name, fault.message).into())
             });
             found.warnings.extend(faults);
             return;
@@ -139,7 +122,7 @@ fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result
         let failed = found.sinks.iter().filter(|report| !report.ok);
         found
             .errors
-            .extend(failed.map(|report| format!("sink {}: {}", report.name, report.said)));
+            .extend(failed.map(|report| format!("sink {}: {}", report.name, report.said).into()));
     });
     Ok(())
 }
@@ -173,10 +156,10 @@ fn show(globals: &Globals, config: &Config, found: &Findings) -> anyhow::Result<
         return Ok(exit);
     }
     for warning in &found.warnings {
-        output::warning(warning);
+        output::say(output::warning, warning);
     }
     for error in &found.errors {
-        output::error(error);
+        output::say(output::error, error);
     }
     for report in found.sinks.iter().filter(|report| report.ok) {
         out.line(&format!(

@@ -34,7 +34,10 @@ fn verify(globals: &Globals) -> anyhow::Result<Exit> {
         Ok(other) => return place::refused(other),
         Err(ClientError::NotRunning(_)) => {
             let Some(report) = place::with_journal(globals, async |journal| Ok(journal.verify().await?.into()))? else {
-                return Ok(Exit::Done);
+                return match globals.json {
+                    true => show(globals, &VerifyReport::default()),
+                    false => Ok(Exit::Done),
+                };
             };
             report
         }

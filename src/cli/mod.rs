@@ -6,7 +6,8 @@
 //! 1. Whatever a peer sent is escaped before it is printed.
 //! 2. Colours and tables appear on a terminal only, and no colours with `NO_COLOR`.
 //! 3. A reader that closes its pipe ends the command quietly.
-//! 4. With a live instance a command asks it; the journal file is opened only while its lock is held.
+//! 4. With `--json` whatever happens is JSON on standard output: the answer, or `{ok, errors, warnings}`.
+//! 5. With a live instance a command asks it; the journal file is opened only while its lock is held.
 
 mod check;
 mod completions;
@@ -27,8 +28,11 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{LoadError, StartError};
 use crate::control::client::ClientError;
+use crate::control::protocol::Reason;
 use crate::journal::JournalError;
 use crate::telemetry;
+
+use output::Failure;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +111,7 @@ pub fn main() -> ExitCode {
     };
     match dispatch(&arguments) {
         Ok(exit) => exit.into(),
-        Err(error) => failed(&error).into(),
+        Err(error) => failed(&error, arguments.globals.json).into(),
     }
 }
 
@@ -128,12 +132,34 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 /// `--help` and `--version` are no mistakes; everything else is exit code 2.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }.into()
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    match std::env::args_os().any(|argument| argument == "--json") {
+        true => tell(&Failure::new(vec![misused(error)], Vec::new()), true),
+        false => drop(error.print()),
+    }
+    Exit::Usage.into()
+}
+
+/// The first line says what is wrong, the rest how it would be right.
+fn misused(error: &clap::Error) -> Reason {
+    let text = error.to_string();
+    let (message, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    Reason {
+        hint: Some(rest.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|rest| !rest.is_empty()),
+        ..Reason::from(message.trim_start_matches("error: ").to_owned())
+    }
+}
+
+/// Nobody is left to tell if the stream is closed.
+fn tell(failure: &Failure, json: bool) {
+    let _ = failure.show(json);
 }
 
 /// Says what failed, causes in a chain, and gives the code for it.
-fn failed(error: &anyhow::Error) -> Exit {
+fn failed(error: &anyhow::Error, json: bool) -> Exit {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
         return Exit::Done;
@@ -144,19 +170,22 @@ fn failed(error: &anyhow::Error) -> Exit {
         _ => error.downcast_ref::<LoadError>(),
     };
     if let Some(LoadError::Wrong(wrong)) = load {
-        output::problems(wrong);
+        match json {
+            true => tell(&Failure::from(wrong), true),
+            false => output::problems(wrong),
+        }
         return Exit::Config;
     }
-    output::error(&format!("{error:#}"));
-    match error.downcast_ref() {
-        Some(ClientError::NotRunning(_)) => {
-            output::hint("start it with `trapline run`; is `--config` the same as the instance's?");
-        }
-        Some(ClientError::Silent(_)) => {
-            output::hint("a stopped process goes on with `kill -CONT`; one that hangs must be restarted");
-        }
-        _ => {}
+    if let Some(refused) = error.downcast_ref::<place::Refused>() {
+        tell(&refused.failure, json);
+        return refused.exit;
     }
+    let reason = Reason {
+        file: load.and_then(LoadError::path).map(|path| path.display().to_string()),
+        hint: error.downcast_ref().and_then(what_to_do).map(str::to_owned),
+        ..Reason::from(format!("{error:#}"))
+    };
+    tell(&Failure::new(vec![reason], Vec::new()), json);
     let held = |journal: &JournalError| matches!(journal, JournalError::Held { .. });
     match start {
         Some(StartError::Journal(journal)) if held(journal) => Exit::Held,
@@ -164,5 +193,13 @@ fn failed(error: &anyhow::Error) -> Exit {
         _ if error.downcast_ref().is_some_and(held) => Exit::Held,
         _ if load.is_some() => Exit::Config,
         _ => Exit::Failed,
+    }
+}
+
+fn what_to_do(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::NotRunning(_) => Some("start it with `trapline run`; is `--config` the same as the instance's?"),
+        ClientError::Silent(_) => Some("a stopped process goes on with `kill -CONT`; one that hangs must be restarted"),
+        _ => None,
     }
 }

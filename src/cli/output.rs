@@ -4,8 +4,10 @@ use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use comfy_table::{Cell, Table, presets};
 use trapline_schemas::text::hidden;
+use trapline_sink::config::{Problem, Severity};
 
 use crate::config::ConfigError;
+use crate::control::protocol::Reason;
 use crate::control::status::Health;
 use crate::telemetry;
 
@@ -118,6 +120,60 @@ fn plain_json(text: &str) -> String {
 /// Text from a journal, a peer or a server, safe to print.
 pub fn safe(text: &str) -> String {
     telemetry::safe(text, 512).into()
+}
+
+/// What failed, as `--json` shows it.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Failure {
+    ok: bool,
+    errors: Vec<Reason>,
+    warnings: Vec<Reason>,
+}
+
+impl Failure {
+    /// Of these parts.
+    pub fn new(errors: Vec<Reason>, warnings: Vec<Reason>) -> Self {
+        Self {
+            ok: false,
+            errors,
+            warnings,
+        }
+    }
+
+    /// Shows it: as JSON on standard output, else on standard error.
+    pub fn show(&self, json: bool) -> io::Result<()> {
+        if json {
+            let mut out = Out::new();
+            out.json(self)?;
+            return out.flush();
+        }
+        for reason in &self.warnings {
+            say(warning, reason);
+        }
+        for reason in &self.errors {
+            say(error, reason);
+        }
+        Ok(())
+    }
+}
+
+impl From<&ConfigError> for Failure {
+    fn from(wrong: &ConfigError) -> Self {
+        let (errors, warnings): (Vec<_>, Vec<_>) = wrong
+            .problems
+            .iter()
+            .partition(|problem| problem.severity == Severity::Error);
+        let reasons = |problems: Vec<&Problem>| problems.into_iter().map(Reason::from).collect();
+        Self::new(reasons(errors), reasons(warnings))
+    }
+}
+
+/// Says one reason, and its hint below.
+pub fn say(label: fn(&str), reason: &Reason) {
+    label(&reason.to_string());
+    if let Some(text) = &reason.hint {
+        hint(text);
+    }
 }
 
 /// Shows on standard error all that is wrong with a configuration: with its lines on a terminal, else a line each.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use crate::app::{LoadError, Source};
-use crate::control::protocol::{Answer, Query, Refusal};
+use crate::control::protocol::{Answer, Query, Reason, Refusal};
 use crate::control::query::Filter;
 use crate::control::search;
 use crate::journal::{Journal, JournalSettings};
 
-use super::output;
+use super::output::{self, Failure};
 use super::{Exit, Globals};
 
 /// Which configuration the command line names.
@@ -29,6 +29,14 @@ pub(super) fn state_dir(globals: &Globals) -> Result<PathBuf, LoadError> {
     }
 }
 
+/// What a running instance refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the running instance refused")]
+pub(super) struct Refused {
+    pub(super) exit: Exit,
+    pub(super) failure: Failure,
+}
+
 /// The journal's file. Nothing else in the configuration need be right, and no secret need be there.
 fn journal_path(globals: &Globals) -> Result<PathBuf, LoadError> {
     match source(globals).load() {
@@ -38,19 +46,23 @@ fn journal_path(globals: &Globals) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// What an answer other than the expected one means.
+/// What an answer other than the expected one means: always an error.
 pub(super) fn refused(answer: Answer) -> anyhow::Result<Exit> {
-    let Answer::Refused { cause, reasons } = answer else {
+    let Answer::Refused {
+        cause,
+        reasons,
+        warnings,
+    } = answer
+    else {
         bail!("the running instance answered something else: restart it after an upgrade");
     };
-    for reason in &reasons {
-        output::error(reason);
-    }
-    Ok(match cause {
+    let exit = match cause {
         Refusal::Usage => Exit::Usage,
         Refusal::Config => Exit::Config,
         Refusal::Failed | Refusal::Busy => Exit::Failed,
-    })
+    };
+    let failure = Failure::new(reasons, warnings);
+    Err(Refused { exit, failure }.into())
 }
 
 /// Reads matching events from the journal file of an instance that does not run.
@@ -64,7 +76,8 @@ pub(super) fn read_journal(
         Err(reasons) => {
             return refused(Answer::Refused {
                 cause: Refusal::Usage,
-                reasons,
+                reasons: reasons.into_iter().map(Reason::from).collect(),
+                warnings: Vec::new(),
             });
         }
     };

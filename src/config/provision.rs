@@ -58,6 +58,18 @@ pub enum ProvisionError {
     },
 }
 
+impl ProvisionError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::TooLarge(path)
+            | Self::NotText { path, .. }
+            | Self::Unsafe { path, .. } => path,
+        }
+    }
+}
+
 /// Everything that was read.
 #[derive(Debug)]
 pub struct Provisioned {

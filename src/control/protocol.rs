@@ -1,10 +1,12 @@
 //! Requests and answers, as they stand on the wire.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use trapline_schemas::ids::hex;
+use trapline_sink::config::Problem;
 
 use crate::control::status::Status;
 use crate::journal::{ChainFault, Verified};
@@ -98,9 +100,79 @@ pub enum Answer {
     Refused {
         /// Why.
         cause: Refusal,
-        /// For a person, one line each.
-        reasons: Vec<String>,
+        /// What is wrong.
+        reasons: Vec<Reason>,
+        /// What is right, but perhaps not as meant.
+        #[serde(default)]
+        warnings: Vec<Reason>,
     },
+}
+
+/// What is wrong: a mistake of the configuration with its place, or whatever else failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The file it stands in.
+    pub file: Option<String>,
+    /// From 1.
+    pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
+    /// The environment variable it stands in.
+    pub variable: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl From<String> for Reason {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Problem> for Reason {
+    fn from(problem: &Problem) -> Self {
+        let facts = problem.facts();
+        let allowed = match facts.allowed {
+            "" => String::new(),
+            allowed => format!("; allowed: {allowed}"),
+        };
+        Self {
+            file: facts.file.map(str::to_owned),
+            line: facts.line,
+            column: facts.column,
+            variable: facts.variable.map(str::to_owned),
+            message: format!("{}{allowed}", facts.found),
+            hint: facts.hint.map(str::to_owned),
+        }
+    }
+}
+
+/// `FILE:LINE:COLUMN: message`, without the hint.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line, self.column, &self.variable) {
+            (Some(file), Some(line), Some(column), _) => write!(f, "{file}:{line}:{column}: ")?,
+            (.., Some(variable)) => write!(f, "environment variable {variable}: ")?,
+            _ => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Answer {
+    /// A refusal for one reason.
+    pub fn refused(cause: Refusal, reason: impl Into<String>) -> Self {
+        Self::Refused {
+            cause,
+            reasons: vec![Reason::from(reason.into())],
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Causes of a refusal that a caller treats differently.
@@ -118,7 +190,7 @@ pub enum Refusal {
 }
 
 /// A walk over the journal's chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// Sound entries.
     pub entries: u64,

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Core, Tasks};
-use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Refusal, Request};
+use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, Request};
 use crate::control::search;
 
 /// Connections served at once; one more is refused.
@@ -176,12 +176,17 @@ impl Peer {
     }
 
     async fn refuse(&mut self, cause: Refusal, reason: &str) -> io::Result<()> {
-        self.refuse_all(cause, vec![reason.to_owned()]).await
+        self.finish(&Answer::refused(cause, reason)).await
     }
 
     /// Refuses with several reasons.
     pub(super) async fn refuse_all(&mut self, cause: Refusal, reasons: Vec<String>) -> io::Result<()> {
-        self.finish(&Answer::Refused { cause, reasons }).await
+        let refused = Answer::Refused {
+            cause,
+            reasons: reasons.into_iter().map(Reason::from).collect(),
+            warnings: Vec::new(),
+        };
+        self.finish(&refused).await
     }
 
     /// Queues an answer; what fills the buffer is written at once. Time: [`WRITE_TIME_MAX`] if the peer takes nothing.
@@ -224,20 +229,14 @@ async fn send_test(core: &Core, sink: &str) -> Answer {
 async fn verify(core: &Core) -> Answer {
     match core.journal().verify().await {
         Ok(found) => Answer::Verified(found.into()),
-        Err(error) => Answer::Refused {
-            cause: Refusal::Failed,
-            reasons: vec![error.to_string()],
-        },
+        Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
     }
 }
 
 async fn reload(core: &Core) -> Answer {
     match core.reload().await {
         Ok(changes) => Answer::Reloaded { changes },
-        Err(refused) => Answer::Refused {
-            cause: refused.cause,
-            reasons: refused.reasons,
-        },
+        Err(refused) => refused.into(),
     }
 }
 
@@ -248,8 +247,6 @@ async fn in_time(write: impl Future<Output = io::Result<()>>) -> io::Result<()> 
 }
 
 fn unknown_sink(sink: &str, known: &[String]) -> Answer {
-    Answer::Refused {
-        cause: Refusal::Usage,
-        reasons: vec![format!("no sink is named `{sink}`, there are: {}", known.join(", "))],
-    }
+    let known = known.join(", ");
+    Answer::refused(Refusal::Usage, format!("no sink is named `{sink}`, there are: {known}"))
 }
