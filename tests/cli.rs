@@ -212,6 +212,45 @@ fn check_tells_a_port_in_use_as_a_warning_and_a_good_configuration_is_exit_code_
 }
 
 #[test]
+fn check_names_the_place_of_files_and_values_with_which_a_sink_can_never_work() {
+    let sinks = r#"
+[sinks.far]
+type = "splunk_hec"
+inputs = ["*"]
+endpoint = "https://localhost:1"
+token = "${TOKEN}"
+tls.ca = "no-such.pem"
+
+[sinks.log]
+type = "syslog"
+inputs = ["*"]
+transport = "tls"
+address = "localhost:1"
+tls = { cert = "trapline.toml", key = "trapline.toml" }
+
+[sinks.small]
+type = "syslog"
+inputs = ["*"]
+transport = "udp"
+address = "127.0.0.1:1"
+message_bytes_max = 480
+"#;
+    let trap = Trap::idle(&format!("{PLAIN}{sinks}"));
+    let check = |token: &str| trap.command(&["check", "--json"]).env("TOKEN", token).output().unwrap();
+    let output = check("fine");
+    assert_eq!(output.status.code(), CONFIG, "{}", text(&output.stdout));
+    let places: Vec<_> = reasons(&output, "errors")
+        .iter()
+        .map(|error| (error["line"].as_u64().unwrap(), error["column"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(places, [(19, 10), (26, 16), (26, 39), (33, 21)]);
+    let output = check("two\nlines");
+    assert_eq!(output.status.code(), CONFIG);
+    assert_eq!(reasons(&output, "errors")[0]["line"], 18);
+    assert!(!text(&output.stdout).contains("lines"));
+}
+
+#[test]
 fn check_does_not_warn_of_ports_that_our_own_instance_holds() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let trap = Trap::start(&PLAIN.replace("127.0.0.1:0", &free.to_string()));

@@ -33,4 +33,4 @@ pub use load::{LoadError, Source, service_rules};
 pub use process::{raise_descriptor_limit, shortage};
 pub use start::{StartError, run};
 pub use tasks::Tasks;
-pub use trial::{reach, try_build, try_send};
+pub use trial::{look, reach, try_build, try_send};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
+use trapline_sink::config::Problem;
 use trapline_sink::{Delivery, Fault, Outcome, Parcel, StreamSink};
 
 use crate::app::build::common;
@@ -18,6 +19,11 @@ const SHOWN_CHARS_MAX: usize = 480;
 /// Makes the sink, as a start would.
 pub fn try_build(sink: &SinkSettings, observer: &str) -> Result<Arc<dyn StreamSink>, Fault> {
     sink.factory.build(&common(sink, observer))
+}
+
+/// What makes it impossible that the sink ever works; reaches nobody.
+pub fn look(sink: &SinkSettings, observer: &str) -> Vec<Problem> {
+    sink.factory.look(&sink.table, &common(sink, observer))
 }
 
 /// Makes the sink and reaches its destination, without sending an event.

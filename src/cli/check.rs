@@ -1,15 +1,17 @@
 //! `trapline check`: reads the configuration, tries what it needs, changes nothing.
 //!
-//! Errors are exit code 78. Ports that cannot be had, and sinks that cannot be made now, are warnings: trapline would
-//! start and try again. With `--connect` every sink is reached, and one that is not is exit code 1.
+//! Errors are exit code 78, also of files that the configuration names, such as certificates. Ports that cannot be had,
+//! and sinks that cannot be made now, are warnings: trapline would start and try again. With `--connect` every sink is
+//! reached, and one that is not is exit code 1.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use trapline_sink::config::Problem;
 
 use crate::app;
-use crate::config::{Config, Decoy};
+use crate::config::{Config, Decoy, SinkSettings};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Reason, Request, SinkReport};
 use crate::control::status::Status;
@@ -30,6 +32,9 @@ pub(super) struct Arguments {
 #[derive(Debug, Default, Serialize)]
 struct Findings {
     ok: bool,
+    /// How many of the errors are the configuration's.
+    #[serde(skip)]
+    mistakes: usize,
     errors: Vec<Reason>,
     warnings: Vec<Reason>,
     sinks: Vec<SinkReport>,
@@ -44,7 +49,8 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     };
     let live = live(&config, &mut found);
     let looked = ports(&config, live.as_ref()).into_iter().chain(modes(&config));
-    let looked = looked.chain(descriptors(&config)).map(Reason::from);
+    let looked = looked.chain(descriptors(&config));
+    let looked = looked.map(Reason::from);
     found.warnings.extend(looked);
     sinks(&config, wanted.connect, &mut found)?;
     found.ok = found.errors.is_empty();
@@ -102,22 +108,27 @@ fn descriptors(config: &Config) -> Option<String> {
     app::shortage(limit, config.limits.sessions as u64, listeners)
 }
 
+/// Looks at what every enabled sink needs; those that need nothing more are made, or reached.
 fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result<()> {
     let _folder = Borrowed::make(&config.state_dir);
     let observer = config.observer.name.clone().unwrap_or_default();
-    let enabled = || config.sinks.iter().filter(|sink| sink.enabled);
+    let mut good = Vec::new();
+    for sink in config.sinks.iter().filter(|sink| sink.enabled) {
+        let problems = app::look(sink, &observer);
+        found.mistakes += problems.len();
+        found.errors.extend(problems.iter().map(Reason::from));
+        good.extend(problems.is_empty().then_some(sink));
+    }
     // Sinks may want a runtime already when they are made.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if !connect {
-            let faults = enabled().filter_map(|sink| {
-                let fault = app::try_build(sink, &observer).err()?;
-                Some(format!("sink {}: {}", sink.name, fault.message).into())
-            });
-            found.warnings.extend(faults);
+            found
+                .warnings
+                .extend(good.into_iter().filter_map(|sink| unmade(sink, &observer)));
             return;
         }
-        let reached = enabled().map(|sink| app::reach(sink, &observer));
+        let reached = good.into_iter().map(|sink| app::reach(sink, &observer));
         found.sinks = futures_util::future::join_all(reached).await;
         let failed = found.sinks.iter().filter(|report| !report.ok);
         found
@@ -125,6 +136,13 @@ fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result
             .extend(failed.map(|report| format!("sink {}: {}", report.name, report.said).into()));
     });
     Ok(())
+}
+
+/// Why a sink cannot be made now: trapline would start, and try again.
+fn unmade(sink: &SinkSettings, observer: &str) -> Option<Reason> {
+    let fault = app::try_build(sink, observer).err()?;
+    let found = format!("sink {}: {}", sink.name, fault.message);
+    Some(Reason::from(&Problem::warning(sink.table.own_place(), found, "")))
 }
 
 /// A state folder that is there for the time of the check: sinks that write into it would complain of its absence,
@@ -148,12 +166,11 @@ impl Drop for Borrowed<'_> {
 }
 
 fn show(globals: &Globals, config: &Config, found: &Findings) -> anyhow::Result<Exit> {
-    let exit = if found.ok { Exit::Done } else { Exit::Failed };
     let mut out = Out::new();
     if globals.json {
         out.json(found)?;
         out.flush()?;
-        return Ok(exit);
+        return Ok(exit(found));
     }
     for warning in &found.warnings {
         output::say(output::warning, warning);
@@ -162,19 +179,42 @@ fn show(globals: &Globals, config: &Config, found: &Findings) -> anyhow::Result<
         output::say(output::error, error);
     }
     for report in found.sinks.iter().filter(|report| report.ok) {
-        out.line(&format!(
-            "sink {} ({}): {}",
-            report.name,
-            report.kind,
-            safe(&report.said)
-        ))?;
+        let said = safe(&report.said);
+        out.line(&format!("sink {} ({}): {said}", report.name, report.kind))?;
     }
-    out.line(&format!(
-        "configuration is good: {} decoys, {} transforms, {} sinks",
-        config.decoys.len(),
-        config.transforms.len(),
-        config.sinks.len(),
-    ))?;
+    out.line(&verdict(config, found))?;
     out.flush()?;
-    Ok(exit)
+    Ok(exit(found))
+}
+
+const fn exit(found: &Findings) -> Exit {
+    match (found.ok, found.mistakes) {
+        (true, _) => Exit::Done,
+        (false, 0) => Exit::Failed,
+        (false, _) => Exit::Config,
+    }
+}
+
+/// One line: what there is if all is well, else what is not.
+fn verdict(config: &Config, found: &Findings) -> String {
+    if found.mistakes > 0 {
+        return count(found.mistakes, "configuration error");
+    }
+    if !found.ok {
+        let failed = found.sinks.iter().filter(|report| !report.ok).count();
+        return format!("{failed} of {} cannot be reached", count(found.sinks.len(), "sink"));
+    }
+    format!(
+        "configuration is good: {}, {}, {}",
+        count(config.decoys.len(), "decoy"),
+        count(config.transforms.len(), "transform"),
+        count(config.sinks.len(), "sink"),
+    )
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }

@@ -26,7 +26,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Key, KeyKind, Table};
+use crate::config::{Key, KeyKind, Problem, Table};
 use crate::stream::{Fault, FaultKind};
 use refusal::Certificate;
 pub use refusal::{Refusal, RefusalCause, explain};
@@ -97,6 +97,10 @@ impl TlsSettings {
             let lone = if table.is_set("cert") { "cert" } else { "key" };
             table.problem(lone, &format!("`{lone}` alone"), "`cert` and `key` together");
         }
+        let name = table.text_opt("server_name");
+        if let Some(name) = name.as_deref().filter(|name| parse_name(name).is_err()) {
+            table.problem("server_name", &format!("`{name}`"), "a host name or an address");
+        }
         let written = table.text_opt("fingerprint");
         let fingerprint = written.as_deref().and_then(parse_fingerprint);
         if let (Some(written), None) = (&written, fingerprint) {
@@ -106,10 +110,39 @@ impl TlsSettings {
             ca: table.path("ca"),
             cert: table.path("cert"),
             key: table.path("key"),
-            server_name: table.text_opt("server_name"),
+            server_name: name,
             fingerprint,
         }
     }
+}
+
+/// What is wrong with the files of a sink's `tls` table, each at its key. Blocking, short: a few local files.
+pub fn look(sink: &Table) -> Vec<Problem> {
+    let Some(table) = sink.table("tls") else {
+        return Vec::new();
+    };
+    let settings = TlsSettings::from_table(&table);
+    let problem =
+        |key, error: TlsError| Problem::error(table.place(key), error.to_string(), "a PEM file to be read here");
+    let ca = settings.ca.as_deref().and_then(|path| roots(Some(path)).err());
+    let cert = settings.cert.as_deref();
+    let cert = cert.and_then(|path| read_certificates("certificate", path).err());
+    let key = settings.key.as_deref().and_then(|path| read_key(path).err());
+    let files = [("ca", ca), ("cert", cert), ("key", key)];
+    let found: Vec<_> = files
+        .into_iter()
+        .filter_map(|(name, error)| Some(problem(name, error?)))
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    // Each file is right by itself: what is left is that they do not belong together.
+    let pair = Tls::new(&settings)
+        .err()
+        .filter(|error| matches!(error, TlsError::Client(_)));
+    pair.into_iter()
+        .map(|error| Problem::error(table.place("key"), error.to_string(), "the key of `cert`"))
+        .collect()
 }
 
 /// Reads a SHA-256 fingerprint: 64 hex digits, colons and the prefix `sha-256:` (RFC 5425 section 4.2.2) allowed.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory, Key, KeyKind, Secret, SinkType, Table};
+use trapline_sink::config::{Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
@@ -116,10 +117,22 @@ impl Factory for Hec {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
         Ok(Arc::new(SplunkHec::new(self.settings.clone(), tls, common)?))
     }
+
+    fn look(&self, table: &Table, _: &Common) -> Vec<Problem> {
+        self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default()
+    }
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
     let tls_off = table.is_off("tls");
+    let token = table.secret("token").unwrap_or_default();
+    if HeaderValue::from_str(token.expose_secret()).is_err() {
+        table.problem(
+            "token",
+            "`token` holds bytes that no header can carry",
+            "one line of printable characters",
+        );
+    }
     let endpoint = endpoint(table, tls_off);
     let encrypted = endpoint.scheme() == "https";
     let gzip = match table.choice("compression") {
@@ -128,7 +141,7 @@ fn parse(table: &Table) -> Box<dyn Factory> {
     };
     let settings = Settings {
         endpoint,
-        token: table.secret("token").unwrap_or_default(),
+        token,
         acknowledge: table.bool("acknowledge"),
         acknowledge_timeout: table.duration("acknowledge_timeout"),
         acknowledge_interval: table.duration("acknowledge_interval"),

@@ -12,8 +12,6 @@ use trapline_sink::Parcel;
 
 use crate::settings::Rfc;
 
-/// Room kept for the structured data when the bound is tried at start: id and the longest usual parameters.
-const DATA_BYTES: usize = 320;
 /// Longest text parameter, in characters: the whole is in MSG.
 const PARAM_CHARS_MAX: usize = 128;
 
@@ -87,12 +85,6 @@ impl Writer {
             bytes_max,
             ..self
         }
-    }
-
-    /// Bytes left for MSG beside the longest usual header.
-    pub(crate) fn room(&self) -> usize {
-        let header = self.host.as_ref().map_or(1, String::len) + self.app.len() + 96;
-        self.bytes_max.saturating_sub(header + DATA_BYTES)
     }
 
     /// Writes one message into `out`, which is cleared first. Errors: it does not fit even in its smallest form.

@@ -1,17 +1,18 @@
 //! The `syslog` table: its keys, and what they mean once checked.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use syslog::Facility;
-use trapline_schemas::Format;
 use trapline_schemas::text::clean;
-use trapline_sink::config::{Common, Factory, Key, KeyKind, SinkType, Table};
+use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
+use trapline_sink::config::{Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::dial::{Address, Dialer, Names, system_lookup};
 use trapline_sink::tls::{self, Tls, TlsSettings};
-use trapline_sink::{Fault, FaultKind, StreamSink};
+use trapline_sink::{Fault, FaultKind, Parcel, StreamSink};
 
 use crate::datagram::{Datagrams, To};
 use crate::frame::{Framing, Writer, printable};
@@ -246,6 +247,28 @@ impl Settings {
         .with_message(common.format, self.bom, self.message_bytes_max(common.format))
     }
 
+    /// The least `message_bytes_max` that holds an ordinary event, if the one in force does not.
+    fn too_small_for(&self, common: &Common) -> Option<usize> {
+        let local = matches!(self.transport, Transport::Unix(_));
+        let parcel = Parcel::new(0, Arc::new(ordinary_event()));
+        let holds = |bytes: usize| {
+            let writer = self.writer(common, local).with_message(common.format, self.bom, bytes);
+            writer.message(&parcel, &mut Vec::new()).is_ok()
+        };
+        let (mut below, mut least) = (self.message_bytes_max(common.format), DATAGRAM_BYTES_MAX);
+        if holds(below) {
+            return None;
+        }
+        while below + 1 < least {
+            let middle = below.midpoint(least);
+            match holds(middle) {
+                true => least = middle,
+                false => below = middle,
+            }
+        }
+        Some(least)
+    }
+
     fn framing(&self, usual: &'static str) -> Framing {
         match self.framing.unwrap_or(usual) {
             "newline" => Framing::Newline,
@@ -346,14 +369,65 @@ impl Factory for Settings {
         };
         let local = matches!(self.transport, Transport::Unix(_));
         let framing = self.framing(if local { "newline" } else { "octet-counting" });
-        let writer = self.writer(common, local);
-        if writer.room() < 64 {
-            let message = format!("`message_bytes_max` leaves {} bytes beside the header", writer.room());
+        if let Some(least) = self.too_small_for(common) {
             return Err(Fault {
                 kind: FaultKind::Config,
-                message,
+                message: format!("no event fits into `message_bytes_max`, at least {least} are needed"),
             });
         }
+        let writer = self.writer(common, local);
         Ok(Arc::new(SyslogSink::new(path, writer, framing)))
+    }
+
+    fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
+        let size = self.too_small_for(common).map(|least| {
+            let place = table.place("message_bytes_max");
+            Problem::error(place, "no event fits into this", format!("{least} or more"))
+        });
+        let files = match self.transport {
+            Transport::Tls(..) => tls::look(table),
+            _ => Vec::new(),
+        };
+        size.into_iter().chain(files).collect()
+    }
+}
+
+/// What every sink has to hold: a contact, with nothing in it that could be left out.
+fn ordinary_event() -> Event {
+    let at = Timestamp::now();
+    let mut event = Event::new(ids::fresh(at), at, Action::Connect);
+    event.set(Field::SourceIp, IpAddr::from([203, 0, 113, 177]));
+    event.set(Field::SourcePort, 40_022_i64);
+    event.set(Field::DestinationIp, IpAddr::from([203, 0, 113, 178]));
+    event.set(Field::DestinationPort, 40_022_i64);
+    event.set(Field::DecoyId, "decoy");
+    event.set(Field::TouchLevel, "contact");
+    event.set(Field::EventRiskScore, 50.0);
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_no_event_fits_is_named_with_one_that_is_enough() {
+        for format in Format::ALL {
+            let common = Common {
+                name: "s".into(),
+                format: *format,
+                observer: "h".repeat(255),
+            };
+            let address = Address::parse("localhost", Some(514)).unwrap();
+            let mut settings = Settings::new(Transport::Tcp(address));
+            assert_eq!(settings.too_small_for(&common), None, "{format:?} by default");
+            settings.message_bytes_max = Some(480);
+            let least = settings.too_small_for(&common).unwrap();
+            assert!(settings.build(&common).is_err(), "{format:?}");
+            settings.message_bytes_max = Some(least);
+            assert_eq!(settings.too_small_for(&common), None, "{format:?}");
+            settings.message_bytes_max = Some(least - 1);
+            assert_eq!(settings.too_small_for(&common), Some(least), "{format:?}");
+        }
     }
 }

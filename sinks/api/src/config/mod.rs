@@ -66,6 +66,13 @@ pub struct Common {
 pub trait Factory: Send + Sync + Debug {
     /// Opens what the sink needs (files, certificates); no event is sent. Called on start, reload and `check`.
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault>;
+
+    /// What is wrong beyond the keys of `table`, the one this was read from: files that cannot be read, bounds that no
+    /// event fits.
+    /// Reaches nobody and changes nothing. Called on `check`.
+    fn look(&self, _table: &Table, _common: &Common) -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
 /// A sink type: one row of the registry.
