@@ -251,6 +251,21 @@ message_bytes_max = 480
 }
 
 #[test]
+fn check_reaches_sinks_of_a_first_start_and_does_not_call_a_failure_good() {
+    let deep = PLAIN.replace("state/journal.db", "not/yet/there/journal.db");
+    let trap = Trap::idle(&deep);
+    let output = trap.trapline(&["check", "--connect"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("configuration is good: 1 decoy, 0 transforms, 1 sink"));
+    assert!(!trap.path("not").exists());
+    trap.configure(&deep.replace("events.jsonl", "nowhere/events.jsonl"));
+    let output = trap.trapline(&["check", "--connect"]);
+    assert_eq!(output.status.code(), FAILED);
+    assert!(!text(&output.stdout).contains("good"), "{}", text(&output.stdout));
+    assert!(!trap.path("not").exists());
+}
+
+#[test]
 fn check_does_not_warn_of_ports_that_our_own_instance_holds() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let trap = Trap::start(&PLAIN.replace("127.0.0.1:0", &free.to_string()));

@@ -4,6 +4,7 @@
 //! and sinks that cannot be made now, are warnings: trapline would start and try again. With `--connect` every sink is
 //! reached, and one that is not is exit code 1.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -145,20 +146,28 @@ fn unmade(sink: &SinkSettings, observer: &str) -> Option<Reason> {
     Some(Reason::from(&Problem::warning(sink.table.own_place(), found, "")))
 }
 
-/// A state folder that is there for the time of the check: sinks that write into it would complain of its absence,
-/// though a start would make it.
-struct Borrowed<'a>(Option<&'a Path>);
+/// A state folder that is there for the time of the check, with the folders above it: sinks that write into it would
+/// complain of its absence, though a start would make it.
+struct Borrowed<'a>(Vec<&'a Path>);
 
 impl<'a> Borrowed<'a> {
     fn make(folder: &'a Path) -> Self {
-        let made = !folder.exists() && std::fs::create_dir(folder).is_ok();
-        Self(made.then_some(folder))
+        let missing = folder.ancestors().take_while(|path| !path.exists());
+        let missing: Vec<_> = missing.collect();
+        let made = missing.into_iter().rev().take_while(|path| make_folder(path).is_ok());
+        Self(made.collect())
     }
+}
+
+/// For its owner alone, as a start would make it.
+fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        if let Some(folder) = self.0 {
+        for folder in self.0.iter().rev() {
             // Stays if something was put into it meanwhile.
             let _ = std::fs::remove_dir(folder);
         }
