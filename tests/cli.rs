@@ -266,6 +266,14 @@ fn check_reaches_sinks_of_a_first_start_and_does_not_call_a_failure_good() {
 }
 
 #[test]
+fn check_warns_of_a_configuration_that_does_nothing() {
+    let output = Trap::idle("state_dir = \"state\"").trapline(&["check"]);
+    assert_eq!(output.status.code(), DONE);
+    let said = text(&output.stderr);
+    assert!(said.contains("no decoy") && said.contains("no enabled sink"), "{said}");
+}
+
+#[test]
 fn check_does_not_warn_of_ports_that_our_own_instance_holds() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let trap = Trap::start(&PLAIN.replace("127.0.0.1:0", &free.to_string()));

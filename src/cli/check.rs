@@ -50,7 +50,7 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     };
     let live = live(&config, &mut found);
     let looked = ports(&config, live.as_ref()).into_iter().chain(modes(&config));
-    let looked = looked.chain(descriptors(&config));
+    let looked = looked.chain(descriptors(&config)).chain(idle(&config));
     let looked = looked.map(Reason::from);
     found.warnings.extend(looked);
     sinks(&config, wanted.connect, &mut found)?;
@@ -226,4 +226,13 @@ fn count(number: usize, noun: &str) -> String {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
     }
+}
+
+/// What makes a configuration useless though nothing in it is wrong.
+fn idle(config: &Config) -> impl Iterator<Item = String> {
+    let decoys = config.decoys.is_empty();
+    let decoys = decoys.then(|| "there is no decoy: nothing will be touched".to_owned());
+    let sinks = !config.sinks.iter().any(|sink| sink.enabled);
+    let sinks = sinks.then(|| "there is no enabled sink: events stay in the journal".to_owned());
+    decoys.into_iter().chain(sinks)
 }
