@@ -30,6 +30,7 @@ fn loaded(text: &str) -> Config {
             name: EMBEDDED_NAME.into(),
             text: text.into(),
         }),
+        not_utf8: None,
         config_dir: "/state".into(),
         default_state_dir: "/state".into(),
         literal_secrets: false,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trapline_sink::config::{
-    Context, Key, Node, Outside, Place, Problem, Problems, Severity, SourceText, Table, check, listed, one_of, shown,
+    Context, Key, Node, Origin, Outside, Place, Problem, Problems, Severity, SourceText, Table, Visible, check, listed,
+    one_of, shown,
 };
 
 use super::decoys::{Decoy, decoys};
@@ -25,6 +26,8 @@ use crate::graph::transforms::TransformSpec;
 pub struct Sources<'a> {
     /// The text and the name that messages show.
     pub source: Arc<SourceText>,
+    /// Byte of the text where the first stand-in is for bytes that are not UTF-8.
+    pub not_utf8: Option<usize>,
     /// Folder that relative inputs are resolved against.
     pub config_dir: PathBuf,
     /// State folder if neither `state_dir` nor `journal.path` is set.
@@ -78,7 +81,7 @@ pub struct Loaded {
 /// Errors: [`ConfigError`] with every problem there is, warnings among them.
 pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigError> {
     let problems = Problems::default();
-    let mut root = Node::parse(&sources.source, &problems);
+    let mut root = parse(sources, &problems);
     variables::overlay(&mut root, &sources.variables, &problems);
     let loader = Loader::new(&root, sources, rules, &problems);
     let config = loader.config();
@@ -95,6 +98,31 @@ pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigEr
             warnings: problems,
         }),
     }
+}
+
+/// Reads the text. Bytes that are not UTF-8 are one problem, whatever they do to the syntax of their line.
+fn parse(sources: &Sources<'_>, problems: &Problems) -> Node {
+    let Some(at) = sources.not_utf8 else {
+        return Node::parse(&sources.source, problems);
+    };
+    let origin = Origin::Text {
+        source: sources.source.clone(),
+        span: at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
+    };
+    let place = Place {
+        origin,
+        key: String::new(),
+    };
+    let line = |place: &Place| place.position().map(|(line, _)| line);
+    let syntax = Problems::default();
+    let root = Node::parse(&sources.source, &syntax);
+    let others = syntax
+        .take()
+        .into_iter()
+        .filter(|other| line(&other.place) != line(&place));
+    others.for_each(|problem| problems.push(problem));
+    problems.push(Problem::error(place, "this is not UTF-8", "UTF-8 text").show(Visible::Nothing));
+    root
 }
 
 /// Whether the text could be read, and where the journal is stands in it: its other mistakes do not matter to that.

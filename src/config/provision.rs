@@ -40,14 +40,9 @@ pub enum ProvisionError {
     /// Too long to be one.
     #[error("configuration `{}` is larger than {FILE_BYTES_MAX} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// Not UTF-8.
-    #[error("configuration `{}` is not UTF-8: byte {at} is the first that is wrong", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// Offset of the first byte that is wrong.
-        at: usize,
-    },
+    /// Text of another encoding.
+    #[error("configuration `{}` is UTF-16: save it as UTF-8", .0.display())]
+    Utf16(PathBuf),
     /// Running as root, and somebody else could change the file.
     #[error("configuration `{}` is refused: running as root, and {why}", path.display())]
     Unsafe {
@@ -62,10 +57,9 @@ impl ProvisionError {
     /// The file.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Unreadable { path, .. }
-            | Self::TooLarge(path)
-            | Self::NotText { path, .. }
-            | Self::Unsafe { path, .. } => path,
+            Self::Unreadable { path, .. } | Self::TooLarge(path) | Self::Utf16(path) | Self::Unsafe { path, .. } => {
+                path
+            }
         }
     }
 }
@@ -74,6 +68,7 @@ impl ProvisionError {
 #[derive(Debug)]
 pub struct Provisioned {
     source: Arc<SourceText>,
+    not_utf8: Option<usize>,
     config_dir: PathBuf,
     default_state_dir: PathBuf,
     literal_secrets: bool,
@@ -90,14 +85,16 @@ impl Provisioned {
         let Some(path) = path else {
             return Ok(Self::embedded(world, default_state_dir));
         };
-        let (text, mode) = read_file(path)?;
+        let (bytes, mode) = read_file(path)?;
+        let not_utf8 = std::str::from_utf8(&bytes).err().map(|error| error.valid_up_to());
         // The folder is made absolute, for relative paths must mean the same wherever a command is started.
         let absolute = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
         Ok(Self {
             source: Arc::new(SourceText {
                 name: path.display().to_string(),
-                text,
+                text: String::from_utf8_lossy(&bytes).into_owned(),
             }),
+            not_utf8,
             config_dir: absolute.parent().unwrap_or(Path::new("/")).to_owned(),
             default_state_dir,
             literal_secrets: mode & 0o077 == 0,
@@ -111,6 +108,7 @@ impl Provisioned {
                 name: EMBEDDED_NAME.into(),
                 text: EMBEDDED.into(),
             }),
+            not_utf8: None,
             config_dir: default_state_dir.clone(),
             default_state_dir,
             literal_secrets: false,
@@ -122,6 +120,7 @@ impl Provisioned {
     pub fn sources(&self) -> Sources<'_> {
         Sources {
             source: self.source.clone(),
+            not_utf8: self.not_utf8,
             config_dir: self.config_dir.clone(),
             default_state_dir: self.default_state_dir.clone(),
             literal_secrets: self.literal_secrets,
@@ -144,8 +143,8 @@ fn unreadable(path: &Path, source: io::Error) -> ProvisionError {
     }
 }
 
-/// The text and the mode of one open file: what is checked is what is read.
-fn read_file(path: &Path) -> Result<(String, u32), ProvisionError> {
+/// The bytes and the mode of one open file: what is checked is what is read.
+fn read_file(path: &Path) -> Result<(Vec<u8>, u32), ProvisionError> {
     let fail = |source| unreadable(path, source);
     let file = File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
@@ -158,11 +157,10 @@ fn read_file(path: &Path) -> Result<(String, u32), ProvisionError> {
     let bytes = read_bounded(file, FILE_BYTES_MAX)
         .map_err(fail)?
         .ok_or_else(|| ProvisionError::TooLarge(path.to_owned()))?;
-    let text = String::from_utf8(bytes).map_err(|error| ProvisionError::NotText {
-        path: path.to_owned(),
-        at: error.utf8_error().valid_up_to(),
-    })?;
-    Ok((text, metadata.mode()))
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(ProvisionError::Utf16(path.to_owned()));
+    }
+    Ok((bytes, metadata.mode()))
 }
 
 fn read_bounded(file: File, max: u64) -> io::Result<Option<Vec<u8>>> {
@@ -362,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_not_utf8_are_stood_in_for_and_the_first_is_known() {
+        let (_folder, path) = file("");
+        fs::write(&path, b"a = '\xff'\nb = '\xc3'").unwrap();
+        let read = Provisioned::read(Some(&path)).unwrap();
+        assert_eq!(read.sources().not_utf8, Some(5));
+        assert_eq!(read.sources().source.text, "a = '\u{fffd}'\nb = '\u{fffd}'");
+        fs::write(&path, "a = '\u{fffd}'").unwrap();
+        assert_eq!(Provisioned::read(Some(&path)).unwrap().sources().not_utf8, None);
+    }
+
+    #[test]
     fn files_that_are_no_configuration_are_told_apart() {
         let (folder, path) = file("");
         let told = |path: &Path| Provisioned::read(Some(path)).unwrap_err();
@@ -370,8 +379,8 @@ mod tests {
             ProvisionError::Unreadable { .. }
         ));
         assert!(matches!(told(folder.path()), ProvisionError::Unreadable { .. }));
-        fs::write(&path, b"a = '\xff'").unwrap();
-        assert!(matches!(told(&path), ProvisionError::NotText { at: 5, .. }));
+        fs::write(&path, b"\xff\xfea\0").unwrap();
+        assert!(matches!(told(&path), ProvisionError::Utf16(_)));
         fs::write(&path, vec![b' '; 1 + (1 << 20)]).unwrap();
         assert!(matches!(told(&path), ProvisionError::TooLarge(_)));
     }

@@ -117,6 +117,7 @@ fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigErr
             name: "t.toml".into(),
             text: text.into(),
         }),
+        not_utf8: text.find(char::REPLACEMENT_CHARACTER),
         config_dir: "/etc/trapline".into(),
         default_state_dir: "/var/lib/trapline".into(),
         literal_secrets: false,
@@ -402,6 +403,15 @@ fn unknown_names_of_every_kind_have_their_nearest() {
         "`f` is a sink; sinks give nothing on",
     );
     hinted("[zones.My-Zone]\nnetworks = ['10.0.0.0/8']", "did you mean `my_zone`?");
+}
+
+#[test]
+fn what_is_not_utf8_is_one_problem_beside_the_others() {
+    let found = problems("[limits]\nidle = '1s' \u{fffd} \u{fffd}\nidel = 1\n");
+    let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(said[0], "t.toml:2:13: this is not UTF-8; allowed: UTF-8 text");
+    assert!(said[1].starts_with("t.toml:3:1: unknown key `idel`"), "{said:?}");
+    assert_eq!(said.len(), 2, "{said:?}");
 }
 
 #[test]
