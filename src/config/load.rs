@@ -1,7 +1,7 @@
 //! From texts to a [`Config`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use trapline_sink::config::{
@@ -138,6 +138,8 @@ pub(super) struct Loader<'a> {
     pub(super) context: Context<'a>,
     pub(super) rules: &'a Rules<'a>,
     journal: JournalSettings,
+    /// The configuration's own.
+    file: PathBuf,
 }
 
 impl<'a> Loader<'a> {
@@ -165,11 +167,13 @@ impl<'a> Loader<'a> {
             let folder = journal.path.parent().map_or(sources.config_dir.as_path(), |f| f);
             context.state_dir = folder.to_owned();
         }
+        let name = Path::new(&sources.source.name).file_name();
         Self {
             root,
             context,
             rules,
             journal,
+            file: sources.config_dir.join(name.unwrap_or_default()),
         }
     }
 
@@ -264,6 +268,7 @@ impl<'a> Loader<'a> {
     /// Files in the state folder that no sink may write.
     pub(super) fn reserved_outputs(&self) -> Vec<(PathBuf, String)> {
         let own = |name: &str| (self.context.state_dir.join(name), "trapline itself".to_owned());
+        let configuration = (self.file.clone(), "the configuration".to_owned());
         let beside = |suffix: &str| {
             let mut path = self.journal.path.clone().into_os_string();
             path.push(suffix);
@@ -273,7 +278,8 @@ impl<'a> Loader<'a> {
         let journal = [beside(""), beside("-wal"), beside("-shm"), lock];
         let index = ["index.db", "index.db-wal", "index.db-shm"].map(own);
         let others = ["site.key", "control.sock"].map(own);
-        journal.into_iter().chain(index).chain(others).collect()
+        let all = journal.into_iter().chain(index).chain(others).chain([configuration]);
+        all.map(|(path, owner)| (plain(&path), owner)).collect()
     }
 }
 
@@ -307,6 +313,18 @@ fn state_dir(root: &Node, context: &Context<'_>) -> Option<PathBuf> {
     check(&only, &keys, context)
         .path("state_dir")
         .map(|path: PathBuf| clean(&path))
+}
+
+/// Without `.` and `..`, as far as that can be told without looking, so that paths compare.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 /// Without `.` parts, so that paths compare.

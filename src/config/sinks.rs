@@ -7,7 +7,7 @@ use std::time::Duration;
 use trapline_schemas::Format;
 use trapline_sink::config::{Factory, Key, KeyKind, Node, Problem, SinkType, Table, one_of, shown};
 
-use super::load::Loader;
+use super::load::{Loader, plain};
 use crate::delivery::{BatchSettings, Start};
 
 const FORMATS: &[&str] = &["ecs", "ocsf", "cef", "leef", "text"];
@@ -242,7 +242,7 @@ fn check_outputs(loader: &Loader<'_>, sinks: &[SinkSettings]) {
             .iter()
             .filter(|key| matches!(key.kind, KeyKind::OutputPath));
         for key in outputs {
-            let Some(path) = sink.table.path(key.name) else {
+            let Some(path) = sink.table.path(key.name).map(|path| plain(&path)) else {
                 continue;
             };
             if let Some((_, owner)) = taken.iter().find(|(there, _)| *there == path) {

@@ -415,6 +415,21 @@ fn what_is_not_utf8_is_one_problem_beside_the_others() {
 }
 
 #[test]
+fn no_sink_writes_into_the_configuration_itself() {
+    let sink = |path: &str| format!("state_dir = 'state'\n[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = '{path}'");
+    for path in ["/etc/trapline/t.toml", "../t.toml", "./x/../../t.toml"] {
+        let found = lines(&sink(path));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let said = &found[0];
+        assert!(
+            said.starts_with("t.toml:5:8: ") && said.contains("written by the configuration"),
+            "{said}"
+        );
+    }
+    good(&sink("t.toml"));
+}
+
+#[test]
 fn listen_addresses_are_addresses_and_each_is_taken_once() {
     let decoy = |listen: &str| format!("[decoys.d]\nservice = 'ssh'\nlisten = [{listen}]");
     let hint = |listen: &str| problems(&decoy(listen))[0].hint.clone().unwrap_or_default();
