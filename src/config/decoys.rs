@@ -1,7 +1,7 @@
 //! `[decoys.NAME]`: what listens where, and how it looks.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, listed, shown};
 
@@ -130,13 +130,27 @@ fn with_hint(problem: Problem, text: &str) -> Problem {
         return problem.hint(format!("for every address: \"0.0.0.0:{port}\", \"[::]:{port}\""));
     }
     match text.rsplit_once(':') {
-        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
             problem.hint(format!("did you mean `[{host}]:{port}`?"))
         }
         Some((_, port)) if port.parse::<u16>().is_err() => problem.hint("a port is a number in 0..=65535"),
-        Some(_) => problem.hint("names are not resolved: give an address"),
+        Some((host, port)) => match unclosed(host) {
+            Some(host) => problem.hint(format!("did you mean `[{host}]:{port}`?")),
+            None if is_name(host) => problem.hint("names are not resolved: give an address"),
+            None => problem,
+        },
         None => problem,
     }
+}
+
+/// The IPv6 address in a host that lacks a bracket.
+fn unclosed(host: &str) -> Option<Ipv6Addr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn is_name(host: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    host.chars().all(good) && host.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Addresses that are taken, by transport (whether it is UDP) and port.

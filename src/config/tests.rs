@@ -406,6 +406,11 @@ fn unknown_names_of_every_kind_have_their_nearest() {
 }
 
 #[test]
+fn what_follows_an_unclosed_head_is_no_mistake_of_its_own() {
+    only("[decoys.a\nservice = 'x'", "t.toml:1:10: unclosed table");
+}
+
+#[test]
 fn what_is_not_utf8_is_one_problem_beside_the_others() {
     let found = problems("[limits]\nidle = '1s' \u{fffd} \u{fffd}\nidel = 1\n");
     let said: Vec<_> = found.iter().map(ToString::to_string).collect();
@@ -430,6 +435,32 @@ fn no_sink_writes_into_the_configuration_itself() {
 }
 
 #[test]
+fn a_key_or_table_that_stands_twice_is_named_with_its_first_place() {
+    let twice = |text: &str| {
+        let mut found = problems(text).into_iter();
+        let problem = found.find(|problem| problem.found.contains("duplicate")).unwrap();
+        format!(
+            "{}; {}",
+            problem.to_string().lines().next().unwrap(),
+            problem.hint.unwrap()
+        )
+    };
+    let text = "[limits]\nidle = '1s'\n[log]\nlevel = 'warn'\n level = 'info'\n[zones]\n";
+    assert_eq!(
+        twice(text),
+        "t.toml:5:2: duplicate key `level`; allowed: each key and table once; the first one is at t.toml:4:1"
+    );
+    assert_eq!(
+        twice("[sinks.a]\n[decoys.a]\n[decoys.b]\n[decoys.a]\n"),
+        "t.toml:4:9: duplicate key `a`; allowed: each key and table once; the first one is at t.toml:2:9"
+    );
+    let last = problems("[log]\nlevel = 'info'\n[log]\nlevel = 'info'\n")
+        .pop()
+        .unwrap();
+    assert_eq!((last.found.as_str(), last.hint), ("duplicate key `level`", None));
+}
+
+#[test]
 fn listen_addresses_are_addresses_and_each_is_taken_once() {
     let decoy = |listen: &str| format!("[decoys.d]\nservice = 'ssh'\nlisten = [{listen}]");
     let hint = |listen: &str| problems(&decoy(listen))[0].hint.clone().unwrap_or_default();
@@ -438,6 +469,8 @@ fn listen_addresses_are_addresses_and_each_is_taken_once() {
     assert_eq!(hint("'2001:db8::1:22'"), "did you mean `[2001:db8::1]:22`?");
     assert_eq!(hint("'0.0.0.0:99999'"), "a port is a number in 0..=65535");
     assert_eq!(hint("'localhost:22'"), "names are not resolved: give an address");
+    assert_eq!(hint("'[::1:22'"), "did you mean `[::1]:22`?");
+    assert_eq!(hint("'0:0'"), "");
     only(
         "[decoys.d]\nservice = 'ssh'\nlisten = '0.0.0.0:1'",
         "t.toml:3:10: text `0.0.0.0:1` for `listen`; allowed: a list of texts",

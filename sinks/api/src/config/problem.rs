@@ -211,17 +211,23 @@ impl Problems {
     }
 }
 
-/// The candidate nearest to `word` by edit distance, if at most a third of its letters differ.
+/// The candidate nearest to `word` by edit distance, if at most a third of its letters differ; else the shortest that
+/// begins with it. Case does not matter.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
     let length = word.chars().count();
     let bound = (length / 3).max(1).min(length.saturating_sub(1));
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= bound)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let rank = |candidate: &'a str| {
+        let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
+        let begins = length >= BEGINNING_LEAST && candidate.to_lowercase().starts_with(&word);
+        (distance <= bound || begins).then_some((distance, candidate))
+    };
+    let near = candidates.into_iter().filter_map(rank).min();
+    near.map(|(_, candidate)| candidate)
 }
+
+/// Fewest letters that may stand for a longer word.
+const BEGINNING_LEAST: usize = 3;
 
 /// `"a"`, `"b"` or `"c"`.
 pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
@@ -281,6 +287,16 @@ mod tests {
 
     /// Turns, hides, breaks and moves.
     const EVIL: &str = "a\u{202e}b\u{200b}\u{2028}\u{85}\u{1b}[2J\u{e0041}";
+
+    #[test]
+    fn a_word_in_other_case_or_without_its_end_is_recognised() {
+        assert_eq!(nearest("SSH", ["ftp", "ssh"]), Some("ssh"));
+        assert_eq!(nearest("splunk", ["syslog", "splunk_hec"]), Some("splunk_hec"));
+        let looks = ["openssh-debian-12", "openssh-ubuntu-22.04"];
+        assert_eq!(nearest("openssh-ubuntu", looks), Some("openssh-ubuntu-22.04"));
+        assert_eq!(nearest("s", ["syslog"]), None);
+        assert_eq!(nearest("kafka", ["syslog", "splunk_hec"]), None);
+    }
 
     #[test]
     fn nothing_that_turns_hides_or_moves_comes_out_of_a_problem() {

@@ -44,9 +44,7 @@ impl Node {
     /// Reads a TOML text. Every syntax error is a problem; what could be read is still handed out.
     pub fn parse(source: &Arc<SourceText>, problems: &Problems) -> Self {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
-        for error in errors {
-            problems.push(syntax_problem(source, &error));
-        }
+        let broken: Vec<_> = errors.iter().map(|error| syntax_problem(source, error)).collect();
         let origin = |span| Origin::Text {
             source: source.clone(),
             span,
@@ -55,8 +53,15 @@ impl Node {
             origin: origin(0..0),
             key: String::new(),
         };
+        let mut entries = entries(table.get_ref(), "", &origin);
+        for problem in broken {
+            if problem.found.starts_with("unclosed table") {
+                entries.retain(|_, entry| !follows(&entry.key_place, &problem.place));
+            }
+            problems.push(problem);
+        }
         Self {
-            value: Raw::Table(entries(table.get_ref(), "", &origin)),
+            value: Raw::Table(entries),
             key_place: place.clone(),
             place,
         }
@@ -143,6 +148,12 @@ impl Node {
     }
 }
 
+/// Whether a key stands on the line after a table's head that is not closed: nobody can know whose it is.
+fn follows(key: &Place, head: &Place) -> bool {
+    let line = |place: &Place| place.position().map(|(line, _)| line);
+    line(key).zip(line(head)).is_some_and(|(key, head)| key == head + 1)
+}
+
 type MakeOrigin<'a> = dyn Fn(Range<usize>) -> Origin + 'a;
 
 fn entries(table: &DeTable<'_>, parent: &str, origin: &MakeOrigin<'_>) -> BTreeMap<String, Node> {
@@ -217,13 +228,51 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
     };
     let origin = Origin::Text {
         source: source.clone(),
-        span,
+        span: span.clone(),
     };
     let place = Place {
         origin,
         key: String::new(),
     };
-    Problem::error(place, error.message().trim(), "TOML 1.1").show(visible)
+    if error.message() != "duplicate key" {
+        return Problem::error(place, error.message().trim(), "TOML 1.1").show(visible);
+    }
+    let key = shown(source.text.get(span.clone()).unwrap_or_default());
+    let problem = Problem::error(place, format!("duplicate key `{key}`"), "each key and table once").show(visible);
+    match first_place(source, &span) {
+        Some(first) => problem.hint(format!("the first one is at {}", first.label())),
+        None => problem,
+    }
+}
+
+/// Where a key that stands twice stands first: in the same table, or in an equal head of a table.
+fn first_place(source: &Arc<SourceText>, span: &Range<usize>) -> Option<Place> {
+    let text = source.text.get(..span.end)?;
+    let line = text.rfind('\n').map_or(0, |at| at + 1);
+    let (before, written) = (text.get(..line)?, text.get(line..)?.trim_start());
+    let table = match written.starts_with('[') {
+        true => 0,
+        false => before.rfind("\n[").unwrap_or(0),
+    };
+    let mut at = table;
+    for candidate in before.get(table..)?.split_inclusive('\n') {
+        let bare = candidate.trim_start();
+        let start = at + candidate.len() - bare.len();
+        at += candidate.len();
+        let rest = bare.strip_prefix(written);
+        if rest.is_some_and(|rest| rest.starts_with([' ', '\t', '=', '.', ']'])) {
+            let end = start + written.len();
+            let origin = Origin::Text {
+                source: source.clone(),
+                span: end - span.len()..end,
+            };
+            return Some(Place {
+                origin,
+                key: String::new(),
+            });
+        }
+    }
+    None
 }
 
 /// Whether the broken line may hold a secret, by the name before its `=`.
