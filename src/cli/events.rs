@@ -1,6 +1,7 @@
 //! `trapline events`: what was recorded, from the running instance or, if none runs, from the journal file.
 
 use std::io;
+use std::ops::Range;
 
 use clap::ValueEnum;
 use jiff::{SpanRelativeTo, Timestamp, Unit};
@@ -188,11 +189,12 @@ impl Printer {
 
     fn row(&mut self, event: &Event) -> io::Result<()> {
         if self.count == 1 {
-            let head = columns(["TIME", "SOURCE", "DECOY", "ACTION", "LEVEL", "WHAT"].map(String::from));
+            let head = ["TIME", "SOURCE", "DECOY", "ACTION", "LEVEL", "WHAT"].map(String::from);
+            let head = columns(head, self.out.width());
             let head = self.out.bold(&head);
             self.out.line(&head)?;
         }
-        self.out.line(&columns(cells(event)))
+        self.out.line(&columns(cells(event), self.out.width()))
     }
 
     /// Says on a terminal what there was; the index lag if some had to be searched without it.
@@ -208,8 +210,36 @@ impl Printer {
     }
 }
 
-fn columns([at, source, decoy, action, level, what]: [String; 6]) -> String {
-    format!("{at:<23}  {source:<21}  {decoy:<16}  {action:<17}  {level:<7}  {what}")
+/// Widths of all columns but the last, and what is shown of the time, for windows that are wide and for others.
+const WIDE: ([usize; 5], Range<usize>) = ([23, 21, 16, 17, 7], 0..23);
+const NARROW: ([usize; 5], Range<usize>) = ([14, 21, 14, 16, 7], 5..19);
+/// From here on a window is wide.
+const WIDE_FROM: usize = 120;
+/// Least that is worth showing of what happened, the last column.
+const WHAT_LEAST: usize = 16;
+
+/// One line. On a terminal it fits, else nothing of it is cut.
+fn columns(cells: [String; 6], width: Option<usize>) -> String {
+    let (widths, shown) = match width {
+        Some(width) if width < WIDE_FROM => NARROW,
+        _ => WIDE,
+    };
+    let [at, rest @ .., what] = cells;
+    let at = at.get(shown).unwrap_or(&at).to_owned();
+    let mut line = String::new();
+    for (cell, room) in std::iter::once(at).chain(rest).zip(widths) {
+        let cell = match width {
+            Some(_) => output::cut(&cell, room),
+            None => cell,
+        };
+        line += &format!("{cell:<room$}  ");
+    }
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(line.chars().count()));
+    if room >= WHAT_LEAST {
+        line += &output::cut(&what, room);
+    }
+    let line = line.trim_end();
+    width.map_or_else(|| line.to_owned(), |width| output::cut(line, width))
 }
 
 fn cells(event: &Event) -> [String; 6] {
@@ -258,6 +288,28 @@ fn text(event: &Event, field: Field) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_fits_the_terminal_and_is_whole_in_a_pipe() {
+        let cells = || {
+            let at = "2026-11-22 18:06:24.123".to_owned();
+            let source = "[2001:db8:1234:5678:9abc:def0:1234:5678]:40022".to_owned();
+            let cells = [at, source, "everywhere:2222".to_owned(), "decoy-credential".to_owned()];
+            let [at, source, decoy, action] = cells;
+            [at, source, decoy, action, "proof".to_owned(), "what ".repeat(40)]
+        };
+        for width in [40, 80, 119, 120, 200] {
+            let line = columns(cells(), Some(width));
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+        let narrow = columns(cells(), Some(80));
+        assert!(
+            narrow.starts_with("11-22 18:06:24") && narrow.ends_with("decoy-credential  proof"),
+            "{narrow}"
+        );
+        let whole = columns(cells(), None);
+        assert!(cells().iter().all(|cell| whole.contains(cell.trim_end())), "{whole}");
+    }
 
     #[test]
     fn a_time_is_a_span_back_or_an_instant() {

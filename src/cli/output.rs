@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use comfy_table::{Cell, Table, presets};
+use rustix::termios::tcgetwinsize;
 use trapline_schemas::text::hidden;
 use trapline_sink::config::{Problem, Severity};
 
@@ -58,8 +59,17 @@ impl Out {
         self.line(&plain_json(&text))
     }
 
-    /// Writes rows under a head; columns are lined up by spaces, without lines.
-    pub fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+    /// Columns of the terminal, if it is one. Asked each time: windows change.
+    pub fn width(&self) -> Option<usize> {
+        let size = tcgetwinsize(io::stdout()).ok().filter(|_| self.terminal)?;
+        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+    }
+
+    /// Writes rows under a head; columns are lined up by spaces, without lines. On a terminal they fit its width.
+    pub fn table(&mut self, head: &[&str], mut rows: Vec<Vec<String>>) -> io::Result<()> {
+        if let Some(width) = self.width() {
+            shorten(head, &mut rows, width);
+        }
         let mut table = Table::new();
         table
             .load_style(presets::NOTHING)
@@ -120,6 +130,72 @@ fn plain_json(text: &str) -> String {
 /// Text from a journal, a peer or a server, safe to print.
 pub fn safe(text: &str) -> String {
     telemetry::safe(text, 512).into()
+}
+
+/// Columns between two cells.
+const GAP: usize = 2;
+/// Least that is worth showing of the last column, which holds remarks: below it is left out.
+const REMARK_LEAST: usize = 16;
+
+/// Cuts cells until every row fits into `width`: the last column first, then always the widest.
+fn shorten(head: &[&str], rows: &mut [Vec<String>], width: usize) {
+    let mut widths: Vec<_> = head.iter().map(|name| columns(name)).collect();
+    for row in rows.iter() {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = columns(cell).max(*widest);
+        }
+    }
+    let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
+    if let Some((last, others)) = widths.split_last_mut() {
+        let left = room.saturating_sub(others.iter().sum());
+        if *last > left {
+            *last = if left < REMARK_LEAST { 0 } else { left };
+        }
+    }
+    while widths.iter().sum::<usize>() > room {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > 1) else {
+            break;
+        };
+        *widest -= 1;
+    }
+    for row in rows {
+        for (cell, width) in row.iter_mut().zip(&widths) {
+            *cell = cut(cell, *width);
+        }
+    }
+}
+
+/// Columns that a text takes. East Asian characters and emoji take two.
+fn columns(text: &str) -> usize {
+    text.chars().map(char_columns).sum()
+}
+
+const fn char_columns(c: char) -> usize {
+    if c >= '\u{1100}' && c != CUT { 2 } else { 1 }
+}
+
+/// What stands where a text was cut.
+const CUT: char = '…';
+
+/// `text` in at most `width` columns, with a mark if it was cut.
+pub fn cut(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut left = width;
+    for c in text.chars() {
+        // One column is kept for the mark.
+        if char_columns(c) + 1 > left {
+            break;
+        }
+        left -= char_columns(c);
+        out.push(c);
+    }
+    if left > 0 {
+        out.push(CUT);
+    }
+    out
 }
 
 /// What failed, as `--json` shows it.
@@ -221,6 +297,32 @@ fn labelled(label: &str, colour: u8, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_to_its_columns_with_a_mark() {
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abcde…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("ab", 0), "");
+    }
+
+    #[test]
+    fn rows_fit_the_width_by_their_remarks_first_and_then_by_the_widest() {
+        let head = ["SINK", "TYPE", ""];
+        let rows = || vec![vec!["archive".to_owned(), "splunk_hec".to_owned(), "r".repeat(90)]];
+        let fitted = |width| {
+            let mut rows = rows();
+            shorten(&head, &mut rows, width);
+            rows.remove(0)
+        };
+        assert_eq!(fitted(200), rows()[0]);
+        let at_80 = fitted(80);
+        assert_eq!(at_80[..2], rows()[0][..2]);
+        assert_eq!(columns(&at_80[2]), 80 - 7 - 10 - 4);
+        assert_eq!(fitted(30), ["archive", "splunk_hec", ""]);
+        let tiny = fitted(16);
+        assert_eq!((tiny[0].as_str(), tiny[1].as_str()), ("archi…", "splun…"));
+    }
 
     #[test]
     fn json_hides_nothing_and_means_the_same() {
