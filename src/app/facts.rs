@@ -32,6 +32,19 @@ fn event(fact: &Fact) -> Event {
             event.set(Field::GapLast, number(*last));
             event
         }
+        Fact::Pruned { first, last, count, at } => {
+            let mut event = gap(
+                "the disk was full: removed before their time to make room, every enabled sink had them",
+                *count,
+            );
+            event.set(Field::GapFirst, number(*first));
+            event.set(Field::GapLast, number(*last));
+            if let Some((oldest, newest)) = at {
+                event.set(Field::EventStart, *oldest);
+                event.set(Field::EventEnd, *newest);
+            }
+            event
+        }
         Fact::Shed { count, first, last } => {
             let mut event = gap("dropped: the disk failed and memory was full", *count);
             event.set(Field::EventStart, *first);

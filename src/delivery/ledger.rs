@@ -12,6 +12,7 @@ use crate::journal::Offset;
 #[derive(Debug)]
 pub(super) struct Ledger {
     open: VecDeque<Open>,
+    unfinished: u64,
     next: Offset,
 }
 
@@ -27,6 +28,7 @@ impl Ledger {
     pub(super) fn new(next: Offset) -> Self {
         Self {
             open: VecDeque::new(),
+            unfinished: 0,
             next,
         }
     }
@@ -38,6 +40,7 @@ impl Ledger {
             appended_at,
             finished: false,
         });
+        self.unfinished += 1;
     }
 
     /// Everything before `next` has been read; what was not taken is not for this consumer.
@@ -48,7 +51,7 @@ impl Ledger {
     /// An entry is delivered, or kept as a dead letter.
     pub(super) fn finish(&mut self, offset: Offset) {
         if let Ok(at) = self.open.binary_search_by_key(&offset, |open| open.offset) {
-            self.open[at].finished = true;
+            self.unfinished -= u64::from(!std::mem::replace(&mut self.open[at].finished, true));
         }
         while self.open.front().is_some_and(|open| open.finished) {
             self.open.pop_front();
@@ -58,6 +61,11 @@ impl Ledger {
     /// The lowest unfinished offset: where a restart goes on.
     pub(super) fn cursor(&self) -> Offset {
         self.open.front().map_or(self.next, |open| open.offset)
+    }
+
+    /// How many entries were taken and are not finished.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.unfinished
     }
 
     /// When the oldest unfinished entry was appended.
@@ -83,7 +91,8 @@ mod tests {
     fn the_cursor_is_the_lowest_unfinished_offset() {
         let mut ledger = taken(&[1, 2, 5]);
         ledger.finish(2);
-        assert_eq!(ledger.cursor(), 1, "1 is still open");
+        ledger.finish(2);
+        assert_eq!((ledger.cursor(), ledger.unfinished()), (1, 2), "1 is still open");
         ledger.finish(1);
         assert_eq!(ledger.cursor(), 5, "1 and 2 are done");
         ledger.finish(5);

@@ -21,8 +21,8 @@ pub(super) struct Chunk {
     pub(super) items: Vec<Arc<Item>>,
     /// The next offset to read.
     pub(super) next: Offset,
-    /// Entries that were trimmed or lost before the consumer had them.
-    pub(super) missing: u64,
+    /// Entries that were trimmed or lost before the consumer had them: first and last offsets.
+    pub(super) missing: Vec<(Offset, Offset)>,
 }
 
 type Reading = BoxFuture<'static, Result<Vec<Arc<Item>>, JournalError>>;
@@ -88,6 +88,27 @@ impl Reader {
         }
     }
 
+    /// Passes over what retention has taken while the consumer did not read. `None` if that is nothing.
+    ///
+    /// Errors: the journal is closed. Cancel: safe.
+    pub(super) async fn pass_over(&mut self) -> Result<Option<Chunk>, JournalError> {
+        let Taken::Behind(base) = self.feed.take(self.next, 0) else {
+            return Ok(None);
+        };
+        let gone = match self.decoder.store.oldest().await {
+            Ok(oldest) => oldest.min(base),
+            Err(JournalError::Closed) => return Err(JournalError::Closed),
+            // Whoever reads meets it, and says so.
+            Err(_) => return Ok(None),
+        };
+        if gone <= self.next {
+            return Ok(None);
+        }
+        // What was being read begins too early now.
+        self.reading = None;
+        Ok(Some(self.advance(Vec::new(), gone)))
+    }
+
     /// A handful of entries read by ourselves; `base` is where the ring begins.
     async fn read_own(&mut self, base: Offset) -> Result<Option<Chunk>, JournalError> {
         let (decoder, next, wanted) = (&self.decoder, self.next, self.wanted);
@@ -128,12 +149,27 @@ impl Reader {
     }
 
     fn advance(&mut self, mut items: Vec<Arc<Item>>, next: Offset) -> Chunk {
-        let span = next.saturating_sub(self.next);
-        let missing = span.saturating_sub(items.len() as u64);
+        let missing = holes(&items, self.next, next);
         let node = self.node;
         items.retain(|item| item.reach.contains(node));
         self.next = next;
         self.place.store(next, Ordering::Relaxed);
         Chunk { items, next, missing }
     }
+}
+
+/// The offsets from `from` to before `to` that no item has.
+fn holes(items: &[Arc<Item>], from: Offset, to: Offset) -> Vec<(Offset, Offset)> {
+    if items.len() as u64 == to.saturating_sub(from) {
+        return Vec::new();
+    }
+    let mut expected = from;
+    let mut holes = Vec::new();
+    for offset in items.iter().map(|item| item.offset).chain([to]) {
+        if offset > expected {
+            holes.push((expected, offset - 1));
+        }
+        expected = offset + 1;
+    }
+    holes
 }

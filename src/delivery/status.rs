@@ -97,8 +97,12 @@ pub struct SinkStatus {
     pub state: SinkState,
     /// The lowest unfinished offset.
     pub cursor: Offset,
-    /// Entries of the journal from the cursor to the head, whether they are for this sink or not.
+    /// Entries that wait: taken and not finished, or not read yet, whether they are for this sink or not.
     pub lag: u64,
+    /// Entries taken and not finished.
+    pub taken: u64,
+    /// The next offset it reads.
+    pub read_to: Offset,
     /// When the oldest event that it should have and has not was appended.
     pub oldest_unsent: Option<Timestamp>,
     /// The last fault; stays after a recovery.
@@ -133,7 +137,7 @@ impl Board {
         let copies = sinks.values().map(|sink| sink.borrow().clone());
         copies
             .map(|status| SinkStatus {
-                lag: head.saturating_sub(status.cursor),
+                lag: status.taken + head.saturating_sub(status.read_to),
                 ..status
             })
             .collect()

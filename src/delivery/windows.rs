@@ -17,7 +17,7 @@ use super::reader::{Chunk, Reader};
 use crate::graph::Pass;
 use crate::graph::throttle::{Throttle, Verdict};
 use crate::graph::transforms::ThrottleSpec;
-use crate::journal::{Commit, JournalError, Offset};
+use crate::journal::{Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
 const CHUNK: usize = 256;
@@ -93,7 +93,7 @@ impl Window {
             if reader.is_up_to_date() {
                 self.throttle.tick(self.parts.clock.now());
             }
-            self.commit(passes, chunk.next).await?;
+            self.commit(passes, &chunk).await?;
         }
     }
 
@@ -113,11 +113,13 @@ impl Window {
         }
     }
 
-    async fn commit(&mut self, mut append: Vec<Vec<u8>>, next: Offset) -> Result<(), JournalError> {
+    async fn commit(&mut self, mut append: Vec<Vec<u8>>, chunk: &Chunk) -> Result<(), JournalError> {
+        let next = chunk.next;
         let closed = self.throttle.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
         let state = self.throttle.changes();
-        let idle = append.is_empty() && state.is_empty();
+        let losses: Vec<_> = chunk.missing.iter().map(|hole| self.loss(*hole)).collect();
+        let idle = append.is_empty() && state.is_empty() && losses.is_empty();
         if idle && next.saturating_sub(self.saved) < IDLE_ENTRIES {
             return Ok(());
         }
@@ -125,11 +127,20 @@ impl Window {
             append: append.into_iter().map(Into::into).collect(),
             cursors: vec![(window_consumer(&self.node), next)],
             state,
+            losses,
             ..Commit::default()
         };
         self.parts.store.commit(commit).await?;
         self.saved = next;
         Ok(())
+    }
+
+    fn loss(&self, (first, last): (Offset, Offset)) -> Loss {
+        Loss {
+            consumer: window_consumer(&self.node),
+            first,
+            last,
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use super::reader::{Chunk, Reader};
 use super::refusals::{Change, Refusals};
 use super::status::{FaultSeen, RefusalsSeen, SinkState, SinkStatus, Totals};
 use super::trouble::Trouble;
-use crate::journal::{Commit, DeadLetter, JournalError, Offset};
+use crate::journal::{Commit, DeadLetter, JournalError, Loss, Offset};
 
 /// Longest wait for an answer, should a sink forget its own deadline.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
@@ -44,6 +44,8 @@ const SAVE_AFTER: Duration = Duration::from_millis(200);
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Most events that a sink may come back to.
 const SENT_MAX: usize = 10_000;
+/// How often a worker that cannot read looks whether retention has overtaken it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wait after the journal could not keep a dead letter or cursor.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,6 +77,9 @@ pub(super) struct Worker {
     noted: Option<Instant>,
     /// Since when the cursor has moved and is not saved.
     unsaved: Option<Instant>,
+    /// What the journal is still to be told that this sink will never have.
+    losses: Vec<Loss>,
+    looked: Instant,
     in_order: bool,
     last_fault: Option<Fault>,
     /// Since when tries fail.
@@ -118,6 +123,8 @@ impl Worker {
             saved: next,
             noted: None,
             unsaved: None,
+            losses: Vec::new(),
+            looked: Instant::now(),
             in_order: true,
             last_fault: None,
             failing_since,
@@ -174,8 +181,10 @@ impl Worker {
                     () = self.stop.cancelled() => return None,
                     // The first event in wait says how far behind the sink is.
                     chunk = self.reader.read(1), if self.queue.is_empty() => self.take(chunk.ok()?),
-                    () = tokio::time::sleep_until(wake) => self.tell().await,
+                    () = tokio::time::sleep_until(wake.min(self.looked + LOOK_EVERY)) => {}
                 }
+                self.tell().await;
+                self.look().await.ok()?;
             }
         }
     }
@@ -243,7 +252,16 @@ impl Worker {
         let paused = self.not_before.is_some() || self.trouble.is_on();
         let linger = self.queue.lingers_until(self.under_way.len()).filter(|_| !paused);
         let save = self.unsaved.map(|since| since + SAVE_AFTER);
-        let all = [retry, linger, save, self.trouble.due(), self.refusals.due(), deadline];
+        let look = (self.queue.room() == 0).then(|| self.looked + LOOK_EVERY);
+        let all = [
+            retry,
+            linger,
+            save,
+            look,
+            self.trouble.due(),
+            self.refusals.due(),
+            deadline,
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -251,23 +269,42 @@ impl Worker {
         self.tell().await;
         let change = self.refusals.look(Instant::now());
         self.tell_refusals(change, "").await;
+        self.look().await?;
         let due = self.unsaved.is_some_and(|since| Instant::now() >= since + SAVE_AFTER);
         if due { self.enqueue_cursor().await } else { Ok(()) }
+    }
+
+    /// Looks whether retention has overtaken a reader that has no room to read: a sink that takes nothing for days
+    /// must not be told of its losses when it is mended.
+    async fn look(&mut self) -> Result<(), JournalError> {
+        if Instant::now() < self.looked + LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        if let Some(chunk) = self.reader.pass_over().await? {
+            self.take(chunk);
+            self.show();
+        }
+        Ok(())
     }
 
     fn take(&mut self, chunk: Chunk) {
         let now = Instant::now();
         let mut counts = Totals {
-            missing: chunk.missing,
+            missing: chunk.missing.iter().map(|(first, last)| last - first + 1).sum(),
             ..Totals::default()
         };
+        self.note_losses(&chunk.missing);
         for item in &chunk.items {
             match &item.content {
                 Content::Parcel(parcel) => {
                     self.ledger.take(item.offset, item.appended_at);
                     self.queue.push(Arc::clone(parcel), now);
                 }
-                Content::Lost => counts.lost += 1,
+                Content::Lost => {
+                    counts.lost += 1;
+                    self.note_losses(&[(item.offset, item.offset)]);
+                }
                 Content::Unreadable => counts.unreadable += 1,
             }
         }
@@ -397,6 +434,23 @@ impl Worker {
         }
     }
 
+    /// Remembers what the journal is to be told with the next cursor.
+    fn note_losses(&mut self, missing: &[(Offset, Offset)]) {
+        if !missing.is_empty() {
+            self.unsaved.get_or_insert_with(Instant::now);
+        }
+        for (first, last) in missing.iter().copied() {
+            match self.losses.last_mut().filter(|loss| loss.last + 1 == first) {
+                Some(before) => before.last = last,
+                None => self.losses.push(Loss {
+                    consumer: sink_consumer(self.name()),
+                    first,
+                    last,
+                }),
+            }
+        }
+    }
+
     fn note_cursor(&mut self) {
         if self.cursor() != self.saved {
             self.unsaved.get_or_insert_with(Instant::now);
@@ -426,6 +480,7 @@ impl Worker {
     fn cursor_commit(&self) -> Commit {
         Commit {
             cursors: vec![(sink_consumer(self.name()), self.cursor())],
+            losses: self.losses.clone(),
             ..Commit::default()
         }
     }
@@ -445,6 +500,7 @@ impl Worker {
                 Ok(_) => {
                     self.saved = commit.cursors.first().map_or(self.saved, |(_, offset)| *offset);
                     self.unsaved = None;
+                    self.losses.clear();
                     return Ok(());
                 }
                 Err(JournalError::Closed) => return Err(JournalError::Closed),
@@ -463,8 +519,12 @@ impl Worker {
         self.unsaved = None;
         match self.parts.store.enqueue(commit).await {
             Err(JournalError::Closed) => Err(JournalError::Closed),
+            Ok(()) => {
+                self.losses.clear();
+                Ok(())
+            }
             // The next save makes up for one that was shed.
-            Ok(()) | Err(_) => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 
@@ -609,12 +669,14 @@ impl Worker {
             (true, true) => SinkState::Failing,
         };
         let (cursor, oldest) = (self.ledger.cursor(), self.ledger.oldest());
+        let (taken, read_to) = (self.ledger.unfinished(), self.reader.next_offset());
         let wait = self
             .not_before
             .map(|until| until.saturating_duration_since(Instant::now()));
         self.tell_status(|status, now| {
             status.state = state;
             status.cursor = cursor;
+            (status.taken, status.read_to) = (taken, read_to);
             status.oldest_unsent = oldest;
             status.retry_at = wait.map(|wait| super::clock::after(now, wait));
         });

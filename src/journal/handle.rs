@@ -13,7 +13,7 @@ use super::chain::Tip;
 use super::queue::{Job, Queue};
 use super::read::{self, Readers, Tail};
 use super::salvage::Salvage;
-use super::settings::{Health, HealthLevel, JournalReport, JournalSettings};
+use super::settings::{Fact, Health, HealthLevel, JournalReport, JournalSettings, Told};
 use super::verify::{Verified, Walk};
 use super::writer::Writer;
 use super::{Commit, Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset, start};
@@ -40,11 +40,12 @@ pub(super) struct Shared {
     pub unread_below: AtomicU64,
     tip: Mutex<Tip>,
     consumers: Mutex<Arc<[String]>>,
+    told: Mutex<Vec<Told>>,
 }
 
 impl Shared {
     pub fn new(settings: &JournalSettings, started: &start::Started) -> Self {
-        Self {
+        let shared = Self {
             queue: Queue::new(),
             tail: Tail::default(),
             readers: Arc::new(Readers::new(settings.path.clone())),
@@ -60,7 +61,18 @@ impl Shared {
             unread_below: AtomicU64::new(started.salvage.as_ref().map_or(0, Salvage::below)),
             tip: Mutex::new(started.store.tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
-        }
+            told: Mutex::default(),
+        };
+        // It is told with the first group; who asks before must not hear that all is well.
+        shared.tell(started.report.salvaged.clone().map(Fact::Salvaged).as_slice());
+        shared
+    }
+
+    /// Notes what was told for whoever asks how the journal is.
+    pub fn tell(&self, facts: &[Fact]) {
+        let now = Timestamp::now();
+        let mut told = lock(&self.told);
+        facts.iter().for_each(|fact| Told::add(&mut told, fact, now));
     }
 
     pub fn set_tip(&self, tip: Tip) {
@@ -168,6 +180,11 @@ impl Journal {
         self.shared.health.subscribe()
     }
 
+    /// What the journal told of itself since the start.
+    pub fn told(&self) -> Vec<Told> {
+        lock(&self.shared.told).clone()
+    }
+
     /// Names the consumers whose cursors hold the age trim back, in place of those named before.
     pub fn set_consumers(&self, consumers: Vec<String>) {
         *lock(&self.shared.consumers) = consumers.into();
@@ -182,6 +199,12 @@ impl Journal {
             return Ok(oldest);
         }
         Ok(self.query(read::anchor).await?.min(oldest))
+    }
+
+    /// How many entries there are. Time: that of a search for each place where the chain was broken.
+    pub async fn count(&self) -> Result<u64, JournalError> {
+        let head = *self.shared.head.borrow();
+        self.query(move |conn| read::count(conn, head)).await
     }
 
     /// The first offset appended at `at` or later, by binary search; the head if there is none.

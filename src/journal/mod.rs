@@ -15,7 +15,7 @@
 //! | `dead_letters` | entries that a sink refused for good, with reason and body |
 //! | `anchor` | one row: offset and chain hash just before the oldest entry |
 //! | `breaks` | offsets at which the chain starts anew after a salvage |
-//! | `losses` | what the byte trim took from a consumer and no gap event has told yet |
+//! | `losses` | what a consumer misses and no gap event has told yet, and what it reported that its cursor has not passed |
 //! | `salvage` | one row while entries of a damaged file are being carried over |
 //!
 //! `hash` is 32 bytes of chain and 8 bytes of row sum ([`chain`]): the chain says that no row was altered, removed or
@@ -26,7 +26,8 @@
 //! 2. Offsets only grow; none is ever given twice. Holes are where entries were trimmed or lost, nowhere else.
 //! 3. One thread owns the only writing connection and every checkpoint; readers hold short transactions.
 //! 4. Age never takes what an enabled consumer has not read; bytes may, and then a gap entry says how much, in the
-//!    commit that took it or, for a loss that goes on, within a minute.
+//!    commit in which the consumer reports it or, for a loss that goes on, within a minute. A full disk takes only what
+//!    all of them have read, and a gap entry says how much.
 //! 5. A failed sync is final: the file is opened anew and what was not confirmed is appended again from memory.
 //! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry.
 //! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one.
@@ -59,7 +60,7 @@ use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
 pub use handle::Journal;
-pub use settings::{Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged};
+pub use settings::{Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged, Told};
 pub use verify::{ChainFault, Verified};
 
 /// Position of an entry: 1, 2, 3, … without end; holes only where entries were trimmed or lost.
@@ -80,6 +81,25 @@ pub struct Commit {
     pub dead_letters_gone: Vec<(String, Offset)>,
     /// Consumers whose cursor is forgotten.
     pub cursors_gone: Vec<String>,
+    /// What consumers found gone before they had read it; each entry is counted once, however often it is reported.
+    pub losses: Vec<Loss>,
+}
+
+/// Entries that a consumer will never read: they were trimmed before it came to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Who misses them.
+    pub consumer: String,
+    /// First offset.
+    pub first: Offset,
+    /// Last offset, not before the first.
+    pub last: Offset,
+}
+
+impl Loss {
+    fn count(&self) -> u64 {
+        (self.last + 1).saturating_sub(self.first)
+    }
 }
 
 /// An entry that a sink refused for good.

@@ -160,6 +160,20 @@ pub(super) fn anchor(conn: &Connection) -> rusqlite::Result<Offset> {
     statement.query_row([], |row| Ok(offset(row.get(0)?)))
 }
 
+/// How many entries there are before `head`: a hole that is not the trim's ends where the chain starts anew.
+pub(super) fn count(conn: &Connection, head: Offset) -> rusqlite::Result<u64> {
+    let anchor = anchor(conn)?;
+    let mut holes = conn.prepare_cached(
+        "SELECT offset, (SELECT max(offset) FROM entries WHERE offset < breaks.offset) FROM breaks WHERE offset > ?1",
+    )?;
+    let missing = holes.query_map([sql(anchor)], |row| {
+        let before = row.get::<_, Option<i64>>(1)?.map_or(anchor, |place| offset(place) + 1);
+        Ok(offset(row.get(0)?).saturating_sub(before))
+    })?;
+    let missing: u64 = missing.sum::<rusqlite::Result<u64>>()?;
+    Ok(head.saturating_sub(anchor).saturating_sub(missing))
+}
+
 /// The first offset in `low..high` appended at `at` or later, else `high`.
 ///
 /// Halves the range; a middle that falls into a hole is answered by the next entry after it.

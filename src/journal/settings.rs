@@ -66,7 +66,7 @@ impl fmt::Debug for JournalSettings {
 /// What happened to the journal itself and must stand in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// The byte trim took entries that an enabled consumer had not read.
+    /// A consumer found entries gone before it had read them: the byte trim took them.
     Lost {
         /// Who misses them.
         consumer: String,
@@ -76,6 +76,17 @@ pub enum Fact {
         last: Offset,
         /// How many entries.
         count: u64,
+    },
+    /// The disk was full: entries that every enabled consumer had read made room before their time.
+    Pruned {
+        /// First offset taken.
+        first: Offset,
+        /// Last offset taken.
+        last: Offset,
+        /// How many entries.
+        count: u64,
+        /// When the first and the last of them were appended; unknown after a restart in between.
+        at: Option<(Timestamp, Timestamp)>,
     },
     /// While the disk failed, memory ran full: these hits were dropped, oldest first.
     Shed {
@@ -102,6 +113,136 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// The same kind about the same consumer, both together; `None` if they are about different things.
+    fn and(&self, later: &Self) -> Option<Self> {
+        let mut both = later.clone();
+        match (&mut both, self) {
+            (
+                Self::Lost {
+                    consumer, first, count, ..
+                },
+                Self::Lost {
+                    consumer: same,
+                    first: before,
+                    count: more,
+                    ..
+                },
+            ) if consumer == same => (*first, *count) = (*before.min(first), *count + more),
+            (
+                Self::Pruned { first, count, at, .. },
+                Self::Pruned {
+                    first: before,
+                    count: more,
+                    at: then,
+                    ..
+                },
+            ) => {
+                (*first, *count) = (*before.min(first), *count + more);
+                *at = at.zip(*then).map(|((_, last), (first, _))| (first, last));
+            }
+            (
+                Self::Shed { count, first, .. },
+                Self::Shed {
+                    count: more,
+                    first: before,
+                    ..
+                },
+            ) => (*first, *count) = (*before, *count + more),
+            (Self::DeadLettersDropped { count }, Self::DeadLettersDropped { count: more }) => *count += more,
+            // Told at its begin and at its end, with all numbers.
+            (Self::Salvaged(now), Self::Salvaged(before)) if now.kept_as == before.kept_as => {}
+            (
+                Self::Replaced { lost, rewritten },
+                Self::Replaced {
+                    lost: more,
+                    rewritten: again,
+                },
+            ) => (*lost, *rewritten) = (*lost + more, *rewritten + again),
+            _ => return None,
+        }
+        Some(both)
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost {
+                consumer,
+                first,
+                last,
+                count,
+            } => write!(
+                f,
+                "{count} entries, offsets {first} to {last}, were trimmed by size before {consumer} had them"
+            ),
+            Self::Pruned { first, last, count, at } => {
+                write!(
+                    f,
+                    "the disk was full: {count} entries that every sink had, offsets {first} to {last}"
+                )?;
+                if let Some((oldest, newest)) = at {
+                    write!(f, ", of {} to {}", time(*oldest), time(*newest))?;
+                }
+                f.write_str(", were removed before their time to make room")
+            }
+            Self::Shed { count, first, last } => write!(
+                f,
+                "the disk failed and memory was full: {count} events between {} and {} were dropped",
+                time(*first),
+                time(*last)
+            ),
+            Self::DeadLettersDropped { count } => {
+                write!(f, "{count} dead letters beyond what is kept were dropped, oldest first")
+            }
+            Self::Salvaged(salvaged) => salvaged.fmt(f),
+            Self::Replaced { lost, rewritten } => write!(
+                f,
+                "the journal file was gone: {rewritten} entries were written again from memory, {lost} are lost"
+            ),
+        }
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or_default();
+    format!("{at:.0}")
+}
+
+/// What the journal told of itself since the start, the same kind of thing together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What happened, with the numbers of all times.
+    pub fact: Fact,
+    /// When it was told first.
+    pub first: Timestamp,
+    /// When it was told last.
+    pub last: Timestamp,
+}
+
+impl Told {
+    /// Adds a fact to what was told.
+    pub(super) fn add(all: &mut Vec<Self>, fact: &Fact, at: Timestamp) {
+        for told in all.iter_mut() {
+            if let Some(both) = told.fact.and(fact) {
+                (told.fact, told.last) = (both, at);
+                return;
+            }
+        }
+        if all.len() < TOLD_MAX {
+            all.push(Self {
+                fact: fact.clone(),
+                first: at,
+                last: at,
+            });
+        }
+    }
+}
+
+/// Kinds of facts, and consumers by name: far above what a configuration holds.
+const TOLD_MAX: usize = 1024;
+
 /// The numbers of a salvage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Salvaged {
@@ -117,6 +258,24 @@ pub struct Salvaged {
     pub small: u64,
     /// Whether entries are still being carried over in the background.
     pub running: bool,
+}
+
+impl fmt::Display for Salvaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the journal was damaged ({}): {} entries {}, {} rows did not hold, the damaged file is kept as {}",
+            self.reason,
+            self.entries,
+            if self.running {
+                "are carried over so far"
+            } else {
+                "were carried over"
+            },
+            self.refused,
+            self.kept_as.display()
+        )
+    }
 }
 
 /// Makes an entry's body from a [`Fact`]; `None` appends nothing.

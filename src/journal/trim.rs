@@ -4,9 +4,14 @@
 //! and stand alone while none do. Each slice moves the anchor in its own transaction and so never breaks the chain.
 //!
 //! 1. Age never passes the lowest cursor of an enabled consumer; one without a cursor holds everything.
-//! 2. Bytes pass it; what each enabled consumer loses is added to its row of `losses` in the same commit, and told by a
-//!    gap entry in the same commit, at most one a minute and consumer, so that a flood is not answered by a flood.
-//! 3. A slice is small: a group waits for one at most.
+//! 2. Bytes pass it. What a consumer misses by that it reports itself, as only it knows what it had read before: the
+//!    report is added to its row of `losses` in the same commit, and told by a gap entry in the same commit, at most one
+//!    a minute and consumer, so that a flood is not answered by a flood. What is reported again, as after a restart that
+//!    goes on from an older cursor, is not counted again.
+//! 3. A full disk takes no more than what is to be written needs, and only what all consumers have read: it is in the
+//!    sinks, and what would be shed in its stead is nowhere. Without consumers nothing is. It is counted and told as a
+//!    loss is.
+//! 4. A slice is small: a group waits for one at most. It ends where the bound is met.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,10 +19,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Transaction;
 use trapline_schemas::Timestamp;
 
-use super::Offset;
 use super::chain::{Stored, Tip};
 use super::settings::Fact;
 use super::sqlite::{Cursors, Draft, Store, bytes, offset, sql};
+use super::{Loss, Offset};
 
 /// Bounds of what is kept; zero is without bound.
 #[derive(Debug, Clone, Copy)]
@@ -44,20 +49,70 @@ enum Cut {
 pub(super) struct Trimmer {
     bounds: Bounds,
     cut: Cut,
+    /// Bytes that the cut is to take; what comes to stand below is kept.
+    excess: u64,
     entries_at_look: Offset,
     /// Row id up to which dead letters are too many.
     letters_over: Option<i64>,
     clock: Clock,
-    losses: BTreeMap<String, Loss>,
+    /// What has not been told, by consumer; what a full disk took, under [`PRUNED`].
+    losses: BTreeMap<String, Range>,
+    /// What consumers have reported that their cursors have not passed, told or not.
+    reported: BTreeMap<String, Range>,
+    /// When the oldest and newest entries were appended that a full disk took and nobody was told of.
+    pruned_at: Option<(Timestamp, Timestamp)>,
     told: BTreeMap<String, Instant>,
 }
 
-/// What a consumer lost and has not been told.
+/// Entries between two offsets, not all that could be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Loss {
+struct Range {
     first: Offset,
     last: Offset,
     count: u64,
+}
+
+impl Range {
+    fn with(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            count: self.count + other.count,
+        }
+    }
+
+    /// How many of the offsets of `loss` are not among these.
+    fn beyond(self, loss: &Loss) -> u64 {
+        let again = match loss.first {
+            first if first > self.last || loss.last < self.first => 0,
+            first if first <= self.first => self.count,
+            first => self.count.min(self.last - first + 1),
+        };
+        loss.count().saturating_sub(again)
+    }
+}
+
+/// What a slice took.
+#[derive(Debug, Default)]
+struct Taken {
+    range: Option<Range>,
+    at: Option<(Timestamp, Timestamp)>,
+    rows: usize,
+    bytes: u64,
+}
+
+impl Taken {
+    fn add(&mut self, place: Offset, at: Timestamp, bytes: u64) {
+        let row = Range {
+            first: place,
+            last: place,
+            count: 1,
+        };
+        self.range = Some(self.range.map_or(row, |range| range.with(row)));
+        self.at = Some(self.at.map_or((at, at), |(first, _)| (first, at)));
+        self.rows += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl Trimmer {
@@ -65,10 +120,13 @@ impl Trimmer {
         Self {
             bounds,
             cut: Cut::None,
+            excess: 0,
             entries_at_look: 0,
             letters_over: None,
             clock: Clock::new(Timestamp::now()),
             losses: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            pruned_at: None,
             told: BTreeMap::new(),
         }
     }
@@ -79,14 +137,21 @@ impl Trimmer {
             .conn
             .prepare_cached("SELECT consumer, first, last, count FROM losses")?;
         let rows = statement.query_map([], |row| {
-            let loss = Loss {
+            let range = Range {
                 first: offset(row.get(1)?),
                 last: offset(row.get(2)?),
                 count: offset(row.get(3)?),
             };
-            Ok((row.get(0)?, loss))
+            Ok((row.get::<_, String>(0)?, range))
         })?;
-        self.losses = rows.collect::<rusqlite::Result<_>>()?;
+        (self.losses, self.reported) = (BTreeMap::new(), BTreeMap::new());
+        for row in rows {
+            let (name, range) = row?;
+            match name.strip_prefix(REPORTED) {
+                Some(consumer) => self.reported.insert(consumer.to_owned(), range),
+                None => self.losses.insert(name, range),
+            };
+        }
         Ok(())
     }
 
@@ -106,15 +171,16 @@ impl Trimmer {
         self.entries_at_look = store.tip.next;
         self.letters_over = letters_over(store)?;
         self.cut = Cut::None;
-        if self.bounds.bytes > 0 && store.live_bytes()? > self.bounds.bytes {
-            self.cut = Cut::Oldest;
+        let live = store.live_bytes()?;
+        if self.bounds.bytes > 0 && live > self.bounds.bytes {
+            (self.cut, self.excess) = (Cut::Oldest, live - self.bounds.bytes);
             return Ok(());
         }
         let now = self.clock.read(now);
         if let Some(limit) = self.age_limit(now) {
             let aged = oldest_at(store)?.is_some_and(|(place, at)| at < limit && place < lowest_of(cursors, consumers));
             if aged {
-                self.cut = Cut::Before(limit);
+                (self.cut, self.excess) = (Cut::Before(limit), u64::MAX);
             }
         }
         Ok(())
@@ -125,9 +191,9 @@ impl Trimmer {
         self.cut = Cut::None;
     }
 
-    /// Makes room on a full disk: what all consumers have read goes first.
-    pub fn make_room(&mut self) {
-        self.cut = Cut::Finished;
+    /// Makes room for about so many bytes on a full disk, of what all consumers have read.
+    pub fn make_room(&mut self, bytes: usize) {
+        (self.cut, self.excess) = (Cut::Finished, (bytes as u64).max(ROOM_BYTES_MIN));
     }
 
     /// Whether there is something to do now that need not wait for a group.
@@ -149,10 +215,11 @@ impl Trimmer {
         if self.cut != Cut::None {
             let lowest = lowest_of(cursors, consumers);
             let taken = self.delete(tx, draft, lowest, rows)?;
-            if self.cut == Cut::Oldest {
-                self.count_losses(tx, cursors, consumers, &taken)?;
+            if self.cut == Cut::Finished {
+                self.note_pruned(tx, &taken)?;
             }
-            if taken.len() < rows {
+            self.excess = self.excess.saturating_sub(taken.bytes);
+            if taken.rows < rows || self.excess == 0 {
                 self.cut = Cut::None;
             }
         }
@@ -166,15 +233,9 @@ impl Trimmer {
         Ok(facts)
     }
 
-    fn delete(
-        &self,
-        tx: &Transaction<'_>,
-        draft: &mut Draft,
-        lowest: Offset,
-        rows: usize,
-    ) -> rusqlite::Result<Vec<Offset>> {
+    fn delete(&self, tx: &Transaction<'_>, draft: &mut Draft, lowest: Offset, rows: usize) -> rusqlite::Result<Taken> {
         let (taken, anchor) = self.choose(tx, draft.anchor, lowest, rows)?;
-        if !taken.is_empty() {
+        if taken.rows > 0 {
             tx.prepare_cached("DELETE FROM entries WHERE offset < ?1")?
                 .execute([sql(anchor.next)])?;
             tx.prepare_cached("DELETE FROM breaks WHERE offset < ?1")?
@@ -186,23 +247,26 @@ impl Trimmer {
         Ok(taken)
     }
 
-    /// The offsets of the slice, and the anchor after it.
+    /// What the slice takes, and the anchor after it.
     fn choose(
         &self,
         tx: &Transaction<'_>,
         mut anchor: Tip,
         lowest: Offset,
         rows: usize,
-    ) -> rusqlite::Result<(Vec<Offset>, Tip)> {
-        let mut oldest = tx.prepare_cached("SELECT offset, appended_at, hash FROM entries ORDER BY offset LIMIT ?1")?;
+    ) -> rusqlite::Result<(Taken, Tip)> {
+        let mut oldest =
+            tx.prepare_cached("SELECT offset, appended_at, hash, length(body) FROM entries ORDER BY offset LIMIT ?1")?;
         let mut found = oldest.query([i64::try_from(rows).unwrap_or(i64::MAX)])?;
-        let mut taken = Vec::new();
-        while let Some(row) = found.next()? {
+        let mut taken = Taken::default();
+        while let Some(row) = found.next()?
+            && taken.bytes < self.excess
+        {
             let (place, at) = (offset(row.get(0)?), Timestamp::from_micros(row.get(1)?));
             let goes = match self.cut {
                 Cut::None => false,
                 Cut::Before(limit) => at < limit && place < lowest,
-                Cut::Finished => place < lowest,
+                Cut::Finished => place < lowest && lowest < Offset::MAX,
                 Cut::Oldest => true,
             };
             if !goes {
@@ -211,34 +275,51 @@ impl Trimmer {
             // A row without a sound hash goes as well; the chain is then broken where the verification says.
             let chain = Stored::parse(bytes(row, 2)?).map_or(anchor.chain, |stored| stored.chain);
             anchor = Tip { next: place + 1, chain };
-            taken.push(place);
+            taken.add(place, at, offset(row.get(3)?) + ROW_BYTES);
         }
         Ok((taken, anchor))
     }
 
-    fn count_losses(
-        &mut self,
-        tx: &Transaction<'_>,
-        cursors: &Cursors,
-        consumers: &[String],
-        taken: &[Offset],
-    ) -> rusqlite::Result<()> {
-        for consumer in consumers {
-            let cursor = cursors.get(consumer).copied().unwrap_or(0);
-            let unread = &taken[taken.partition_point(|place| *place < cursor)..];
-            let (Some(first), Some(last)) = (unread.first(), unread.last()) else {
-                continue;
-            };
-            let loss = self.losses.entry(consumer.clone()).or_insert(Loss {
-                first: *first,
-                last: *last,
-                count: 0,
-            });
-            loss.last = *last;
-            loss.count += unread.len() as u64;
-            tx.prepare_cached("INSERT OR REPLACE INTO losses (consumer, first, last, count) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((consumer, sql(loss.first), sql(loss.last), sql(loss.count)))?;
+    /// Takes a consumer's report of what it will never read, less what it has reported before.
+    pub fn note(&mut self, tx: &Transaction<'_>, cursors: &Cursors, loss: &Loss) -> rusqlite::Result<()> {
+        // What a salvage skipped or lost is told by its own entry.
+        if is_break(tx, loss.last + 1)? {
+            return Ok(());
         }
+        let passed = |range: &Range| cursors.get(&loss.consumer).is_some_and(|cursor| *cursor > range.last);
+        let before = self
+            .reported
+            .get(&loss.consumer)
+            .copied()
+            .filter(|range| !passed(range));
+        let fresh = Range {
+            first: loss.first,
+            last: loss.last,
+            count: before.map_or_else(|| loss.count(), |before| before.beyond(loss)),
+        };
+        let reported = before.map_or(fresh, |before| before.with(fresh));
+        save(tx, &format!("{REPORTED}{}", loss.consumer), reported)?;
+        self.reported.insert(loss.consumer.clone(), reported);
+        if fresh.count == 0 {
+            Ok(())
+        } else {
+            self.add(tx, &loss.consumer, fresh)
+        }
+    }
+
+    fn note_pruned(&mut self, tx: &Transaction<'_>, taken: &Taken) -> rusqlite::Result<()> {
+        let (Some(range), Some((first, last))) = (taken.range, taken.at) else {
+            return Ok(());
+        };
+        self.pruned_at = Some((self.pruned_at.map_or(first, |(oldest, _)| oldest), last));
+        self.add(tx, PRUNED, range)
+    }
+
+    /// Adds to what is to be told under `name`.
+    fn add(&mut self, tx: &Transaction<'_>, name: &str, range: Range) -> rusqlite::Result<()> {
+        let untold = self.losses.get(name).map_or(range, |untold| untold.with(range));
+        save(tx, name, untold)?;
+        self.losses.insert(name.to_owned(), untold);
         Ok(())
     }
 
@@ -253,20 +334,43 @@ impl Trimmer {
             .collect();
         let mut facts = Vec::new();
         for consumer in due {
-            let Some(Loss { first, last, count }) = self.losses.remove(&consumer) else {
+            let Some(Range { first, last, count }) = self.losses.remove(&consumer) else {
                 continue;
             };
             tx.prepare_cached("DELETE FROM losses WHERE consumer = ?1")?
                 .execute([&consumer])?;
-            self.told.insert(consumer.clone(), now);
-            facts.push(Fact::Lost {
-                consumer,
-                first,
-                last,
-                count,
+            facts.push(if consumer == PRUNED {
+                Fact::Pruned {
+                    first,
+                    last,
+                    count,
+                    at: self.pruned_at,
+                }
+            } else {
+                Fact::Lost {
+                    consumer,
+                    first,
+                    last,
+                    count,
+                }
             });
         }
         Ok(facts)
+    }
+
+    /// What was told stands in the journal.
+    pub fn confirm(&mut self, told: &[Fact]) {
+        for fact in told {
+            let name = match fact {
+                Fact::Lost { consumer, .. } => consumer.as_str(),
+                Fact::Pruned { .. } => {
+                    self.pruned_at = None;
+                    PRUNED
+                }
+                _ => continue,
+            };
+            self.told.insert(name.to_owned(), Instant::now());
+        }
     }
 
     fn may_tell(&self, consumer: &str, now: Instant) -> bool {
@@ -306,6 +410,18 @@ impl Clock {
     }
 }
 
+fn save(tx: &Transaction<'_>, name: &str, range: Range) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO losses (consumer, first, last, count) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((name, sql(range.first), sql(range.last), sql(range.count)))?;
+    Ok(())
+}
+
+/// Whether the chain starts anew at `place`.
+fn is_break(tx: &Transaction<'_>, place: Offset) -> rusqlite::Result<bool> {
+    tx.prepare_cached("SELECT 1 FROM breaks WHERE offset = ?1")?
+        .exists([sql(place)])
+}
+
 /// The newest row id beyond the number of dead letters that are kept.
 fn letters_over(store: &Store) -> rusqlite::Result<Option<i64>> {
     let newest: Option<i64> = store
@@ -340,6 +456,14 @@ fn lowest_of(cursors: &Cursors, consumers: &[String]) -> Offset {
     held.min().unwrap_or(Offset::MAX)
 }
 
+/// The name in `losses` of what a full disk took; no consumer has it.
+const PRUNED: &str = "";
+/// Stands in `losses` before the name of a consumer that reported what its cursor has not passed.
+const REPORTED: &str = "reported/";
+/// The least that is taken for a group that a full disk refused: its pages are not all its own.
+const ROOM_BYTES_MIN: u64 = 64 << 10;
+/// About what a row takes beside its body.
+const ROW_BYTES: u64 = 64;
 /// Entries between two looks at the bounds.
 const LOOK_ENTRIES: Offset = 1024;
 /// Shortest time between two gap entries of one consumer.

@@ -139,19 +139,26 @@ impl Writer {
         } else {
             (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS)
         };
-        let mut own = Vec::new();
+        let (mut own, mut told) = (Vec::new(), Vec::new());
+        let group = self.held.iter().take(jobs).map(|job| &job.commit);
         let written = store.write(
-            self.held.iter().take(jobs).map(|job| &job.commit),
+            group.clone(),
             |tx, draft| {
-                let mut told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
+                for loss in group.flat_map(|commit| &commit.losses) {
+                    trimmer.note(tx, cursors, loss)?;
+                }
+                told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
                 told.extend(facts.iter().cloned());
-                own = told.iter().filter_map(|fact| fact_body(settings, fact)).collect();
+                own = told.iter().filter_map(|fact| settings.facts.body(fact)).collect();
                 draft.append(tx, &own)
             },
             Timestamp::now(),
         );
         match written {
-            Ok(written) => self.written(jobs, events, &written, own),
+            Ok(written) => {
+                self.tell(&told);
+                self.written(jobs, events, &written, own);
+            }
             Err(fault) => self.failed(jobs, fault),
         }
     }
@@ -178,6 +185,17 @@ impl Writer {
         }
         self.rule.ended(events, Instant::now());
         self.after_group();
+    }
+
+    /// Says what happened, once it stands in the journal.
+    fn tell(&mut self, told: &[Fact]) {
+        self.trimmer.confirm(told);
+        for fact in told {
+            tracing::warn!("{fact}");
+        }
+        if !told.is_empty() {
+            self.shared.tell(told);
+        }
     }
 
     fn note_cursors(&mut self, job: &Job) {
@@ -388,11 +406,6 @@ fn acknowledge(job: Job, result: Result<Offset, JournalError>) {
         // The caller may have stopped waiting.
         let _ = done.send(result);
     }
-}
-
-fn fact_body(settings: &JournalSettings, fact: &Fact) -> Option<Bytes> {
-    tracing::warn!(fact = ?fact, "the journal tells what happened to it");
-    settings.facts.body(fact)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

@@ -10,7 +10,7 @@ use trapline_schemas::{Timestamp, codec};
 
 use crate::delivery::store::Store;
 use crate::graph::Body;
-use crate::journal::{Commit, DeadLetter, Entry, JournalError, Offset};
+use crate::journal::{Commit, DeadLetter, Entry, JournalError, Loss, Offset};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(super) struct Kept {
     pub(super) cursors: BTreeMap<String, Offset>,
     pub(super) state: BTreeMap<String, Vec<u8>>,
     pub(super) dead: Vec<DeadLetter>,
+    pub(super) losses: Vec<Loss>,
     next: Offset,
     /// Commits until the process is killed.
     fuse: Option<usize>,
@@ -87,6 +88,13 @@ impl MemoryStore {
         self.kept.lock().unwrap().cursors.get(consumer).copied()
     }
 
+    /// First and last offsets of what a consumer reported as lost.
+    pub(super) fn losses_of(&self, consumer: &str) -> Vec<(Offset, Offset)> {
+        let kept = self.kept.lock().unwrap();
+        let own = kept.losses.iter().filter(|loss| loss.consumer == consumer);
+        own.map(|loss| (loss.first, loss.last)).collect()
+    }
+
     pub(super) fn bodies(&self) -> Vec<(Offset, Body)> {
         let kept = self.kept.lock().unwrap();
         kept.entries
@@ -112,6 +120,7 @@ impl MemoryStore {
             kept.next += 1;
         }
         kept.cursors.extend(commit.cursors);
+        kept.losses.extend(commit.losses);
         for (key, value) in commit.state {
             match value {
                 Some(value) => kept.state.insert(key, value),

@@ -231,6 +231,37 @@ async fn what_retention_took_is_counted_and_the_rest_delivered() {
     hits(&store, 1);
     sink.wait_for(101).await;
     rig.wait_for_status("siem", |status| status.cursor == 302).await;
+    assert_eq!(
+        store.losses_of("sink/siem"),
+        [(1, 200)],
+        "what it had read before is none"
+    );
+}
+
+/// The journal is told while the sink still takes nothing, and of what it never had alone.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_sink_that_retention_overtakes_tells_what_it_will_never_have_and_does_not_call_it_waiting() {
+    let store = MemoryStore::new();
+    let stalled = ScriptedSink::new(|_, _| Answer::Never);
+    let good = ScriptedSink::good();
+    let rig = Rig::start(&store, vec![sunk("siem", &stalled), sunk("archive", &good)]).await;
+    hits(&store, 10_000);
+    good.wait_for(10_000).await;
+    store.trim(9_001);
+    let lost = |store: &MemoryStore| -> u64 {
+        let losses = store.losses_of("sink/siem");
+        losses.iter().map(|(first, last)| last - first + 1).sum()
+    };
+    rig.wait_for_status("siem", |status| status.totals.missing > 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let status = rig.status("siem");
+    assert_eq!((status.cursor, lost(&store)), (1, status.totals.missing));
+    assert_eq!(
+        status.lag + lost(&store),
+        10_000,
+        "what is lost does not wait: {status:?}"
+    );
+    assert!(status.lag > 1000, "what it has in memory is not lost: {status:?}");
 }
 
 #[tokio::test(start_paused = true)]

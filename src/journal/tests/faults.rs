@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings};
+use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
 use super::{all, append, folder, open, settings, texts, until};
 
 async fn level(journal: &Journal, level: HealthLevel) {
@@ -150,6 +150,90 @@ async fn a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_g
     );
     disk.remount("rw");
     assert_eq!(all(&open(&folder)).await.len(), entries.len());
+}
+
+/// What a full disk takes of entries that `consumers` have read, and what it tells of it.
+async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Told>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let remember = told.clone();
+    let facts = FactBody::new(move |fact| {
+        remember.lock().unwrap().push(fact.clone());
+        Some("gap".into())
+    });
+    let settings = JournalSettings {
+        facts,
+        consumers: consumers.clone(),
+        ..JournalSettings::at(folder.join("journal.db"))
+    };
+    let (journal, _) = Journal::open(settings).unwrap();
+    let cursors = consumers.into_iter().map(|consumer| (consumer, 1_000_000)).collect();
+    journal
+        .commit(Commit {
+            cursors,
+            ..Commit::default()
+        })
+        .await
+        .unwrap();
+    let body = "x".repeat(900);
+    while journal.health().borrow().level != HealthLevel::Failing {
+        journal.enqueue(append(&[&body])).await.unwrap();
+    }
+    // Some attempts more.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let disk = Disk(folder);
+    disk.remount("size=64m");
+    level(&journal, HealthLevel::Ok).await;
+    journal.commit(append(&["after"])).await.unwrap();
+    let gone = journal.oldest().await.unwrap() - 1;
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+    std::mem::forget(disk);
+    let facts = told.lock().unwrap().clone();
+    (gone, facts, journal.told())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_takes_what_every_consumer_had_counts_and_tells_it() {
+    let folder = folder();
+    let Some(_disk) = Disk::mount(folder.path()) else {
+        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+        return;
+    };
+    let (gone, facts, told) = fill(folder.path(), vec!["siem".to_owned()]).await;
+    assert!(gone > 0, "room was made");
+    let pruned = |fact: &Fact| match fact {
+        Fact::Pruned { count, first, last, at } => {
+            assert_eq!(last - first + 1, *count);
+            assert!(at.is_some());
+            *count
+        }
+        _ => 0,
+    };
+    assert!(facts.iter().map(pruned).sum::<u64>() > 0, "{facts:?}");
+    let sum: u64 = told.iter().map(|told| pruned(&told.fact)).sum();
+    assert!(
+        sum > 0 && sum <= gone,
+        "{sum} of {gone} are told, the rest within a minute: {told:?}"
+    );
+    let raw = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
+    let waiting: i64 = raw
+        .query_row("SELECT coalesce(sum(count), 0) FROM losses", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(
+        sum + waiting.unsigned_abs(),
+        gone,
+        "what is not told yet is noted to be told"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_takes_nothing_where_the_journal_has_the_only_copy() {
+    let folder = folder();
+    let Some(_disk) = Disk::mount(folder.path()) else {
+        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+        return;
+    };
+    let (gone, facts, _) = fill(folder.path(), Vec::new()).await;
+    assert_eq!(gone, 0, "{facts:?}");
 }
 
 /// A tmpfs of 3 MiB, unmounted at the end.

@@ -13,6 +13,7 @@ use trapline_schemas::Timestamp;
 use super::{Doubtful, Writer, acknowledge, is_busy};
 use crate::journal::chain::Tip;
 use crate::journal::lock::Lock;
+use crate::journal::queue::Job;
 use crate::journal::salvage::Salvage;
 use crate::journal::settings::{Fact, HealthLevel};
 use crate::journal::sqlite::{Store, WriteFault};
@@ -27,7 +28,8 @@ impl Writer {
             attempted: fault.attempted,
         });
         if is_full(&fault.error) {
-            self.trimmer.make_room();
+            let wanted = self.held.iter().take(jobs).map(Job::bytes).sum();
+            self.trimmer.make_room(wanted);
         }
         self.sync_failed |= is_failed_sync(&fault.error);
         self.fail(fault.error.to_string());
