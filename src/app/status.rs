@@ -1,6 +1,7 @@
 //! How the instance stands, put together from what every station shows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use trapline_schemas::Timestamp;
 use trapline_sink::FaultKind;
@@ -12,7 +13,7 @@ use crate::control::status::{Fault, Health, JournalStatus, ListenerStatus, Proce
 use crate::decoy::bind::{self, BindError};
 use crate::decoy::services::Transport;
 use crate::delivery::{self, RefusalsSeen, SinkState};
-use crate::journal::{DeadLetterCount, HealthLevel};
+use crate::journal::{DeadLetterCount, Fact, HealthLevel, Told};
 use crate::telemetry;
 
 impl Core {
@@ -62,11 +63,17 @@ impl Core {
                 hint: format!("make room on, or mend, the disk of `{}`", self.journal_path.display()),
             });
         }
+        let alarms = self.journal.told();
+        let now = Timestamp::now();
+        let alarms: Vec<_> = alarms.iter().filter_map(|told| told_fault(told, now)).collect();
+        let health = alarms.iter().map(|fault| fault.health).fold(health, Health::max);
+        faults.extend(alarms);
         JournalStatus {
             path: self.journal_path.display().to_string(),
             health,
             head,
             oldest: self.journal.oldest().await.unwrap_or(head),
+            entries: self.journal.count().await.unwrap_or(0),
             bytes: file_bytes(&self.journal_path),
             index_lag: head.saturating_sub(self.index.indexed_to().max(1)),
         }
@@ -124,6 +131,30 @@ impl Core {
         usage
     }
 }
+
+/// What the journal told of itself, as long as it is news.
+fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
+    if now.since(told.last) > NEWS {
+        return None;
+    }
+    let hint = match &told.fact {
+        Fact::Lost { .. } => "raise `journal.retain_bytes`, or mend the sink that lags",
+        Fact::Pruned { .. } | Fact::Shed { .. } => "make room on, or mend, the disk of the journal",
+        Fact::DeadLettersDropped { .. } => "mend what the sink refuses; the log names it",
+        Fact::Salvaged(_) => "check the disk; the damaged file is kept, and `trapline journal verify` names the breaks",
+        Fact::Replaced { .. } => "find out who removed the journal's file; nobody but trapline may touch it",
+    };
+    Some(Fault {
+        health: Health::Degraded,
+        part: "journal".into(),
+        what: told.fact.to_string(),
+        since: Some(time(told.first)),
+        hint: format!("{hint}; shown for a day, or until the next start"),
+    })
+}
+
+/// How long what is over is still shown.
+pub(super) const NEWS: Duration = Duration::from_secs(24 * 3600);
 
 const RESTART: &str = "restart trapline, and report the log as a bug";
 const DESCRIPTORS: &str = "raise LimitNOFILE= or ulimit -n, or lower `limits.sessions`";
@@ -211,6 +242,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         since: fault.as_ref().map(|fault| fault.since).or(refused_since).map(time),
         cursor: seen.cursor,
         lag: seen.lag,
+        lost: seen.totals.missing + seen.totals.lost,
         oldest_unsent_secs: seen.oldest_unsent.map(|at| now.since(at).as_secs()),
         delivered: seen.totals.delivered,
         unconfirmed: seen.unconfirmed,
@@ -362,6 +394,27 @@ mod tests {
         seen.totals.given_up = 6;
         let (status, _) = sink(seen, "syslog", None);
         assert_eq!(status.notes, ["6 events sent, perhaps never read, and given up"]);
+    }
+
+    #[test]
+    fn what_the_journal_told_is_a_fault_for_a_day() {
+        let at = Timestamp::from_micros(1_000_000);
+        let lost = Fact::Lost {
+            consumer: "sink/siem".into(),
+            first: 3,
+            last: 9,
+            count: 7,
+        };
+        let told = Told {
+            fact: lost,
+            first: at,
+            last: at,
+        };
+        let fault = told_fault(&told, Timestamp::from_micros(60_000_000)).unwrap();
+        assert_eq!((fault.health, fault.part.as_str()), (Health::Degraded, "journal"));
+        assert!(fault.what.starts_with("7 entries, offsets 3 to 9"), "{}", fault.what);
+        assert_eq!(fault.since.as_deref(), Some("1970-01-01T00:00:01.000Z"));
+        assert_eq!(told_fault(&told, Timestamp::from_micros(86_402_000_000)), None);
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn show_journal(out: &mut Out, status: &Status) -> io::Result<()> {
     out.line(&format!(
         "\njournal {}: {} entries, {} MiB, index {} behind",
         safe(&journal.path),
-        journal.head.saturating_sub(journal.oldest),
+        journal.entries,
         journal.bytes.div_ceil(1024 * 1024),
         journal.index_lag,
     ))
@@ -145,10 +145,12 @@ fn waiting(count: u64, oldest_secs: Option<u64>) -> String {
 fn remarks(sink: &SinkStatus) -> String {
     let error = sink.error.as_deref().map(safe);
     let retry = sink.retry_in_secs.map(|secs| format!("tried again in {}", span(secs)));
+    let lost = (sink.lost > 0).then(|| format!("{} lost to retention", sink.lost));
     let notes = sink.notes.iter().map(|note| safe(note));
     error
         .into_iter()
         .chain(retry)
+        .chain(lost)
         .chain(notes)
         .collect::<Vec<_>>()
         .join("; ")

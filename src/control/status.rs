@@ -82,6 +82,9 @@ pub struct JournalStatus {
     pub head: u64,
     /// The oldest offset kept.
     pub oldest: u64,
+    /// How many entries there are: what a damaged file lost is not counted.
+    #[serde(default)]
+    pub entries: u64,
     /// Size of the file with its write-ahead log.
     pub bytes: u64,
     /// Entries not yet in the index.
@@ -124,8 +127,11 @@ pub struct SinkStatus {
     pub since: Option<String>,
     /// The next offset it reads.
     pub cursor: u64,
-    /// Entries between its cursor and the head.
+    /// Entries that it has not finished and can still get.
     pub lag: u64,
+    /// Entries that were trimmed before it had them, found since the start.
+    #[serde(default)]
+    pub lost: u64,
     /// Age of the oldest entry it has not sent, in seconds; `None` if none is known to be for it.
     pub oldest_unsent_secs: Option<u64>,
     /// Events delivered since the start.

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-use super::super::{ChainFault, Commit, Entry, Journal, JournalReport, Salvaged};
+use super::super::{ChainFault, Commit, Entry, Fact, Journal, JournalReport, Salvaged, Told};
 use super::{all, append, folder, open, settings};
 
 /// A closed journal of `count` entries, one of them long, with a cursor and a state, and its path.
@@ -54,6 +54,13 @@ async fn reopened(folder: &TempDir, before: &[Entry]) -> (Journal, JournalReport
     } else {
         assert_eq!(after, before, "nothing is lost without a word");
     }
+    assert_eq!(
+        journal.count().await.unwrap(),
+        after.len() as u64,
+        "the count is honest"
+    );
+    let salvaged = |told: &Told| matches!(&told.fact, Fact::Salvaged(_));
+    assert_eq!(journal.told().iter().any(salvaged), report.salvaged.is_some());
     assert_eq!(journal.commit(append(&["new"])).await.unwrap(), head);
     assert_eq!(journal.verify().await.unwrap().fault, None);
     (journal, report, after)
