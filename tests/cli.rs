@@ -667,6 +667,94 @@ impl Drop for SmallDisk<'_> {
     }
 }
 
+/// The state folder is deleted while trapline runs: everything comes back, and the key is the one in memory.
+#[test]
+fn a_state_folder_that_is_removed_comes_back_with_socket_index_and_the_same_site_key() {
+    let mut trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    touch(door);
+    let key = std::fs::read(trap.path("state/site.key")).unwrap();
+    std::fs::remove_dir_all(trap.path("state")).unwrap();
+    let status = eventually("the instance can be asked again", || {
+        let output = trap.trapline(&["status", "--json"]);
+        (!output.stdout.is_empty()).then(|| json(&output))
+    });
+    let restored = || std::fs::read(trap.path("state/site.key")).ok();
+    assert_eq!(eventually("the key is back", restored), key);
+    eventually("the index is back", || exists(&trap.path("state/index.db")));
+    let told = |part: &str, word: &str| {
+        let status = trap.status();
+        let faults = status["faults"].as_array().unwrap().clone();
+        let said = |fault: &serde_json::Value| fault["part"] == part && fault["what"].as_str().unwrap().contains(word);
+        faults.iter().any(said).then_some(())
+    };
+    eventually("status tells of the key", || told("site key", "written again"));
+    eventually("status tells of the socket", || told("control socket", "made anew"));
+    eventually("status tells of the journal", || told("journal", "was gone"));
+    assert_ne!(status["health"], "ok");
+    assert!(trap.trapline(&["reload"]).status.success());
+    touch(door);
+    eventually("events tell of it", || {
+        let alarms = trap.events(&["--limit", "0", "--action", "host-alarm"]);
+        (alarms.len() >= 2).then_some(())
+    });
+    trap.signal("KILL");
+    trap.ended();
+    trap.launch();
+    assert_eq!(std::fs::read(trap.path("state/site.key")).unwrap(), key);
+    assert!(about(&trap, "site key").is_none(), "{:#}", trap.status());
+}
+
+/// The fault about `part`, if there is one.
+fn about(trap: &Trap, part: &str) -> Option<String> {
+    let status = trap.status();
+    let fault = status["faults"]
+        .as_array()?
+        .iter()
+        .find(|fault| fault["part"] == part)?;
+    Some(fault["what"].as_str()?.to_owned())
+}
+
+#[test]
+fn a_site_key_that_was_made_beside_an_older_journal_is_told() {
+    let mut trap = Trap::start(PLAIN);
+    trap.signal("TERM");
+    trap.ended();
+    std::fs::remove_file(trap.path("state/site.key")).unwrap();
+    trap.launch();
+    let told = about(&trap, "site key").unwrap();
+    assert!(told.contains("HMACs and incident ids do not match"), "{told}");
+    assert!(trap.log().contains("a new one was made"), "{}", trap.log());
+    trap.signal("TERM");
+    trap.ended();
+    trap.launch();
+    assert_eq!(about(&trap, "site key"), None, "told once");
+}
+
+#[test]
+fn after_a_salvage_status_is_degraded_counts_what_is_left_and_says_it_in_words() {
+    let mut trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    (0..40).for_each(|_| drop(touch(door)));
+    eventually("all is written", || {
+        (trap.status()["journal"]["head"].as_u64()? > 40).then_some(())
+    });
+    trap.signal("TERM");
+    trap.ended();
+    let path = trap.path("state/journal.db");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(path.metadata().unwrap().len() / 2).unwrap();
+    trap.launch();
+    assert_eq!(trap.status()["journal"]["health"], "degraded");
+    let what = about(&trap, "journal").unwrap();
+    assert!(what.starts_with("the journal was damaged"), "{what}");
+    let held = trap.events(&["--limit", "0"]).len() as u64;
+    let counted = trap.status()["journal"]["entries"].as_u64().unwrap();
+    assert!(counted.abs_diff(held) <= 2, "{counted} are counted, {held} are there");
+    let log = trap.log();
+    assert!(!log.contains("Salvaged") && log.contains("carried over"), "{log}");
+}
+
 #[test]
 fn no_core_is_ever_written() {
     let trap = Trap::start(PLAIN);

@@ -58,6 +58,7 @@ actions! {
     ChainHead = "chain-head", "Head hash of the journal's chain.";
     ChainBreak = "chain-break", "The journal's chain was broken and goes on from here.";
     Recovered = "recovered", "State found at start was adopted.";
+    HostAlarm = "host-alarm", "Something of this host is not as it was: its clock, its site key, its state folder.";
     Other = "other", "Something that only a newer version knows; its name is kept, see [`Event::action_name`].";
 }
 

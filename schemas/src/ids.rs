@@ -2,7 +2,8 @@
 //!
 //! In: the hit's clock, addresses, the site key. Out: UUIDs (RFC 9562) and the community id. Invariants, tested:
 //!
-//! 1. A fresh id is UUIDv7 and sorts by the hit's clock down to the microsecond.
+//! 1. A fresh id is UUIDv7 and sorts by the hit's clock down to the microsecond. A clock that is set back gives ids that
+//!    sort before earlier ones: order is `honeyport.boot.id` with `honeyport.journal.sequence`, never that of ids.
 //! 2. An incident or derived id is UUIDv8 and the same on every sensor, restart and retry that is given the same.
 //! 3. An IPv4-mapped IPv6 address is its IPv4 address in all of them.
 

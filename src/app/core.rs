@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
 
+use crate::app::alarms::Alarms;
 use crate::app::load::{LoadError, Source};
 use crate::app::{Tasks, build, trial};
 use crate::config::{Config, ConfigError};
@@ -16,6 +17,7 @@ use crate::decoy::bind::ListenerStatus;
 use crate::delivery::Board;
 use crate::journal::Journal;
 use crate::journal::index::Index;
+use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
 
 /// A running instance.
@@ -29,6 +31,9 @@ pub struct Core {
     pub(super) journal: Journal,
     pub(super) index: Index,
     pub(super) recorder: Recorder,
+    pub(super) alarms: Alarms,
+    /// The site key's file, if it is one.
+    pub(super) key_file: Option<KeyFile>,
     pub(super) board: Arc<Board>,
     pub(super) listeners: watch::Receiver<Vec<ListenerStatus>>,
     pub(super) tasks: Tasks,
@@ -124,6 +129,16 @@ impl Core {
     /// By which events are found.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Whether the state folder is still this instance's: another one may have taken it after it was removed.
+    pub fn holds_state(&self) -> bool {
+        self.journal.holds_lock()
+    }
+
+    /// Says what a person must hear of though it is over: in the log, in status and as an event.
+    pub async fn alarm(&self, part: &'static str, what: String, hint: &'static str) {
+        self.alarms.raise(&self.recorder, part, what, hint).await;
     }
 
     /// The configuration in force.

@@ -10,7 +10,7 @@ use trapline_sink::config::ExposeSecret;
 
 use crate::config::SiteKeySource;
 use crate::decoy::personality::Install;
-use crate::record::key::{self, KeyError};
+use crate::record::key::{self, KeyError, KeyFile};
 
 /// Makes the state folder, or tightens one that is there, to 0700.
 pub(super) fn prepare(folder: &Path) -> io::Result<()> {
@@ -24,12 +24,13 @@ pub(super) fn prepare(folder: &Path) -> io::Result<()> {
 
 /// The site key: from its file, made if absent, or from the text that was given. A given text that is not 64 hex
 /// digits stands for its BLAKE3 hash, so that a phrase serves.
-pub(super) fn site_key(source: &SiteKeySource) -> Result<SiteKey, KeyError> {
+pub(super) fn site_key(source: &SiteKeySource) -> Result<(SiteKey, Option<KeyFile>), KeyError> {
     match source {
-        SiteKeySource::File(path) => key::load(path),
+        SiteKeySource::File(path) => key::load(path).map(|(key, file)| (key, Some(file))),
         SiteKeySource::Given(secret) => {
             let text = secret.expose_secret();
-            Ok(key::parse(text).unwrap_or_else(|_| SiteKey::new(*blake3::hash(text.as_bytes()).as_bytes())))
+            let hashed = || SiteKey::new(*blake3::hash(text.as_bytes()).as_bytes());
+            Ok((key::parse(text).unwrap_or_else(|_| hashed()), None))
         }
     }
 }
@@ -61,6 +62,7 @@ mod tests {
         let given = |text: &str| {
             site_key(&SiteKeySource::Given(text.to_owned().into()))
                 .unwrap()
+                .0
                 .hmac_hex(b"x")
         };
         assert_ne!(given("correct horse battery"), given("correct horse staple"));

@@ -12,6 +12,7 @@
 //!
 //! What it does not do: anything a station can do by itself.
 
+mod alarms;
 mod banner;
 mod build;
 mod chores;
@@ -19,6 +20,7 @@ mod core;
 mod facts;
 mod folder;
 mod indexed;
+mod keeper;
 mod load;
 mod process;
 mod reload;

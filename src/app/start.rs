@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use trapline_schemas::{Action, Field, Timestamp};
 use uuid::Uuid;
 
+use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
 use crate::app::core::{Core, Reloaded};
 use crate::app::load::{LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
-use crate::app::{Tasks, banner, chores, facts, folder, indexed, process};
+use crate::app::{Tasks, banner, chores, facts, folder, indexed, keeper, process};
 use crate::config::Config;
 use crate::control::{self, server};
 use crate::decoy::bind::{Binder, Wanted};
@@ -22,7 +22,7 @@ use crate::decoy::role::Role;
 use crate::delivery::{Board, Clock, Parts, Pipeline};
 use crate::journal::index::Index;
 use crate::journal::{Journal, JournalError, JournalReport};
-use crate::record::key::KeyError;
+use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, HostEvent, Identity};
 use crate::telemetry;
 
@@ -91,7 +91,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     folder::prepare(&config.state_dir).map_err(local(&config.state_dir))?;
     process::forbid_core_dumps();
     let limit = process::raise_descriptor_limit();
-    let key = folder::site_key(&config.observer.site_key)?;
+    let (key, key_file) = folder::site_key(&config.observer.site_key)?;
     let identity = Arc::new(identity(&config, key));
     let install = folder::install(&identity.key, &identity.name);
     // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
@@ -108,6 +108,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
         source: source.clone(),
         config,
         identity,
+        key_file,
         install,
         decoys,
         journal,
@@ -127,6 +128,7 @@ struct Ready {
     source: Source,
     config: Config,
     identity: Arc<Identity>,
+    key_file: Option<KeyFile>,
     install: Install,
     decoys: Vec<Made>,
     journal: Journal,
@@ -167,6 +169,7 @@ impl App {
             source,
             config,
             identity,
+            key_file,
             install,
             decoys,
             journal,
@@ -191,13 +194,18 @@ impl App {
             record.run(journal.clone(), stops.recording.clone()),
         );
         recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
+        let alarms = Alarms::default();
+        let made = key_file.as_ref().is_some_and(KeyFile::is_new);
+        keeper::compare_key(&journal, &identity, made, &alarms, &recorder).await?;
         // Delivery comes before the first hit, so that a new sink's "now" is before it.
         let board = Board::new();
         let mut core = CoreParts {
             source,
             identity,
+            key_file,
             journal,
             recorder,
+            alarms,
             board,
             tasks,
             shortage,
@@ -214,6 +222,7 @@ impl App {
             recorder: recorded,
             control: serve_control(&core, &stops, control),
             chores: spawn_chores(&core, &stops),
+            keeper: spawn_keeper(&core, &stops),
             index: spawn_index(&core, &stops),
         };
         let app = Self {
@@ -304,6 +313,8 @@ struct CoreParts {
     identity: Arc<Identity>,
     journal: Journal,
     recorder: record::Recorder,
+    alarms: Alarms,
+    key_file: Option<KeyFile>,
     board: Arc<Board>,
     tasks: Tasks,
     shortage: Option<String>,
@@ -353,6 +364,8 @@ impl CoreParts {
             identity: self.identity,
             journal: self.journal,
             recorder: self.recorder,
+            alarms: self.alarms,
+            key_file: self.key_file,
             board: self.board,
             listeners,
             tasks: self.tasks,
@@ -390,7 +403,7 @@ impl crate::delivery::Recorder for Health {
     }
 }
 
-fn serve_control(core: &Arc<Core>, stops: &Stops, listener: UnixListener) -> tokio::task::JoinHandle<()> {
+fn serve_control(core: &Arc<Core>, stops: &Stops, listener: server::Bound) -> tokio::task::JoinHandle<()> {
     let serving = server::serve(listener, core.clone(), core.tasks.clone(), stops.serving.clone());
     core.tasks.spawn_station("control", stops.serving.clone(), serving)
 }
@@ -398,6 +411,11 @@ fn serve_control(core: &Arc<Core>, stops: &Stops, listener: UnixListener) -> tok
 fn spawn_chores(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
     let chores = chores::run(core.clone(), stops.serving.clone());
     core.tasks.spawn_station("chores", stops.serving.clone(), chores)
+}
+
+fn spawn_keeper(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
+    let keeper = keeper::run(core.clone(), stops.serving.clone());
+    core.tasks.spawn_station("keeper", stops.serving.clone(), keeper)
 }
 
 fn spawn_index(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use trapline_schemas::Timestamp;
 use trapline_sink::FaultKind;
 
+use crate::app::alarms::Alarm;
 use crate::app::core::Core;
 use crate::app::process;
 use crate::config::Config;
@@ -25,6 +26,7 @@ impl Core {
         let listeners = listeners(&config, &self.listeners.borrow(), &mut faults);
         let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
         let process = self.process_status(&mut faults);
+        faults.extend(self.alarms.news(Timestamp::now()).into_iter().map(alarm_fault));
         faults.sort_by_key(|fault| std::cmp::Reverse(fault.health));
         let (started, running) = self.started;
         Status {
@@ -151,6 +153,16 @@ fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
         since: Some(time(told.first)),
         hint: format!("{hint}; shown for a day, or until the next start"),
     })
+}
+
+fn alarm_fault(alarm: Alarm) -> Fault {
+    Fault {
+        health: Health::Degraded,
+        part: alarm.part.into(),
+        what: alarm.what,
+        since: Some(time(alarm.at)),
+        hint: format!("{}; shown for a day, or until the next start", alarm.hint),
+    }
 }
 
 /// How long what is over is still shown.

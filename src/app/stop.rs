@@ -56,6 +56,7 @@ pub(super) struct Stations {
     pub(super) recorder: JoinHandle<()>,
     pub(super) control: JoinHandle<()>,
     pub(super) chores: JoinHandle<()>,
+    pub(super) keeper: JoinHandle<()>,
     pub(super) index: JoinHandle<()>,
 }
 
@@ -114,6 +115,7 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
             stations.decoys,
             stations.control,
             stations.chores,
+            stations.keeper,
             stations.index,
         );
     };

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWrit
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Core, Tasks};
@@ -21,6 +21,8 @@ use crate::control::search;
 
 /// Connections served at once; one more is refused.
 pub const CONNECTIONS_MAX: usize = 16;
+/// How often is looked whether the socket is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a peer may take to send its request.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to take a line.
@@ -28,15 +30,40 @@ const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest path that `sockaddr_un` holds on every system we run on, with its NUL.
 const SOCKET_PATH_MAX: usize = 100;
 
+/// A bound control socket.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket's file.
+    file: (u64, u64),
+}
+
+impl Bound {
+    /// Whether the path still leads to this socket.
+    fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|file| file == self.file)
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
 /// Binds the control socket, replacing one left by a dead instance. Only whoever holds the journal's lock may call it.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path) -> io::Result<Bound> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = with_short_path(path, |short| UnixListener::bind(short))?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok(Bound {
+        listener,
+        path: path.to_owned(),
+        file: identity(path)?,
+    })
 }
 
 /// Calls `act` with a path to the same file that fits into a socket address, however deep the folder is.
@@ -52,14 +79,20 @@ pub(super) fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Res
     act(&short)
 }
 
-/// Serves the control socket until `stop`.
-pub async fn serve(listener: UnixListener, core: Arc<Core>, tasks: Tasks, stop: CancellationToken) {
+/// Serves the control socket until `stop`; makes it anew if it is removed or replaced.
+pub async fn serve(mut bound: Bound, core: Arc<Core>, tasks: Tasks, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Cancel: `accept` is cancel-safe, a connection not yet given out stays in the backlog.
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            _ = looks.tick() => {
+                bound = keep(bound, &core).await;
+                continue;
+            }
+            accepted = bound.listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -91,6 +124,27 @@ pub async fn serve(listener: UnixListener, core: Arc<Core>, tasks: Tasks, stop: 
                 tracing::debug!(error = %error, "a control connection broke");
             }
         });
+    }
+}
+
+/// Binds anew if the path does not lead to the socket any more, unless the folder is another instance's by now.
+async fn keep(bound: Bound, core: &Core) -> Bound {
+    if bound.is_in_place() || !core.holds_state() {
+        return bound;
+    }
+    match bind(&bound.path) {
+        Ok(anew) => {
+            let what = format!(
+                "the socket {} was gone or replaced, and was made anew",
+                bound.path.display()
+            );
+            core.alarm("control socket", what, "find out who removed it").await;
+            anew
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "the control socket is gone and cannot be made anew, trying again");
+            bound
+        }
     }
 }
 

@@ -42,6 +42,7 @@ impl Class {
             | Action::ChainHead
             | Action::ChainBreak
             | Action::Recovered
+            | Action::HostAlarm
             // Of a newer version: told to whoever listens to everything.
             | Action::Other => Self::Findings,
             Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::Decisions,

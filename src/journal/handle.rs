@@ -38,6 +38,7 @@ pub(super) struct Shared {
     pub ended: watch::Sender<bool>,
     /// Entries below are not there yet: a salvage carries them over.
     pub unread_below: AtomicU64,
+    path: PathBuf,
     tip: Mutex<Tip>,
     consumers: Mutex<Arc<[String]>>,
     told: Mutex<Vec<Told>>,
@@ -59,6 +60,7 @@ impl Shared {
             }),
             ended: watch::Sender::new(false),
             unread_below: AtomicU64::new(started.salvage.as_ref().map_or(0, Salvage::below)),
+            path: settings.path.clone(),
             tip: Mutex::new(started.store.tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
             told: Mutex::default(),
@@ -178,6 +180,11 @@ impl Journal {
     /// How well the journal is; changes when level or reason change, and each second while it fails.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.subscribe()
+    }
+
+    /// Whether the lock file at its place is the one that this process holds. Blocking, but short.
+    pub fn holds_lock(&self) -> bool {
+        super::lock::is_ours(&self.shared.path)
     }
 
     /// What the journal told of itself since the start.

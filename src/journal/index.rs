@@ -198,7 +198,9 @@ impl Index {
         let run = move || {
             // A panic in SQLite's binding would leave a connection that rolls back: the table is still whole.
             let mut held = which(&shared).lock().unwrap_or_else(PoisonError::into_inner);
-            let result = match held.take().map_or_else(|| open(&shared.path), |table| Ok(Some(table))) {
+            // A file that was removed goes on living for whoever has it open, and nobody else would find anything.
+            let open_now = held.take().filter(|table| table.is_in_place(&shared.path));
+            let result = match open_now.map_or_else(|| open(&shared.path), |table| Ok(Some(table))) {
                 Ok(Some(mut table)) => work(&mut table).map(|done| {
                     *held = Some(table);
                     Some(done)

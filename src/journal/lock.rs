@@ -116,6 +116,11 @@ fn pid_in(path: &Path) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// Whether the lock file of the journal at `journal` names this process.
+pub(super) fn is_ours(journal: &Path) -> bool {
+    pid_in(&journal.with_extension("lock")) == Some(std::process::id())
+}
+
 /// Whether `path` leads to the open `file`.
 pub(super) fn same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
@@ -153,8 +158,9 @@ mod tests {
         std::fs::write(folder.path().join("journal.lock"), "4000000\n").unwrap();
         let lock = Lock::take(&journal).unwrap();
         assert_eq!(lock.stale, Some(4_000_000));
-        assert!(lock.is_in_place());
+        assert!(lock.is_in_place() && is_ours(&journal));
         drop(lock);
+        assert!(!is_ours(&journal));
         assert_eq!(Lock::take(&journal).unwrap().stale, None);
     }
 

@@ -35,13 +35,67 @@ pub enum KeyError {
     Malformed,
 }
 
+/// The key's file, and what stood in it: so that a file that is gone can be put back.
+#[derive(Clone)]
+pub struct KeyFile {
+    path: PathBuf,
+    text: String,
+    made: bool,
+}
+
+impl std::fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What stands where the key's file was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The key.
+    InPlace,
+    /// Nothing stood there; now the key does again.
+    Restored,
+    /// Something else, which is left as it is.
+    Foreign,
+    /// Nothing, and the key cannot be put back.
+    Unkept(String),
+}
+
+impl KeyFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there was none at the start.
+    pub fn is_new(&self) -> bool {
+        self.made
+    }
+
+    /// Looks whether the key is still there, and puts it back if nothing is.
+    pub fn keep(&self) -> Place {
+        match fs::read_to_string(&self.path) {
+            Ok(text) if text.trim() == self.text => Place::InPlace,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match write(&self.path, &self.text) {
+                Ok(()) => Place::Restored,
+                Err(error) => Place::Unkept(error.to_string()),
+            },
+            _ => Place::Foreign,
+        }
+    }
+}
+
 /// Reads the key, or makes one if there is none.
-pub fn load(path: &Path) -> Result<SiteKey, KeyError> {
+pub fn load(path: &Path) -> Result<(SiteKey, KeyFile), KeyError> {
     let failed = |source| KeyError::File {
         path: path.to_owned(),
         source,
     };
-    if !path.exists() {
+    let made = !path.exists();
+    if made {
         make(path).map_err(failed)?;
     }
     let file = File::open(path).map_err(failed)?;
@@ -54,7 +108,13 @@ pub fn load(path: &Path) -> Result<SiteKey, KeyError> {
     }
     let mut text = String::new();
     file.take(128).read_to_string(&mut text).map_err(failed)?;
-    parse(&text)
+    let key = parse(&text)?;
+    let file = KeyFile {
+        path: path.to_owned(),
+        text: text.trim().to_owned(),
+        made,
+    };
+    Ok((key, file))
 }
 
 /// A key from its text, as the configuration or a secret store gives it.
@@ -74,13 +134,17 @@ pub fn parse(text: &str) -> Result<SiteKey, KeyError> {
 fn make(path: &Path) -> io::Result<()> {
     let mut key = [0; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut key).map_err(io::Error::other)?;
+    write(path, &hex(&key))
+}
+
+fn write(path: &Path, key: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&draft)?;
-    let written = writeln!(file, "{}", hex(&key))
+    let written = writeln!(file, "{key}")
         .and_then(|()| file.sync_all())
         // A link, not a rename: it never replaces a key that somebody else made in the meantime.
         .and_then(|()| fs::hard_link(&draft, path));
@@ -99,8 +163,11 @@ mod tests {
     fn a_key_is_made_once_for_the_owner_alone_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("site.key");
-        let first = load(&path).unwrap().hmac_hex(b"x");
-        assert_eq!(load(&path).unwrap().hmac_hex(b"x"), first);
+        let (first, file) = load(&path).unwrap();
+        assert!(file.is_new());
+        let (again, file) = load(&path).unwrap();
+        assert_eq!(again.hmac_hex(b"x"), first.hmac_hex(b"x"));
+        assert!(!file.is_new());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -113,6 +180,23 @@ mod tests {
         load(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(load(&path), Err(KeyError::Open { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_key_whose_file_is_gone_is_put_back_and_another_one_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.key");
+        let (first, file) = load(&path).unwrap();
+        assert_eq!(file.keep(), Place::InPlace);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(file.keep(), Place::Restored);
+        assert_eq!(load(&path).unwrap().0.hmac_hex(b"x"), first.hmac_hex(b"x"));
+        fs::write(&path, "f".repeat(64)).unwrap();
+        assert_eq!(file.keep(), Place::Foreign);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "f".repeat(64));
+        drop(folder);
+        assert!(matches!(file.keep(), Place::Unkept(_)));
+        assert!(!format!("{file:?}").contains(&file.text), "the key is never shown");
     }
 
     #[test]

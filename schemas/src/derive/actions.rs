@@ -130,6 +130,7 @@ impl Action {
             Self::ChainHead => health("TL-4102", "Head of the journal's chain", INFO, "", 0),
             Self::ChainBreak => health("TL-4103", "Journal's chain broken", INFO, "failure", 78),
             Self::Recovered => health("TL-4104", "State adopted at start", INFO, "success", 0),
+            Self::HostAlarm => health("TL-4105", "Host not as it was", INFO, "failure", 50),
             Self::Other => contact("TL-9000", "Event of a newer version", 0, 0),
         }
     }

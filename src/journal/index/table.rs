@@ -1,5 +1,6 @@
 //! The index's file.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -11,6 +12,8 @@ use crate::journal::sqlite::{offset, sql};
 #[derive(Debug)]
 pub(super) struct Table {
     pub conn: Connection,
+    /// Device and inode, to tell whether the path still leads to it. No handle: closing one would free SQLite's locks.
+    file: (u64, u64),
 }
 
 impl Table {
@@ -43,7 +46,13 @@ impl Table {
         let (whole, boot): (bool, String) = conn.query_row("SELECT whole, boot FROM place", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-        Ok((whole || boot == boot_id()).then_some(Self { conn }))
+        let file = place(path).map_err(unopened)?;
+        Ok((whole || boot == boot_id()).then_some(Self { conn, file }))
+    }
+
+    /// Whether the path still leads to the open file.
+    pub fn is_in_place(&self, path: &Path) -> bool {
+        place(path).is_ok_and(|file| file == self.file)
     }
 
     fn create(path: &Path) -> rusqlite::Result<Self> {
@@ -61,7 +70,8 @@ impl Table {
             "INSERT INTO place (id, next, whole, boot) VALUES (1, 0, 0, ?1)",
             [boot_id()],
         )?;
-        Ok(Self { conn })
+        let file = place(path).map_err(unopened)?;
+        Ok(Self { conn, file })
     }
 
     /// The next offset to take, given the journal's oldest and next; an index ahead of its journal is emptied.
@@ -104,6 +114,16 @@ impl Table {
         let mut statement = self.conn.prepare_cached("SELECT id FROM words WHERE word = ?1")?;
         statement.query_row([word], |row| row.get(0)).optional()
     }
+}
+
+fn place(path: &Path) -> std::io::Result<(u64, u64)> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+fn unopened(error: std::io::Error) -> rusqlite::Error {
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    rusqlite::Error::SqliteFailure(failure, Some(error.to_string()))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -177,6 +177,31 @@ async fn each_field_finds_what_a_scan_would_find() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_removed_while_it_is_open_is_built_anew() {
+    let fixture = Fixture::with(100).await;
+    fixture.caught_up().await;
+    let search = Search {
+        port: Some(1),
+        limit: 1000,
+        ..Search::default()
+    };
+    assert_eq!(
+        fixture.offsets(search.clone()).await.len(),
+        expected(100, |n| n % 3 == 1).len()
+    );
+    let path = fixture.folder.path().join("index.db");
+    table::remove(&path);
+    append(&fixture.journal, 100, 50).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "others can open it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fixture.caught_up().await;
+    assert_eq!(fixture.offsets(search).await, expected(150, |n| n % 3 == 1));
+}
+
+#[tokio::test]
 async fn pages_follow_one_another_in_either_order_without_gap_or_double() {
     let fixture = Fixture::with(500).await;
     fixture.caught_up().await;

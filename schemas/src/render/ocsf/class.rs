@@ -123,6 +123,7 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::SinkFailed
         | Action::ListenerFailed
         | Action::ConfigRefused
+        | Action::HostAlarm
         | Action::JournalGap
         | Action::ChainBreak => (&ERROR, 1),
         Action::Credential | Action::Ntlm => (&AUTHENTICATION, 1),
