@@ -1,6 +1,6 @@
 //! The way up, and the loop that an instance is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,14 @@ pub enum StartError {
     /// The journal; [`JournalError::Held`] is exit code 3.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The journal's disk refuses.
+    #[error("the journal `{}` cannot be opened", path.display())]
+    Disk {
+        /// Its file.
+        path: PathBuf,
+        /// What the disk or SQLite said.
+        source: JournalError,
+    },
     /// The site key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -96,7 +104,8 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     let install = folder::install(&identity.key, &identity.name);
     // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
     let decoys = build::decoys(&config, &looks, &install, &[])?;
-    let (journal, report) = Journal::open(build::journal(&config, facts::bodies(identity.clone())))?;
+    let opened = Journal::open(build::journal(&config, facts::bodies(identity.clone())));
+    let (journal, report) = opened.map_err(|error| unopened(&config.journal.path, error))?;
     tell(&report, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -121,6 +130,17 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     // All is saved. A thread that hangs in a resolver or on a disk must not keep the process.
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
+}
+
+/// Storage errors do not say which file they are about.
+fn unopened(path: &Path, error: JournalError) -> StartError {
+    match error {
+        source @ JournalError::Storage(_) => StartError::Disk {
+            path: path.to_owned(),
+            source,
+        },
+        other => other.into(),
+    }
 }
 
 /// Everything that is made before the runtime.
@@ -471,4 +491,21 @@ fn shortage(config: &Config, decoys: &[Made], limit: u64) -> Option<String> {
         "{short}: raise LimitNOFILE= or ulimit -n, or lower `limits.sessions`; meanwhile the longest idle sessions go first"
     );
     Some(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_the_disk_refuses_is_named() {
+        let full = JournalError::Storage("database or disk is full".into());
+        let said = format!("{:#}", anyhow::Error::from(unopened(Path::new("/s/journal.db"), full)));
+        assert_eq!(
+            said,
+            "the journal `/s/journal.db` cannot be opened: journal storage failed: database or disk is full"
+        );
+        let closed = unopened(Path::new("/s"), JournalError::Closed);
+        assert!(matches!(closed, StartError::Journal(_)));
+    }
 }

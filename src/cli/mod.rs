@@ -30,6 +30,7 @@ use crate::app::{LoadError, StartError};
 use crate::control::client::ClientError;
 use crate::control::protocol::Reason;
 use crate::journal::JournalError;
+use crate::record::key::KeyError;
 use crate::telemetry;
 
 use output::Failure;
@@ -182,7 +183,11 @@ fn failed(error: &anyhow::Error, json: bool) -> Exit {
     }
     let reason = Reason {
         file: load.and_then(LoadError::path).map(|path| path.display().to_string()),
-        hint: error.downcast_ref().and_then(what_to_do).map(str::to_owned),
+        hint: error
+            .downcast_ref()
+            .and_then(what_to_do)
+            .or_else(|| start.and_then(what_to_mend))
+            .map(str::to_owned),
         ..Reason::from(format!("{error:#}"))
     };
     tell(&Failure::new(vec![reason], Vec::new()), json);
@@ -193,6 +198,17 @@ fn failed(error: &anyhow::Error, json: bool) -> Exit {
         _ if error.downcast_ref().is_some_and(held) => Exit::Held,
         _ if load.is_some() => Exit::Config,
         _ => Exit::Failed,
+    }
+}
+
+/// What a person does about a start that failed.
+fn what_to_mend(error: &StartError) -> Option<&'static str> {
+    match error {
+        StartError::Key(KeyError::Damaged { .. }) => Some(
+            "put the key back from a backup; without one remove the file, and a new key is made, whose HMACs and incident \
+             ids do not match earlier ones",
+        ),
+        _ => None,
     }
 }
 

@@ -30,6 +30,12 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// What stands in the file is not a key.
+    #[error("site key `{}` does not hold 64 hex digits", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not a key.
     #[error("a site key has 64 hex digits, this one has not")]
     Malformed,
@@ -107,8 +113,11 @@ pub fn load(path: &Path) -> Result<(SiteKey, KeyFile), KeyError> {
         });
     }
     let mut text = String::new();
-    file.take(128).read_to_string(&mut text).map_err(failed)?;
-    let key = parse(&text)?;
+    match file.take(128).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => text.clear(),
+        read => drop(read.map_err(failed)?),
+    }
+    let key = parse(&text).map_err(|_| KeyError::Damaged { path: path.to_owned() })?;
     let file = KeyFile {
         path: path.to_owned(),
         text: text.trim().to_owned(),
@@ -197,6 +206,18 @@ mod tests {
         drop(folder);
         assert!(matches!(file.keep(), Place::Unkept(_)));
         assert!(!format!("{file:?}").contains(&file.text), "the key is never shown");
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.key");
+        load(&path).unwrap();
+        for bad in [&b""[..], b"zz", b"\xff\xfe"] {
+            fs::write(&path, bad).unwrap();
+            let error = load(&path).unwrap_err();
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
     }
 
     #[test]
