@@ -14,6 +14,7 @@ use crate::control::status::{Fault, Health, JournalStatus, ListenerStatus, Proce
 use crate::decoy::bind::{self, BindError};
 use crate::decoy::services::Transport;
 use crate::delivery::{self, RefusalsSeen, SinkState};
+use crate::journal::index::Trouble;
 use crate::journal::{DeadLetterCount, Fact, HealthLevel, Told};
 use crate::telemetry;
 
@@ -25,6 +26,7 @@ impl Core {
         let journal = self.journal_status(&mut faults).await;
         let listeners = listeners(&config, &self.listeners.borrow(), &mut faults);
         let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
+        faults.extend(self.index.trouble().map(index_fault));
         let process = self.process_status(&mut faults);
         faults.extend(self.alarms.news(Timestamp::now()).into_iter().map(alarm_fault));
         faults.sort_by_key(|fault| std::cmp::Reverse(fault.health));
@@ -153,6 +155,19 @@ fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
         since: Some(time(told.first)),
         hint: format!("{hint}; shown for a day, or until the next start"),
     })
+}
+
+fn index_fault(trouble: Trouble) -> Fault {
+    Fault {
+        health: Health::Degraded,
+        part: "index".into(),
+        what: format!(
+            "`index.db` cannot be used, `events` searches without it: {}",
+            trouble.reason
+        ),
+        since: Some(time(trouble.since)),
+        hint: "remove what stands in its place beside the journal; it is built anew by itself".into(),
+    }
 }
 
 fn alarm_fault(alarm: Alarm) -> Fault {

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use trapline_schemas::Timestamp;
 use uuid::Uuid;
 
 pub use self::query::{Page, Search};
@@ -69,6 +70,16 @@ struct Shared {
     writing: Mutex<Option<Table>>,
     reading: Mutex<Option<Table>>,
     indexed_to: AtomicU64,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// Why the index does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the system or SQLite said.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 impl std::fmt::Debug for Index {
@@ -90,6 +101,7 @@ impl Index {
             writing,
             reading,
             indexed_to: AtomicU64::new(0),
+            trouble: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -114,7 +126,7 @@ impl Index {
                 },
                 Err(JournalError::Closed) => break,
                 Err(error) => {
-                    tracing::warn!(error = %error, "the index of the journal cannot go on, trying again");
+                    self.shared.note(Some(error.to_string()));
                     Rest {
                         pause: RETRY,
                         until_more: false,
@@ -152,6 +164,12 @@ impl Index {
         self.shared.indexed_to.load(Ordering::Acquire)
     }
 
+    /// Why it does not go on, if it does not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let trouble = self.shared.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes the next group of entries and forgets trimmed ones; says whether there are more to take.
     async fn follow(&self) -> Result<bool, JournalError> {
         let journal = &self.shared.journal;
@@ -164,6 +182,7 @@ impl Index {
             .write(move |table| table.take(next, &rows(&entries, &extract), oldest))
             .await?;
         self.shared.indexed_to.store(next, Ordering::Release);
+        self.shared.note(None);
         Ok(more)
     }
 
@@ -218,6 +237,21 @@ impl Index {
 }
 
 impl Shared {
+    /// Notes how it goes; says what changed.
+    fn note(&self, reason: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_ref().map(|trouble| &trouble.reason) == reason.as_ref() {
+            return;
+        }
+        let path = self.path.display();
+        match &reason {
+            Some(reason) => tracing::warn!("the index {path} of the journal cannot go on, trying again: {reason}"),
+            None => tracing::info!("the index {path} of the journal goes on"),
+        }
+        let since = trouble.take().map_or_else(Timestamp::now, |before| before.since);
+        *trouble = reason.map(|reason| Trouble { reason, since });
+    }
+
     /// A damaged index costs nothing but the time to build it again.
     fn heed(&self, error: rusqlite::Error) -> JournalError {
         if is_damage(&error) {

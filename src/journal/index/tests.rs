@@ -177,6 +177,29 @@ async fn each_field_finds_what_a_scan_would_find() {
 }
 
 #[tokio::test]
+async fn what_stands_in_the_way_of_the_file_is_told_until_it_is_gone() {
+    let fixture = Fixture::with(10).await;
+    fixture.caught_up().await;
+    assert_eq!(fixture.index.trouble(), None);
+    let (folder, journal) = fixture.stopped().await;
+    let path = folder.path().join("index.db");
+    table::remove(&path);
+    std::fs::create_dir(&path).unwrap();
+    let fixture = Fixture::on(folder, journal);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fixture.index.trouble().is_none() {
+        assert!(Instant::now() < deadline, "nothing is told");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::remove_dir(&path).unwrap();
+    while fixture.index.trouble().is_some() {
+        assert!(Instant::now() < deadline, "it does not go on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fixture.caught_up().await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_removed_while_it_is_open_is_built_anew() {
     let fixture = Fixture::with(100).await;
     fixture.caught_up().await;
