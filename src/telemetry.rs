@@ -11,6 +11,7 @@
 //! What it does not do: write files, rotate, ship. That is the service manager's business.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -36,6 +37,9 @@ const CHARS_MAX: usize = 1024;
 const WATCHED_MAX: usize = 512;
 /// The environment variable that wins over `log.level`.
 pub const LEVEL_VARIABLE: &str = "TRAPLINE_LOG";
+
+/// The words for levels.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 static LAST_PANIC_MICROS: AtomicI64 = AtomicI64::new(0);
@@ -74,6 +78,9 @@ pub fn start(level: &str) {
         .with_filter_reloading();
     let handle = builder.reload_handle();
     if tracing::subscriber::set_global_default(builder.finish()).is_ok() {
+        if let Err(wrong) = wanted(level) {
+            tracing::warn!("{wrong}: `{level}` is used");
+        }
         // Fails only when the subscriber is gone, and it lives as long as the process.
         let _ = LEVEL.set(Box::new(move |level| drop(handle.reload(filter(level)))));
         count_panics();
@@ -81,8 +88,37 @@ pub fn start(level: &str) {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| level.to_owned());
+    let wanted = wanted(level).unwrap_or_else(|_| level.to_owned());
     EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// What is to be shown, or what is wrong with the variable.
+fn wanted(level: &str) -> Result<String, String> {
+    match std::env::var_os(LEVEL_VARIABLE) {
+        None => Ok(level.to_owned()),
+        Some(text) => directives(&text),
+    }
+}
+
+/// The variable's text, if all of it is levels and directives. A lone word is taken for a target by the filter, which
+/// then shows nothing else: only one of ours can be meant so.
+fn directives(text: &OsStr) -> Result<String, String> {
+    let wrong = || {
+        let found = safe(&text.to_string_lossy(), 64);
+        format!(
+            "{LEVEL_VARIABLE} `{found}` is no level (error, warn, info, debug, trace, off) and no directive such as \
+             `trapline::delivery=debug`"
+        )
+    };
+    let words = text.to_str().ok_or_else(wrong)?;
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_meant = |part: &str| is_level(part) || part.contains(['=', '[', ':']) || part.starts_with("trapline");
+    let all_meant = words.split(',').map(str::trim).all(is_meant);
+    if all_meant && EnvFilter::try_new(words).is_ok() {
+        Ok(words.to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
 /// Whether colours are wanted on a stream that is a terminal or not: `NO_COLOR` wins.
@@ -325,6 +361,25 @@ mod tests {
         assert_eq!(out.matches('\n').count(), 1, "{out:?}");
         assert!(text::is_clean(out.trim_end()), "{out:?}");
         assert!(out.contains("session{peer=a\\x0d\\x0ab"), "{out:?}");
+    }
+
+    #[test]
+    fn a_level_variable_that_means_nothing_is_told() {
+        for good in [
+            "debug",
+            "WARN",
+            "trapline::delivery=debug",
+            "info,hyper=off",
+            "trapline",
+        ] {
+            assert_eq!(directives(OsStr::new(good)).as_deref(), Ok(good));
+        }
+        for bad in ["bogus", "", "info,bogus", "trapline=loud"] {
+            let wrong = directives(OsStr::new(bad)).unwrap_err();
+            assert!(wrong.contains(&format!("`{bad}`")), "{wrong}");
+        }
+        let raw = std::os::unix::ffi::OsStrExt::from_bytes(b"in\xfffo");
+        assert!(directives(raw).is_err());
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub(super) struct Writer {
     tick_at: Instant,
     disk_look_at: Instant,
     suspect_at: Option<Instant>,
+    /// The failure that was logged last, and when: one that comes back each second is one line a minute.
+    said: Option<(String, Instant)>,
+    /// When the file was opened anew, until it is said that the disk works again.
+    reopened_at: Option<Instant>,
     /// A sync failed, and the log has not been carried into the file by fresh writes since.
     sync_failed: bool,
 }
@@ -89,6 +93,8 @@ impl Writer {
             tick_at: now,
             disk_look_at: now,
             suspect_at: None,
+            said: None,
+            reopened_at: None,
             sync_failed: false,
         }
     }
@@ -255,6 +261,7 @@ impl Writer {
             self.fail("a read found the file damaged".into());
             return self.try_again();
         }
+        self.say_recovered(now);
         self.go_on_with_salvage();
         let Some(store) = &mut self.store else { return };
         let (paused, consumers) = (self.salvage.is_some(), self.shared.consumers());

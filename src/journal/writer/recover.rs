@@ -38,11 +38,31 @@ impl Writer {
     /// Gives the file up until the next attempt.
     pub(super) fn fail(&mut self, reason: String) {
         if self.store.take().is_some() {
-            tracing::error!(error.message = %reason, "the journal's disk fails, events are held in memory: {reason}");
+            self.say_failing(&reason);
         }
         self.shared.readers.renew();
         self.tick_at = Instant::now() + RETRY;
         self.set_health(HealthLevel::Failing, &reason);
+    }
+
+    /// Says a failure once; the same again, as of a disk that stays full, once a minute.
+    fn say_failing(&mut self, reason: &str) {
+        self.reopened_at = None;
+        let now = Instant::now();
+        let is_known = |(said, at): &(String, Instant)| said == reason && now.duration_since(*at) < SAY_EVERY;
+        if self.said.as_ref().is_some_and(is_known) {
+            return;
+        }
+        self.said = Some((reason.to_owned(), now));
+        tracing::error!(error.message = %reason, "the journal's disk fails, events are held in memory: {reason}");
+    }
+
+    /// Says that the disk works again, once it has for a while.
+    pub(super) fn say_recovered(&mut self, now: Instant) {
+        if self.reopened_at.is_some_and(|at| now.duration_since(at) >= SOUND_AFTER) {
+            (self.reopened_at, self.said) = (None, None);
+            tracing::info!("the journal's disk works again");
+        }
     }
 
     /// Opens the file anew and goes on where memory says.
@@ -162,7 +182,7 @@ impl Writer {
     }
 
     fn resume(&mut self) {
-        tracing::info!(journal.held = self.held_events, "the journal's disk works again");
+        self.reopened_at = Some(Instant::now());
         self.flush();
         if !self.facts.is_empty() {
             self.write(0);
@@ -225,6 +245,10 @@ fn is_failed_sync(error: &rusqlite::Error) -> bool {
 
 /// Time between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time between two lines about the same failure.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+/// How long the disk must work before it is said that it does.
+const SOUND_AFTER: Duration = Duration::from_secs(5);
 /// Time that a salvage takes from the groups at a time.
 const SALVAGE_SLICE: Duration = Duration::from_millis(20);
 /// Bounds of what is held.
@@ -245,6 +269,30 @@ mod tests {
             _ => 0,
         };
         writer.facts.iter().map(count).collect()
+    }
+
+    #[test]
+    fn the_same_failure_each_second_is_said_once_and_the_recovery_when_it_lasts() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings::at(folder.path().join("journal.db"));
+        let started = start::start(&settings).unwrap();
+        let shared = Arc::new(Shared::new(&settings, &started));
+        let mut writer = Writer::new(settings, shared, started);
+        let said = |writer: &Writer| writer.said.clone().map(|(reason, _)| reason);
+        writer.fail("full".into());
+        let first = writer.said.clone();
+        writer.try_again();
+        writer.fail("full".into());
+        assert_eq!(writer.said, first, "not said again");
+        writer.try_again();
+        writer.fail("broken".into());
+        assert_eq!(said(&writer).as_deref(), Some("broken"));
+        writer.try_again();
+        let now = Instant::now();
+        writer.say_recovered(now);
+        assert!(writer.said.is_some(), "it may fail again at once");
+        writer.say_recovered(now + SOUND_AFTER);
+        assert_eq!((said(&writer), writer.reopened_at), (None, None));
     }
 
     #[test]
