@@ -218,8 +218,13 @@ impl Index {
             // A panic in SQLite's binding would leave a connection that rolls back: the table is still whole.
             let mut held = which(&shared).lock().unwrap_or_else(PoisonError::into_inner);
             // A file that was removed goes on living for whoever has it open, and nobody else would find anything.
-            let open_now = held.take().filter(|table| table.is_in_place(&shared.path));
-            let result = match open_now.map_or_else(|| open(&shared.path), |table| Ok(Some(table))) {
+            let before = held.take();
+            let had_one = before.is_some();
+            let in_place = before.filter(|table| table.is_in_place(&shared.path));
+            if had_one && in_place.is_none() {
+                shared.indexed_to.store(0, Ordering::Release);
+            }
+            let result = match in_place.map_or_else(|| open(&shared.path), |table| Ok(Some(table))) {
                 Ok(Some(mut table)) => work(&mut table).map(|done| {
                     *held = Some(table);
                     Some(done)

@@ -214,7 +214,12 @@ async fn a_file_that_is_removed_while_it_is_open_is_built_anew() {
     );
     let path = fixture.folder.path().join("index.db");
     table::remove(&path);
-    append(&fixture.journal, 100, 50).await;
+    let page = fixture.index.search(search.clone()).await.unwrap();
+    assert_eq!(
+        page.indexed_to, 0,
+        "what it does not find must be looked for in the journal"
+    );
+    append(&fixture.journal, 100, 150).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while !path.exists() {
         assert!(Instant::now() < deadline, "others can open it");
