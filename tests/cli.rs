@@ -718,6 +718,7 @@ fn about(trap: &Trap, part: &str) -> Option<String> {
 #[test]
 fn a_site_key_that_was_made_beside_an_older_journal_is_told() {
     let mut trap = Trap::start(PLAIN);
+    assert_eq!(about(&trap, "site key"), None, "a first start makes both");
     trap.signal("TERM");
     trap.ended();
     std::fs::remove_file(trap.path("state/site.key")).unwrap();

@@ -11,7 +11,7 @@ use trapline_schemas::Timestamp;
 
 use crate::app::alarms::Alarms;
 use crate::app::core::Core;
-use crate::journal::{Commit, Journal, JournalError};
+use crate::journal::{Commit, Journal, JournalError, Offset};
 use crate::record::key::{KeyFile, Place};
 use crate::record::{Identity, Recorder};
 
@@ -85,11 +85,12 @@ async fn look_after_key(core: &Core, file: &KeyFile, before: &mut Place) {
     };
 }
 
-/// Compares the site key with the one that the journal's records were made with; `made`, whether it was made just now.
+/// Compares the site key with the one that the journal's records were made with. In: `made`, whether it was made just
+/// now; `head`, the journal's when it was opened.
 pub(super) async fn compare_key(
     journal: &Journal,
     identity: &Identity,
-    made: bool,
+    (made, head): (bool, Offset),
     alarms: &Alarms,
     recorder: &Recorder,
 ) -> Result<(), JournalError> {
@@ -97,7 +98,7 @@ pub(super) async fn compare_key(
     let noted = journal.state(MARK).await?;
     let is_other = match &noted {
         Some(noted) => *noted != mark,
-        None => made && *journal.head().borrow() > 1,
+        None => made && head > 1,
     };
     if is_other {
         let how = if made {
@@ -195,7 +196,7 @@ mod tests {
         });
         let mut counts = Vec::new();
         for (byte, made) in [(1, true), (1, false), (2, true), (2, false), (3, false)] {
-            compare_key(&journal, &identity(byte), made, &alarms, &recorder)
+            compare_key(&journal, &identity(byte), (made, 1), &alarms, &recorder)
                 .await
                 .unwrap();
             journal.commit(Commit::default()).await.unwrap();
@@ -203,17 +204,21 @@ mod tests {
         }
         assert_eq!(counts, [0, 0, 1, 1, 2]);
         // Records of a version that left no mark.
-        let state = vec![(MARK.to_owned(), None)];
-        let append = vec!["event".into()];
-        journal
-            .commit(Commit {
-                state,
-                append,
-                ..Commit::default()
-            })
+        let unmarked = || Commit {
+            state: vec![(MARK.to_owned(), None)],
+            ..Commit::default()
+        };
+        journal.commit(unmarked()).await.unwrap();
+        compare_key(&journal, &identity(4), (true, 1), &alarms, &recorder)
             .await
             .unwrap();
-        compare_key(&journal, &identity(4), true, &alarms, &recorder)
+        assert_eq!(
+            alarms.news(Timestamp::now()).len(),
+            2,
+            "a new journal has nothing to match"
+        );
+        journal.commit(unmarked()).await.unwrap();
+        compare_key(&journal, &identity(5), (true, 2), &alarms, &recorder)
             .await
             .unwrap();
         assert_eq!(alarms.news(Timestamp::now()).len(), 3);

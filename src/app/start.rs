@@ -21,7 +21,7 @@ use crate::decoy::personality::Install;
 use crate::decoy::role::Role;
 use crate::delivery::{Board, Clock, Parts, Pipeline};
 use crate::journal::index::Index;
-use crate::journal::{Journal, JournalError, JournalReport};
+use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, HostEvent, Identity};
 use crate::telemetry;
@@ -121,6 +121,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
         install,
         decoys,
         journal,
+        opened_at: report.head,
     };
     let ended = runtime.block_on(async {
         let (app, inbox) = App::start(parts).await?;
@@ -152,6 +153,8 @@ struct Ready {
     install: Install,
     decoys: Vec<Made>,
     journal: Journal,
+    /// The journal's head when it was opened.
+    opened_at: Offset,
     shortage: Option<String>,
 }
 
@@ -193,6 +196,7 @@ impl App {
             install,
             decoys,
             journal,
+            opened_at,
             shortage,
         } = ready;
         let state_dir = config.state_dir.clone();
@@ -216,7 +220,7 @@ impl App {
         recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
         let alarms = Alarms::default();
         let made = key_file.as_ref().is_some_and(KeyFile::is_new);
-        keeper::compare_key(&journal, &identity, made, &alarms, &recorder).await?;
+        keeper::compare_key(&journal, &identity, (made, opened_at), &alarms, &recorder).await?;
         // Delivery comes before the first hit, so that a new sink's "now" is before it.
         let board = Board::new();
         let mut core = CoreParts {
