@@ -142,12 +142,12 @@ async fn an_event_that_fits_in_no_message_is_rejected_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = to(listener.local_addr().unwrap());
     let settings = Settings {
-        message_bytes_max: Some(700),
+        message_bytes_max: Some(1650),
         ..Settings::new(Transport::Tcp(at))
     };
     let sink = build(&settings, Format::Ocsf);
     let delivery = sink.deliver(&events(2, false)).await;
-    assert!(matches!(&delivery.outcomes[..], [Outcome::Rejected(why), Outcome::Rejected(_)] if why.contains("700")));
+    assert!(matches!(&delivery.outcomes[..], [Outcome::Rejected(why), Outcome::Rejected(_)] if why.contains("1650")));
 }
 
 #[tokio::test]
