@@ -266,6 +266,11 @@ impl Session {
         self.mark_secret(from..from + self.input().len() as u64);
     }
 
+    /// Whether the decoy hides what it knows as secret.
+    pub fn hides_secrets(&self) -> bool {
+        self.contact.spec.secrets.masked()
+    }
+
     /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
     pub async fn handshake(&mut self, facts: Vec<(Field, Value)>) {
         if !std::mem::replace(&mut self.handshaken, true) {

@@ -3,16 +3,20 @@
 //! In: the greeting and the table of answers of the personality. Out: a credential for each login that its table
 //! describes, a query for each other line. A peer that never ends a line is only captured.
 //!
-//! The table is compared by words, without patterns: a line costs the same whatever it holds.
+//! Invariant: what a peer offers as a secret is in no captured form. That holds for lines that are too long, cut short,
+//! malformed or of another protocol as well: see [`Talk::report`].
 
-use std::time::Duration;
+mod imap;
+mod login;
+mod look;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use self::imap::{Argument, Scan};
+use self::look::{Asked, Look, Row, Takes};
 use crate::decoy::personality;
+use crate::decoy::services::lines::{self, End};
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::{Session, SessionError};
 
@@ -24,83 +28,8 @@ pub(super) const SERVICE: Service = Service {
     speak: Speak::Stream(serve),
 };
 
-/// Longest line that is read, bytes.
-const LINE_MAX: usize = 4096;
-
-/// Longest text of the peer that is said back, bytes.
-const SAID_BACK_MAX: usize = 256;
-
-/// `[look]` of a `banner` personality. Answers may use `{{tag}}`, `{{verb}}` and `{{arg}}`.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Look {
-    /// Sent at once; empty: the peer speaks first.
-    #[serde(default)]
-    greeting: String,
-    /// Whether each line begins with a tag, as in IMAP.
-    #[serde(default)]
-    tagged: bool,
-    /// To a line that no row is for; empty: nothing.
-    #[serde(default)]
-    unknown: String,
-    /// To an empty line; empty: the same as to any other that no row is for.
-    #[serde(default)]
-    empty: String,
-    /// Unknown lines until it hangs up; 0: it never does.
-    #[serde(default)]
-    unknown_max: u32,
-    /// Said before it hangs up for that.
-    #[serde(default)]
-    too_many: String,
-    /// Said after a failed login.
-    #[serde(default)]
-    failed: String,
-    /// How long a failed login takes.
-    #[serde(default)]
-    failed_delay_ms: u64,
-    /// Failed logins until it hangs up; 0: it never does.
-    #[serde(default)]
-    tries: u32,
-    /// What it knows.
-    #[serde(default)]
-    answers: Vec<Row>,
-}
-
-/// One row of the table.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    /// First words of the line, in any case.
-    on: String,
-    /// What is said.
-    #[serde(default)]
-    say: String,
-    /// What the words after it are.
-    #[serde(default)]
-    takes: Takes,
-    /// Whether it hangs up then.
-    #[serde(default)]
-    close: bool,
-}
-
-/// How a row takes part in a login.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Takes {
-    /// Not at all.
-    #[default]
-    Nothing,
-    /// The user.
-    User,
-    /// The password.
-    Password,
-    /// Both, apart by a blank, each perhaps quoted.
-    Both,
-    /// SASL PLAIN in base64: here, or asked for by `say`.
-    Plain,
-    /// SASL LOGIN: user (here, or asked for) and password in base64, asked for as SMTP does.
-    Login,
-}
+/// Lets a client send a literal.
+const GO_AHEAD: &[u8] = b"+ OK\r\n";
 
 fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
     talk(session).boxed()
@@ -108,20 +37,13 @@ fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
 
 async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let personality = session.personality();
-    let mut talk = Talk {
-        session,
-        look: personality.look(),
-        tag: Vec::new(),
-        user: Vec::new(),
-        unknown: 0,
-        failed: 0,
-    };
-    talk.say(&talk.look.greeting, b"", b"").await?;
-    if talk.look.answers.is_empty() && talk.look.unknown.is_empty() {
-        return talk.listen().await;
-    }
-    while talk.answer().await? == Next::Line {}
-    Ok(())
+    let look: &Look = personality.look();
+    let mut talk = Talk::new(session, look);
+    // Answers are on the heap, so that a silent session does not hold the room of one.
+    Box::pin(talk.say(&look.greeting, &Words::default())).await?;
+    let ended = talk.answer_lines().await;
+    talk.hide_rest();
+    ended
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -135,153 +57,410 @@ struct Talk<'a> {
     look: &'a Look,
     tag: Vec<u8>,
     user: Vec<u8>,
-    unknown: u32,
-    failed: u32,
+    /// What rows have set.
+    marks: Vec<&'a str>,
+    /// Wrong commands.
+    bad: u32,
+    /// Literals of this command that were let through.
+    asked: usize,
+    /// Bytes to be passed over.
+    chunk: u64,
+    /// The beginning of a line whose rest is passed over.
+    cut: Option<Line>,
+    /// A secret was offered in vain, and more of it may follow.
+    wary: bool,
 }
 
-/// A line and where it began in the stream.
+/// A line, without its end, and where it was in the stream.
 struct Line {
     bytes: Vec<u8>,
     at: u64,
+    /// Where it ended, its end and what was passed over included.
+    end: u64,
+    cut: bool,
 }
 
-impl Talk<'_> {
-    /// A greeting alone has no lines: whatever comes is only captured.
-    async fn listen(&mut self) -> Result<(), SessionError> {
-        loop {
-            self.session.fill().await?;
-            self.session.consume(usize::MAX);
+/// The peer's words that an answer may say back.
+#[derive(Default)]
+struct Words<'w> {
+    verb: &'w [u8],
+    argument: &'w [u8],
+    why: &'w str,
+}
+
+/// What the input comes to.
+enum Step {
+    Line(Line),
+    GoAhead,
+    TooLong,
+    TooLarge,
+}
+
+/// What a line was found to be.
+struct Found<'l, 'r> {
+    row: &'r Row,
+    rest: &'l [u8],
+    arguments: Vec<Argument>,
+}
+
+impl<'a> Talk<'a> {
+    fn new(session: &'a mut Session, look: &'a Look) -> Self {
+        Self {
+            session,
+            look,
+            tag: Vec::new(),
+            user: Vec::new(),
+            marks: Vec::new(),
+            bad: 0,
+            asked: 0,
+            chunk: 0,
+            cut: None,
+            wary: false,
         }
     }
 
-    /// Reads a line and answers it.
-    async fn answer(&mut self) -> Result<Next, SessionError> {
-        let line = self.line().await?;
-        let (tag, rest) = if self.look.tagged {
+    async fn answer_lines(&mut self) -> Result<(), SessionError> {
+        let listens = self.look.answers.is_empty() && self.look.unknown.is_empty();
+        loop {
+            if listens {
+                // A greeting alone has no lines: whatever comes is only captured.
+                self.session.consume(usize::MAX);
+            } else if let Some(step) = self.step() {
+                if Box::pin(self.take(step)).await? == Next::Close {
+                    return Ok(());
+                }
+                continue;
+            }
+            self.session.fill().await?;
+        }
+    }
+
+    /// What the input holds for an answer, if it does by now.
+    fn step(&mut self) -> Option<Step> {
+        if self.chunk > 0 {
+            let count = usize::try_from(self.chunk).unwrap_or(usize::MAX);
+            let passed = self.session.consume(count);
+            self.chunk -= passed.end - passed.start;
+        }
+        if self.look.tagged {
+            return self.tagged_step();
+        }
+        match self.next_line(self.look.line.max, self.look.line.too_long.is_empty()) {
+            Some(Ok(line)) => Some(Step::Line(line)),
+            Some(Err(TooLong)) => Some(Step::TooLong),
+            None => None,
+        }
+    }
+
+    /// A command with its literals is one run of bytes.
+    fn tagged_step(&mut self) -> Option<Step> {
+        let input = self.session.input();
+        let max = self.look.line.max;
+        match scan(self.look, input) {
+            Scan::TooLarge => Some(Step::TooLarge),
+            Scan::Whole { asked, .. } | Scan::More { asked, .. } if asked > self.asked => Some(Step::GoAhead),
+            Scan::Whole { asked, length } if length > max * (asked + 1) => Some(Step::TooLong),
+            Scan::Whole { length, .. } => Some(Step::Line(self.take_line(length))),
+            Scan::More { from, .. } if input.len().saturating_sub(from) >= max => Some(Step::TooLong),
+            Scan::More { .. } => None,
+        }
+    }
+
+    /// The next line, once it is whole. What is longer than `max` is cut to it, or told.
+    fn next_line(&mut self, max: usize, cuts: bool) -> Option<Result<Line, TooLong>> {
+        if let Some(line) = self.cut.take() {
+            return self.pass_over(line).map(Ok);
+        }
+        match lines::end(self.session.input(), max) {
+            End::At(length) => Some(Ok(self.take_line(length))),
+            End::More => None,
+            End::TooLong if cuts => {
+                let mut line = self.take_line(max);
+                line.cut = true;
+                self.pass_over(line).map(Ok)
+            }
+            End::TooLong => Some(Err(TooLong)),
+        }
+    }
+
+    /// Passes over the rest of a line; gives it back once its end was there.
+    fn pass_over(&mut self, mut line: Line) -> Option<Line> {
+        let end = memchr::memchr(b'\n', self.session.input());
+        line.end = self.session.consume(end.map_or(usize::MAX, |at| at + 1)).end;
+        if end.is_none() {
+            self.cut = Some(line);
+            return None;
+        }
+        Some(line)
+    }
+
+    fn take_line(&mut self, length: usize) -> Line {
+        let bytes = self.session.input().get(..length).unwrap_or_default();
+        let bytes = lines::bare(bytes).to_vec();
+        let place = self.session.consume(length);
+        Line {
+            bytes,
+            at: place.start,
+            end: place.end,
+            cut: false,
+        }
+    }
+
+    async fn take(&mut self, step: Step) -> Result<Next, SessionError> {
+        let bounds = &self.look.line;
+        match step {
+            Step::Line(line) => {
+                self.asked = 0;
+                self.command(line).await
+            }
+            Step::GoAhead => {
+                self.asked += 1;
+                self.session.send(GO_AHEAD).await?;
+                Ok(Next::Line)
+            }
+            Step::TooLong => {
+                self.drop_input();
+                self.say(&bounds.too_long, &Words::default()).await?;
+                self.session.abort();
+                Ok(Next::Close)
+            }
+            Step::TooLarge => {
+                self.drop_input();
+                self.say(&bounds.too_large, &Words::default()).await?;
+                Ok(Next::Close)
+            }
+        }
+    }
+
+    /// Answers a whole line.
+    async fn command(&mut self, line: Line) -> Result<Next, SessionError> {
+        let look = self.look;
+        let (tag, rest) = if look.tagged {
             word(&line.bytes)
         } else {
             (&b""[..], &line.bytes[..])
         };
-        self.tag = tag.to_vec();
+        let has_tag = imap::is_tag(tag);
+        self.tag = if has_tag { tag.to_vec() } else { b"*".to_vec() };
+        if !look.not_utf8.is_empty() && str::from_utf8(&line.bytes).is_err() {
+            self.report(&line, None, true).await;
+            return self.reply(&look.not_utf8, &Words::default(), true).await;
+        }
+        let rest = if look.tagged && !has_tag { b"" } else { rest };
+        match self.find(rest) {
+            Ok(Some(found)) => self.known(&line, rest, found).await,
+            Ok(None) => self.unknown(&line, rest).await,
+            Err(why) => {
+                self.report(&line, None, true).await;
+                let words = Words {
+                    why,
+                    ..Words::default()
+                };
+                self.reply(&look.malformed, &words, false).await
+            }
+        }
+    }
+
+    /// The row that a line is for, or what is wrong with its arguments.
+    fn find<'l>(&self, line: &'l [u8]) -> Result<Option<Found<'l, 'a>>, &'static str> {
         let look = self.look;
-        let Some((row, argument)) = find(&look.answers, rest) else {
-            return self.unknown(&line.bytes, rest).await;
+        for row in &look.answers {
+            let Some(rest) = row.rest(line, look.any_blanks) else {
+                continue;
+            };
+            let arguments = look::arguments(rest, look.tagged && !row.takes.is_raw())?;
+            let asked = Asked {
+                tag: &self.tag,
+                arguments: &arguments,
+                marks: &self.marks,
+            };
+            if row.suits(&asked, rest) {
+                return Ok(Some(Found { row, rest, arguments }));
+            }
+        }
+        look::arguments(word(line).1, look.tagged).map(|_| None)
+    }
+
+    async fn known(&mut self, line: &Line, rest: &[u8], found: Found<'_, 'a>) -> Result<Next, SessionError> {
+        let Found {
+            row,
+            rest: argument,
+            arguments,
+        } = found;
+        for mark in &row.then {
+            let name = mark.trim_start_matches('!');
+            self.marks.retain(|set| *set != name);
+            if name == mark {
+                self.marks.push(name);
+            }
+        }
+        let from = line.bytes.len() - argument.len();
+        let words = Words {
+            verb: word(rest).0,
+            argument,
+            why: "",
         };
-        let argument_at = line.at + (line.bytes.len() - argument.len()) as u64;
         match row.takes {
             Takes::Nothing => {
-                self.session.query(&line.bytes, Vec::new()).await;
-                self.say(&row.say, word(rest).0, argument).await?;
+                self.wary = false;
+                self.report(line, None, row.proof).await;
             }
             Takes::User => {
-                self.user = argument.to_vec();
-                self.say(&row.say, word(rest).0, argument).await?;
+                let end = lines::typed(argument);
+                self.user = argument.get(..end).unwrap_or_default().to_vec();
+                if end < argument.len() {
+                    self.hide(line, from + end);
+                }
             }
-            Takes::Password => return self.refuse(argument, argument_at, argument).await,
-            Takes::Both => {
-                let (user, password) = both(argument);
-                self.user = user;
-                return self.refuse(&password, argument_at, argument).await;
+            Takes::Secret => {
+                self.wary = true;
+                self.report(line, Some(from), true).await;
             }
-            Takes::Plain => {
-                let (text, at) = self.asked(argument, argument_at, &row.say).await?;
-                let decoded = decode(&text);
-                let mut parts = decoded.splitn(3, |byte| *byte == 0).skip(1);
-                self.user = parts.next().unwrap_or_default().to_vec();
-                let password = parts.next().unwrap_or_default().to_vec();
-                return self.refuse(&password, at, &text).await;
+            Takes::Chunk => {
+                self.report(line, None, row.proof).await;
+                self.chunk = look::number(arguments.first()).unwrap_or(0);
             }
-            Takes::Login => {
-                let (user, _) = self.asked(argument, argument_at, "334 VXNlcm5hbWU6\r\n").await?;
-                self.user = decode(&user);
-                let (password, at) = self.asked(b"", 0, "334 UGFzc3dvcmQ6\r\n").await?;
-                return self.refuse(&decode(&password), at, &password).await;
+            Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
+                self.session.mark_secret(line.at + from as u64..line.end);
+                return self.login(row, argument, &arguments).await;
             }
         }
-        Ok(if row.close { Next::Close } else { Next::Line })
+        let next = self.reply(&row.say, &words, row.bad).await?;
+        Ok(if row.close { Next::Close } else { next })
     }
 
-    /// What is given already, else what a further line says.
-    async fn asked(&mut self, given: &[u8], at: u64, ask: &str) -> Result<(Vec<u8>, u64), SessionError> {
-        if !given.is_empty() {
-            return Ok((given.to_vec(), at));
-        }
-        self.say(ask, b"", b"").await?;
-        let line = self.line().await;
-        if line.is_err() {
-            self.session.hide_input();
-        }
-        line.map(|line| (line.bytes, line.at))
-    }
-
-    /// Reports a login and refuses it. `typed`, at `at` in the stream, holds the secret.
-    async fn refuse(&mut self, secret: &[u8], at: u64, typed: &[u8]) -> Result<Next, SessionError> {
-        self.session.mark_secret(at..at + typed.len() as u64);
-        let user = std::mem::take(&mut self.user);
-        self.session.credential("password", &user, secret, Vec::new()).await;
-        self.session
-            .pause(Duration::from_millis(self.look.failed_delay_ms))
-            .await?;
-        self.say(&self.look.failed, b"", b"").await?;
-        self.failed += 1;
-        Ok(if self.failed == self.look.tries {
-            Next::Close
-        } else {
-            Next::Line
-        })
-    }
-
-    async fn unknown(&mut self, line: &[u8], rest: &[u8]) -> Result<Next, SessionError> {
-        if !line.is_empty() {
-            self.session.query(line, Vec::new()).await;
-        }
-        self.unknown += 1;
-        if self.unknown == self.look.unknown_max {
-            self.say(&self.look.too_many, b"", b"").await?;
-            return Ok(Next::Close);
+    async fn unknown(&mut self, line: &Line, rest: &[u8]) -> Result<Next, SessionError> {
+        let look = self.look;
+        let hidden = (self.wary && !line.bytes.is_empty()).then_some(0);
+        if !line.bytes.is_empty() {
+            self.report(line, hidden, true).await;
         }
         let (verb, argument) = word(rest);
-        let look = self.look;
-        let is_empty = line.is_empty() && !look.empty.is_empty();
-        let answer = if is_empty { &look.empty } else { &look.unknown };
-        self.say(answer, verb, argument).await?;
-        Ok(Next::Line)
+        let words = Words {
+            verb,
+            argument,
+            why: "",
+        };
+        if line.bytes.is_empty() && !look.empty.is_empty() {
+            return self.reply(&look.empty, &words, true).await;
+        }
+        if !look.bogus.is_empty() && is_bogus(look::trim_start(&line.bytes)) {
+            self.say(&look.bogus, &words).await?;
+            return Ok(Next::Close);
+        }
+        self.reply(&look.unknown, &words, true).await
     }
 
-    /// Reads a line. What is longer than [`LINE_MAX`] is passed over: it is in the capture.
-    async fn line(&mut self) -> Result<Line, SessionError> {
-        loop {
-            let input = self.session.input();
-            if let Some(end) = memchr::memchr(b'\n', input) {
-                let bytes = input.get(..end).unwrap_or_default();
-                let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes).to_vec();
-                let at = self.session.consume(end + 1).start;
-                return Ok(Line { bytes, at });
+    /// Reports a line as a query. From `hidden` on it is hidden; a line that names a secret is hidden all the same.
+    async fn report(&mut self, line: &Line, hidden: Option<usize>, proof: bool) {
+        let names = || lines::names_a_secret(&line.bytes);
+        let from = hidden.or_else(|| names().then(|| lines::shown(&line.bytes)));
+        let mut text = line.bytes.clone();
+        if let Some(from) = from {
+            self.wary = true;
+            self.hide(line, from);
+            if self.session.hides_secrets()
+                && let Some(secret) = text.get_mut(from..)
+            {
+                secret.fill(b'*');
             }
-            if input.len() > LINE_MAX {
-                self.session.consume(LINE_MAX);
-            }
-            self.session.fill().await?;
+        }
+        if proof {
+            self.session.query(&text, Vec::new()).await;
+        } else {
+            self.session.request(&text, Vec::new()).await;
         }
     }
 
-    async fn say(&mut self, template: &str, verb: &[u8], argument: &[u8]) -> Result<(), SessionError> {
+    fn hide(&mut self, line: &Line, from: usize) {
+        let end = if line.cut {
+            line.end
+        } else {
+            line.at + line.bytes.len() as u64
+        };
+        self.session.mark_secret(line.at + from as u64..end);
+    }
+
+    /// Consumes what is no line, hidden if it may be a login.
+    fn drop_input(&mut self) {
+        if self.wary || lines::names_a_secret(self.session.input()) {
+            self.session.hide_input();
+        }
+        self.session.consume(usize::MAX);
+    }
+
+    /// Hides what the peer did not end.
+    fn hide_rest(&mut self) {
+        if let Some(line) = self.cut.take()
+            && (self.wary || lines::names_a_secret(&line.bytes))
+        {
+            self.hide(&line, 0);
+        }
+        if self.wary || lines::names_a_secret(self.session.input()) {
+            self.session.hide_input();
+        }
+    }
+
+    /// Says an answer and counts what was wrong.
+    async fn reply(&mut self, template: &str, words: &Words<'_>, bad: bool) -> Result<Next, SessionError> {
+        let bounds = &self.look.bad;
+        if !bad {
+            if bounds.forgiven {
+                self.bad = 0;
+            }
+            return self.say(template, words).await.map(|()| Next::Line);
+        }
+        let is_last = self.bad + 1 == bounds.max;
+        if !(is_last && bounds.in_place) {
+            self.say(template, words).await?;
+        }
+        self.bad += 1;
+        if !is_last {
+            return Ok(Next::Line);
+        }
+        self.say(&bounds.too_many, words).await?;
+        Ok(Next::Close)
+    }
+
+    async fn say(&mut self, template: &str, words: &Words<'_>) -> Result<(), SessionError> {
         if template.is_empty() {
             return Ok(());
         }
+        let bounds = &self.look.bad;
+        if bounds.slow_after > 0 && self.bad >= bounds.slow_after {
+            self.session
+                .pause(std::time::Duration::from_millis(bounds.slow_ms))
+                .await?;
+        }
         let ours = self.session.expand(template).into_owned();
-        let text = personality::expand(&ours, |name| match name {
-            "tag" => Some(said_back(&self.tag)),
-            "verb" => Some(said_back(verb)),
-            "arg" => Some(said_back(argument)),
+        let text = lines::fill(&ours, |name| match name {
+            "tag" => Some(&self.tag[..]),
+            "verb" => Some(words.verb),
+            "arg" => Some(words.argument),
+            "address" => Some(address(words.argument)),
+            "why" => Some(words.why.as_bytes()),
             _ => None,
         });
-        self.session.send(text.as_bytes()).await
+        self.session.send(&text).await
     }
 }
 
-fn said_back(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.get(..SAID_BACK_MAX).unwrap_or(value)).into_owned()
+/// A line is longer than it may be.
+struct TooLong;
+
+/// Literals are looked for unless the command takes its words as they are.
+fn scan(look: &Look, input: &[u8]) -> Scan {
+    let end = memchr::memchr(b'\n', input).map_or(input.len(), |at| at + 1);
+    let (_, rest) = word(lines::bare(input.get(..end).unwrap_or_default()));
+    let row = look
+        .answers
+        .iter()
+        .find(|row| row.tag.is_empty() && row.rest(rest, false).is_some());
+    if row.is_some_and(|row| row.takes.is_raw()) {
+        imap::scan_line(input)
+    } else {
+        imap::scan(input)
+    }
 }
 
 /// The first word of a line and what follows the blank after it.
@@ -295,112 +474,19 @@ fn word(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The first row whose words a line begins with, and what follows them.
-fn find<'l, 'r>(rows: &'r [Row], line: &'l [u8]) -> Option<(&'r Row, &'l [u8])> {
-    rows.iter().find_map(|row| {
-        let words = row.on.as_bytes();
-        let (start, rest) = line.split_at_checked(words.len())?;
-        let ends = rest.is_empty() || rest.starts_with(b" ") || words.ends_with(b":");
-        (start.eq_ignore_ascii_case(words) && ends).then(|| (row, rest.strip_prefix(b" ").unwrap_or(rest)))
-    })
+/// The first word of an argument without its angle brackets.
+fn address(argument: &[u8]) -> &[u8] {
+    let first = word(argument).0;
+    let inner = first.strip_prefix(b"<").unwrap_or(first);
+    inner.strip_suffix(b">").unwrap_or(inner)
 }
 
-fn decode(text: &[u8]) -> Vec<u8> {
-    BASE64_STANDARD
-        .decode(text.trim_ascii())
-        .unwrap_or_else(|_| text.to_vec())
-}
-
-/// Two words, each perhaps in double quotes with `\` escapes (RFC 9051 section 4.3).
-fn both(argument: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mut words: [Vec<u8>; 2] = Default::default();
-    let (mut at, mut quoted) = (0, false);
-    let mut bytes = argument.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b' ' if !quoted && at == 0 => at = 1,
-            byte => {
-                let byte = if quoted && *byte == b'\\' {
-                    bytes.next().unwrap_or(byte)
-                } else {
-                    byte
-                };
-                if let Some(word) = words.get_mut(at) {
-                    word.push(*byte);
-                }
-            }
-        }
-    }
-    let [user, password] = words;
-    (user, password)
+/// Whether a line begins with no letter, or with the name of a mail header.
+fn is_bogus(line: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', line).and_then(|at| line.get(..at));
+    let is_name = |name: &[u8]| name.iter().all(u8::is_ascii_graphic);
+    !line.first().is_some_and(u8::is_ascii_alphabetic) || colon.is_some_and(is_name)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use trapline_schemas::{Action, Field};
-
-    use super::*;
-    use crate::decoy::testing::{Stage, actions, fact, spec};
-
-    async fn said(personality: &str, sent: &[u8]) -> (String, Vec<crate::roles::Hit>) {
-        let text = personality::embedded(personality).expect("it is embedded");
-        let mut stage = Stage::open(spec(text)).await;
-        let said = stage.talk(sent).await;
-        (String::from_utf8(said).expect("text"), stage.session().await)
-    }
-
-    #[tokio::test]
-    async fn a_mail_login_is_a_credential_and_its_base64_is_hidden() {
-        let sent = b"EHLO x\r\nAUTH LOGIN\r\nYm9i\r\naHVudGVyMg==\r\nQUIT\r\n";
-        let (text, hits) = said("smtp-postfix", sent).await;
-        assert!(text.contains("334 UGFzc3dvcmQ6\r\n535 5.7.8 "), "{text}");
-        assert!(text.ends_with("221 2.0.0 Bye\r\n"), "{text}");
-        let credential = hits
-            .iter()
-            .find(|hit| hit.action == Action::Credential)
-            .expect("a credential");
-        assert_eq!(fact(credential, Field::UserName), Some(&"bob".into()));
-        assert_eq!(&*credential.secret.as_ref().expect("a secret").bytes, b"hunter2");
-        let capture = hits.iter().find_map(|hit| hit.capture.as_ref()).expect("a capture");
-        let hidden = capture
-            .secrets
-            .iter()
-            .any(|range| &sent[range.clone()] == b"aHVudGVyMg==");
-        assert!(hidden, "{:?}", capture.secrets);
-    }
-
-    #[tokio::test]
-    async fn pop3_and_imap_logins_are_credentials() {
-        let (text, hits) = said("pop3-dovecot", b"USER bob\r\nPASS a b\r\nQUIT\r\n").await;
-        assert!(text.contains("-ERR [AUTH] Authentication failed.\r\n"), "{text}");
-        assert_eq!(
-            actions(&hits),
-            [
-                Action::Connect,
-                Action::Credential,
-                Action::Query,
-                Action::Payload,
-                Action::SessionEnd
-            ]
-        );
-        let (text, hits) = said("imap-dovecot", b"a1 login \"bob\" \"p\\\"w\"\r\na2 LOGOUT\r\n").await;
-        assert!(
-            text.contains("a1 NO [AUTHENTICATIONFAILED]") && text.ends_with("a2 OK Logout completed.\r\n"),
-            "{text}"
-        );
-        assert_eq!(&*hits[1].secret.as_ref().expect("a secret").bytes, b"p\"w");
-    }
-
-    proptest! {
-        #[test]
-        fn any_line_is_compared_and_split_without_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            let rows = [Row { on: "MAIL FROM:".into(), say: String::new(), takes: Takes::Nothing, close: false }];
-            let _ = find(&rows, &line);
-            let (user, password) = both(&line);
-            prop_assert!(user.len() + password.len() <= line.len());
-            let _ = decode(&line);
-        }
-    }
-}
+mod tests;

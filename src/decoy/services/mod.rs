@@ -6,6 +6,7 @@
 mod banner;
 mod ftp;
 mod http;
+mod lines;
 mod ssh;
 mod telnet;
 #[cfg(test)]
