@@ -8,14 +8,17 @@ use trapline_schemas::{Action, Event, Field};
 use uuid::Uuid;
 
 use crate::facts::{Facts, single};
-use crate::layout::Line;
+use crate::layout::{Level, Line};
 
 /// Most sessions remembered.
 pub(crate) const SESSIONS_MAX: usize = 4096;
-/// A session of which nothing more is learned is told after this.
-const QUIET: Duration = Duration::from_secs(1);
-/// A session that is still open is told after this.
-const OPEN: Duration = Duration::from_secs(5);
+/// A contact of which nothing is learned is told after this: one that ends at once has no end of its own, and a person
+/// takes a while to type a name.
+const QUIET: Duration = Duration::from_secs(10);
+/// A session that is still open is told after this: longer than a session lasts by default, so that it has one line.
+const OPEN: Duration = Duration::from_secs(65);
+/// A datagram whose credential does not follow is told after this.
+const ALONE: Duration = Duration::from_secs(1);
 /// A told session whose end never came is forgotten after this: longer than any session may last.
 const FORGET: Duration = Duration::from_secs(600);
 
@@ -34,9 +37,22 @@ struct Session {
     heard: Instant,
     told: bool,
     news: bool,
+    /// It is a datagram that waits for its credential.
+    datagram: bool,
 }
 
 impl Session {
+    fn new(event: &Event, now: Instant) -> Self {
+        Self {
+            facts: Facts::new(event),
+            since: now,
+            heard: now,
+            told: false,
+            news: false,
+            datagram: event.action == Action::UdpProbe,
+        }
+    }
+
     /// Its line, if there is something to tell.
     fn tell(&mut self) -> Option<Line> {
         if self.told && !self.news {
@@ -49,11 +65,14 @@ impl Session {
 
     /// When it is to be told, if it ever is before its end.
     fn due(&self) -> Option<Instant> {
-        match (self.told, self.facts.is_bare()) {
-            (true, _) => None,
-            (false, true) => Some(self.heard + QUIET),
-            (false, false) => Some(self.since + OPEN),
+        if self.told {
+            return None;
         }
+        Some(match (self.datagram, self.facts.is_bare()) {
+            (true, _) => self.since + ALONE,
+            (false, true) => self.heard + QUIET,
+            (false, false) => self.since + OPEN,
+        })
     }
 }
 
@@ -61,30 +80,45 @@ impl Board {
     /// Takes one event; gives the lines that it makes due.
     pub(crate) fn take(&mut self, event: &Event, now: Instant, lines: &mut Vec<Line>) {
         match event.uuid(Field::SessionId) {
+            Some(id) if is_datagram(event) => self.take_datagram(id, event, now, lines),
             Some(id) if in_session(event.action) => self.take_in_session(id, event, now, lines),
             _ => lines.push(single(event)),
         }
     }
 
     fn take_in_session(&mut self, id: Uuid, event: &Event, now: Instant, lines: &mut Vec<Line>) {
+        let session = self.session(id, event, now, lines);
+        session.heard = now;
+        session.news |= session.facts.learn(event);
+        if event.action == Action::SessionEnd {
+            lines.extend(self.remove(id));
+        }
+    }
+
+    /// Datagrams of one source share a session id, and each is a touch. A credential comes right after its datagram.
+    fn take_datagram(&mut self, id: Uuid, event: &Event, now: Instant, lines: &mut Vec<Line>) {
+        let is_probe = event.action == Action::UdpProbe;
+        if is_probe {
+            lines.extend(self.remove(id));
+        }
+        self.session(id, event, now, lines).facts.learn(event);
+        if !is_probe || Level::of(event) < Level::Proof {
+            lines.extend(self.remove(id));
+        }
+    }
+
+    /// The session of an event, made if it is new.
+    fn session(&mut self, id: Uuid, event: &Event, now: Instant, lines: &mut Vec<Line>) -> &mut Session {
         if !self.sessions.contains_key(&id) {
             self.make_room(lines);
             self.order.push_back(id);
         }
-        let session = self.sessions.entry(id).or_insert_with(|| Session {
-            facts: Facts::new(event),
-            since: now,
-            heard: now,
-            told: false,
-            news: false,
-        });
-        session.heard = now;
-        session.news |= session.facts.learn(event);
-        if event.action == Action::SessionEnd
-            && let Some(mut session) = self.sessions.remove(&id)
-        {
-            lines.extend(session.tell());
-        }
+        self.sessions.entry(id).or_insert_with(|| Session::new(event, now))
+    }
+
+    /// Ends a session; gives its line, if there is something to tell.
+    fn remove(&mut self, id: Uuid) -> Option<Line> {
+        self.sessions.remove(&id)?.tell()
     }
 
     /// Lines of the sessions whose time has come.
@@ -124,6 +158,14 @@ impl Board {
             self.order.retain(|id| self.sessions.contains_key(id));
         }
     }
+}
+
+/// A datagram, or the credential in one.
+fn is_datagram(event: &Event) -> bool {
+    let udp = event
+        .text(Field::NetworkTransport)
+        .is_some_and(|transport| transport == "udp");
+    event.action == Action::UdpProbe || (udp && event.action == Action::Credential)
 }
 
 fn in_session(action: Action) -> bool {

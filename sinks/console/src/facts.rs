@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     bytes: Option<i64>,
     duration_ns: Option<i64>,
     benign: Option<SmolStr>,
+    /// How many datagrams it stands for, if it is not a connection.
+    packets: Option<i64>,
     ended: bool,
 }
 
@@ -60,6 +62,7 @@ impl Facts {
             bytes: None,
             duration_ns: None,
             benign: None,
+            packets: None,
             ended: false,
         }
     }
@@ -83,6 +86,7 @@ impl Facts {
             Action::Query | Action::File => self.learn_request(event),
             Action::Handshake => self.learn_identity(event),
             Action::Payload => self.learn_payload(event),
+            Action::UdpProbe => self.learn_datagram(event),
             Action::SessionEnd => {
                 self.ended = true;
                 self.duration_ns = event.int(Field::EventDuration);
@@ -150,6 +154,14 @@ impl Facts {
         self.payload = printable_head(event).or(self.payload.take());
     }
 
+    /// A datagram is over as it comes.
+    fn learn_datagram(&mut self, event: &Event) {
+        self.learn_payload(event);
+        self.learn_identity(event);
+        self.packets = event.int(Field::SourcePackets).or(Some(1));
+        self.ended = true;
+    }
+
     /// The session's line; `again` marks the second one of a session that was told while it was open.
     pub(crate) fn line(&self, again: bool) -> Line {
         let mut parts = self.parts();
@@ -157,7 +169,7 @@ impl Facts {
             parts.insert(0, "then".to_owned());
         }
         if parts.is_empty() {
-            parts.push("connected, said nothing".to_owned());
+            parts.push(self.nothing().to_owned());
         }
         match self.duration_ns {
             Some(nanos) => parts.push(duration(nanos)),
@@ -172,6 +184,15 @@ impl Facts {
             decoy: format!("{}{port}", self.decoy),
             service: self.service.to_string(),
             text: parts.join(" · "),
+        }
+    }
+
+    /// What is said of a touch of which nothing is known.
+    fn nothing(&self) -> &'static str {
+        match (self.packets, self.ended) {
+            (Some(_), _) => "an empty datagram",
+            (None, true) => "connected, said nothing",
+            (None, false) => "connected, nothing said yet",
         }
     }
 
@@ -208,6 +229,7 @@ impl Facts {
         }
         parts.extend(self.bytes.filter(|bytes| *bytes > 0).map(bytes));
         parts.extend(self.benign.as_ref().map(|name| format!("looks benign: {name}")));
+        parts.extend(self.packets.filter(|count| *count > 1).map(|count| format!("×{count}")));
         parts
     }
 }
@@ -282,31 +304,16 @@ fn printable_head(event: &Event) -> Option<SmolStr> {
     }
 }
 
-/// A line for an event that belongs to no session: a datagram, a finding, health.
+/// A line for an event that belongs to no session: a finding, health.
 pub(crate) fn single(event: &Event) -> Line {
     let mut facts = Facts::new(event);
     facts.learn(event);
     facts.ended = true;
     let mut line = facts.line(false);
-    line.text = match event.action {
-        Action::UdpProbe => datagram(event, &mut facts),
-        _ => said(event),
-    };
+    if event.action != Action::UdpProbe {
+        line.text = said(event);
+    }
     line
-}
-
-fn datagram(event: &Event, facts: &mut Facts) -> String {
-    facts.learn_payload(event);
-    facts.learn_identity(event);
-    let mut parts = facts.parts();
-    if let Some(packets @ 2..) = event.int(Field::SourcePackets) {
-        parts.push(format!("×{packets}"));
-    }
-    if parts.is_empty() {
-        "an empty datagram".to_owned()
-    } else {
-        parts.join(" · ")
-    }
 }
 
 /// The event in its own words.

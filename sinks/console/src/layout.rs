@@ -6,7 +6,7 @@ use trapline_schemas::{Action, Event, Field, Timestamp};
 
 /// Column widths at the start, and the most they grow to so that later lines stay aligned.
 const SOURCE_WIDTH: (usize, usize) = (17, 42);
-const DECOY_WIDTH: (usize, usize) = (12, 24);
+const DECOY_WIDTH: (usize, usize) = (16, 24);
 const SERVICE_WIDTH: (usize, usize) = (6, 12);
 /// Longest line where there is no width: a pipe or a file.
 const CHARS_MAX: usize = 1000;

@@ -15,9 +15,10 @@
 //! 14:02:19  contact  198.51.100.3              telnet :2323     telnet  connected, said nothing
 //! ```
 //!
-//! When a session's line comes: at its end; or one second after it connected, if nothing more was learned; or when it is
-//! five seconds old and still open, and then one more line at its end if more was learned. A datagram, a finding or a
-//! health event is a line of its own.
+//! Each touch is one line. A session's comes at its end. One of which nothing was learned for ten seconds after it
+//! connected has a line then, because a contact that ends at once has no end of its own; so has one that is still open
+//! after 65 seconds. Only what such a session does later is a second line. A datagram with the community in it, a
+//! finding or a health event is a line of its own.
 //!
 //! Invariants:
 //! 1. No secret is shown, only that one was offered; no control, bidi or zero-width character leaves here.

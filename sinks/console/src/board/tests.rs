@@ -86,13 +86,51 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
-fn a_contact_that_says_nothing_is_told_after_a_quiet_second() {
+fn a_contact_that_says_nothing_is_told_after_a_while() {
     let (now, mut told) = (Instant::now(), Told::default());
     told.take(&event(1, Action::Connect, "contact"), now);
     assert_eq!(told.board.next_due(), Some(now + QUIET));
     assert!(told.board.due(now + QUIET / 2).is_empty());
-    assert_eq!(told.board.due(now + QUIET)[0].text, "connected, said nothing");
+    assert_eq!(told.board.due(now + QUIET)[0].text, "connected, nothing said yet");
     assert!(told.board.due(now + OPEN).is_empty());
+}
+
+#[test]
+fn whoever_takes_a_while_to_type_is_one_line() {
+    let (now, mut told) = (Instant::now(), Told::default());
+    told.take(&event(1, Action::Connect, "contact"), now);
+    for seconds in [3, 9, 20, 40] {
+        let later = now + Duration::from_secs(seconds);
+        assert!(told.board.due(later).is_empty(), "{seconds}");
+        told.take(&credential(1, "alice"), later);
+    }
+    told.take(&end(1), now + Duration::from_secs(60));
+    assert_eq!(told.texts(), ["login alice · password ×4 · 312 B · 4.2 s"]);
+}
+
+#[test]
+fn a_datagram_and_the_community_in_it_are_one_line() {
+    let (now, mut told) = (Instant::now(), Told::default());
+    let datagram = |action, level| {
+        let mut event = event(1, action, level);
+        event.set(Field::NetworkTransport, "udp");
+        event.set(Field::PayloadBase64, b"0&".to_vec());
+        event.set(Field::PayloadSize, 2_i64);
+        event
+    };
+    let mut credential = datagram(Action::Credential, "proof");
+    credential.set(Field::CredentialKind, "community");
+    for _ in 0..2 {
+        told.take(&datagram(Action::UdpProbe, "proof"), now)
+            .take(&credential, now);
+    }
+    assert_eq!(told.texts(), ["community · 2 B", "community · 2 B"]);
+    assert_eq!(told.board.next_due(), None);
+    told.take(&datagram(Action::UdpProbe, "contact"), now);
+    told.take(&datagram(Action::UdpProbe, "proof"), now);
+    assert_eq!(told.texts()[2..], ["sent \"0&\" · 2 B"]);
+    let alone = told.board.due(now + ALONE);
+    assert_eq!(alone[0].text, "sent \"0&\" · 2 B");
 }
 
 #[test]
