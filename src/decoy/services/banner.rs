@@ -321,7 +321,7 @@ impl<'a> Talk<'a> {
                 self.chunk = look::number(arguments.first()).unwrap_or(0);
             }
             Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
-                self.session.mark_secret(line.at + from as u64..line.end);
+                self.hide(line, from);
                 return self.login(row, argument, &arguments).await;
             }
         }
@@ -373,12 +373,11 @@ impl<'a> Talk<'a> {
     }
 
     fn hide(&mut self, line: &Line, from: usize) {
-        let end = if line.cut {
-            line.end
-        } else {
-            line.at + line.bytes.len() as u64
-        };
-        self.session.mark_secret(line.at + from as u64..end);
+        let end = line.at + line.bytes.len() as u64;
+        let end = if line.cut { line.end } else { end };
+        if line.at + (from as u64) < end {
+            self.session.mark_secret(line.at + from as u64..end);
+        }
     }
 
     /// Consumes what is no line, hidden if it may be a login.

@@ -237,8 +237,11 @@ async fn report(session: &mut Session, login: &mut Login, command: &Command<'_>,
             secret.fill(b'*');
         }
     }
-    let verb = if shown == 0 { b"" } else { command.verb };
-    let facts = vec![(Field::FtpCommand, text::clean(&verb.to_ascii_uppercase()).into())];
+    // What comes after a verb without a blank may be a secret as well.
+    let verb = command.verb.get(..shown).unwrap_or(command.verb);
+    let letters = verb.iter().take_while(|byte| byte.is_ascii_graphic()).count();
+    let verb = verb.get(..letters).unwrap_or_default().to_ascii_uppercase();
+    let facts = vec![(Field::FtpCommand, text::clean(&verb).into())];
     session.query(&line, facts).await;
 }
 

@@ -30,7 +30,7 @@ async fn postfix_calls_an_empty_line_bad_syntax() {
     let answers: Vec<_> = said.lines().skip(1).collect();
     assert_eq!(
         answers,
-        ["500 5.5.2 Error: bad syntax", "502 5.5.2 Error: command not recognized"]
+        ["500 5.5.2 Error: bad syntax", "500 5.5.2 Error: command not recognized"]
     );
 }
 

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::imap::Argument;
 use super::look::{Row, Takes};
-use super::{Next, Talk, Words};
+use super::{Line, Next, Talk, Words};
 use crate::decoy::session::SessionError;
 
 /// What a client answers to a question, or gives with the command.
@@ -43,7 +43,7 @@ impl Talk<'_> {
 
     /// SASL PLAIN (RFC 4616): authorization identity, user and password, apart by NUL.
     async fn plain(&mut self, argument: &[u8], ask: &str) -> Result<Next, SessionError> {
-        let text = match self.response(argument, ask).await? {
+        let text = match self.response(argument, ask, true).await? {
             Response::Text(text) => text,
             Response::Refused(next) => return Ok(next),
         };
@@ -56,18 +56,18 @@ impl Talk<'_> {
 
     /// SASL LOGIN, as SMTP asks for it.
     async fn user_and_password(&mut self, argument: &[u8]) -> Result<Next, SessionError> {
-        match self.response(argument, "334 VXNlcm5hbWU6\r\n").await? {
+        match self.response(argument, "334 VXNlcm5hbWU6\r\n", false).await? {
             Response::Text(user) => self.user = user,
             Response::Refused(next) => return Ok(next),
         }
-        match self.response(b"", "334 UGFzc3dvcmQ6\r\n").await? {
+        match self.response(b"", "334 UGFzc3dvcmQ6\r\n", true).await? {
             Response::Text(password) => self.refuse(&password).await,
             Response::Refused(next) => Ok(next),
         }
     }
 
-    /// What is given already, else what a further line says.
-    async fn response(&mut self, given: &[u8], ask: &str) -> Result<Response, SessionError> {
+    /// What is given already, else what a further line says. A user that is well formed is no secret.
+    async fn response(&mut self, given: &[u8], ask: &str, is_secret: bool) -> Result<Response, SessionError> {
         let texts = &self.look.login;
         let words = Words::default();
         if !given.is_empty() {
@@ -77,19 +77,25 @@ impl Talk<'_> {
             };
         }
         self.say(ask, &words).await?;
-        let Some(typed) = self.answer_line().await? else {
+        let line = self.answer_line().await?;
+        let typed = &line.bytes[..];
+        let decoded = decode(typed);
+        if is_secret || decoded.is_none() || line.cut {
+            self.hide(&line, 0);
+        }
+        if line.cut {
             let too_long = &self.look.line.response_too_long;
             return self.reply(too_long, &words, true).await.map(Response::Refused);
-        };
+        }
         if typed == b"*" && !texts.cancelled.is_empty() {
             return self
                 .reply(&texts.cancelled, &words, texts.is_bad)
                 .await
                 .map(Response::Refused);
         }
-        match decode(&typed) {
+        match decoded {
             Some(text) => Ok(Response::Text(text)),
-            None => self.not_base64(&typed, &texts.not_base64_later).await,
+            None => self.not_base64(typed, &texts.not_base64_later).await,
         }
     }
 
@@ -103,8 +109,8 @@ impl Talk<'_> {
         Ok(Response::Refused(next))
     }
 
-    /// The line that answers a question, hidden. `None`: it was too long.
-    async fn answer_line(&mut self) -> Result<Option<Vec<u8>>, SessionError> {
+    /// The line that answers a question, cut if it was too long.
+    async fn answer_line(&mut self) -> Result<Line, SessionError> {
         let bounds = &self.look.line;
         let max = if bounds.response_max > 0 {
             bounds.response_max
@@ -120,8 +126,7 @@ impl Talk<'_> {
             };
         };
         self.wary = was_wary;
-        self.hide(&line, 0);
-        Ok((!line.cut).then_some(line.bytes))
+        Ok(line)
     }
 
     /// Reports a login and refuses it.

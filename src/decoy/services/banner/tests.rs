@@ -309,6 +309,16 @@ async fn dovecot_answers_as_2_3() {
     }
 }
 
+/// 10,000 clients that say nothing are to cost little.
+#[test]
+fn a_silent_client_costs_no_room_for_an_answer() {
+    fn size<F: Future>(_: impl FnOnce(&'static mut crate::decoy::session::Session) -> F) -> usize {
+        size_of::<F>()
+    }
+    let size = size(super::talk);
+    assert!(size <= 600, "{size}");
+}
+
 #[tokio::test]
 async fn a_greeting_alone_is_no_proof() {
     for (personality, sent) in [
