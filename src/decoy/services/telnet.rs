@@ -28,7 +28,7 @@ use crate::decoy::session::{Session, SessionError};
 /// The row.
 pub(super) const SERVICE: Service = Service {
     name: "telnet",
-    personality: "telnet-ubuntu-20.04",
+    personality: "telnet-ubuntu-22.04",
     look: personality::look::<Look>,
     speak: Speak::Stream(serve),
 };
@@ -142,7 +142,7 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let ended = terminal.converse(look).await;
     terminal.hide_typed_ahead();
     // A client that leaves before it typed a line is known by its options alone.
-    terminal.introduce().await;
+    Box::pin(terminal.introduce()).await;
     ended
 }
 
@@ -187,9 +187,18 @@ impl<'a> Terminal<'a> {
         if look.negotiation == Negotiation::Netkit {
             self.netkit().await?;
         }
-        let greeting = [look.issue.as_str(), &look.login].concat();
-        let mut user = self.told.user.take();
-        self.say(if user.is_some() { &look.issue } else { &greeting }).await?;
+        let user = self.told.user.take();
+        let asks = if user.is_some() { "" } else { &look.login };
+        Box::pin(self.say(&[look.issue.as_str(), asks].concat())).await?;
+        while user.is_none() && self.typed.is_empty() {
+            self.fill().await?;
+        }
+        // On the heap, so that a client that types nothing does not hold the room of a login.
+        Box::pin(self.logins(look, user)).await
+    }
+
+    /// Takes logins; the first user is asked for already, or known.
+    async fn logins(&mut self, look: &Look, mut user: Option<Vec<u8>>) -> Result<(), SessionError> {
         for attempt in 1..=look.tries {
             let Some(pair) = self.ask(look, user.take()).await? else {
                 return Ok(());
@@ -213,7 +222,7 @@ impl<'a> Terminal<'a> {
         let on = self.options.theirs_on;
         let asked: Vec<u8> = QUESTIONS.into_iter().filter(|option| on.has(*option)).collect();
         for option in &asked {
-            self.session.send(&[IAC, SB, *option, 1, IAC, SE]).await?;
+            Box::pin(self.session.send(&[IAC, SB, *option, 1, IAC, SE])).await?;
         }
         while !asked.iter().all(|option| self.told.answers.has(*option)) {
             self.fill().await?;
@@ -290,6 +299,15 @@ impl<'a> Terminal<'a> {
     /// Takes what comes next: data waits in `typed`, options are answered.
     async fn fill(&mut self) -> Result<(), SessionError> {
         self.session.fill().await?;
+        let answers = self.read();
+        if answers.is_empty() {
+            return Ok(());
+        }
+        Box::pin(self.session.send(&answers)).await
+    }
+
+    /// Reads what came; gives the answers that its options need.
+    fn read(&mut self) -> Vec<u8> {
         let mut answers = Vec::new();
         let chunk = self.session.input().to_vec();
         let place = self.session.consume(chunk.len());
@@ -305,10 +323,7 @@ impl<'a> Terminal<'a> {
                 Some(Token::Sub(option, body)) => self.told.sub(option, &body),
             }
         }
-        if answers.is_empty() {
-            return Ok(());
-        }
-        self.session.send(&answers).await
+        answers
     }
 
     /// What is typed beyond the bound could be a password: it is not shown in any captured form.
@@ -325,7 +340,7 @@ impl<'a> Terminal<'a> {
 
     async fn negotiate(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         self.options.sent(bytes);
-        self.session.send(bytes).await
+        Box::pin(self.session.send(bytes)).await
     }
 
     async fn say(&mut self, template: &str) -> Result<(), SessionError> {
@@ -403,5 +418,20 @@ impl Told {
             facts.push((Field::TelnetEnvironment, self.environment.clone().into()));
         }
         facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 10,000 clients that say nothing are to cost little.
+    #[test]
+    fn a_silent_client_costs_no_room_for_a_login() {
+        fn size<F: Future>(_: impl FnOnce(&'static mut Session) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(talk);
+        assert!(size <= 1100, "{size}");
     }
 }

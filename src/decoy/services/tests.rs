@@ -218,13 +218,13 @@ async fn a_busybox_login_is_a_credential_and_its_password_is_not_echoed() {
 
 #[tokio::test]
 async fn a_netkit_server_says_nothing_more_until_it_knows_the_terminal() {
-    let mut stage = Stage::open(spec(text_of("telnet-ubuntu-20.04"))).await;
+    let mut stage = Stage::open(spec(text_of("telnet-ubuntu-22.04"))).await;
     let opening = b"\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23\xff\xfd\x27";
     assert_eq!(stage.talk(b"GET / HTTP/1.0\r\n\r\n").await, opening);
     drop(stage.session().await);
     let answers = b"\xff\xfb\x18\xff\xfc\x20\xff\xfc\x23\xff\xfb\x27\xff\xfa\x27\0\0USER\x01bob\xff\xf0\xff\xfa\x18\0XTERM\xff\xf0\xff\xfc\x1fhunter2\r\0";
     let said = stage.talk(answers).await;
-    let after = b"\xff\xfa\x27\x01\xff\xf0\xff\xfa\x18\x01\xff\xf0\xff\xfb\x03\xff\xfd\x01\xff\xfd\x1f\xff\xfb\x05\xff\xfd\x21\xff\xfb\x01Ubuntu 20.04.6 LTS\r\nPassword: ";
+    let after = b"\xff\xfa\x27\x01\xff\xf0\xff\xfa\x18\x01\xff\xf0\xff\xfb\x03\xff\xfd\x01\xff\xfd\x1f\xff\xfb\x05\xff\xfd\x21\xff\xfb\x01Ubuntu 22.04.5 LTS\r\nPassword: ";
     assert!(
         said.starts_with(&[&opening[..], after].concat()),
         "{}",
