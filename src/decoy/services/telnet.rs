@@ -22,7 +22,7 @@ use trapline_schemas::{Field, Value, text};
 use self::line::{Editor, Line, Typed};
 use self::wire::{DO, Decoder, IAC, Options, SB, SE, Token, WILL, option};
 use crate::decoy::personality;
-use crate::decoy::services::{Service, Speak};
+use crate::decoy::services::{Service, Speak, lines};
 use crate::decoy::session::{Session, SessionError};
 
 /// The row.
@@ -261,11 +261,27 @@ impl<'a> Terminal<'a> {
         for _ in 0..EMPTY_MAX {
             match self.line(true).await? {
                 Some(line) if line.bytes.is_empty() => self.say(&look.login).await?,
-                Some(line) => return Ok(Some(line.bytes)),
+                Some(line) => return Ok(Some(self.name(line))),
                 None => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    /// The user that a line names. A password typed behind it, or a line of another protocol with one, is hidden.
+    fn name(&mut self, line: Line) -> Vec<u8> {
+        let mut words = line.bytes.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let (first, second, third) = (words.next(), words.next(), words.next());
+        let hidden = match (first, second, third) {
+            (Some(first), Some(_), None) => Some(first),
+            _ if lines::names_a_secret(&line.bytes) => line.bytes.get(..lines::shown(&line.bytes)),
+            _ => None,
+        };
+        let Some(shown) = hidden else {
+            return line.bytes;
+        };
+        self.session.mark_secret(line.place);
+        shown.trim_ascii().to_vec()
     }
 
     async fn attempted(&mut self, (user, password): &(Vec<u8>, Line)) {
@@ -424,6 +440,29 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoy::personality::embedded;
+    use crate::decoy::testing::{Stage, fact, spec};
+
+    #[tokio::test]
+    async fn a_password_typed_behind_the_user_is_hidden() {
+        for (sent, user) in [
+            (&b"root Sup3rPass\r\nx\r\n"[..], "root"),
+            (b"Authorization: Basic Sup3rPass\r\nx\r\n", "Authorization"),
+        ] {
+            let text = embedded("telnet-busybox").expect("it is embedded");
+            let mut stage = Stage::open(spec(&text.replace("delay_ms = 3000", "delay_ms = 0"))).await;
+            stage.talk(sent).await;
+            let hits = stage.session().await;
+            assert!(hits.iter().any(|hit| fact(hit, Field::UserName) == Some(&user.into())));
+            let capture = hits.iter().find_map(|hit| hit.capture.as_ref()).expect("a capture");
+            let mut kept = capture.kept.clone();
+            for range in &capture.secrets {
+                kept[range.clone()].fill(b'*');
+            }
+            let shown = format!("{:?}{kept:?}", hits.iter().map(|hit| &hit.facts).collect::<Vec<_>>());
+            assert!(!shown.contains("Sup3r") && !kept.windows(5).any(|five| five == b"Sup3r"));
+        }
+    }
 
     /// 10,000 clients that say nothing are to cost little.
     #[test]
