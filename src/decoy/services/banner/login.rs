@@ -73,7 +73,7 @@ impl Talk<'_> {
         if !given.is_empty() {
             return match decode(given) {
                 Some(text) => Ok(Response::Text(text)),
-                None => self.not_base64(given, &texts.not_base64).await,
+                None => self.not_base64(given, &texts.not_base64, is_secret).await,
             };
         }
         self.say(ask, &words).await?;
@@ -95,15 +95,17 @@ impl Talk<'_> {
         }
         match decoded {
             Some(text) => Ok(Response::Text(text)),
-            None => self.not_base64(typed, &texts.not_base64_later).await,
+            None => self.not_base64(typed, &texts.not_base64_later, is_secret).await,
         }
     }
 
     /// A client that does not encode has offered a secret all the same.
-    async fn not_base64(&mut self, typed: &[u8], answer: &str) -> Result<Response, SessionError> {
+    async fn not_base64(&mut self, typed: &[u8], answer: &str, is_secret: bool) -> Result<Response, SessionError> {
         self.wary = true;
         let user = std::mem::take(&mut self.user);
-        self.session.credential("password", &user, typed, Vec::new()).await;
+        if is_secret {
+            self.session.credential("password", &user, typed, Vec::new()).await;
+        }
         let is_bad = self.look.login.is_bad;
         let next = self.reply(answer, &Words::default(), is_bad).await?;
         Ok(Response::Refused(next))

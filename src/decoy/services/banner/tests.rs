@@ -197,6 +197,14 @@ async fn a_secret_in_the_wrong_protocol_or_a_broken_form_is_hidden() {
 }
 
 #[tokio::test]
+async fn a_user_that_is_not_encoded_is_no_credential_and_a_password_that_is_not_is_one() {
+    let (_, hits) = said("smtp-postfix", b"AUTH LOGIN\r\nu\r\nSup3rPass\r\n").await;
+    assert_eq!(secrets(&hits), []);
+    let (_, hits) = said("smtp-postfix", b"AUTH LOGIN\r\nYm9i\r\nSup3r!Pass\r\n").await;
+    assert_eq!(secrets(&hits), login("bob", "Sup3r!Pass"));
+}
+
+#[tokio::test]
 async fn a_short_secret_is_hidden_in_its_query_too() {
     let (_, hits) = said("smtp-postfix", b"PASS abc\r\nQUIT\r\n").await;
     let query = hits.iter().find(|hit| hit.action == Action::Query).expect("a query");
