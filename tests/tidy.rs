@@ -101,6 +101,40 @@ fn every_service_of_the_table_has_its_room() {
     }
 }
 
+/// Readers of what others wrote, beside the services: a collector, a caller, a person's file, an older body.
+const READERS: &[&str] = &[
+    "schemas/tests/property.rs",
+    "sinks/api/src/http.rs",
+    "sinks/api/src/tls/refusal.rs",
+    "sinks/splunk_hec/src/answer.rs",
+    "src/config/embedded.rs",
+    "src/control/client.rs",
+    "src/control/server.rs",
+    "src/decoy/mask.rs",
+    "src/decoy/tests/hostile.rs",
+    "src/graph/condition/tests.rs",
+];
+
+#[test]
+fn every_reader_of_foreign_bytes_has_a_property_that_the_long_fuzzing_finds_by_name() {
+    let is_fuzzed = |file: &Path| {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        text.split_once("proptest! {")
+            .is_some_and(|(_, properties)| properties.contains("any_bytes"))
+    };
+    for service in SERVICES {
+        let room = format!("src/decoy/services/{}", service.name);
+        let found = tracked()
+            .iter()
+            .any(|file| file.to_str().unwrap().starts_with(&room) && is_fuzzed(file));
+        assert!(found, "{room}.rs");
+    }
+    for reader in READERS {
+        assert!(is_fuzzed(Path::new(reader)), "{reader}");
+    }
+    assert!(read("tests/run").contains("-- any_bytes"));
+}
+
 #[test]
 fn the_readme_lists_every_sink_and_the_test_command() {
     let readme = read("README.md");

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use trapline_sink::config::{Key, KeyKind, SourceText, Variables};
 
 use super::sections::TOP;
-use super::{Config, EMBEDDED, EMBEDDED_NAME, Rules, SECTIONS, ServiceRule, Sources, load, sinks, transforms};
+use super::{
+    Config, ConfigError, EMBEDDED, EMBEDDED_NAME, Loaded, Rules, SECTIONS, ServiceRule, Sources, load, sinks,
+    transforms,
+};
 use crate::decoy::services::Transport;
 use crate::delivery::registry::SINKS;
 use crate::graph::transforms::TRANSFORMS;
@@ -23,6 +27,13 @@ const fn service(name: &'static str) -> ServiceRule {
 }
 
 fn loaded(text: &str) -> Config {
+    match load_text(text) {
+        Ok(loaded) => loaded.config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = BTreeMap::from([("SPLUNK_HEC_TOKEN".to_owned(), "token".to_owned())]);
     let outside = Variables(variables.clone());
     let sources = Sources {
@@ -44,10 +55,7 @@ fn loaded(text: &str) -> Config {
         look: &look,
         condition: &super::tests::condition,
     };
-    match load(&sources, &rules) {
-        Ok(loaded) => loaded.config,
-        Err(error) => panic!("{error}"),
-    }
+    load(&sources, &rules)
 }
 
 /// Whether the line is a key or table that is switched off.
@@ -263,4 +271,83 @@ fn written(parent: &str, table: &toml::Table) -> BTreeSet<String> {
         }
     }
     out
+}
+
+/// What takes a key, a value or the form of the file apart.
+const WORDS: &[&str] = &[
+    "=",
+    "[",
+    "]",
+    "[[",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "'''",
+    "\"\"\"",
+    "\\",
+    "\\u{d800}",
+    ".",
+    ",",
+    "\n",
+    "\r",
+    "\0",
+    "#",
+    "é",
+    "\u{202e}",
+    "-1",
+    "99999999999999999999",
+    "1e999",
+    "nan",
+    "true",
+    "1979-05-27",
+    "\"10GiB\"",
+    "\"15 parsecs\"",
+    "[[[[[[[[",
+    "${",
+    "${A}",
+    "file:",
+    "[sinks.a]",
+    "type = ",
+    "inputs = [\"*\"]",
+    "when = '",
+    "source.ip == ",
+    " && ",
+    "0.0.0.0:0",
+    "[::]:70000",
+    "all-tcp",
+];
+
+/// Words and noise for places of the file, and how many characters each takes away.
+fn damage() -> impl Strategy<Value = Vec<(prop::sample::Index, String, usize)>> {
+    let word = prop::sample::select(WORDS).prop_map(str::to_owned);
+    let noise = prop::collection::vec(any::<u8>(), 0..12);
+    let noise = noise.prop_map(|noise| String::from_utf8_lossy(&noise).into_owned());
+    let one = (any::<prop::sample::Index>(), prop_oneof![word, noise], 0_usize..30);
+    prop::collection::vec(one, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_the_file_are_read_or_refused_with_their_place(switched_on in any::<bool>(), damage in damage()) {
+        let whole = if switched_on { uncommented() } else { EMBEDDED.to_owned() };
+        let mut text: Vec<char> = whole.chars().collect();
+        for (at, word, gone) in damage {
+            let at = at.index(text.len());
+            text.splice(at..text.len().min(at + gone), word.chars());
+        }
+        let text = String::from_iter(text);
+        let problems = match load_text(&text) {
+            Ok(loaded) => loaded.warnings,
+            Err(error) => {
+                prop_assert!(error.rich(true).contains("error") && !error.to_string().is_empty());
+                error.problems
+            }
+        };
+        let lines = text.matches('\n').count() + 1;
+        for problem in problems {
+            let place = problem.place.position();
+            prop_assert!(place.is_none_or(|(line, _)| (1..=lines).contains(&line)), "{}", problem);
+        }
+    }
 }

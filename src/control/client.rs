@@ -153,6 +153,8 @@ impl Iterator for Answers {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -196,5 +198,40 @@ mod tests {
         assert_eq!(answers.next().unwrap().unwrap(), Answer::End { index_lag: 7 });
         answers.patience = Some(Duration::ZERO);
         assert!(matches!(answers.next(), Some(Err(ClientError::Late { .. }))));
+    }
+
+    const WORDS: &[&[u8]] = &[
+        b"{\"event\":{\"offset\":1,\"body\":\"",
+        b"\"}}",
+        b"{\"end\":{\"index_lag\":0}}",
+        b"{\"refused\":{\"cause\":\"busy\",\"reasons\":[]}}",
+        b"{\"sinks\":[",
+        b"{\"status\":{",
+        b"\\ud800",
+        b"[[[[[[[[",
+        b"\n",
+        b"\0",
+    ];
+
+    fn sent() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop::sample::select(WORDS).prop_map(<[u8]>::to_vec);
+        let noise = prop::collection::vec(any::<u8>(), 0..20);
+        prop::collection::vec(prop_oneof![4 => word, 1 => noise], 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_an_instance_are_one_answer_or_error_a_line(bytes in sent()) {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(&bytes).unwrap();
+            drop(theirs);
+            let answers = Answers {
+                pid: None,
+                patience: None,
+                lines: BufReader::new(ours).take(0),
+            };
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n').count();
+            prop_assert_eq!(answers.count(), lines);
+        }
     }
 }

@@ -304,3 +304,60 @@ fn unknown_sink(sink: &str, known: &[String]) -> Answer {
     let known = known.join(", ");
     Answer::refused(Refusal::Usage, format!("no sink is named `{sink}`, there are: {known}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::control::query::Filter;
+
+    const WORDS: &[&[u8]] = &[
+        b"\"status\"",
+        b"{\"events\":{",
+        b"{\"send_test\":{\"sink\":\"",
+        b"\"source\":\"10.0.0.0/8\",",
+        b"\"source\":\"::/129\",",
+        b"\"action\":\"decoy-conect\",",
+        b"\"incident\":\"",
+        b"\"since\":-9223372036854775808,",
+        b"\"port\":65536,",
+        b"\"limit\":4294967295",
+        b"\"follow\":true",
+        b"}}",
+        b"\\ud800",
+        b"[[[[[[[[",
+        b"1e999",
+        b"\n",
+        b"\0",
+    ];
+
+    fn sent() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop::sample::select(WORDS).prop_map(<[u8]>::to_vec);
+        let noise = prop::collection::vec(any::<u8>(), 0..20);
+        prop::collection::vec(prop_oneof![4 => word, 1 => noise], 0..12).prop_map(|parts| parts.concat())
+    }
+
+    async fn asked(bytes: &[u8]) -> io::Result<Request> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        theirs.write_all(bytes).await?;
+        drop(theirs);
+        Peer::new(ours).request().await
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_a_caller_are_a_request_or_told_to_be_none(bytes in sent()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            match runtime.block_on(asked(&bytes)) {
+                Ok(Request::Events(query)) => match Filter::parse(&query) {
+                    Ok(filter) => prop_assert_eq!(filter.port, query.port),
+                    Err(reasons) => prop_assert!(!reasons.is_empty()),
+                },
+                Ok(_) => {}
+                Err(error) if bytes.is_empty() => prop_assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+                Err(error) => prop_assert_eq!(error.kind(), io::ErrorKind::InvalidData),
+            }
+        }
+    }
+}

@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_secret_and_no_cut_beginning_of_one_survives(
+        fn any_bytes_keep_no_secret_and_no_cut_beginning_of_one(
             bytes in proptest::collection::vec(0u8..4, 0..300),
             secrets in proptest::collection::vec(proptest::collection::vec(0u8..4, 0..8), 0..4),
         ) {

@@ -244,6 +244,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use reqwest::header::HeaderValue;
 
     fn asked(value: &str) -> Option<Duration> {
@@ -290,5 +291,37 @@ mod tests {
         let fault = exchange(client.request(Method::GET, "health")).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unreachable);
         assert!(!fault.message.contains("hush"), "{}", fault.message);
+    }
+
+    const WORDS: &[&str] = &[
+        "Sun, ",
+        "06 Nov ",
+        "99 Feb ",
+        "1994",
+        "99999",
+        " 08:50:37",
+        " 24:61:61",
+        " GMT",
+        "-1",
+        "+7",
+        "60",
+        " ",
+    ];
+
+    fn header() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop::sample::select(WORDS).prop_map(|word| word.as_bytes().to_vec());
+        let noise = prop::collection::vec(any::<u8>(), 0..6);
+        prop::collection::vec(prop_oneof![6 => word, 1 => noise], 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_a_retry_after_are_no_pause_or_a_bounded_one(value in header()) {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                headers.insert(RETRY_AFTER, value);
+            }
+            prop_assert!(retry_after(&headers, SystemTime::now()).is_none_or(|pause| pause <= RETRY_AFTER_MAX));
+        }
     }
 }

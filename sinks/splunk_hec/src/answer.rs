@@ -139,6 +139,8 @@ pub(crate) fn acknowledged(answer: &Answer, ack_id: u64) -> Result<bool, Verdict
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn verdict(status: u16, body: &str) -> Verdict {
@@ -237,5 +239,61 @@ mod tests {
         assert_eq!(ask(r#"{"acks":{"4":false}}"#), Ok(false));
         assert!(ask(r#"{"acks":{"5":true}}"#).is_err());
         assert!(ask("<html>").is_err());
+    }
+
+    const KEYS: &[&str] = &["text", "code", "ackId", "invalid-event-number"];
+    const VALUES: &[&str] = &[
+        "0",
+        "2",
+        "3",
+        "9",
+        "-1",
+        "18446744073709551616",
+        "1e999",
+        "null",
+        "\"0\"",
+        "[]",
+    ];
+    const OTHERS: &[&str] = &["OK", "\"OK\" ", "{\"acks\":{\"4\":true}}"];
+
+    /// A collector's answer with values of any kind, some of its bytes changed.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let member = (prop::sample::select(KEYS), prop::sample::select(VALUES));
+        let member = member.prop_map(|(key, value)| format!("\"{key}\":{value}"));
+        let json = prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(",")));
+        let whole = prop_oneof![4 => json, 1 => prop::sample::select(OTHERS).prop_map(str::to_owned)];
+        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (whole, damage).prop_map(|(whole, damage)| {
+            let mut body = whole.into_bytes();
+            for (at, byte) in damage {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            body
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_a_collector_are_a_verdict_that_believes_no_more_than_they_say(
+            status in prop::sample::select(vec![200, 202, 302, 400, 401, 404, 413, 429, 500, 503]),
+            body in body(),
+        ) {
+            let answer = Answer { status, retry_after: None, body };
+            match judge(&answer, 3) {
+                Verdict::Accepted { .. } => {
+                    let success = answer.body.windows(8).any(|part| part == b"\"code\":0");
+                    prop_assert!(answer.is_success() && (success || is_bare_ok(&answer.body)));
+                }
+                Verdict::Invalid { event, .. } => prop_assert!(event < 3 && status == 400),
+                Verdict::Suspect(text) | Verdict::Fault(Fault { message: text, .. }) => {
+                    prop_assert!(text.is_ascii() && text.len() < 120, "{}", text);
+                }
+                Verdict::NewChannel | Verdict::NoAcknowledgement => prop_assert!(!answer.is_success()),
+            }
+            if acknowledged(&answer, 4) == Ok(true) {
+                prop_assert!(answer.is_success() && answer.body.windows(8).any(|part| part == b"\"4\":true"));
+            }
+        }
     }
 }

@@ -198,13 +198,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_of_a_line_is_within_it(line in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn what_is_shown_of_any_bytes_is_within_them(line in prop::collection::vec(any::<u8>(), 0..80)) {
             prop_assert!(shown(&line) <= line.len());
             let _ = names_a_secret(&line);
         }
 
         #[test]
-        fn a_line_ends_at_the_same_byte_however_it_was_cut(bytes in prop::collection::vec(prop::sample::select(b"aP \r\n\0".to_vec()), 0..40)) {
+        fn any_bytes_end_their_line_at_the_same_place_however_cut(bytes in prop::collection::vec(prop::sample::select(b"aP \r\n\0".to_vec()), 0..40)) {
             let whole = end(&bytes, 20);
             for cut in 0..bytes.len() {
                 let part = end(&bytes[..cut], 20);

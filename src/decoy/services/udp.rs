@@ -231,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_is_longer_than_its_question(bytes in prop::collection::vec(any::<u8>(), 0..80), first in any::<u8>()) {
+        fn any_bytes_get_no_answer_longer_than_themselves(bytes in prop::collection::vec(any::<u8>(), 0..80), first in any::<u8>()) {
             let install = Install::from_seed([1; 32]);
             let mut bytes = bytes;
             if let Some(byte) = bytes.first_mut() {

@@ -1,7 +1,11 @@
 //! Hostile bytes: exactly the promised events, whatever comes.
 
-use trapline_schemas::{Action, Field, Value, codec};
+use proptest::prelude::*;
+use trapline_schemas::{Action, Event, Field, Value, codec};
 
+use crate::decoy::Limits;
+use crate::decoy::personality::{embedded, embedded_names};
+use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
 
@@ -27,12 +31,99 @@ async fn any_bytes_are_exactly_a_connect_a_payload_and_an_end_and_valid_json() {
         let events = make(settings(), hits);
         let actions: Vec<Action> = events.iter().map(|event| event.action).collect();
         assert_eq!(actions, [Action::Connect, Action::Payload, Action::SessionEnd]);
-        for event in &events {
-            let body = String::from_utf8(codec::encode(event)).unwrap();
-            serde_json::from_str::<serde_json::Value>(&body).unwrap();
-            assert!(!body.chars().any(char::is_control), "{body}");
-        }
+        events.iter().for_each(is_plain_json);
         let kept = bytes[..bytes.len().min(64 << 10)].into();
         assert_eq!(events[1].get(Field::PayloadBase64), Some(&Value::Bytes(kept)));
+    }
+}
+
+fn is_plain_json(event: &Event) {
+    let body = String::from_utf8(codec::encode(event)).unwrap();
+    serde_json::from_str::<serde_json::Value>(&body).unwrap();
+    assert!(!body.chars().any(char::is_control), "{body}");
+}
+
+/// What the services look for: bytes by chance would seldom come past the first line.
+const WORDS: &[&[u8]] = &[
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"\0",
+    b" ",
+    b"\"",
+    b"SSH-2.0-x\r\n",
+    b"SSH-1.5-x\n",
+    b"\0\0\x01\x04\x08\x14",
+    b"ssh-rsa,aes128-ctr",
+    b"\xff\xfb\x18",
+    b"\xff\xfa\x27\0\0USER\x01",
+    b"\xff\xf0",
+    b"\x7f",
+    b"root",
+    b"USER ",
+    b"PASS ",
+    b"AUTH PLAIN ",
+    b"AUTH LOGIN\r\n",
+    b"AHJvb3QAcm9vdA==",
+    b"EHLO x\r\n",
+    b"MAIL FROM:<",
+    b"DATA\r\n.\r\n",
+    b"a1 LOGIN ",
+    b"{9999999999}\r\n",
+    b"GET / HTTP/1.1\r\nAuthorization: Basic YTpi\r\n\r\n",
+    b"POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 17\r\n\r\n",
+    b"GET /",
+    b" HTTP/1.1\r\n",
+    b"POST /login HTTP/1.1\r\n",
+    b"Authorization: Basic ",
+    b"Content-Length: ",
+    b"99999999999999999999",
+    b"12\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Content-Type: application/json\r\n",
+    b"{\"user\":\"a\",\"password\":\"",
+    b"user=a&password=",
+    b"%zz%2",
+];
+
+fn sent() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop::sample::select(WORDS).prop_map(<[u8]>::to_vec);
+    let noise = prop::collection::vec(any::<u8>(), 0..40);
+    prop::collection::vec(prop_oneof![3 => word, 1 => noise], 0..24).prop_map(|parts| parts.concat())
+}
+
+fn streams() -> Vec<&'static str> {
+    let is_stream = |name: &&str| spec(embedded(name).unwrap()).service.transport() == Transport::Tcp;
+    embedded_names().filter(is_stream).collect()
+}
+
+/// What the decoy said and what it reported; its waits take no time.
+fn talk(personality: &str, bytes: &[u8]) -> (Vec<u8>, Vec<Event>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stage = Stage::open(spec(embedded(personality).unwrap())).await;
+        let said = stage.talk(bytes).await;
+        (said, make(settings(), stage.end().await))
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_to_any_service_are_the_promised_events(name in prop::sample::select(streams()), bytes in sent()) {
+        let (said, events) = talk(name, &bytes);
+        let count = |action| events.iter().filter(|event| event.action == action).count();
+        prop_assert_eq!(events[0].action, Action::Connect);
+        prop_assert_eq!(count(Action::Connect), 1);
+        prop_assert!(count(Action::Handshake) <= 1 && count(Action::Payload) <= 1 && count(Action::SessionEnd) <= 1);
+        prop_assert!(count(Action::Credential) <= Limits::default().credentials_per_session as usize);
+        prop_assert!(count(Action::Query) <= Limits::default().queries_per_session as usize);
+        for event in &events {
+            is_plain_json(event);
+            let reason = event.text(Field::EventReason);
+            prop_assert!(reason.is_none_or(|reason| !reason.contains("the service failed")), "{:?}", reason);
+        }
+        prop_assert!(!said.to_ascii_lowercase().windows(8).any(|word| word == b"trapline"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use proptest::prelude::*;
 use trapline_schemas::{Action, CATALOGUE, Event, Field, Timestamp};
 use uuid::Uuid;
 
@@ -145,5 +146,82 @@ fn every_field_of_the_catalogue_can_be_asked_for() {
         let condition = Condition::compile(&format!("{path} == {path} || true")).unwrap();
         assert!(condition.holds(&event()), "{path}");
         assert_eq!(condition.fields().collect::<Vec<_>>(), [row.field]);
+    }
+}
+
+const WORDS: &[&str] = &[
+    "source.ip",
+    "user.name",
+    "destination.port",
+    "event.risk_score",
+    "honeyport.touch.level",
+    "timestamp",
+    "has(",
+    "in_cidr(",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ".",
+    ",",
+    ":",
+    "?",
+    "!",
+    "-",
+    " == ",
+    " != ",
+    " < ",
+    " in ",
+    " && ",
+    " || ",
+    " + ",
+    " / ",
+    " % ",
+    "0",
+    "-9223372036854775808",
+    "99999999999999999999",
+    "1e308",
+    "0u",
+    "'x'",
+    "\"",
+    "'",
+    "\\",
+    "b'\\xff'",
+    "r'",
+    "null",
+    "true",
+    "[1]",
+    ".exists(x, x",
+    ".all(x, ",
+    ".map(x, ",
+    ".filter(x, ",
+    ".size()",
+    ".matches('(a*)*b')",
+    ".startsWith(",
+    "duration('1h')",
+    "é",
+];
+
+fn part() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(WORDS).prop_map(str::to_owned);
+    prop_oneof![9 => word, 1 => ".{0,8}"]
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_as_a_condition_are_refused_in_their_place_or_asked(parts in prop::collection::vec(part(), 0..20)) {
+        let text = parts.concat();
+        match Condition::compile(&text) {
+            Ok(condition) => {
+                let held = condition.holds(&event());
+                prop_assert!(!held || condition.errors() == 0);
+            }
+            Err(problems) => {
+                prop_assert!(!problems.is_empty());
+                prop_assert!(problems.iter().all(|problem| problem.offset <= text.len()), "{:?}", problems);
+            }
+        }
     }
 }

@@ -184,3 +184,32 @@ fn is_about_our_certificate(alert: rustls::AlertDescription) -> bool {
             | Alert::AccessDenied
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_a_certificate_are_told_in_one_clean_line(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            now in any::<u32>(),
+        ) {
+            static SOUND: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+                let made = rcgen::generate_simple_self_signed(["hec.example".to_owned()]);
+                made.unwrap().cert.der().to_vec()
+            });
+            let mut der = SOUND.clone();
+            for (at, byte) in damage {
+                let at = at.index(der.len());
+                der[at] = byte;
+            }
+            if let Some(certificate) = Certificate::read(&der) {
+                let told = format!("{certificate}, {}", certificate.days_left(now.into()));
+                prop_assert!(!told.chars().any(char::is_control), "{:?}", told);
+            }
+        }
+    }
+}

@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cutting_the_bytes_anywhere_changes_nothing(
+        fn any_bytes_cut_anywhere_are_the_same_body(
             bytes in prop::collection::vec(prop::sample::select(b"0123af;\r\n x".to_vec()), 0..120), cut in 0usize..120, sized in any::<bool>(),
         ) {
             let make = || if sized { Body::sized(40) } else { Body::chunked() };
