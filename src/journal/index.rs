@@ -108,7 +108,7 @@ impl Index {
         }
     }
 
-    /// Follows the journal until `stop` or its end. A failing disk is tried again each [`RETRY`].
+    /// Follows the journal until `stop` or its end. A failing disk is tried again each 5 s.
     ///
     /// Cancel: by `stop`, so that the file is closed in order; dropped, it is still whole unless the machine goes down.
     pub async fn run(&self, stop: CancellationToken) {

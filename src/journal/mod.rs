@@ -18,7 +18,7 @@
 //! | `losses` | what a consumer misses and no gap event has told yet, and what it reported that its cursor has not passed |
 //! | `salvage` | one row while entries of a damaged file are being carried over |
 //!
-//! `hash` is 32 bytes of chain and 8 bytes of row sum ([`chain`]): the chain says that no row was altered, removed or
+//! `hash` is 32 bytes of chain and 8 bytes of row sum (`chain.rs`): the chain says that no row was altered, removed or
 //! moved; the sum lets a salvage trust a row whose neighbours are gone.
 //!
 //! # Invariants

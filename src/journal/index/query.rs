@@ -35,7 +35,7 @@ pub struct Search {
     pub until: Option<Offset>,
     /// Oldest first; newest first otherwise.
     pub oldest_first: bool,
-    /// How many at most, in one page; 0 is [`LIMIT_MAX`].
+    /// How many at most, in one page; 0 is the most, 1000.
     pub limit: usize,
 }
 

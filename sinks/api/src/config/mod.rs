@@ -1,7 +1,7 @@
 //! Configuration tables: keys declared as data, read without stopping at the first mistake.
 //!
 //! A component declares its keys as a `&'static [Key]`. In comes a [`Node`]: a TOML text in which every key and value
-//! knows its place, environment variables laid over it. [`check`] holds it against the keys and hands out a [`Table`]
+//! knows its place, environment variables laid over it. [`check()`] holds it against the keys and hands out a [`Table`]
 //! whose getters cannot fail. The same declarations make `schema config` ([`table_schema`]) and the completeness test
 //! of `config/trapline.toml`.
 //!
