@@ -17,9 +17,9 @@ use super::JournalError;
 /// The held lock; dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: File,
+    /// `None` once it is freed.
+    file: Option<File>,
     path: PathBuf,
-    held: bool,
     /// Pid that a crashed holder had left.
     pub stale: Option<u32>,
 }
@@ -48,7 +48,7 @@ impl Lock {
 
     /// Whether the file at the path is still the one that is held.
     pub fn is_in_place(&self) -> bool {
-        same_file(&self.file, &self.path)
+        self.file.as_ref().is_some_and(|file| same_file(file, &self.path))
     }
 
     fn attempt(path: &Path) -> Result<Option<Self>, JournalError> {
@@ -74,9 +74,8 @@ impl Lock {
         write_pid(&mut file).map_err(error)?;
         let path = path.to_owned();
         Ok(Some(Self {
-            file,
+            file: Some(file),
             path,
-            held: true,
             stale,
         }))
     }
@@ -85,13 +84,8 @@ impl Lock {
 impl Lock {
     /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one.
     pub fn free(&mut self) {
-        if !std::mem::take(&mut self.held) {
-            return;
-        }
-        let freed = self
-            .file
-            .set_len(0)
-            .and_then(|()| Ok(flock(&self.file, FlockOperation::Unlock)?));
+        let Some(file) = self.file.take() else { return };
+        let freed = file.set_len(0).and_then(|()| Ok(flock(&file, FlockOperation::Unlock)?));
         if let Err(error) = freed {
             tracing::debug!(error = %error, "the lock file could not be emptied");
         }
