@@ -297,10 +297,11 @@ impl Writer {
         };
         let used = percent_used(disk.f_blocks, disk.f_bfree, disk.f_bavail);
         if used >= DISK_ALARM_PERCENT {
-            self.set_health(
-                HealthLevel::Degraded,
-                &format!("the disk of the journal is {used} % full"),
-            );
+            let reason = format!("the disk of the journal is {used} % full");
+            if self.shared.health.borrow().level == HealthLevel::Ok {
+                tracing::warn!("{reason}, make room before events are dropped");
+            }
+            self.set_health(HealthLevel::Degraded, &reason);
         } else {
             self.set_health(HealthLevel::Ok, "");
         }
@@ -431,7 +432,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TICK_BUSY: Duration = Duration::from_millis(5);
 /// Least time between two looks because of what a read met.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);
-const DISK_LOOK: Duration = Duration::from_secs(10);
+const DISK_LOOK: Duration = Duration::from_secs(2);
 const DISK_ALARM_PERCENT: u64 = 90;
 /// Rows of a slice of the trim that stands alone, and the least of one that rides with a group.
 const TRIM_ROWS: usize = 512;

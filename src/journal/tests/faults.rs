@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
-use super::{all, append, folder, open, settings, texts, until};
+use super::{all, append, folder, open, run_again, settings, texts, until};
 
 async fn level(journal: &Journal, level: HealthLevel) {
     journal.health().wait_for(|health| health.level == level).await.unwrap();
@@ -87,12 +87,12 @@ async fn a_commit_beyond_any_use_is_refused_and_the_journal_goes_on() {
     assert_eq!(journal.commit(append(&["small"])).await.unwrap(), 1);
 }
 
-/// Full disk, then read-only, on a small file system of its own; needs the right to mount.
+/// Full disk, then read-only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap() {
     let folder = folder();
-    let Some(disk) = Disk::mount(folder.path()) else {
-        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+    let test = "a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
         return;
     };
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -180,13 +180,11 @@ async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Tol
     }
     // Some attempts more.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    let disk = Disk(folder);
-    disk.remount("size=64m");
+    Disk(folder).remount("size=64m");
     level(&journal, HealthLevel::Ok).await;
     journal.commit(append(&["after"])).await.unwrap();
     let gone = journal.oldest().await.unwrap() - 1;
     assert_eq!(journal.verify().await.unwrap().fault, None);
-    std::mem::forget(disk);
     let facts = told.lock().unwrap().clone();
     (gone, facts, journal.told())
 }
@@ -194,8 +192,10 @@ async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Tol
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_takes_what_every_consumer_had_counts_and_tells_it() {
     let folder = folder();
-    let Some(_disk) = Disk::mount(folder.path()) else {
-        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+    let Some(_disk) = Disk::mount(
+        folder.path(),
+        "a_full_disk_takes_what_every_consumer_had_counts_and_tells_it",
+    ) else {
         return;
     };
     let (gone, facts, told) = fill(folder.path(), vec!["siem".to_owned()]).await;
@@ -228,36 +228,69 @@ async fn a_full_disk_takes_what_every_consumer_had_counts_and_tells_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_takes_nothing_where_the_journal_has_the_only_copy() {
     let folder = folder();
-    let Some(_disk) = Disk::mount(folder.path()) else {
-        println!("SKIPPED: no right to mount a tmpfs; a full disk was not tried");
+    let Some(_disk) = Disk::mount(
+        folder.path(),
+        "a_full_disk_takes_nothing_where_the_journal_has_the_only_copy",
+    ) else {
         return;
     };
     let (gone, facts, _) = fill(folder.path(), Vec::new()).await;
     assert_eq!(gone, 0, "{facts:?}");
 }
 
-/// A tmpfs of 3 MiB, unmounted at the end.
-struct Disk<'p>(&'p Path);
-
-impl<'p> Disk<'p> {
-    fn mount(path: &'p Path) -> Option<Self> {
-        run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", path.to_str()?]).then_some(Self(path))
-    }
-
-    /// Tries for ten seconds: a child of another test holds our files open between its fork and its exec.
-    fn remount(&self, option: &str) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let options = format!("remount,{option}");
-        while !run("mount", &["-o", &options, self.0.to_str().unwrap()]) {
-            assert!(std::time::Instant::now() < deadline, "cannot {options}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
+#[tokio::test]
+async fn a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_back_when_it_has_room() {
+    let folder = folder();
+    let test = "a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_back_when_it_has_room";
+    let Some(_disk) = Disk::mount(folder.path(), test) else {
+        return;
+    };
+    let others = |kib: usize| std::fs::write(folder.path().join("others"), vec![0; kib << 10]).unwrap();
+    others(2 << 10);
+    let journal = open(&folder);
+    journal.commit(append(&["one"])).await.unwrap();
+    assert_eq!(journal.health().borrow().level, HealthLevel::Ok);
+    others(2600);
+    level(&journal, HealthLevel::Degraded).await;
+    let reason = journal.health().borrow().reason.clone();
+    assert!(reason.starts_with("the disk of the journal is 9"), "{reason}");
+    assert_eq!(journal.commit(append(&["two"])).await.unwrap(), 2);
+    others(2 << 10);
+    level(&journal, HealthLevel::Ok).await;
 }
 
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        run("umount", &["-l", self.0.to_str().unwrap()]);
+/// A tmpfs of 3 MiB, among the mounts of a process of its own.
+struct Disk<'p>(&'p Path);
+
+const OWN_MOUNTS: &str = "TRAPLINE_TEST_MOUNTS";
+
+impl<'p> Disk<'p> {
+    /// Runs `test` again where it may mount, which needs no rights but to make a user namespace; gives the disk in that
+    /// process alone.
+    fn mount(path: &'p Path, test: &str) -> Option<Self> {
+        let mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path.to_str()?];
+        if std::env::var_os(OWN_MOUNTS).is_some() {
+            assert!(run(mount[0], &mount[1..]));
+            return Some(Self(path));
+        }
+        let own = ["unshare", "--map-root-user", "--mount"];
+        if run(own[0], &[&own[1..], &mount].concat()) {
+            let told = format!("{OWN_MOUNTS}=own");
+            let wrapper = [&own[..], &["env", &told]].concat();
+            run_again(&format!("journal::tests::faults::{test}"), &wrapper);
+        } else {
+            println!("SKIPPED: no namespace to mount a tmpfs in; {test} was not tried");
+        }
+        None
+    }
+
+    /// The source is named, or `mount` asks the kernel for options of a user that has no name here.
+    fn remount(&self, option: &str) {
+        let options = format!("remount,{option}");
+        assert!(
+            run("mount", &["-o", &options, "tmpfs", self.0.to_str().unwrap()]),
+            "{options}"
+        );
     }
 }
 
