@@ -146,13 +146,16 @@ impl Journal {
     /// Empty at the head; then wait for [`Journal::head`] to change. Empty also where a salvage still carries entries
     /// over; then ask again. Cancel: safe.
     pub async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
-        if count == 0 || from >= *self.shared.head.borrow() || from < self.unread_below() {
+        let head = *self.shared.head.borrow();
+        if count == 0 || from >= head || from < self.unread_below() {
             return Ok(Vec::new());
         }
         if let Some(entries) = self.shared.tail.read(from, count, bytes) {
             return Ok(entries);
         }
-        let entries = self.query(move |conn| read::entries(conn, from, count, bytes)).await?;
+        let mut entries = self.query(move |conn| read::entries(conn, from, count, bytes)).await?;
+        // A group whose sync failed may stand in the file; nobody was told that it will stay.
+        entries.truncate(entries.partition_point(|entry| entry.offset < head));
         // The file may have been replaced by one that is not whole yet while the query was on its way.
         Ok(if from < self.unread_below() {
             Vec::new()

@@ -16,6 +16,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi};
 use trapline_schemas::Timestamp;
 
@@ -308,6 +309,17 @@ impl Store {
         }
         self.log_bytes = 0;
         Ok(())
+    }
+
+    /// Gives the handle up after a failure. Closed in the usual way, SQLite would sync the log through it once more
+    /// and believe the answer.
+    pub fn abandon(self) {
+        let kept = self
+            .conn
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let Err(error) = kept {
+            tracing::debug!(error = %error, "the journal's file is closed with a checkpoint");
+        }
     }
 
     /// Whether the path still leads to the open file.

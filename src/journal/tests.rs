@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod model;
 mod retention;
+mod syncs;
 
 use std::process::Command;
 

@@ -312,7 +312,7 @@ impl Writer {
             Err(error) if is_busy(&error) => {
                 tracing::debug!(error = %error, "a reader delays the journal's checkpoint")
             }
-            Err(error) => self.fail(error.to_string()),
+            Err(error) => self.fail_by(&error),
             Ok(()) => {}
         }
     }

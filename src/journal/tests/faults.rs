@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
 use super::{all, append, folder, open, run_again, settings, texts, until};
 
-async fn level(journal: &Journal, level: HealthLevel) {
+pub(super) async fn level(journal: &Journal, level: HealthLevel) {
     journal.health().wait_for(|health| health.level == level).await.unwrap();
 }
 

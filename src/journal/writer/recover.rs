@@ -31,13 +31,19 @@ impl Writer {
             let wanted = self.held.iter().take(jobs).map(Job::bytes).sum();
             self.trimmer.make_room(wanted);
         }
-        self.sync_failed |= is_failed_sync(&fault.error);
-        self.fail(fault.error.to_string());
+        self.fail_by(&fault.error);
+    }
+
+    /// Gives the file up after what SQLite said.
+    pub(super) fn fail_by(&mut self, error: &rusqlite::Error) {
+        self.sync_failed |= is_failed_sync(error);
+        self.fail(error.to_string());
     }
 
     /// Gives the file up until the next attempt.
     pub(super) fn fail(&mut self, reason: String) {
-        if self.store.take().is_some() {
+        if let Some(store) = self.store.take() {
+            store.abandon();
             self.say_failing(&reason);
         }
         self.shared.readers.renew();
@@ -93,16 +99,29 @@ impl Writer {
         self.shared.readers.renew();
         self.salvage = opened.salvage;
         self.facts.extend(opened.salvaged.map(Fact::Salvaged));
+        if let Err(error) = self.catch_up(&mut store) {
+            store.abandon();
+            return Err(error);
+        }
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Brings the file opened anew to where memory is.
+    fn catch_up(&mut self, store: &mut Store) -> Result<(), JournalError> {
         match store.settle() {
             // The log cannot be carried over, but nothing says that it is not on the disk.
             Err(error) if (is_full(&error) || is_busy(&error)) && !self.sync_failed => {}
-            settled => settled?,
+            Err(error) => {
+                self.sync_failed |= is_failed_sync(&error);
+                return Err(error.into());
+            }
+            Ok(()) => {}
         }
         self.sync_failed = false;
-        self.reconcile(&mut store)?;
-        self.trimmer.load(&store)?;
+        self.reconcile(store)?;
+        self.trimmer.load(store)?;
         self.cursors = store.cursors()?;
-        self.store = Some(store);
         Ok(())
     }
 
@@ -123,7 +142,7 @@ impl Writer {
                 self.shared.head.send_modify(|_| {});
                 self.set_health(HealthLevel::Ok, "");
             }
-            Err(error) => self.fail(error.to_string()),
+            Err(error) => self.fail_by(&error),
         }
     }
 
