@@ -18,7 +18,7 @@ use super::health::Recorder;
 use super::pace::Pace;
 use super::reader::Reader;
 use super::status::{Board, SinkStatus};
-use super::store::Store;
+use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
 use super::worker::Worker;
 use crate::fresh::Fresh;
@@ -185,19 +185,20 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The consumer's cursor. A consumer that has none gets it at `first`, kept at once: what "now" was is settled.
+    /// The consumer's cursor. A consumer that has none gets it at `first`, kept at once: what "now" was is settled, but
+    /// on a disk that fails, which nobody waits for.
     async fn place(&self, consumer: &str, first: Offset) -> Result<Offset, JournalError> {
         if let Some(cursor) = self.parts.store.cursor(consumer).await? {
             return Ok(cursor);
         }
-        let cursors = vec![(consumer.to_owned(), first)];
-        self.parts
-            .store
-            .commit(Commit {
-                cursors,
-                ..Commit::default()
-            })
-            .await?;
+        let commit = Commit {
+            cursors: vec![(consumer.to_owned(), first)],
+            ..Commit::default()
+        };
+        let store = self.parts.store.as_ref();
+        if !commit_unless_failing(store, commit.clone()).await? {
+            store.enqueue(commit).await?;
+        }
         Ok(first)
     }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::journal::{Commit, Entry, Journal, JournalError, Offset};
+use crate::journal::{Commit, Entry, Health, HealthLevel, Journal, JournalError, Offset};
 
 /// The journal, as far as its consumers see it. See [`Journal`] for each promise.
 #[async_trait]
@@ -16,6 +16,8 @@ pub trait Store: Send + Sync + 'static {
     async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError>;
     /// The next offset to be given.
     fn head(&self) -> watch::Receiver<Offset>;
+    /// How well the journal is.
+    fn health(&self) -> watch::Receiver<Health>;
     /// The oldest offset that is still there.
     async fn oldest(&self) -> Result<Offset, JournalError>;
     /// A consumer's cursor.
@@ -38,6 +40,9 @@ impl Store for Journal {
     fn head(&self) -> watch::Receiver<Offset> {
         Self::head(self)
     }
+    fn health(&self) -> watch::Receiver<Health> {
+        Self::health(self)
+    }
     async fn oldest(&self) -> Result<Offset, JournalError> {
         Self::oldest(self).await
     }
@@ -46,5 +51,21 @@ impl Store for Journal {
     }
     async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
         Self::states(self, prefix).await
+    }
+}
+
+/// Whether nothing becomes durable at this moment.
+pub(super) fn is_failing(store: &dyn Store) -> bool {
+    store.health().borrow().level == HealthLevel::Failing
+}
+
+/// Commits, and says whether it is kept. A disk that fails is not waited for: then nothing is committed, or, if it began
+/// to fail meanwhile, it may be kept later, before whatever is committed next.
+pub(super) async fn commit_unless_failing(store: &dyn Store, commit: Commit) -> Result<bool, JournalError> {
+    let mut health = store.health();
+    tokio::select! {
+        biased;
+        _ = health.wait_for(|health| health.level == HealthLevel::Failing) => Ok(false),
+        kept = store.commit(commit) => kept.map(|_| true),
     }
 }

@@ -33,6 +33,7 @@ use super::queue::Queue;
 use super::reader::{Chunk, Reader};
 use super::refusals::{Change, Refusals};
 use super::status::{FaultSeen, RefusalsSeen, SinkState, SinkStatus, Totals};
+use super::store::{commit_unless_failing, is_failing};
 use super::trouble::Trouble;
 use crate::journal::{Commit, DeadLetter, JournalError, Loss, Offset};
 
@@ -48,6 +49,8 @@ const SENT_MAX: usize = 10_000;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wait after the journal could not keep a dead letter or cursor.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
+/// Most dead letters in memory while the journal's disk fails; then the sink waits for it.
+const LETTERS_MAX: usize = 256;
 
 /// A batch that came back.
 struct Answered {
@@ -75,8 +78,10 @@ pub(super) struct Worker {
     saved: Offset,
     /// When the sink was last asked what is to be noted of it.
     noted: Option<Instant>,
-    /// Since when the cursor has moved and is not saved.
-    unsaved: Option<Instant>,
+    /// When the cursor, which has moved, dead letters or losses are to be kept.
+    save_at: Option<Instant>,
+    /// Dead letters that the journal does not have yet; the saved cursor is before each of them.
+    letters: Vec<DeadLetter>,
     /// What the journal is still to be told that this sink will never have.
     losses: Vec<Loss>,
     looked: Instant,
@@ -122,7 +127,8 @@ impl Worker {
             not_before: None,
             saved: next,
             noted: None,
-            unsaved: None,
+            save_at: None,
+            letters: Vec::new(),
             losses: Vec::new(),
             looked: Instant::now(),
             in_order: true,
@@ -251,13 +257,12 @@ impl Worker {
         let retry = self.not_before.filter(|_| waits);
         let paused = self.not_before.is_some() || self.trouble.is_on();
         let linger = self.queue.lingers_until(self.under_way.len()).filter(|_| !paused);
-        let save = self.unsaved.map(|since| since + SAVE_AFTER);
         let look = (self.queue.room() == 0).then(|| self.looked + LOOK_EVERY);
         let all = [
             retry,
             linger,
-            save,
             look,
+            self.save_at,
             self.trouble.due(),
             self.refusals.due(),
             deadline,
@@ -270,8 +275,14 @@ impl Worker {
         let change = self.refusals.look(Instant::now());
         self.tell_refusals(change, "").await;
         self.look().await?;
-        let due = self.unsaved.is_some_and(|since| Instant::now() >= since + SAVE_AFTER);
-        if due { self.enqueue_cursor().await } else { Ok(()) }
+        if self.save_at.is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        if self.letters.is_empty() {
+            self.enqueue_cursor().await
+        } else {
+            self.keep().await
+        }
     }
 
     /// Looks whether retention has overtaken a reader that has no room to read: a sink that takes nothing for days
@@ -350,7 +361,7 @@ impl Worker {
         divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
         self.remember(&divided.delivered);
         self.weigh(divided.delivered.len(), &divided.dead).await;
-        self.bury(divided.dead).await?;
+        self.bury(&divided.dead);
         self.queue.push_again(divided.again);
         if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
             self.failed(delivery.fault, delivery.retry_after, round).await;
@@ -358,11 +369,7 @@ impl Worker {
             self.worked().await;
         }
         self.note_cursor();
-        if self.in_order {
-            self.keep_cursor().await
-        } else {
-            Ok(())
-        }
+        if self.in_order { self.keep().await } else { Ok(()) }
     }
 
     /// Looks whether the sink refuses much of what it gets.
@@ -402,27 +409,20 @@ impl Worker {
         self.parts.recorder.record(event).await;
     }
 
-    /// Keeps what the sink refused for good, before the cursor passes it.
-    async fn bury(&mut self, dead: Vec<(Arc<Parcel>, String)>) -> Result<(), JournalError> {
-        if dead.is_empty() {
-            return Ok(());
+    /// Takes what the sink refused for good; it is kept before the cursor passes it, in one commit.
+    fn bury(&mut self, dead: &[(Arc<Parcel>, String)]) {
+        if !dead.is_empty() {
+            self.save_at.get_or_insert_with(Instant::now);
         }
-        for (parcel, reason) in &dead {
+        for (parcel, reason) in dead {
             warn!(
                 sink.name = %self.name(), journal.offset = parcel.offset, reason = %reason,
                 "sink {} refused an event, it is kept as a dead letter", self.name(),
             );
+            self.ledger.finish(parcel.offset);
+            let letter = self.letter(parcel, reason);
+            self.letters.push(letter);
         }
-        let letters: Vec<_> = dead
-            .iter()
-            .map(|(parcel, reason)| self.letter(parcel, reason))
-            .collect();
-        dead.iter().for_each(|(parcel, _)| self.ledger.finish(parcel.offset));
-        let commit = Commit {
-            dead_letters: letters,
-            ..self.cursor_commit()
-        };
-        self.keep(commit).await
     }
 
     fn letter(&self, parcel: &Parcel, reason: &str) -> DeadLetter {
@@ -437,7 +437,7 @@ impl Worker {
     /// Remembers what the journal is to be told with the next cursor.
     fn note_losses(&mut self, missing: &[(Offset, Offset)]) {
         if !missing.is_empty() {
-            self.unsaved.get_or_insert_with(Instant::now);
+            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
         }
         for (first, last) in missing.iter().copied() {
             match self.losses.last_mut().filter(|loss| loss.last + 1 == first) {
@@ -453,7 +453,7 @@ impl Worker {
 
     fn note_cursor(&mut self) {
         if self.cursor() != self.saved {
-            self.unsaved.get_or_insert_with(Instant::now);
+            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
         }
     }
 
@@ -477,46 +477,52 @@ impl Worker {
         }
     }
 
-    fn cursor_commit(&self) -> Commit {
+    fn commit(&self) -> Commit {
         Commit {
             cursors: vec![(sink_consumer(self.name()), self.cursor())],
             losses: self.losses.clone(),
+            dead_letters: self.letters.clone(),
             ..Commit::default()
         }
     }
 
-    /// Saves the cursor and returns when it is kept: no batch starts before, so a kill repeats one at most.
-    async fn keep_cursor(&mut self) -> Result<(), JournalError> {
-        if self.unsaved.is_none() {
-            return Ok(());
-        }
-        self.keep(self.cursor_commit()).await
-    }
-
-    /// Commits until the journal has it.
-    async fn keep(&mut self, commit: Commit) -> Result<(), JournalError> {
-        loop {
-            match self.parts.store.commit(commit.clone()).await {
-                Ok(_) => {
-                    self.saved = commit.cursors.first().map_or(self.saved, |(_, offset)| *offset);
-                    self.unsaved = None;
+    /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at
+    /// most. While the journal's disk fails they stay in memory, up to [`LETTERS_MAX`], and delivery goes on.
+    async fn keep(&mut self) -> Result<(), JournalError> {
+        while self.save_at.is_some() {
+            let cursor = self.cursor();
+            match commit_unless_failing(self.parts.store.as_ref(), self.commit()).await {
+                Ok(true) => {
+                    (self.saved, self.save_at) = (cursor, None);
+                    self.letters.clear();
                     self.losses.clear();
                     return Ok(());
                 }
+                Ok(false) => {}
                 Err(JournalError::Closed) => return Err(JournalError::Closed),
                 Err(error) => {
-                    error!(sink.name = %self.name(), %error, "the journal cannot keep the cursor of sink {}", self.name());
-                    tokio::time::sleep(KEEP_AGAIN).await;
+                    warn!(sink.name = %self.name(), %error, "the journal does not keep the cursor of sink {} yet", self.name());
                 }
             }
+            self.save_at = Some(Instant::now() + KEEP_AGAIN);
+            if self.letters.len() < LETTERS_MAX {
+                return Ok(());
+            }
+            tokio::time::sleep(KEEP_AGAIN).await;
         }
+        Ok(())
     }
 
-    /// Saves the cursor with the next group, without waiting for it.
+    /// Saves the cursor with the next group, without waiting for it. A disk that fails is left alone: cursors would
+    /// crowd out the hits that memory holds for it.
     async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
-        let commit = self.cursor_commit();
+        if is_failing(self.parts.store.as_ref()) {
+            self.save_at = Some(Instant::now() + KEEP_AGAIN);
+            return Ok(());
+        }
+        let commit = self.commit();
         self.saved = self.cursor();
-        self.unsaved = None;
+        self.save_at = None;
         match self.parts.store.enqueue(commit).await {
             Err(JournalError::Closed) => Err(JournalError::Closed),
             Ok(()) => {
@@ -529,7 +535,7 @@ impl Worker {
     }
 
     async fn save_last(&mut self) {
-        if let Err(error) = self.parts.store.commit(self.cursor_commit()).await {
+        if let Err(error) = self.parts.store.commit(self.commit()).await {
             warn!(sink.name = %self.name(), %error, "the last cursor of sink {} is not saved", self.name());
         }
     }

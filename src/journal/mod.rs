@@ -49,7 +49,7 @@ mod settings;
 mod sqlite;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trim;
 mod verify;
 mod writer;

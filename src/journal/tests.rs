@@ -2,12 +2,11 @@
 
 mod basics;
 mod damage;
+pub(crate) mod disk;
 mod faults;
 mod model;
 mod retention;
 mod syncs;
-
-use std::process::Command;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -41,19 +40,6 @@ fn texts(entries: &[Entry]) -> Vec<(u64, String)> {
         .iter()
         .map(|entry| (entry.offset, String::from_utf8(entry.body.to_vec()).unwrap()))
         .collect()
-}
-
-/// Runs one test of this program again in a process that `env` starts, with these words before the program's.
-fn run_again(test: &str, wrapper: &[&str]) {
-    let again = Command::new("timeout")
-        .arg("120")
-        .args(wrapper)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&again.stdout) + String::from_utf8_lossy(&again.stderr);
-    assert!(again.status.success() && said.contains("1 passed"), "{said}");
 }
 
 async fn all(journal: &Journal) -> Vec<Entry> {

@@ -1,4 +1,5 @@
 //! A journal in memory. It keeps the real one's promises, and dies when told to: after so many commits nothing is kept.
+//! Its disk may stall, or fail, which it notices; commits wait for it then.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use trapline_schemas::{Timestamp, codec};
 
 use crate::delivery::store::Store;
 use crate::graph::Body;
-use crate::journal::{Commit, DeadLetter, Entry, JournalError, Loss, Offset};
+use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, Loss, Offset};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Kept {
     /// Commits until the process is killed.
     fuse: Option<usize>,
     pub(super) reads: usize,
+    /// Handed over while the disk failed: the real one holds them at the expense of hits.
+    pub(super) held: Vec<Commit>,
 }
 
 /// The double.
@@ -31,6 +34,34 @@ pub(super) struct Kept {
 pub(super) struct MemoryStore {
     pub(super) kept: Arc<Mutex<Kept>>,
     head: watch::Sender<Offset>,
+    disk: watch::Sender<Disk>,
+    health: watch::Sender<Health>,
+}
+
+/// What the disk does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    Works,
+    /// Commits wait, and nobody knows why.
+    Stalls,
+    /// Commits wait, and the journal is known to fail.
+    Fails,
+}
+
+impl Disk {
+    fn health(self) -> Health {
+        let level = match self {
+            Self::Works | Self::Stalls => HealthLevel::Ok,
+            Self::Fails => HealthLevel::Failing,
+        };
+        Health {
+            level,
+            reason: "".into(),
+            since: Timestamp::default(),
+            held: 0,
+            shed: 0,
+        }
+    }
 }
 
 impl MemoryStore {
@@ -42,7 +73,18 @@ impl MemoryStore {
         Self {
             kept: Arc::new(Mutex::new(kept)),
             head: watch::Sender::new(1),
+            disk: watch::Sender::new(Disk::Works),
+            health: watch::Sender::new(Disk::Works.health()),
         }
+    }
+
+    pub(super) fn set_disk(&self, disk: Disk) {
+        if disk == Disk::Works {
+            let held = std::mem::take(&mut self.kept.lock().unwrap().held);
+            held.into_iter().for_each(|commit| drop(self.apply(commit)));
+        }
+        self.disk.send_replace(disk);
+        self.health.send_replace(disk.health());
     }
 
     /// The process is killed at the commit after `commits` more: that one and all later ones are not kept.
@@ -57,10 +99,13 @@ impl MemoryStore {
 
     /// The next process opens the same journal.
     pub(super) fn reopen(&self) -> Self {
-        self.kept.lock().unwrap().fuse = None;
+        let mut kept = self.kept.lock().unwrap();
+        (kept.fuse, kept.held) = (None, Vec::new());
+        drop(kept);
         Self {
             kept: Arc::clone(&self.kept),
             head: watch::Sender::new(*self.head.borrow()),
+            ..Self::new()
         }
     }
 
@@ -139,10 +184,15 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Offset, JournalError> {
         tokio::task::yield_now().await;
+        let _ = self.disk.subscribe().wait_for(|disk| *disk == Disk::Works).await;
         self.apply(commit)
     }
     async fn enqueue(&self, commit: Commit) -> Result<(), JournalError> {
-        self.apply(commit).map(|_| ())
+        if *self.disk.borrow() == Disk::Works {
+            return self.apply(commit).map(|_| ());
+        }
+        self.kept.lock().unwrap().held.push(commit);
+        Ok(())
     }
     async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
         tokio::task::yield_now().await;
@@ -164,6 +214,9 @@ impl Store for MemoryStore {
     }
     fn head(&self) -> watch::Receiver<Offset> {
         self.head.subscribe()
+    }
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
     }
     async fn oldest(&self) -> Result<Offset, JournalError> {
         let kept = self.kept.lock().unwrap();

@@ -379,6 +379,26 @@ async fn a_rejected_event_goes_to_dead_letter_and_the_others_are_not_sent_again(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_kept_though_an_earlier_batch_holds_the_cursor_back() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits {
+        in_flight: 2,
+        events: 1,
+        ..LIMITS
+    };
+    let sink = ScriptedSink::with(limits, None, |call, batch| match call {
+        1 => Answer::Never,
+        _ => Answer::Is(Delivery::suspect(batch.len(), "400")),
+    });
+    hits(&store, 2);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    rig.wait_for_status("siem", |status| status.totals.rejected == 1).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(store.kept.lock().unwrap().dead[0].offset, 2);
+    assert_eq!(rig.status("siem").cursor, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_was_not_delivered_is_sent_again() {
     let store = MemoryStore::new();
     let sink = ScriptedSink::new(|call, batch| {

@@ -9,9 +9,10 @@ use trapline_schemas::{Event, codec};
 use trapline_sink::Delivery;
 use uuid::Uuid;
 
-use super::sinks::{Answer, ScriptedSink, Sunk, hit, plan, sunk};
+use super::sinks::{Answer, LIMITS, ScriptedSink, Sunk, hit, plan, sunk};
 use crate::delivery::{Board, Clock, Parts, Pipeline, Recorder, Start, sink_consumer};
-use crate::journal::{Commit, Journal, JournalSettings};
+use crate::journal::tests::disk::Disk;
+use crate::journal::{Commit, HealthLevel, Journal, JournalSettings};
 
 struct Unheard;
 
@@ -100,5 +101,54 @@ async fn a_dead_letter_is_kept_in_the_journal_with_its_reason() {
     assert_eq!((letters[0].offset, letters[0].reason.as_str()), (17, "400 bad field"));
     assert_eq!(codec::decode(&letters[0].body).unwrap().id, sent[16]);
     assert_eq!(journal.cursor(&sink_consumer("siem")).await.unwrap(), Some(41));
+    journal.close().await;
+}
+
+async fn is_at(journal: &Journal, level: HealthLevel) {
+    journal.health().wait_for(|health| health.level == level).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_a_backlog_is_delivered_once_and_the_cursor_saved_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let test =
+        "delivery::tests::real::on_a_full_disk_a_backlog_is_delivered_once_and_the_cursor_saved_when_there_is_room";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
+        return;
+    };
+    let journal = open(&folder);
+    let mut sent = append(&journal, 500).await;
+    journal.close().await;
+    // Opened again, so that nothing of the backlog is in memory.
+    let journal = open(&folder);
+    disk.others_take(3 << 10);
+    let late = hit(0, 2);
+    let commit = Commit {
+        append: vec![codec::encode(&late).into()],
+        ..Commit::default()
+    };
+    journal.enqueue(commit).await.unwrap();
+    is_at(&journal, HealthLevel::Failing).await;
+
+    let sink = ScriptedSink::good();
+    let pipeline = start(&journal, vec![sunk("siem", &sink)]).await;
+    sink.wait_for(500).await;
+    assert_eq!(sink.batches().len(), 500_usize.div_ceil(LIMITS.events));
+    assert_eq!(journal.health().borrow().level, HealthLevel::Failing);
+    assert_eq!(journal.cursor(&sink_consumer("siem")).await.unwrap(), None);
+
+    disk.others_take(0);
+    is_at(&journal, HealthLevel::Ok).await;
+    let saved = async {
+        while journal.cursor(&sink_consumer("siem")).await.unwrap() != Some(502) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), saved)
+        .await
+        .expect("saved in time");
+    sent.push(late.id);
+    assert_eq!(sink.ids(), sent, "in order, and nothing twice");
+    pipeline.stop().await;
     journal.close().await;
 }

@@ -1,11 +1,11 @@
 //! The disk fails: nothing acknowledged is lost, nothing is dropped without being counted, and it recovers by itself.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
-use super::{all, append, folder, open, run_again, settings, texts, until};
+use super::disk::Disk;
+use super::{all, append, folder, open, settings, texts, until};
 
 pub(super) async fn level(journal: &Journal, level: HealthLevel) {
     journal.health().wait_for(|health| health.level == level).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_commit_beyond_any_use_is_refused_and_the_journal_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap() {
     let folder = folder();
-    let test = "a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap";
+    let test = "journal::tests::faults::a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_gap";
     let Some(disk) = Disk::mount(folder.path(), test) else {
         return;
     };
@@ -153,7 +153,7 @@ async fn a_full_disk_is_waited_out_and_what_memory_could_not_hold_is_one_exact_g
 }
 
 /// What a full disk takes of entries that `consumers` have read, and what it tells of it.
-async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Told>) {
+async fn fill(disk: &Disk<'_>, folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Told>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let remember = told.clone();
     let facts = FactBody::new(move |fact| {
@@ -180,7 +180,7 @@ async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Tol
     }
     // Some attempts more.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    Disk(folder).remount("size=64m");
+    disk.remount("size=64m");
     level(&journal, HealthLevel::Ok).await;
     journal.commit(append(&["after"])).await.unwrap();
     let gone = journal.oldest().await.unwrap() - 1;
@@ -192,13 +192,11 @@ async fn fill(folder: &Path, consumers: Vec<String>) -> (u64, Vec<Fact>, Vec<Tol
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_takes_what_every_consumer_had_counts_and_tells_it() {
     let folder = folder();
-    let Some(_disk) = Disk::mount(
-        folder.path(),
-        "a_full_disk_takes_what_every_consumer_had_counts_and_tells_it",
-    ) else {
+    let test = "journal::tests::faults::a_full_disk_takes_what_every_consumer_had_counts_and_tells_it";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
         return;
     };
-    let (gone, facts, told) = fill(folder.path(), vec!["siem".to_owned()]).await;
+    let (gone, facts, told) = fill(&disk, folder.path(), vec!["siem".to_owned()]).await;
     assert!(gone > 0, "room was made");
     let pruned = |fact: &Fact| match fact {
         Fact::Pruned { count, first, last, at } => {
@@ -228,75 +226,30 @@ async fn a_full_disk_takes_what_every_consumer_had_counts_and_tells_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_takes_nothing_where_the_journal_has_the_only_copy() {
     let folder = folder();
-    let Some(_disk) = Disk::mount(
-        folder.path(),
-        "a_full_disk_takes_nothing_where_the_journal_has_the_only_copy",
-    ) else {
+    let test = "journal::tests::faults::a_full_disk_takes_nothing_where_the_journal_has_the_only_copy";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
         return;
     };
-    let (gone, facts, _) = fill(folder.path(), Vec::new()).await;
+    let (gone, facts, _) = fill(&disk, folder.path(), Vec::new()).await;
     assert_eq!(gone, 0, "{facts:?}");
 }
 
 #[tokio::test]
 async fn a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_back_when_it_has_room() {
     let folder = folder();
-    let test = "a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_back_when_it_has_room";
-    let Some(_disk) = Disk::mount(folder.path(), test) else {
+    let test = "journal::tests::faults::a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_back_when_it_has_room";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
         return;
     };
-    let others = |kib: usize| std::fs::write(folder.path().join("others"), vec![0; kib << 10]).unwrap();
-    others(2 << 10);
+    disk.others_take(2 << 10);
     let journal = open(&folder);
     journal.commit(append(&["one"])).await.unwrap();
     assert_eq!(journal.health().borrow().level, HealthLevel::Ok);
-    others(2600);
+    disk.others_take(2600);
     level(&journal, HealthLevel::Degraded).await;
     let reason = journal.health().borrow().reason.clone();
     assert!(reason.starts_with("the disk of the journal is 9"), "{reason}");
     assert_eq!(journal.commit(append(&["two"])).await.unwrap(), 2);
-    others(2 << 10);
+    disk.others_take(2 << 10);
     level(&journal, HealthLevel::Ok).await;
-}
-
-/// A tmpfs of 3 MiB, among the mounts of a process of its own.
-struct Disk<'p>(&'p Path);
-
-const OWN_MOUNTS: &str = "TRAPLINE_TEST_MOUNTS";
-
-impl<'p> Disk<'p> {
-    /// Runs `test` again where it may mount, which needs no rights but to make a user namespace; gives the disk in that
-    /// process alone.
-    fn mount(path: &'p Path, test: &str) -> Option<Self> {
-        let mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path.to_str()?];
-        if std::env::var_os(OWN_MOUNTS).is_some() {
-            assert!(run(mount[0], &mount[1..]));
-            return Some(Self(path));
-        }
-        let own = ["unshare", "--map-root-user", "--mount"];
-        if run(own[0], &[&own[1..], &mount].concat()) {
-            let told = format!("{OWN_MOUNTS}=own");
-            let wrapper = [&own[..], &["env", &told]].concat();
-            run_again(&format!("journal::tests::faults::{test}"), &wrapper);
-        } else {
-            println!("SKIPPED: no namespace to mount a tmpfs in; {test} was not tried");
-        }
-        None
-    }
-
-    /// The source is named, or `mount` asks the kernel for options of a user that has no name here.
-    fn remount(&self, option: &str) {
-        let options = format!("remount,{option}");
-        assert!(
-            run("mount", &["-o", &options, "tmpfs", self.0.to_str().unwrap()]),
-            "{options}"
-        );
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .output()
-        .is_ok_and(|output| output.status.success())
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 use rusqlite::Connection;
 
 use super::super::HealthLevel;
+use super::disk::run_again;
 use super::faults::level;
-use super::{all, append, folder, open, run_again, settings, texts, until};
+use super::{all, append, folder, open, settings, texts, until};
 
 /// The syncs of this process.
 struct Syncs(PathBuf);
