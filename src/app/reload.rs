@@ -12,6 +12,7 @@ use crate::app::trial;
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
+use crate::journal::{Health, HealthLevel};
 use crate::record::HostEvent;
 use crate::telemetry;
 
@@ -47,6 +48,9 @@ impl App {
         let config = loaded.config;
         let changes = changes(&self.core.config(), &config);
         refuse_restart_only(&changes)?;
+        if touches_delivery(&changes) {
+            refuse_while_failing(&self.core.journal.health().borrow())?;
+        }
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
         let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
@@ -114,6 +118,18 @@ fn refuse_restart_only(changes: &Changes) -> Result<(), Refused> {
         .iter()
         .map(|key| format!("`{key}` changed, which takes a restart; nothing was reloaded"));
     Err(Refused::each(Refusal::Config, reasons.collect()))
+}
+
+/// A worker that ends would forget what it delivered since the disk failed, and its successor deliver it again.
+fn refuse_while_failing(health: &Health) -> Result<(), Refused> {
+    if health.level < HealthLevel::Failing {
+        return Ok(());
+    }
+    let why = format!(
+        "the journal's disk fails ({}): sinks and transforms can be changed when it works again",
+        health.reason
+    );
+    Err(Refused::new(Refusal::Failed, why))
 }
 
 /// Makes every new or changed sink once, to see whether it can be made.
@@ -200,5 +216,30 @@ const fn kind(cause: Refusal) -> &'static str {
 fn tell(refused: &Refused) {
     for reason in &refused.reasons {
         tracing::error!("reload refused, all stays as it was: {reason}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trapline_schemas::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn sinks_are_changed_only_while_it_can_be_kept_where_they_stand() {
+        let refused = |level| {
+            let health = Health {
+                level,
+                reason: "database or disk is full".into(),
+                since: Timestamp::default(),
+                held: 0,
+                shed: 0,
+            };
+            refuse_while_failing(&health)
+        };
+        assert_eq!(refused(HealthLevel::Degraded), Ok(()));
+        let refused = refused(HealthLevel::Failing).unwrap_err();
+        assert_eq!(refused.cause, Refusal::Failed);
+        assert!(refused.reasons[0].contains("disk is full"), "{:?}", refused.reasons);
     }
 }
