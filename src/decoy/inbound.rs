@@ -4,8 +4,9 @@
 //! finds them. Out: the input, the [`Capture`], masked facts.
 //!
 //! Invariants: 1. `kept` is a prefix of the stream, at most `capture_bytes_max` long; size and digest are of all of it.
-//! 2. Whatever was marked or known as secret is in the capture's secret ranges, wherever it occurs. 3. Beyond the
-//! bounds on marks and secrets everything counts as secret: too much is masked, never too little.
+//! 2. Whatever was marked or known as secret is in the capture's secret ranges, wherever it occurs, and so is what the
+//! bytes themselves name as one ([`mask::lines`]), whether a service read it or not. 3. Beyond the bounds on marks,
+//! places and secrets everything counts as secret: too much is masked, never too little.
 
 use std::ops::Range;
 
@@ -20,6 +21,9 @@ use crate::roles::Capture;
 /// Most marked ranges; beyond, the whole capture is secret.
 const MARKS_MAX: usize = 1024;
 
+/// Most places of secrets in one capture; beyond, the whole capture is secret.
+const PLACES_MAX: usize = 4096;
+
 /// Most distinct secrets looked for; beyond, the whole capture is secret.
 const SECRETS_MAX: usize = 64;
 
@@ -29,6 +33,7 @@ const FREE_TEXT: &[Field] = &[
     Field::FileName,
     Field::HttpForwardedFor,
     Field::HttpHeaders,
+    Field::HttpMethod,
     Field::HttpReferrer,
     Field::TelnetEnvironment,
     Field::UrlDomain,
@@ -128,15 +133,21 @@ impl Inbound {
 
     /// Marks a range of the stream as secret, and its bytes wherever they occur.
     pub(crate) fn mark(&mut self, range: Range<u64>) {
-        self.has_secret = true;
-        if self.marks.len() >= MARKS_MAX {
-            self.all_secret = true;
-            return;
-        }
         let bytes = self.kept.get(within(&range, self.kept.len())).unwrap_or_default();
         let bytes: Box<[u8]> = bytes.into();
-        self.marks.push(range);
+        self.hide(range);
         self.know(&bytes);
+    }
+
+    /// Marks a range of the stream as secret, there alone.
+    pub(crate) fn hide(&mut self, range: Range<u64>) {
+        self.has_secret |= !range.is_empty();
+        let is_full = self.marks.len() >= MARKS_MAX;
+        match self.marks.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ if is_full => self.all_secret = true,
+            _ => self.marks.push(range),
+        }
     }
 
     /// Knows a secret, to be masked wherever it occurs; shorter than [`mask::SECRET_BYTES_MIN`] it is masked only
@@ -157,19 +168,19 @@ impl Inbound {
         });
     }
 
-    /// Masks what is known as secret in a text as typed.
-    pub(crate) fn mask_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Masks what is known or named as secret in a text as typed.
+    pub(crate) fn mask_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
+        let named = mask::lines::places(bytes);
+        self.has_secret |= !named.is_empty();
         let secrets = self.known.iter().map(|secret| &*secret.raw);
+        mask::apply(&mut out, &named);
         mask::apply(&mut out, &mask::find(bytes, secrets));
         out
     }
 
-    /// Masks what is known as secret in facts that hold what the peer typed.
+    /// Masks what is known or named as secret in facts that hold what the peer typed.
     pub(crate) fn mask_facts(&self, facts: &mut [(Field, Value)]) {
-        if self.known.is_empty() {
-            return;
-        }
         for (_, value) in facts.iter_mut().filter(|(field, _)| FREE_TEXT.contains(field)) {
             match value {
                 Value::Text(text) => self.mask_text(text),
@@ -181,7 +192,8 @@ impl Inbound {
 
     fn mask_text(&self, text: &mut SmolStr) {
         let secrets = self.known.iter().map(|secret| uncut(&secret.clean));
-        let found = mask::find(uncut(text), secrets);
+        let found = mask::find(uncut(text), secrets).into_iter();
+        let found = mask::union(found.chain(mask::lines::places(uncut(text))));
         if !found.is_empty() {
             *text = mask::text(text, &found);
         }
@@ -193,20 +205,22 @@ impl Inbound {
         Capture {
             seen: self.seen,
             sha256: self.digest.finalize().into(),
+            has_secret: masked && self.has_secret || !secrets.is_empty(),
             secrets,
-            has_secret: masked && self.has_secret,
             kept: self.kept,
             hold: Some(self.hold),
         }
     }
 
     fn secrets(&self) -> Vec<Range<usize>> {
+        let all = || std::iter::once(0..self.kept.len()).collect();
         if self.all_secret {
-            return std::iter::once(0..self.kept.len()).collect();
+            return all();
         }
         let marked = self.marks.iter().map(|range| within(range, self.kept.len()));
-        let known = self.known.iter().map(|secret| &*secret.raw);
-        mask::union(marked.chain(mask::find(&self.kept, known)))
+        let known = mask::find(&self.kept, self.known.iter().map(|secret| &*secret.raw));
+        let found = mask::union(marked.chain(known).chain(mask::lines::places(&self.kept)));
+        if found.len() > PLACES_MAX { all() } else { found }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Finds secrets in captured bytes and hides them.
 //!
-//! In: bytes and the secrets to look for. Out: sorted, disjoint ranges; bytes or text with `*` in their place.
+//! In: bytes and the secrets to look for; or bytes alone, in which secrets are known by their names ([`lines`]). Out:
+//! sorted, disjoint ranges; bytes or text with `*` in their place.
 //!
 //! Invariants: 1. every occurrence counts, overlapping ones too, and so does the beginning of a secret that the end
 //! of the bytes cuts off. 2. Time is linear in bytes and secrets, whatever they are (Knuth, Morris, Pratt).
+
+pub(crate) mod lines;
+pub(crate) mod names;
 
 use std::ops::Range;
 
@@ -12,9 +16,10 @@ use smol_str::SmolStr;
 /// Shorter secrets occur by chance, and are hidden only where they were typed.
 pub(crate) const SECRET_BYTES_MIN: usize = 4;
 
-/// Whether bytes that nobody has taken apart name a secret as protocols and forms do.
-pub(crate) fn names_a_secret(bytes: &[u8]) -> bool {
-    const WORDS: [&[u8]; 7] = [
+/// Whether bytes that nobody has taken apart may hold a secret: they name one, or have a word of those that do.
+pub(crate) fn may_hold_one(bytes: &[u8]) -> bool {
+    const WORDS: [&[u8]; 8] = [
+        b"<methodcall",
         b"pass",
         b"pwd",
         b"auth ",
@@ -23,11 +28,8 @@ pub(crate) fn names_a_secret(bytes: &[u8]) -> bool {
         b"secret",
         b"token",
     ];
-    if bytes.is_empty() {
-        return false;
-    }
-    let lower = bytes.to_ascii_lowercase();
-    WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some())
+    let lower = names::decoded(bytes).to_ascii_lowercase();
+    WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some()) || lines::name_one(bytes)
 }
 
 /// Every place in `bytes` that belongs to an occurrence of a secret, or to one that the end cuts off.

@@ -260,15 +260,30 @@ impl Session {
         }
     }
 
+    /// Like [`Session::mark_secret`], for bytes that hold a secret among others: they are masked there alone.
+    pub fn hide(&mut self, range: Range<u64>) {
+        if let Some(inbound) = self.inbound.as_deref_mut() {
+            inbound.hide(range);
+        }
+    }
+
     /// Says that all that is received and not yet consumed may be part of a secret.
     pub fn hide_input(&mut self) {
         let from = self.position();
-        self.mark_secret(from..from + self.input().len() as u64);
+        self.hide(from..from + self.input().len() as u64);
     }
 
-    /// Whether the decoy hides what it knows as secret.
-    pub fn hides_secrets(&self) -> bool {
+    /// Whether secrets are masked at all, as the configuration says.
+    pub fn masks(&self) -> bool {
         self.contact.spec.secrets.masked()
+    }
+
+    /// A text as typed, with `*` for what is known or named as secret in it; as it is, where secrets are kept in clear.
+    pub fn masked<'a>(&mut self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.inbound.as_deref_mut() {
+            Some(inbound) if self.contact.spec.secrets.masked() => inbound.mask_bytes(text).into(),
+            _ => text.into(),
+        }
     }
 
     /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
@@ -295,7 +310,7 @@ impl Session {
         facts.push((Field::CredentialKind, kind.into()));
         facts.push((Field::EventSequence, self.credentials.into()));
         if !user.is_empty() {
-            facts.push((Field::UserName, text::clean(user).into()));
+            facts.push((Field::UserName, self.user(user)));
         }
         let secret = OfferedSecret { bytes: secret.into() };
         self.report(Action::Credential, facts, Some(secret)).await;
@@ -413,17 +428,19 @@ impl Session {
 
     /// What no service has read may be a login that was cut short, or one sent ahead: it is not shown then.
     fn hide_unread_login(&mut self) {
-        if mask::names_a_secret(self.input()) {
+        if mask::may_hold_one(self.input()) {
             self.hide_input();
         }
     }
 
-    /// A text as typed, with what is known as secret masked.
-    fn masked<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
-        match self.inbound.as_deref() {
-            Some(inbound) if self.contact.spec.secrets.masked() => inbound.mask_bytes(text).into(),
-            _ => text.into(),
+    /// A user name, which may be a known secret too, but names none.
+    fn user(&self, typed: &[u8]) -> Value {
+        let mut typed = typed.to_vec();
+        if self.masks() {
+            let places = mask::lines::places(&typed);
+            mask::apply(&mut typed, &places);
         }
+        text::clean(&typed).into()
     }
 
     fn raise(&mut self, touch: Touch) {

@@ -13,6 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Timestamp, Value, ids, text};
 
 use crate::decoy::listener::canonical;
+use crate::decoy::mask;
 use crate::decoy::services::{Speak, UdpAnswer, UdpCredential};
 use crate::decoy::{DecoySpec, Shared};
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
@@ -275,6 +277,9 @@ impl Datagrams {
         };
         let at = Timestamp::now();
         let mut facts = answer.facts;
+        if self.spec.secrets.masked() {
+            facts.iter_mut().for_each(|(_, value)| hide_named(value));
+        }
         facts.push((Field::SourceBytes, whole(bytes.len() as u64)));
         facts.push((Field::SourcePackets, 1u8.into()));
         facts.push((Field::DestinationBytes, whole(reply.map_or(0, <[u8]>::len) as u64)));
@@ -294,17 +299,18 @@ impl Datagrams {
         let kept = bytes.len().min(self.spec.limits.capture_bytes_max);
         let mut hold = self.shared.memory.hold();
         let kept = if hold.grow(kept) { kept } else { 0 };
-        let secret = credential.filter(|_| self.spec.secrets.masked());
+        let kept = bytes.get(..kept).unwrap_or_default().to_vec();
+        let secrets = match self.spec.secrets.masked() {
+            true => secrets(bytes, credential),
+            false => Vec::new(),
+        };
+        let within = |place: &Range<usize>| place.start.min(kept.len())..place.end.min(kept.len());
         Some(Box::new(Capture {
-            kept: bytes.get(..kept).unwrap_or_default().to_vec(),
             seen: bytes.len() as u64,
             sha256: Sha256::digest(bytes).into(),
-            secrets: secret
-                .map(|found| found.secret.start.min(kept)..found.secret.end.min(kept))
-                .filter(|range| !range.is_empty())
-                .into_iter()
-                .collect(),
-            has_secret: secret.is_some(),
+            has_secret: !secrets.is_empty(),
+            secrets: mask::union(secrets.iter().map(within)),
+            kept,
             hold: Some(hold),
         }))
     }
@@ -324,6 +330,22 @@ impl Datagrams {
             last: at,
         };
         Some((missed, dropped))
+    }
+}
+
+/// Where a datagram is secret: the credential in it, wherever else its bytes occur, and what it names as secret.
+fn secrets(bytes: &[u8], credential: Option<&UdpCredential>) -> Vec<Range<usize>> {
+    let place = credential.map(|found| found.secret.clone());
+    let known = place.as_ref().and_then(|place| bytes.get(place.clone()));
+    let found = mask::find(bytes, known.into_iter());
+    mask::union(place.clone().into_iter().chain(found).chain(mask::lines::places(bytes)))
+}
+
+/// Masks what a fact names as secret.
+fn hide_named(value: &mut Value) {
+    if let Value::Text(text) = value {
+        let found = mask::lines::places(text.as_bytes());
+        *text = mask::text(text, &found);
     }
 }
 

@@ -359,7 +359,7 @@ impl<'a> Talk<'a> {
         if let Some(from) = from {
             self.wary = true;
             self.hide(line, from);
-            if self.session.hides_secrets()
+            if self.session.masks()
                 && let Some(secret) = text.get_mut(from..)
             {
                 secret.fill(b'*');

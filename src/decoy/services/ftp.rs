@@ -231,7 +231,7 @@ async fn report(session: &mut Session, login: &mut Login, command: &Command<'_>,
     if shown < line.len() {
         let from = place.end - command.rest as u64 - (line.len() - shown) as u64;
         session.mark_secret(from..place.end);
-        if session.hides_secrets()
+        if session.masks()
             && let Some(secret) = line.get_mut(shown..)
         {
             secret.fill(b'*');

@@ -1,7 +1,7 @@
 //! `http`: a web server of a known product with a login page and a protected folder, and nobody gets in.
 //!
 //! In: requests. Out: one handshake with the first request, a request for each further one, a credential for each
-//! Basic authorization, bearer token, login form, JSON login or secret in a query string. Bodies are bounded and never
+//! authorization, key in a header, login form, JSON login or secret in a query string. Bodies are bounded and never
 //! inflated; `X-Forwarded-For` is what the peer claims and nothing else.
 //!
 //! What a product says to a strange request was asked of a live Apache 2.4.71 and nginx 1.22.1; IIS 10 answers as its
@@ -10,22 +10,22 @@
 mod answer;
 mod body;
 mod form;
+mod multipart;
 mod pages;
+mod report;
 mod request;
 mod verdict;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use trapline_schemas::{Field, Value, text};
 
 use self::answer::{APACHE_KEPT_MAX, Answer, Family, Frame};
-use self::body::{Body, KEPT_MAX, Progress};
-use self::form::{Authorization, Login};
-use self::request::{Head, Request, V0_9, V1_1};
+use self::report::Report;
+use self::request::{Fault, Head, Request, V0_9, V1_1};
 use self::verdict::Verdict;
+use crate::decoy::mask;
 use crate::decoy::personality::{self, Install};
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::{Session, SessionError};
@@ -37,9 +37,6 @@ pub(super) const SERVICE: Service = Service {
     look: personality::look::<Look>,
     speak: Speak::Stream(serve),
 };
-
-/// Most header names in an event.
-const HEADERS_SHOWN_MAX: usize = 64;
 
 /// What a web application takes to refuse a login.
 const LOGIN_TIME: Duration = Duration::from_millis(450);
@@ -77,14 +74,24 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let personality = session.personality();
     let look: &Look = personality.look();
     let site = Site::new(look, &personality.install, session);
-    let mut kept = 0;
-    while let Some(end) = next_head(session, (kept > 0).then_some(look.keep_alive_secs)).await? {
-        if !exchange(session, &site, end, kept).await? {
+    let mut before = Before::default();
+    while let Some(end) = next_head(session, (before.kept > 0).then_some(look.keep_alive_secs)).await? {
+        // On the heap, so that a silent session does not hold the room of an answer.
+        if !Box::pin(exchange(session, &site, end, &mut before)).await? {
             return Ok(());
         }
-        kept += 1;
+        before.kept += 1;
     }
     Ok(())
+}
+
+/// What came before on a connection that was kept.
+#[derive(Debug, Default)]
+struct Before {
+    /// Requests.
+    kept: u32,
+    /// Whether the last one's body held a secret: what follows may be the rest of it, if its length was a lie.
+    secret: bool,
 }
 
 /// Waits for a whole head; blank lines before it are skipped, as servers do. `None`: the time for another is over.
@@ -168,17 +175,30 @@ fn http_date(at: jiff::Timestamp) -> String {
 }
 
 /// Takes one request and answers it; `false`: the connection ends.
-async fn exchange(session: &mut Session, site: &Site<'_>, end: usize, kept: u32) -> Result<bool, SessionError> {
+async fn exchange(
+    session: &mut Session,
+    site: &Site<'_>,
+    end: usize,
+    before: &mut Before,
+) -> Result<bool, SessionError> {
     let bytes = session.input().get(..end).unwrap_or_default().to_vec();
     let place = session.consume(end);
     let request = request::read(&bytes);
-    let mut logins = offered(&request);
-    for (_, login) in &logins {
-        hide(session, login, place.start);
+    let is_junk = request.faults.contains(&Fault::Line);
+    // HTTP/2, whose headers cannot be read here; or the lines of a body without its head.
+    if request.method == b"PRI" || is_junk && mask::may_hold_one(&[&bytes, session.input()].concat()) {
+        session.hide_input();
     }
-    tell(session, &request, &logins).await;
+    let mut report = Report::new(session, &bytes, place, &request, before.secret);
+    report.tell(session).await;
+    let mut answer = judge(session, site, &request, &mut report).await?;
+    let apache = site.look.family == Family::Apache;
+    answer.close |= !keeps(&request) || (apache && (lies(&request) || before.kept >= APACHE_KEPT_MAX));
+    before.secret = report.has_secret_body;
+    if report.offer(session).await {
+        session.pause(LOGIN_TIME).await?;
+    }
     let local = session.local();
-    let verdict = verdict::of(&request, site.look.family);
     let asked = verdict::host(&request).unwrap_or_else(|| local.ip().to_string());
     let date = http_date(jiff::Timestamp::now());
     let frame = Frame {
@@ -189,38 +209,37 @@ async fn exchange(session: &mut Session, site: &Site<'_>, end: usize, kept: u32)
         host: &asked,
         port: local.port(),
         head: request.method == b"HEAD",
-        bare: request.version == V0_9 && verdict == Verdict::Fine,
+        bare: request.version == V0_9 && verdict::of(&request, site.look.family) == Verdict::Fine,
         asked_keep: request.says("connection", "keep-alive"),
-        kept,
+        kept: before.kept,
     };
-    let mut answer = match &verdict {
-        Verdict::Fine => match read_body(session, &request).await? {
-            Ok(login) => {
-                logins.extend(login.map(|login| ("form", login)));
-                choose(site, &request)
-            }
-            Err(()) => Answer {
-                status: 400,
-                close: true,
-                ..Answer::default()
-            },
-        },
-        Verdict::Refused(answer) => answer.clone(),
-    };
-    let apache = site.look.family == Family::Apache;
-    answer.close |= !keeps(&request) || (apache && (lies(&request) || kept >= APACHE_KEPT_MAX));
-    let form = logins.iter().any(|(kind, _)| *kind == "form");
-    let hidden = places(&offered(&request));
-    for (kind, login) in logins {
-        session
-            .credential(kind, &login.user, &login.secret, facts(&request, &hidden))
-            .await;
-    }
-    if form {
-        session.pause(LOGIN_TIME).await?;
-    }
     session.send(&answer.render(&frame)).await?;
     Ok(!answer.close)
+}
+
+/// What the product answers. The body is taken off the stream unless the connection ends without it.
+async fn judge<'a>(
+    session: &mut Session,
+    site: &'a Site<'_>,
+    request: &Request<'a>,
+    report: &mut Report<'_>,
+) -> Result<Answer<'a>, SessionError> {
+    let verdict = verdict::of(request, site.look.family);
+    if let Verdict::Refused(answer) = &verdict
+        && answer.close
+    {
+        return Ok(answer.clone());
+    }
+    let goes_on = verdict == Verdict::Fine;
+    Ok(match (report.read_body(session, goes_on).await?, verdict) {
+        (Ok(()), Verdict::Fine) => choose(site, request),
+        (Ok(()), Verdict::Refused(answer)) => answer,
+        (Err(()), _) => Answer {
+            status: 400,
+            close: true,
+            ..Answer::default()
+        },
+    })
 }
 
 /// Whether the connection goes on after this request.
@@ -298,182 +317,6 @@ fn under(path: &[u8], folder: &[u8]) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// What the head of a request offers as credentials.
-fn offered(request: &Request<'_>) -> Vec<(&'static str, Login)> {
-    let mut logins = Vec::new();
-    for header in ["authorization", "proxy-authorization"]
-        .iter()
-        .flat_map(|name| request.all(name))
-    {
-        logins.extend(form::authorization(header.value).map(|offered| match offered {
-            Authorization::Basic(login) => ("password", moved(login, header.at)),
-            Authorization::Bearer(login) => ("token", moved(login, header.at)),
-        }));
-    }
-    if let Some(login) = form::userinfo(request.target) {
-        logins.push(("password", moved(login, request.target_at)));
-    }
-    if let Some((query, at)) = request.query() {
-        logins.extend(form::pairs(query).map(|login| ("form", moved(login, at))));
-    }
-    logins
-}
-
-/// The same login with its places counted from the beginning of what holds it.
-fn moved(mut login: Login, by: usize) -> Login {
-    for place in &mut login.places {
-        *place = place.start + by..place.end + by;
-    }
-    login
-}
-
-fn hide(session: &mut Session, login: &Login, from: u64) {
-    for place in &login.places {
-        session.mark_secret(from + place.start as u64..from + place.end as u64);
-    }
-}
-
-/// Reports a request: the first as the handshake, each further one as a request.
-async fn tell(session: &mut Session, request: &Request<'_>, logins: &[(&'static str, Login)]) {
-    let secrets = places(logins);
-    let facts = facts(request, &secrets);
-    if session.is_introduced() {
-        let method = String::from_utf8_lossy(request.method);
-        let line = [method.as_bytes(), b" ", &target(request, &secrets)].concat();
-        session.request(&line, facts).await;
-    } else {
-        session.handshake(facts).await;
-    }
-}
-
-fn places(logins: &[(&'static str, Login)]) -> Vec<Range<usize>> {
-    logins
-        .iter()
-        .flat_map(|(_, login)| login.places.iter().cloned())
-        .collect()
-}
-
-/// The target with the secrets of its query hidden; they may be encoded, so that nobody else would find them.
-fn target(request: &Request<'_>, secrets: &[Range<usize>]) -> Vec<u8> {
-    let mut shown = request.target.to_vec();
-    for secret in secrets {
-        let from = secret.start.saturating_sub(request.target_at);
-        let to = secret.end.saturating_sub(request.target_at);
-        if let Some(hidden) = shown.get_mut(from..to) {
-            hidden.fill(b'*');
-        }
-    }
-    shown
-}
-
-fn facts(request: &Request<'_>, secrets: &[Range<usize>]) -> Vec<(Field, Value)> {
-    let mut facts = Vec::with_capacity(10);
-    let mut clean = |field, bytes: &[u8]| facts.push((field, Value::from(text::clean(bytes))));
-    clean(Field::HttpMethod, request.method);
-    clean(Field::UrlOriginal, &target(request, secrets));
-    clean(Field::UrlPath, request.path());
-    for (field, name) in [
-        (Field::UserAgent, "user-agent"),
-        (Field::HttpReferrer, "referer"),
-        (Field::HttpForwardedFor, "x-forwarded-for"),
-    ] {
-        if let Some(value) = request.get(name) {
-            clean(field, value);
-        }
-    }
-    if let Some(host) = verdict::host(request) {
-        clean(Field::UrlDomain, host.as_bytes());
-    }
-    let version = request.version;
-    clean(
-        Field::HttpVersion,
-        format!("{}.{}", version.major, version.minor).as_bytes(),
-    );
-    if let Ok(Some(length)) = request.content_length() {
-        let length = i64::try_from(length).unwrap_or(i64::MAX);
-        facts.push((Field::HttpRequestBytes, length.into()));
-    }
-    let names = request.headers.iter().take(HEADERS_SHOWN_MAX);
-    let names: Vec<_> = names.map(|header| text::clean(header.name)).collect();
-    if !names.is_empty() {
-        facts.push((Field::HttpHeaders, names.into()));
-    }
-    facts
-}
-
-/// Reads the body, hides what is secret in it, gives the login it holds. `Err`: its chunks are none.
-async fn read_body(session: &mut Session, request: &Request<'_>) -> Result<Result<Option<Login>, ()>, SessionError> {
-    let chunked = request.says("transfer-encoding", "chunked");
-    let length = request.content_length().ok().flatten().unwrap_or(0);
-    let mut body = if chunked { Body::chunked() } else { Body::sized(length) };
-    if body.progress() == Progress::More && request.says("expect", "100-continue") {
-        session.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-    }
-    let from = session.position();
-    let ended = loop {
-        let taken = body.take(session.input());
-        session.consume(taken);
-        match body.progress() {
-            Progress::More => {}
-            Progress::Done => break Ok(true),
-            Progress::Broken => break Ok(false),
-        }
-        if let Err(error) = session.fill().await {
-            break Err(error);
-        }
-    };
-    let login = search(session, request, &body, from);
-    match ended {
-        Ok(true) => Ok(Ok(login)),
-        Ok(false) => Ok(Err(())),
-        // A login whose body was cut short was still offered.
-        Err(error) => {
-            if let Some(login) = login {
-                session
-                    .credential(
-                        "form",
-                        &login.user,
-                        &login.secret,
-                        facts(request, &places(&offered(request))),
-                    )
-                    .await;
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Looks for a login in what was kept of a body.
-fn search(session: &mut Session, request: &Request<'_>, body: &Body, from: u64) -> Option<Login> {
-    let all = from..session.position();
-    let kind = request.get("content-type").unwrap_or_default().to_ascii_lowercase();
-    let login = if kind.starts_with(b"application/json") || body.kept.first() == Some(&b'{') {
-        form::json(&body.kept)
-    } else {
-        form::pairs(&body.kept)
-    };
-    match &login {
-        // What was cut off could go on with the secret.
-        Some(login) if body.whole && body.seen <= KEPT_MAX as u64 => hide(session, login, from),
-        Some(_) => session.mark_secret(all),
-        None if may_hide(&kind, &body.kept) => session.mark_secret(all),
-        None => {}
-    }
-    login
-}
-
-/// Forms that are not read here, but name a field as a secret is named.
-fn may_hide(kind: &[u8], body: &[u8]) -> bool {
-    let form = [
-        &b"multipart/"[..],
-        b"application/json",
-        b"application/xml",
-        b"text/xml",
-        b"application/soap",
-    ];
-    form.iter().any(|known| kind.starts_with(known)) && form::is_secret(body)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,29 +342,6 @@ mod tests {
             file(Family::Apache, &Install::from_seed([4; 32]), 1),
             file(Family::Apache, &install, 1)
         );
-    }
-
-    #[test]
-    fn secrets_in_a_query_are_not_in_the_facts() {
-        let head = b"GET /l?user=a&pass=%78yz HTTP/1.1\r\nHost: h\r\n\r\n";
-        let request = request::read(head);
-        let logins = offered(&request);
-        let places: Vec<_> = logins.iter().flat_map(|(_, login)| login.places.clone()).collect();
-        assert_eq!(&head[places[0].clone()], b"%78yz");
-        assert_eq!(target(&request, &places), b"/l?user=a&pass=*****");
-    }
-
-    #[test]
-    fn a_password_in_the_target_is_a_credential_and_not_in_the_facts() {
-        let head = b"GET http://u:p%40ss@h/a@b HTTP/1.1\r\nHost: h\r\n\r\n";
-        let request = request::read(head);
-        let logins = offered(&request);
-        assert_eq!(
-            (&logins[0].1.user[..], &logins[0].1.secret[..]),
-            (&b"u"[..], &b"p@ss"[..])
-        );
-        assert_eq!(target(&request, &logins[0].1.places), b"http://u:******@h/a@b");
-        assert!(offered(&request::read(b"GET /a://b:c@d HTTP/1.1\r\n\r\n")).is_empty());
     }
 
     #[test]

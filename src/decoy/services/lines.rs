@@ -71,7 +71,7 @@ pub(super) fn names_a_secret(line: &[u8]) -> bool {
         .filter(|byte| byte.is_ascii_graphic() || *byte == b' ')
         .collect();
     let has = |word: &&[u8]| memchr::memmem::find(&typed, word).is_some();
-    mask::names_a_secret(&typed) || WORDS.iter().any(has) || names_a_user(&typed)
+    mask::may_hold_one(&typed) || WORDS.iter().any(has) || names_a_user(&typed)
 }
 
 /// `user:secret@host`, in a URL or a `Host` line.

@@ -21,6 +21,7 @@ use trapline_schemas::{Field, Value, text};
 
 use self::line::{Editor, Line, Typed};
 use self::wire::{DO, Decoder, IAC, Options, SB, SE, Token, WILL, option};
+use crate::decoy::mask::names;
 use crate::decoy::personality;
 use crate::decoy::services::{Service, Speak, lines};
 use crate::decoy::session::{Session, SessionError};
@@ -152,6 +153,8 @@ struct Terminal<'a> {
     decoder: Decoder,
     options: Options,
     editor: Editor,
+    /// Where the next token begins in the stream.
+    token_at: u64,
     /// Data with its offset in the stream, typed and not yet read.
     typed: VecDeque<(u64, u8)>,
     told: Told,
@@ -177,6 +180,7 @@ impl<'a> Terminal<'a> {
             decoder: Decoder::default(),
             options: Options::default(),
             editor: Editor::default(),
+            token_at: 0,
             typed: VecDeque::new(),
             told: Told::default(),
         }
@@ -328,15 +332,23 @@ impl<'a> Terminal<'a> {
         let chunk = self.session.input().to_vec();
         let place = self.session.consume(chunk.len());
         for (at, byte) in (place.start..).zip(chunk) {
-            match self.decoder.push(byte) {
-                None => {}
-                Some(Token::Data(byte)) if self.typed.len() < EARLY_MAX => self.typed.push_back((at, byte)),
-                Some(Token::Data(_)) => self.drop_data(at..at + 1),
-                Some(Token::Option(verb, option)) => {
+            let Some(token) = self.decoder.push(byte) else {
+                continue;
+            };
+            let from = std::mem::replace(&mut self.token_at, at + 1);
+            match token {
+                Token::Data(byte) if self.typed.len() < EARLY_MAX => self.typed.push_back((at, byte)),
+                Token::Data(_) => self.drop_data(at..at + 1),
+                Token::Option(verb, option) => {
                     self.told.option(verb, option);
                     answers.extend(self.options.take(verb, option).into_iter().flatten());
                 }
-                Some(Token::Sub(option, body)) => self.told.sub(option, &body),
+                Token::Sub(option, body) => {
+                    if wire::holds_secret(option, &body) {
+                        self.session.hide(from..at + 1);
+                    }
+                    self.told.sub(option, &body, self.session.masks());
+                }
             }
         }
         answers
@@ -347,8 +359,12 @@ impl<'a> Terminal<'a> {
         self.session.mark_secret(place);
     }
 
-    /// Logins that were sent ahead and never read.
+    /// Logins that were sent ahead and never read, and a variable that was cut short.
     fn hide_typed_ahead(&mut self) {
+        let (option, body) = self.decoder.unfinished();
+        if wire::holds_secret(option, body) {
+            self.session.hide(self.token_at..self.session.position());
+        }
         if let (Some((first, _)), Some((last, _))) = (self.typed.front(), self.typed.back()) {
             self.drop_data(*first..*last + 1);
         }
@@ -388,7 +404,7 @@ impl Told {
         }
     }
 
-    fn sub(&mut self, option: u8, body: &[u8]) {
+    fn sub(&mut self, option: u8, body: &[u8], masks: bool) {
         self.answers.add(option);
         match (option, body) {
             (option::TTYPE, [0, name @ ..]) => {
@@ -398,17 +414,19 @@ impl Told {
                 let size = wire::window(body).map(|(columns, rows)| format!("{columns}x{rows}").into());
                 self.window = size.or(self.window.take());
             }
-            (option::NEW_ENVIRON, _) => self.variables(wire::environment(body)),
+            (option::NEW_ENVIRON, _) => self.variables(wire::environment(body), masks),
             _ => {}
         }
     }
 
-    fn variables(&mut self, variables: Vec<(Vec<u8>, Vec<u8>)>) {
+    fn variables(&mut self, variables: Vec<(Vec<u8>, Vec<u8>)>, masks: bool) {
         for (name, value) in variables {
             if self.environment.len() >= VARIABLES_MAX {
                 return;
             }
-            let shown = text::clean(&[&name, &b"="[..], &value].concat());
+            let is_secret = masks && names::kind(&name).is_some();
+            let stars = vec![b'*'; value.len()];
+            let shown = text::clean(&[&name, &b"="[..], if is_secret { &stars } else { &value }].concat());
             if !self.environment.contains(&shown) {
                 self.environment.push(shown);
             }

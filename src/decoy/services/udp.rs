@@ -105,29 +105,47 @@ fn tftp(request: &[u8]) -> UdpAnswer {
     answer
 }
 
-/// The community of a version 1 or 2c message.
+/// The community of a message, or what proves the user of version 3.
 fn snmp(request: &[u8]) -> UdpAnswer {
-    let mut answer = UdpAnswer::default();
-    if let Some(secret) = community(request) {
-        answer.credential = Some(UdpCredential {
-            kind: "community",
-            user: Vec::new(),
-            secret,
-        });
+    UdpAnswer {
+        credential: offered(request),
+        ..UdpAnswer::default()
     }
-    answer
 }
 
-fn community(request: &[u8]) -> Option<Range<usize>> {
+fn offered(request: &[u8]) -> Option<UdpCredential> {
     let message = element(request, 0, 0x30)?;
     let version = element(request, message.start, 0x02)?;
-    if !matches!(request.get(version.clone())?, [0 | 1]) {
-        return None;
+    let (last, zeros) = request.get(version.clone())?.split_last()?;
+    if *last == 3 && zeros.iter().all(|byte| *byte == 0) {
+        return user(request, version.end);
     }
-    element(request, version.end, 0x04)
+    Some(UdpCredential {
+        kind: "community",
+        user: Vec::new(),
+        secret: element(request, version.end, 0x04)?,
+    })
 }
 
-/// Where the contents of the BER element at `at` are, if it has this tag.
+/// The user of a version 3 message and the digest that proves it (RFC 3414 section 2.4), if it has one.
+fn user(request: &[u8], at: usize) -> Option<UdpCredential> {
+    let global = element(request, at, 0x30)?;
+    let security = element(request, global.end, 0x04)?;
+    let parameters = element(request, security.start, 0x30)?;
+    let engine = element(request, parameters.start, 0x04)?;
+    let boots = element(request, engine.end, 0x02)?;
+    let time = element(request, boots.end, 0x02)?;
+    let name = element(request, time.end, 0x04)?;
+    let digest = element(request, name.end, 0x04).filter(|digest| !digest.is_empty())?;
+    Some(UdpCredential {
+        kind: "token",
+        user: request.get(name)?.to_vec(),
+        secret: digest,
+    })
+}
+
+/// Where the contents of the BER element at `at` are, if it has this tag. One that is cut short or lies about its
+/// length reaches to the end: it may still hold a secret.
 fn element(bytes: &[u8], at: usize, tag: u8) -> Option<Range<usize>> {
     let (found, rest) = bytes.get(at..)?.split_first()?;
     if *found != tag {
@@ -136,14 +154,16 @@ fn element(bytes: &[u8], at: usize, tag: u8) -> Option<Range<usize>> {
     let (first, rest) = rest.split_first()?;
     let (length, header) = match *first {
         short @ 0..=0x7f => (usize::from(short), 2),
-        0x81 => (usize::from(*rest.first()?), 3),
-        0x82 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
+        // X.690 section 8.1.3.5; longer forms would have to be longer than any datagram, or padded.
+        long @ 0x81..=0x88 => {
+            let octets = rest.get(..usize::from(long & 0x7f))?;
+            let fold = |length: usize, octet: &u8| length.saturating_mul(256).saturating_add(usize::from(*octet));
+            (octets.iter().fold(0, fold), 2 + octets.len())
+        }
         _ => return None,
     };
     let start = at + header;
-    let end = start.checked_add(length)?;
-    // A message that lies about its length may still hold a community.
-    (tag == 0x30 || end <= bytes.len()).then_some(start..end)
+    Some(start..start.saturating_add(length).min(bytes.len()).max(start))
 }
 
 /// REFUSED: the header and the question, nothing else.
@@ -203,10 +223,41 @@ mod tests {
         let request = b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19";
         let found = snmp(request).credential.expect("a community");
         assert_eq!((&request[found.secret], found.kind), (&b"public"[..], "community"));
+        for odd in [
+            &b"\x30\x84\0\0\0\x26\x02\x02\0\x01\x04\x83\0\0\x06public\xa0\x19"[..],
+            b"\x30\x26\x02\x01\0\x04\x30public",
+            b"\x30\x80\x02\x01",
+        ] {
+            let found = snmp(odd).credential.map(|found| &odd[found.secret]);
+            assert!(found.is_none_or(|found| found == b"public"), "{}", odd.escape_ascii());
+            assert_eq!(found.is_some(), odd.len() > 4, "{}", odd.escape_ascii());
+        }
         assert!(
             snmp(b"\x30\x26\x02\x01\x03\x04\x06public").credential.is_none(),
             "version 3 has none"
         );
+    }
+
+    #[test]
+    fn what_proves_a_user_of_version_3_is_a_credential_and_discovery_is_none() {
+        let message = |digest: &[u8]| {
+            let security = [
+                b"\x04\x01\x80\x02\x01\0\x02\x01\0\x04\x03bob\x04",
+                &[digest.len() as u8][..],
+                digest,
+            ]
+            .concat();
+            let security = [&[0x30, security.len() as u8][..], &security].concat();
+            let security = [&[4, security.len() as u8][..], &security].concat();
+            [&b"\x30\x40\x02\x01\x03\x30\x03\x02\x01\x07"[..], &security].concat()
+        };
+        let request = message(b"0123456789ab");
+        let found = snmp(&request).credential.expect("a digest");
+        assert_eq!(
+            (&found.user[..], &request[found.secret], found.kind),
+            (&b"bob"[..], &b"0123456789ab"[..], "token")
+        );
+        assert!(snmp(&message(b"")).credential.is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bind;
 mod hostile;
 mod manners;
+mod places;
 mod secrets;
 mod sessions;
 mod ssh;

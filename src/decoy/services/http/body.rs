@@ -1,12 +1,18 @@
 //! How long a request's body is, and its bytes: by length or in chunks, never inflated.
 //!
-//! In: bytes one piece after another. Out: the first [`KEPT_MAX`] bytes of the body. Invariant: cutting the pieces
-//! elsewhere changes nothing.
+//! In: bytes one piece after another. Out: the first [`KEPT_MAX`] bytes of the body; of the rest, whether it names a
+//! secret. Invariant: cutting the pieces elsewhere changes nothing.
 //!
 //! Source: RFC 9112 sections 6 and 7.1.
 
 /// Most bytes of a body that are read for forms.
 pub(super) const KEPT_MAX: usize = 16 << 10;
+
+/// How far before a piece a name may have begun that it ends, bytes.
+const NAME_MAX: usize = 256;
+
+/// Most bytes that are watched for names beyond what is read: no capture holds more.
+const WATCHED_MAX: u64 = 1 << 20;
 
 /// Longest chunk line: size and extension.
 const CHUNK_LINE_MAX: usize = 256;
@@ -21,6 +27,11 @@ pub(super) struct Body {
     pub(super) seen: u64,
     /// Whether the kept bytes lie in the stream as they are here.
     pub(super) whole: bool,
+    /// Whether what is not kept names a secret.
+    pub(super) names_a_secret: bool,
+    suspects: fn(&[u8]) -> bool,
+    /// The last bytes seen, once not all are kept.
+    tail: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,22 +73,25 @@ const SIZE: State = State::Size {
 };
 
 impl Body {
-    /// A body of known length.
-    pub(super) fn sized(length: u64) -> Self {
-        Self::new(State::Length(length), true)
+    /// A body of known length; `suspects` says whether bytes of what is not kept name a secret.
+    pub(super) fn sized(length: u64, suspects: fn(&[u8]) -> bool) -> Self {
+        Self::new(State::Length(length), true, suspects)
     }
 
     /// A body in chunks.
-    pub(super) fn chunked() -> Self {
-        Self::new(SIZE, false)
+    pub(super) fn chunked(suspects: fn(&[u8]) -> bool) -> Self {
+        Self::new(SIZE, false, suspects)
     }
 
-    fn new(state: State, whole: bool) -> Self {
+    fn new(state: State, whole: bool, suspects: fn(&[u8]) -> bool) -> Self {
         Self {
+            suspects,
             state,
             kept: Vec::new(),
             seen: 0,
             whole,
+            names_a_secret: false,
+            tail: Vec::new(),
         }
     }
 
@@ -120,8 +134,23 @@ impl Body {
         let (data, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
         let room = KEPT_MAX.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(data.get(..room).unwrap_or(data));
+        self.watch(data.get(room..).unwrap_or_default());
         self.seen += count as u64;
         (rest, left - count as u64)
+    }
+
+    /// Looks for names of secrets in what is not kept.
+    fn watch(&mut self, data: &[u8]) {
+        if data.is_empty() || self.names_a_secret || self.seen > WATCHED_MAX {
+            return;
+        }
+        if self.tail.is_empty() {
+            self.tail
+                .extend_from_slice(self.kept.get(KEPT_MAX - NAME_MAX..).unwrap_or_default());
+        }
+        self.tail.extend_from_slice(data);
+        self.names_a_secret = (self.suspects)(&self.tail);
+        self.tail.drain(..self.tail.len().saturating_sub(NAME_MAX));
     }
 }
 
@@ -173,15 +202,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decoy::mask::lines::name_one;
 
     #[test]
     fn chunks_are_joined_and_the_next_request_is_left() {
-        let mut body = Body::chunked();
+        let mut body = Body::chunked(name_one);
         let bytes = b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\nGET";
         assert_eq!(body.take(bytes), bytes.len() - 3);
         assert_eq!((body.progress(), body.kept.as_slice()), (Progress::Done, &b"abcde"[..]));
         for junk in [&b"zz\r\n"[..], b"\r\n", b"3\r\nabcd", b"ffffffffffffffff\r\n"] {
-            let mut body = Body::chunked();
+            let mut body = Body::chunked(name_one);
             body.take(junk);
             assert_eq!(body.progress(), Progress::Broken, "{}", junk.escape_ascii());
         }
@@ -189,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_length_of_lies_keeps_little() {
-        let mut body = Body::sized(u64::MAX);
+        let mut body = Body::sized(u64::MAX, name_one);
         for _ in 0..64 {
             assert_eq!(body.take(&[b'a'; 4096]), 4096);
         }
@@ -197,7 +227,20 @@ mod tests {
             (body.progress(), body.kept.len(), body.seen),
             (Progress::More, KEPT_MAX, 64 * 4096)
         );
-        assert_eq!(Body::sized(0).progress(), Progress::Done);
+        assert_eq!(Body::sized(0, name_one).progress(), Progress::Done);
+    }
+
+    #[test]
+    fn a_name_beyond_what_is_kept_is_seen_wherever_it_is_cut() {
+        let text = [&[b'a'; KEPT_MAX - 3][..], b"&x=1&password=hunter2&y=", &[b'b'; 9000]].concat();
+        for cut in KEPT_MAX - 10..KEPT_MAX + 30 {
+            let mut body = Body::sized(text.len() as u64, name_one);
+            assert_eq!(body.take(&text[..cut]) + body.take(&text[cut..]), text.len());
+            assert!(body.names_a_secret, "{cut}");
+        }
+        let mut harmless = Body::sized(40_000, name_one);
+        harmless.take(&[b'a'; 40_000]);
+        assert!(!harmless.names_a_secret);
     }
 
     proptest! {
@@ -205,7 +248,7 @@ mod tests {
         fn any_bytes_cut_anywhere_are_the_same_body(
             bytes in prop::collection::vec(prop::sample::select(b"0123af;\r\n x".to_vec()), 0..120), cut in 0usize..120, sized in any::<bool>(),
         ) {
-            let make = || if sized { Body::sized(40) } else { Body::chunked() };
+            let make = || if sized { Body::sized(40, name_one) } else { Body::chunked(name_one) };
             let (mut whole, mut parts) = (make(), make());
             let taken = whole.take(&bytes);
             let (first, second) = bytes.split_at(cut.min(bytes.len()));

@@ -3,11 +3,13 @@
 //! In: bytes. Out: a [`Request`] that borrows them, or the [`Fault`] in them. What is a fault differs from product to
 //! product, so each is named and the product decides.
 //!
-//! Invariants: 1. the head is at most [`HEAD_MAX`] bytes and [`HEADERS_MAX`] headers. 2. Nothing is decoded or copied.
+//! Invariants: 1. the head is at most [`HEAD_MAX`] bytes and [`HEADERS_MAX`] headers. 2. Nothing is decoded, and only
+//! folded values are copied.
 //! 3. The same bytes give the same request however they were cut on the way.
 //!
 //! Source: RFC 9112 sections 2 to 5.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Longest head that is read, bytes.
@@ -37,8 +39,8 @@ pub(super) struct Request<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header<'a> {
     pub(super) name: &'a [u8],
-    /// The value without blanks around it.
-    pub(super) value: &'a [u8],
+    /// The value without blanks around it; where it is folded, blanks stand for the line ends.
+    pub(super) value: Cow<'a, [u8]>,
     /// Where the value begins in the head.
     pub(super) at: usize,
 }
@@ -64,7 +66,7 @@ pub(super) enum Fault {
     Method,
     /// A line longer than [`LINE_MAX`].
     LongLine,
-    /// A header longer than [`LINE_MAX`].
+    /// A header longer than [`LINE_MAX`], or a head longer than [`HEAD_MAX`].
     LongHeader,
     /// More than 100 headers.
     ManyHeaders,
@@ -96,7 +98,7 @@ pub(super) fn head(bytes: &[u8]) -> Head {
         return more(window, LINE_MAX + 1);
     };
     let line = window.get(..first).unwrap_or_default();
-    let (request, _) = request_line(line);
+    let request = request_line(line);
     if request.version == V0_9 || request.faults.contains(&Fault::Line) {
         return Head::End(first + 1);
     }
@@ -119,21 +121,37 @@ fn more(window: &[u8], max: usize) -> Head {
 /// Reads a whole head, or what there is of one that is too long.
 pub(super) fn read(head: &[u8]) -> Request<'_> {
     let first = memchr::memchr(b'\n', head).unwrap_or(head.len());
-    let (mut request, _) = request_line(head.get(..first).unwrap_or_default());
+    let mut request = request_line(head.get(..first).unwrap_or_default());
+    if head.len() >= HEAD_MAX {
+        request.faults.push(Fault::LongHeader);
+    }
     let mut at = first + 1;
-    while let Some(rest) = head.get(at..).filter(|rest| !rest.is_empty()) {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = trim_cr(rest.get(..end).unwrap_or_default());
-        if line.is_empty() {
-            break;
-        }
-        header(&mut request, line, at);
-        at += end + 1;
+    while let Some(line) = line(head, at).filter(|line| !trim_cr(head.get(line.clone()).unwrap_or_default()).is_empty())
+    {
+        let whole = line.start..folded(head, line.end);
+        header(&mut request, head, whole.clone(), line.end);
+        at = whole.end + 1;
     }
     request
 }
 
-fn request_line(line: &[u8]) -> (Request<'_>, Range<usize>) {
+/// The line that begins at `at`, without the LF.
+fn line(head: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = head.get(at..).filter(|rest| !rest.is_empty())?;
+    Some(at..at + memchr::memchr(b'\n', rest).unwrap_or(rest.len()))
+}
+
+/// Where the lines end that go on with the one that ends at `end`: they begin with a blank (RFC 9112 section 5.2).
+fn folded(head: &[u8], mut end: usize) -> usize {
+    while matches!(head.get(end + 1), Some(b' ' | b'\t'))
+        && let Some(more) = line(head, end + 1)
+    {
+        end = more.end;
+    }
+    end
+}
+
+fn request_line(line: &[u8]) -> Request<'_> {
     let line = trim_cr(line);
     let mut request = Request::default();
     if line.len() > LINE_MAX {
@@ -165,8 +183,7 @@ fn request_line(line: &[u8]) -> (Request<'_>, Range<usize>) {
     if request.target.is_empty() || simple {
         request.faults.push(Fault::Line);
     }
-    let place = request.target_at..target_end;
-    (request, place)
+    request
 }
 
 fn version(word: &[u8]) -> Option<Version> {
@@ -188,20 +205,21 @@ fn version(word: &[u8]) -> Option<Version> {
     }
 }
 
-fn header<'a>(request: &mut Request<'a>, line: &'a [u8], at: usize) {
-    if line.len() > LINE_MAX {
-        request.faults.push(Fault::LongHeader);
-    }
-    if request.headers.len() == 100 {
-        request.faults.push(Fault::ManyHeaders);
-    }
-    if line.contains(&0) {
-        request.faults.push(Fault::Nul);
-    }
-    if line.starts_with(b" ") || line.starts_with(b"\t") {
-        request.faults.push(Fault::Fold);
-        return;
-    }
+/// Takes a header that is `place` in the head; its first line ends at `first`.
+fn header<'a>(request: &mut Request<'a>, head: &'a [u8], place: Range<usize>, first: usize) {
+    let line = trim_cr(head.get(place.clone()).unwrap_or_default());
+    let faults = [
+        (line.len() > LINE_MAX, Fault::LongHeader),
+        (request.headers.len() == 100, Fault::ManyHeaders),
+        (line.contains(&0), Fault::Nul),
+        (
+            place.end > first || line.starts_with(b" ") || line.starts_with(b"\t"),
+            Fault::Fold,
+        ),
+    ];
+    request
+        .faults
+        .extend(faults.into_iter().filter(|(is, _)| *is).map(|(_, fault)| fault));
     let Some(colon) = memchr::memchr(b':', line) else {
         request.faults.push(Fault::NoColon);
         return;
@@ -211,28 +229,42 @@ fn header<'a>(request: &mut Request<'a>, line: &'a [u8], at: usize) {
         request.faults.push(Fault::Name);
     }
     let raw = line.get(colon + 1..).unwrap_or_default();
-    let blanks = raw.len() - raw.trim_ascii_start().len();
     if request.headers.len() < HEADERS_MAX {
         request.headers.push(Header {
             name,
-            value: raw.trim_ascii(),
-            at: at + colon + 1 + blanks,
+            value: unfolded(raw.trim_ascii()),
+            at: place.start + colon + 1 + raw.len() - raw.trim_ascii_start().len(),
         });
+    }
+}
+
+/// A value with blanks for the line ends in it, so that each byte stays in its place.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\n', value).is_none() {
+        return value.into();
+    }
+    let blank = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+    value.iter().map(blank).collect::<Vec<u8>>().into()
+}
+
+impl Header<'_> {
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
 impl<'a> Request<'a> {
     /// The values of a header.
-    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &Header<'a>> {
-        let name = name.as_bytes().to_owned();
-        self.headers
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(&name))
+    pub(super) fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r Header<'a>> {
+        self.headers.iter().filter(move |header| header.is(name))
     }
 
     /// The first value of a header.
-    pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next().map(|header| header.value)
+    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|header| header.is(name))
+            .map(|header| &*header.value)
     }
 
     /// The path of the target: without query, without scheme and host.
@@ -264,7 +296,7 @@ impl<'a> Request<'a> {
 
     /// How long the body says it is; `Err` if that is no length.
     pub(super) fn content_length(&self) -> Result<Option<u64>, ()> {
-        let mut lengths = self.all("content-length").map(|header| header.value);
+        let mut lengths = self.all("content-length").map(|header| &*header.value);
         let Some(first) = lengths.next() else {
             return Ok(None);
         };
@@ -332,12 +364,26 @@ mod tests {
     }
 
     #[test]
+    fn a_folded_value_is_one_and_each_byte_is_in_its_place() {
+        let bytes = b"GET / HTTP/1.1\r\nA:\r\n b\r\n\tc\r\nD: e\r\n\r\n";
+        let request = read(bytes);
+        assert_eq!(
+            (request.get("a"), request.get("d")),
+            (Some(&b"b  \tc"[..]), Some(&b"e"[..]))
+        );
+        assert_eq!(&bytes[request.headers[0].at..][..1], b"b");
+        let first = read(b"GET / HTTP/1.1\r\n A: b\r\n\r\n");
+        assert_eq!(first.faults, [Fault::Fold, Fault::Name]);
+    }
+
+    #[test]
     fn a_head_without_end_is_bounded() {
         assert_eq!(head(&[b'a'; LINE_MAX]), Head::More);
         assert_eq!(head(&[b'a'; LINE_MAX + 1]), Head::TooLong);
         let many = [&b"GET / HTTP/1.1\r\n"[..], &b"a: b\r\n".repeat(8000)].concat();
         assert_eq!(head(&many), Head::TooLong);
         assert!(read(&many).headers.len() <= HEADERS_MAX);
+        assert!(read(&many).faults.contains(&Fault::LongHeader));
     }
 
     #[test]
@@ -372,7 +418,8 @@ mod tests {
                 prop_assert_eq!(&bytes[at..][..query.len()], query);
             }
             for header in &request.headers {
-                prop_assert!(header.value.is_empty() || &bytes[header.at..][..header.value.len()] == header.value);
+                let raw = &bytes[header.at..][..header.value.len()];
+                prop_assert_eq!(unfolded(raw), &*header.value);
             }
         }
     }

@@ -7,6 +7,8 @@
 //!
 //! Source: RFC 854, RFC 855, RFC 1143; NEW-ENVIRON: RFC 1572.
 
+use crate::decoy::mask::names;
+
 pub(super) const IAC: u8 = 255;
 pub(super) const DONT: u8 = 254;
 pub(super) const DO: u8 = 253;
@@ -25,6 +27,7 @@ pub(super) mod option {
     pub const TSPEED: u8 = 32;
     pub const LFLOW: u8 = 33;
     pub const XDISPLOC: u8 = 35;
+    pub const AUTHENTICATION: u8 = 37;
     pub const NEW_ENVIRON: u8 = 39;
 }
 
@@ -100,6 +103,12 @@ impl Decoder {
             self.sub.push(byte);
         }
         None
+    }
+
+    /// Option and body of the subnegotiation that has begun last.
+    pub(super) fn unfinished(&self) -> (u8, &[u8]) {
+        let (option, body) = self.sub.split_first().unwrap_or((&0, &[]));
+        (*option, body)
     }
 
     fn end(&mut self) -> Option<Token> {
@@ -221,6 +230,17 @@ pub(super) fn environment(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
     }
     variables
+}
+
+/// Whether a subnegotiation holds a secret: what proves a user (RFC 2941), or a variable that is named as one. So does
+/// one that is not kept whole.
+pub(super) fn holds_secret(option: u8, body: &[u8]) -> bool {
+    match option {
+        option::AUTHENTICATION => true,
+        option::NEW_ENVIRON if body.len() + 1 >= SUB_MAX => true,
+        option::NEW_ENVIRON => environment(body).iter().any(|(name, _)| names::kind(name).is_some()),
+        _ => false,
+    }
 }
 
 /// Columns and rows of a NAWS body.
