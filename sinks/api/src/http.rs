@@ -149,13 +149,17 @@ impl Answer {
     }
 
     /// The fault that a status other than 2xx stands for; `what` is the destination in an operator's words.
+    ///
+    /// No status is about one event: a sink that knows better (400, 413, 422) asks before.
     pub fn fault(&self, what: &str) -> Fault {
         let (kind, means) = match self.status {
             401 | 403 => (FaultKind::Auth, "refused the credentials"),
-            408 | 429 => (FaultKind::Busy, "asked for a pause"),
+            407 | 511 => (FaultKind::Auth, "is behind a proxy that asks for a login"),
+            408 | 425 | 429 => (FaultKind::Busy, "asked for a pause"),
             503 if self.retry_after.is_some() => (FaultKind::Busy, "asked for a pause"),
             300..=399 => (FaultKind::Config, "redirects, which is never followed"),
-            404 | 405 => (FaultKind::Config, "has nothing at this address"),
+            404 | 405 | 410 => (FaultKind::Config, "has nothing at this address"),
+            400..=499 => (FaultKind::Config, "does not take such requests"),
             500..=599 => (FaultKind::Server, "failed"),
             _ => (FaultKind::Server, "gave an answer that means nothing"),
         };
@@ -264,21 +268,26 @@ mod tests {
 
     #[test]
     fn a_status_becomes_the_fault_an_operator_can_act_on() {
-        let kind = |status| {
-            Answer {
-                status,
-                retry_after: None,
-                body: vec![],
-            }
-            .fault("the collector")
-            .kind
+        let answer = |status| Answer {
+            status,
+            retry_after: None,
+            body: vec![],
         };
-        assert_eq!(kind(401), FaultKind::Auth);
-        assert_eq!(kind(403), FaultKind::Auth);
-        assert_eq!(kind(429), FaultKind::Busy);
-        assert_eq!(kind(302), FaultKind::Config);
-        assert_eq!(kind(500), FaultKind::Server);
-        assert_eq!(kind(204), FaultKind::Server);
+        for status in 100..=599 {
+            let expected = match status {
+                401 | 403 | 407 | 511 => FaultKind::Auth,
+                408 | 425 | 429 => FaultKind::Busy,
+                300..=499 => FaultKind::Config,
+                _ => FaultKind::Server,
+            };
+            assert_eq!(answer(status).fault("the collector").kind, expected, "{status}");
+        }
+        let asked = Answer {
+            retry_after: Some(Duration::from_secs(1)),
+            ..answer(503)
+        };
+        assert_eq!(asked.fault("the collector").kind, FaultKind::Busy);
+        assert!(answer(407).fault("the collector").message.contains("proxy"));
     }
 
     #[tokio::test]

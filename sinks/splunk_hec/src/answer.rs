@@ -35,6 +35,8 @@ pub(crate) enum Verdict {
     NewChannel,
     /// The token has acknowledgement off: go on without.
     NoAcknowledgement,
+    /// There is no page to ask for acknowledgement at: a collector that never gave a number has none.
+    NoAckPage,
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -54,14 +56,21 @@ pub(crate) fn judge(answer: &Answer, count: usize) -> Verdict {
             reason: refused(answer, reply.code),
         };
     }
-    match reply.code {
-        Some(10 | 11) => Verdict::NewChannel,
-        Some(14) => Verdict::NoAcknowledgement,
-        Some(1..=4 | 16) => Verdict::Fault(fault(FaultKind::Auth, "refused the token", answer, reply.code)),
-        Some(7) => Verdict::Fault(fault(FaultKind::Config, "does not have the index", answer, reply.code)),
-        Some(9) => Verdict::Fault(fault(FaultKind::Busy, "is busy", answer, reply.code)),
-        code => by_status(answer, code),
-    }
+    by_code(answer, reply.code).unwrap_or_else(|| by_status(answer, reply.code))
+}
+
+/// What a code means beside its own status. With another it is not the collector's: gateways number faults as well,
+/// and 14 is their word for "unavailable".
+fn by_code(answer: &Answer, code: Option<i64>) -> Option<Verdict> {
+    let (kind, what) = match (answer.status, code?) {
+        (400, 10 | 11) => return Some(Verdict::NewChannel),
+        (400, 14) => return Some(Verdict::NoAcknowledgement),
+        (400, 1..=4 | 16) => (FaultKind::Auth, "refused the token"),
+        (400, 7) => (FaultKind::Config, "does not have the index"),
+        (503, 9) => (FaultKind::Busy, "is busy"),
+        _ => return None,
+    };
+    Some(Verdict::Fault(fault(kind, what, answer, code)))
 }
 
 /// 2xx counts only with a body that is the collector's: anything can answer 200.
@@ -88,12 +97,15 @@ fn is_bare_ok(body: &[u8]) -> bool {
     matches!(body.trim_ascii(), b"OK" | b"\"OK\"")
 }
 
+/// Only 400, 413 and 422 can be about an event, and what a collector newer than the table says with a code of its own;
+/// every other refusal is about the way there, and losing events would not mend it.
 fn by_status(answer: &Answer, code: Option<i64>) -> Verdict {
-    match answer.status {
-        400 | 413 | 422 => Verdict::Suspect(refused(answer, code)),
-        401 | 403 => Verdict::Fault(fault(FaultKind::Auth, "refused the token", answer, code)),
-        402..=499 if ![404, 405, 408, 415, 429].contains(&answer.status) => Verdict::Suspect(refused(answer, code)),
-        415 => Verdict::Fault(fault(FaultKind::Config, "does not take the compression", answer, code)),
+    match (answer.status, code) {
+        (400 | 413 | 422, _) => Verdict::Suspect(refused(answer, code)),
+        (401 | 403, _) => Verdict::Fault(fault(FaultKind::Auth, "refused the token", answer, code)),
+        (415, _) => Verdict::Fault(fault(FaultKind::Config, "does not take the compression", answer, code)),
+        (404 | 405 | 407 | 408 | 410 | 425 | 429, _) => Verdict::Fault(answer.fault("the collector")),
+        (402..=499, Some(21..=99)) => Verdict::Suspect(refused(answer, code)),
         _ => Verdict::Fault(answer.fault("the collector")),
     }
 }
@@ -122,8 +134,10 @@ pub(crate) fn acknowledged(answer: &Answer, ack_id: u64) -> Result<bool, Verdict
     struct Acks {
         acks: std::collections::BTreeMap<String, bool>,
     }
-    if !answer.is_success() {
-        return Err(judge(answer, 0));
+    match answer.status {
+        404 | 405 => return Err(Verdict::NoAckPage),
+        _ if !answer.is_success() => return Err(judge(answer, 0)),
+        _ => {}
     }
     let acks: Option<Acks> = serde_json::from_slice(&answer.body).ok();
     match acks.and_then(|acks| acks.acks.get(&ack_id.to_string()).copied()) {
@@ -213,14 +227,50 @@ mod tests {
     }
 
     #[test]
-    fn without_a_body_the_status_decides() {
-        assert_eq!(kind(401, "unauthorized"), Some(FaultKind::Auth));
-        assert_eq!(kind(429, ""), Some(FaultKind::Busy));
-        assert_eq!(kind(503, ""), Some(FaultKind::Server));
-        assert_eq!(kind(404, ""), Some(FaultKind::Config));
-        assert_eq!(kind(415, ""), Some(FaultKind::Config));
-        assert!(matches!(verdict(413, ""), Verdict::Suspect(_)));
-        assert!(matches!(verdict(422, ""), Verdict::Suspect(_)));
+    fn a_code_counts_only_beside_its_own_status() {
+        assert_eq!(
+            kind(503, r#"{"code":14,"message":"unavailable"}"#),
+            Some(FaultKind::Server)
+        );
+        assert_eq!(kind(404, r#"{"code":7}"#), Some(FaultKind::Config));
+        assert_eq!(kind(500, r#"{"code":16}"#), Some(FaultKind::Server));
+        assert_eq!(kind(429, r#"{"code":9}"#), Some(FaultKind::Busy));
+        assert_eq!(kind(407, r#"{"code":10}"#), Some(FaultKind::Auth));
+    }
+
+    #[test]
+    fn every_status_has_its_class() {
+        for status in 300..=599 {
+            let expected = match status {
+                400 | 413 | 422 => None,
+                401 | 403 | 407 | 511 => Some(FaultKind::Auth),
+                408 | 425 | 429 => Some(FaultKind::Busy),
+                300..=499 => Some(FaultKind::Config),
+                _ => Some(FaultKind::Server),
+            };
+            for body in ["", "<html>no</html>", "\"no\"", r#"{"text":"no","code":404}"#] {
+                assert_eq!(kind(status, body), expected, "{status} {body}");
+                assert_eq!(
+                    matches!(verdict(status, body), Verdict::Suspect(_)),
+                    expected.is_none(),
+                    "{status}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_code_is_judged_by_its_status() {
+        for (status, expected) in [
+            (401, Some(FaultKind::Auth)),
+            (410, Some(FaultKind::Config)),
+            (429, Some(FaultKind::Busy)),
+            (503, Some(FaultKind::Server)),
+            (400, None),
+            (409, None),
+        ] {
+            assert_eq!(kind(status, r#"{"text":"new","code":26}"#), expected, "{status}");
+        }
     }
 
     #[test]
@@ -239,6 +289,17 @@ mod tests {
         assert_eq!(ask(r#"{"acks":{"4":false}}"#), Ok(false));
         assert!(ask(r#"{"acks":{"5":true}}"#).is_err());
         assert!(ask("<html>").is_err());
+        let refused = |status| {
+            let answer = Answer {
+                status,
+                retry_after: None,
+                body: vec![],
+            };
+            acknowledged(&answer, 4).unwrap_err()
+        };
+        assert_eq!(refused(404), Verdict::NoAckPage);
+        assert!(matches!(refused(302), Verdict::Fault(fault) if fault.kind == FaultKind::Config));
+        assert!(matches!(refused(407), Verdict::Fault(fault) if fault.kind == FaultKind::Auth));
     }
 
     const KEYS: &[&str] = &["text", "code", "ackId", "invalid-event-number"];

@@ -96,7 +96,9 @@ impl SplunkHec {
                     channels -= 1;
                     self.channel.leave(channel);
                 }
-                Verdict::NewChannel | Verdict::NoAcknowledgement => return ledger.fail(rest, refused_channel()),
+                Verdict::NewChannel | Verdict::NoAcknowledgement | Verdict::NoAckPage => {
+                    return ledger.fail(rest, refused_channel());
+                }
                 Verdict::Fault(fault) => return ledger.fail(rest, fault),
             }
         }
@@ -154,11 +156,10 @@ impl SplunkHec {
     }
 
     /// A success without a number to ask for. One such answer proves nothing, so the collector is asked whether the
-    /// token has acknowledgement at all: only its own word turns it off.
+    /// token has acknowledgement at all: only its own word turns it off, or that it has no page for the question.
     async fn unnumbered(&self, channel: Uuid) -> Result<(), Fault> {
         match self.ask(0, channel).await {
-            Err(Verdict::NoAcknowledgement) => self.stop_acknowledging(),
-            Err(Verdict::Fault(fault)) if fault.kind == FaultKind::Config => self.stop_acknowledging(),
+            Err(Verdict::NoAcknowledgement | Verdict::NoAckPage) => self.stop_acknowledging(),
             _ => {
                 let message = "the collector took events without an acknowledgement number".to_owned();
                 return Err(Fault {
@@ -207,6 +208,10 @@ impl SplunkHec {
         self.channel.leave(channel);
         match verdict {
             Verdict::Fault(fault) => fault,
+            Verdict::NoAckPage => Fault {
+                kind: FaultKind::Config,
+                message: "the collector gave an acknowledgement number and has no page to ask for it".to_owned(),
+            },
             _ => refused_channel(),
         }
     }

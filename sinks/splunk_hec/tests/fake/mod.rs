@@ -77,6 +77,8 @@ struct State {
     faults: VecDeque<Fault>,
     /// A fault of every request until it is healed.
     lasting: Option<Fault>,
+    /// The status of every answer to `/ack` until it is healed.
+    ack_status: Option<u16>,
     wrong: Vec<String>,
     requests: usize,
     acks: BTreeMap<(String, u64), Ack>,
@@ -129,11 +131,17 @@ impl Collector {
         self.state.lock().unwrap().lasting = Some(fault);
     }
 
+    /// Orders a status, without a body, for every question for acknowledgement until it is healed.
+    pub fn order_ack_status(&self, status: u16) {
+        self.state.lock().unwrap().ack_status = Some(status);
+    }
+
     /// Takes back all faults.
     pub fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.faults.clear();
         state.lasting = None;
+        state.ack_status = None;
     }
 
     /// Ids of the events stored, in order, doubles included.
@@ -239,6 +247,10 @@ async fn serve(mut stream: impl Connection, settings: &Settings, state: &Mutex<S
 }
 
 fn next_fault(request: &Request, state: &Mutex<State>) -> Option<Fault> {
+    if request.path.ends_with("/ack") {
+        let status = state.lock().unwrap().ack_status?;
+        return Some(Fault::Answer(status, "", Vec::new()));
+    }
     if !request.path.ends_with("/event") {
         return None;
     }
