@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 use trapline_sink::config::Common;
+use trapline_sink::dial::Resolver;
 
 use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
@@ -199,6 +200,7 @@ pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
         name: sink.name.clone(),
         format: sink.format,
         observer: observer.to_owned(),
+        resolver: Resolver::default(),
     }
 }
 

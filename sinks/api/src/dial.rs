@@ -79,18 +79,35 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// How a name becomes addresses; blocking.
-pub type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// The system's resolver.
-pub fn system_lookup() -> Lookup {
-    Arc::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect))
+/// How a name becomes addresses; the default is the system's way. It may block: it is asked on a thread of its own.
+#[derive(Clone)]
+pub struct Resolver(Arc<Lookup>);
+
+impl Resolver {
+    /// Names become what `lookup` says of them.
+    pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lookup))
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect))
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
 }
 
 /// Resolves one destination's name and remembers the last good answer.
 pub struct Names {
     address: Address,
-    lookup: Lookup,
+    resolver: Resolver,
     state: Mutex<NamesState>,
 }
 
@@ -108,10 +125,10 @@ impl std::fmt::Debug for Names {
 
 impl Names {
     /// Names of one destination.
-    pub fn new(address: Address, lookup: Lookup) -> Self {
+    pub fn new(address: Address, resolver: Resolver) -> Self {
         Self {
             address,
-            lookup,
+            resolver,
             state: Mutex::default(),
         }
     }
@@ -149,8 +166,8 @@ impl Names {
     }
 
     fn spawn(&self) -> JoinHandle<io::Result<Vec<SocketAddr>>> {
-        let (lookup, address) = (self.lookup.clone(), self.address.clone());
-        tokio::task::spawn_blocking(move || lookup(&address.host, address.port))
+        let (resolver, address) = (self.resolver.clone(), self.address.clone());
+        tokio::task::spawn_blocking(move || resolver.0(&address.host, address.port))
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 
-use crate::dial::{Address, CONNECT_DEADLINE, DEAD_PEER, Names, system_lookup};
+use crate::dial::{Address, CONNECT_DEADLINE, DEAD_PEER, Names, Resolver};
 use crate::stream::{Fault, FaultKind};
 use crate::tls::{Tls, explain};
 
@@ -39,8 +39,8 @@ impl HttpClient {
     /// With `tls.server_name` the destination is asked for and verified under that name, at the addresses of the
     /// base URL's host.
     /// Errors: [`FaultKind::Local`] when the TLS settings cannot be used, [`FaultKind::Config`] for a URL without host.
-    pub fn new(base: Url, tls: Option<Tls>, deadline: Duration) -> Result<Self, Fault> {
-        let names = Names::new(destination(&base)?, system_lookup());
+    pub fn new(base: Url, tls: Option<Tls>, deadline: Duration, resolver: Resolver) -> Result<Self, Fault> {
+        let names = Names::new(destination(&base)?, resolver);
         let client = Client::builder()
             .tls_backend_preconfigured(rustls_config(tls.as_ref())?)
             .dns_resolver(Arc::new(Destination(Arc::new(names))))
@@ -296,7 +296,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let base = Url::parse(&format!("http://127.0.0.1:{port}/hush")).unwrap();
-        let client = HttpClient::new(base, None, Duration::from_secs(2)).unwrap();
+        let client = HttpClient::new(base, None, Duration::from_secs(2), Resolver::default()).unwrap();
         let fault = exchange(client.request(Method::GET, "health")).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unreachable);
         assert!(!fault.message.contains("hush"), "{}", fault.message);

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use trapline_schemas::Format;
 use trapline_sink::config::{Common, Factory};
 use trapline_sink::conformance::{Case, Rig, Suite, events};
+use trapline_sink::dial::Resolver;
 use trapline_sink::{Delivery, FaultKind, Outcome, StreamSink};
 use trapline_sink_file::Settings;
 use uuid::Uuid;
 
 const NO_PEER: &str = "a local file has no peer that could answer, refuse or be unreachable";
+const NO_NAME: &str = "a path is not resolved by name";
 
 struct FileRig {
     _folder: tempfile::TempDir,
@@ -48,6 +50,7 @@ fn build(path: &Path, format: Format) -> Arc<dyn StreamSink> {
         name: "archive".to_owned(),
         format,
         observer: "lure-test".to_owned(),
+        resolver: Resolver::default(),
     };
     Settings {
         path: path.to_owned(),
@@ -92,7 +95,9 @@ async fn every_fault_is_run_or_declared() {
             (Case::TlsWrongHost, "a local file has no TLS"),
             (Case::TlsSelfSigned, "a local file has no TLS"),
             (Case::TlsPlainPort, "a local file has no TLS"),
-            (Case::NameGone, "a path is not resolved by name"),
+            (Case::NameGone, NO_NAME),
+            (Case::ResolverDead, NO_NAME),
+            (Case::NameLost, NO_NAME),
         ],
         start: &|case| {
             Box::pin(async move { matches!(case, Case::Well | Case::Lone).then(|| Box::new(start()) as Box<dyn Rig>) })
@@ -149,6 +154,7 @@ async fn a_missing_folder_refuses_the_sink() {
         name: "archive".to_owned(),
         format: Format::Ecs,
         observer: String::new(),
+        resolver: Resolver::default(),
     };
     let settings = Settings {
         path: "/nowhere/at/all/events.jsonl".into(),

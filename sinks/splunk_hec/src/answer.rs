@@ -350,7 +350,9 @@ mod tests {
                 Verdict::Suspect(text) | Verdict::Fault(Fault { message: text, .. }) => {
                     prop_assert!(text.is_ascii() && text.len() < 120, "{}", text);
                 }
-                Verdict::NewChannel | Verdict::NoAcknowledgement => prop_assert!(!answer.is_success()),
+                Verdict::NewChannel | Verdict::NoAcknowledgement | Verdict::NoAckPage => {
+                    prop_assert!(!answer.is_success());
+                }
             }
             if acknowledged(&answer, 4) == Ok(true) {
                 prop_assert!(answer.is_success() && answer.body.windows(8).any(|part| part == b"\"4\":true"));

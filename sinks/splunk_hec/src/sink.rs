@@ -54,7 +54,12 @@ impl SplunkHec {
             settings.index.as_deref(),
         );
         Ok(Self {
-            client: HttpClient::new(settings.endpoint.clone(), tls, settings.timeout)?,
+            client: HttpClient::new(
+                settings.endpoint.clone(),
+                tls,
+                settings.timeout,
+                common.resolver.clone(),
+            )?,
             authorization: authorization(settings.token.expose_secret())?,
             acknowledge: AtomicBool::new(settings.acknowledge),
             channel: Channel::new(),

@@ -18,7 +18,9 @@ use trapline_schemas::Format;
 use trapline_sink::StreamSink;
 use trapline_sink::config::{Common, Table};
 use trapline_sink::conformance::certs::{Authority, Identity, self_signed};
+use trapline_sink::conformance::names::{NAME, Zone};
 use trapline_sink::conformance::{BAD_USER, BUSY_FOR, Case, Rig, Suite, TAKES_AT_ONCE};
+use trapline_sink::dial::Resolver;
 use trapline_sink_splunk_hec::SINK;
 use uuid::Uuid;
 
@@ -29,17 +31,12 @@ fn bomb() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The name that goes is tried where names are resolved: `trapline_sink::http` shares `dial::Names` with all sinks.
-const DECLARED: &[(Case, &str)] = &[(
-    Case::NameGone,
-    "resolved by dial::Names, whose tests take the name away",
-)];
-
 struct HecRig {
     collector: Option<Collector>,
     settings: Settings,
     sink: Arc<dyn StreamSink>,
     address: std::net::SocketAddr,
+    zone: Zone,
     /// Who listens while the fault lasts, where that is not the collector.
     impostor: Option<Impostor>,
 }
@@ -120,12 +117,13 @@ fn settings(case: Case, acknowledge: bool, tls: Option<&Identity>) -> Settings {
         } else {
             usize::MAX
         },
+        keeps_connections: case != Case::NameLost,
         tls: tls.map(|identity| identity.server(None).unwrap()),
         ..Settings::default()
     }
 }
 
-fn sink(endpoint: &str, acknowledge: bool, ca: Option<&std::path::Path>) -> Arc<dyn StreamSink> {
+fn sink(endpoint: &str, acknowledge: bool, ca: Option<&std::path::Path>, resolver: Resolver) -> Arc<dyn StreamSink> {
     let tls = ca
         .map(|ca| format!("tls = {{ ca = \"{}\" }}", ca.display()))
         .unwrap_or_default();
@@ -140,20 +138,20 @@ fn sink(endpoint: &str, acknowledge: bool, ca: Option<&std::path::Path>) -> Arc<
         name: "siem".into(),
         format: Format::Ecs,
         observer: "lure".into(),
+        resolver,
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }
 
 async fn rig(case: Case, acknowledge: bool) -> Option<Box<dyn Rig>> {
-    if case == Case::NameGone {
-        return None;
-    }
     let authority = Authority::new().unwrap();
-    let good = authority.issue("localhost").unwrap();
+    let by_name = matches!(case, Case::NameGone | Case::ResolverDead | Case::NameLost);
+    let host = if by_name { NAME } else { "localhost" };
+    let good = authority.issue(host).unwrap();
     let tls = matches!(
         case,
         Case::TlsExpired | Case::TlsWrongHost | Case::TlsSelfSigned | Case::TlsPlainPort
-    );
+    ) || by_name;
     let settings = settings(case, acknowledge, tls.then_some(&good));
     let collector = Collector::start(settings.clone()).await;
     let address = collector.address;
@@ -165,17 +163,20 @@ async fn rig(case: Case, acknowledge: bool) -> Option<Box<dyn Rig>> {
         path
     });
     let endpoint = if tls {
-        format!("https://localhost:{}", address.port())
+        format!("https://{host}:{}", address.port())
     } else {
         collector.url()
     };
-    let sink = sink(&endpoint, acknowledge, ca.as_deref());
+    let zone = Zone::new(address);
+    let resolver = if by_name { zone.resolver() } else { Resolver::default() };
+    let sink = sink(&endpoint, acknowledge, ca.as_deref(), resolver);
     let _ = std::fs::remove_dir_all(&folder);
     let mut rig = HecRig {
         collector: Some(collector),
         settings,
         sink,
         address,
+        zone,
         impostor: None,
     };
     rig.break_it(case, &authority).await;
@@ -199,6 +200,13 @@ impl HecRig {
             }
             Case::ResetAfterStored => self.order(Fault::ResetAfterStored),
             Case::Refused => self.stop().await,
+            Case::NameGone | Case::ResolverDead => self.zone.fail(case),
+            Case::NameLost => {
+                // The collector closes after each answer, so the next request needs the address again.
+                self.sink.check().await.unwrap();
+                assert_eq!(self.zone.asked(), 1);
+                self.zone.fail(case);
+            }
             Case::TlsPlainPort => self.replace(None).await,
             Case::TlsExpired => self.replace(Some(authority.issue_expired("localhost").unwrap())).await,
             Case::TlsWrongHost => self.replace(Some(authority.issue("elsewhere.example").unwrap())).await,
@@ -236,6 +244,7 @@ impl Rig for HecRig {
             impostor.task.abort();
             let _ = impostor.task.await;
         }
+        self.zone.heal();
         match &self.collector {
             Some(collector) => collector.heal(),
             None => self.collector = Some(Collector::start_on(self.address, self.settings.clone()).await),
@@ -265,7 +274,7 @@ async fn every_fault_is_survived_without_acknowledgement() {
     let suite = Suite {
         name: "splunk_hec",
         confirms: true,
-        declared: DECLARED,
+        declared: &[],
         start: &without_acknowledgement,
     };
     suite.run().await.unwrap();
@@ -276,7 +285,7 @@ async fn every_fault_is_survived_with_acknowledgement() {
     let suite = Suite {
         name: "splunk_hec+ack",
         confirms: true,
-        declared: DECLARED,
+        declared: &[],
         start: &with_acknowledgement,
     };
     suite.run().await.unwrap();

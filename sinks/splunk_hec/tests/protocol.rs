@@ -14,6 +14,7 @@ use fake::{Collector, Fault, Settings};
 use trapline_schemas::Format;
 use trapline_sink::config::{Common, Table};
 use trapline_sink::conformance::{BAD_USER, events};
+use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, Parcel, StreamSink};
 use trapline_sink_splunk_hec::SINK;
 
@@ -29,6 +30,7 @@ fn sink(collector: &Collector, further: &str) -> Arc<dyn StreamSink> {
         name: "siem".into(),
         format: Format::Ecs,
         observer: "lure".into(),
+        resolver: Resolver::default(),
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }

@@ -15,6 +15,7 @@ use fake::{Collector, Fault, Settings};
 use trapline_schemas::Format;
 use trapline_sink::config::{Common, Table};
 use trapline_sink::conformance::{Driver, events};
+use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, StreamSink};
 use trapline_sink_splunk_hec::SINK;
 
@@ -31,6 +32,7 @@ fn sink(collector: &Collector, acknowledge: bool) -> Arc<dyn StreamSink> {
         name: "siem".into(),
         format: Format::Ecs,
         observer: "lure".into(),
+        resolver: Resolver::default(),
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }

@@ -10,7 +10,7 @@ use syslog::Facility;
 use trapline_schemas::text::clean;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
 use trapline_sink::config::{Common, Factory, Key, KeyKind, Problem, SinkType, Table};
-use trapline_sink::dial::{Address, Dialer, Names, system_lookup};
+use trapline_sink::dial::{Address, Dialer, Names};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 use trapline_sink::{Fault, FaultKind, Parcel, StreamSink};
 
@@ -352,7 +352,7 @@ fn transport(table: &Table) -> Transport {
 
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
-        let names = |address: &Address| Names::new(address.clone(), system_lookup());
+        let names = |address: &Address| Names::new(address.clone(), common.resolver.clone());
         let link = |wire: Wire| Link::new(wire, self.resend_frames, self.timeout);
         let path = match &self.transport {
             Transport::Udp(address) => Path::Datagram(Datagrams::new(To::Udp(names(address)), self.timeout)),
@@ -408,6 +408,8 @@ fn ordinary_event() -> Event {
 
 #[cfg(test)]
 mod tests {
+    use trapline_sink::dial::Resolver;
+
     use super::*;
 
     #[test]
@@ -417,6 +419,7 @@ mod tests {
                 name: "s".into(),
                 format: *format,
                 observer: "h".repeat(255),
+                resolver: Resolver::default(),
             };
             let address = Address::parse("localhost", Some(514)).unwrap();
             let mut settings = Settings::new(Transport::Tcp(address));

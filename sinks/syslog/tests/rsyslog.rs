@@ -17,7 +17,7 @@ use trapline_schemas::Format;
 use trapline_sink::config::{Common, Factory};
 use trapline_sink::conformance::certs::{Authority, Identity};
 use trapline_sink::conformance::{Driver, events};
-use trapline_sink::dial::Address;
+use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::tls::TlsSettings;
 use trapline_sink::{FaultKind, Outcome, Parcel, StreamSink};
 use trapline_sink_syslog::{Rfc, Settings, Transport};
@@ -171,6 +171,7 @@ fn build(settings: Settings, format: Format) -> Arc<dyn StreamSink> {
         name: "rsyslog".to_owned(),
         format,
         observer: "lure-test".to_owned(),
+        resolver: Resolver::default(),
     };
     settings.build(&common).unwrap()
 }

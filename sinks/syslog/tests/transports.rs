@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixDatagram, UnixListener};
 use trapline_schemas::Format;
 use trapline_sink::config::{Common, Factory, Table};
 use trapline_sink::conformance::{Driver, events};
-use trapline_sink::dial::Address;
+use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::{Arrears, FaultKind, Outcome, Parcel, StreamSink};
 use trapline_sink_syslog::{SINK, Settings, Transport};
 
@@ -23,6 +23,7 @@ fn build(settings: &dyn Factory, format: Format) -> Arc<dyn StreamSink> {
         name: "rsyslog".to_owned(),
         format,
         observer: "lure-test".to_owned(),
+        resolver: Resolver::default(),
     };
     settings.build(&common).unwrap()
 }
@@ -414,6 +415,7 @@ fn a_missing_certificate_file_refuses_the_sink_by_name() {
         name: "rsyslog".to_owned(),
         format: Format::Ecs,
         observer: String::new(),
+        resolver: Resolver::default(),
     };
     let fault = settings.build(&common).err().unwrap();
     assert_eq!(fault.kind, FaultKind::Config);

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
 use trapline_sink::config::{Common, Factory};
+use trapline_sink::dial::Resolver;
 use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 use uuid::Uuid;
 
@@ -304,6 +305,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
             name: sink.name.to_owned(),
             format: Format::Ecs,
             observer: "lure-1".to_owned(),
+            resolver: Resolver::default(),
         },
         factory: Arc::new(DoubleFactory {
             sink: sink.sink,

@@ -32,6 +32,7 @@ mod tests;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::dial::Resolver;
 use crate::stream::{Fault, StreamSink};
 use trapline_schemas::Format;
 
@@ -60,6 +61,8 @@ pub struct Common {
     pub format: Format,
     /// Name and host name of the observer, as in `[observer]`.
     pub observer: String,
+    /// How the names of destinations become addresses.
+    pub resolver: Resolver,
 }
 
 /// A sink's validated settings, ready to be made real.

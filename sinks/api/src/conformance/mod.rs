@@ -15,6 +15,7 @@
 
 pub mod certs;
 mod driver;
+pub mod names;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -88,6 +89,10 @@ pub enum Case {
     TlsPlainPort,
     /// The name does not resolve (F19).
     NameGone,
+    /// The resolver does not answer (F19).
+    ResolverDead,
+    /// The name has resolved before, and does no longer (F19): its last good address is used.
+    NameLost,
 }
 
 /// What the first delivery in a case must say.
@@ -183,6 +188,13 @@ pub static CASES: &[Row] = &[
         "name_gone",
         Expect::Retry(&[FaultKind::Unreachable]),
     ),
+    row(
+        Case::ResolverDead,
+        "F19",
+        "resolver_dead",
+        Expect::Retry(&[FaultKind::Unreachable]),
+    ),
+    row(Case::NameLost, "F19", "name_lost", Expect::Delivered),
 ];
 
 /// A fake destination in one state, and a sink that is set to it.

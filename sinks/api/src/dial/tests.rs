@@ -16,7 +16,7 @@ const HERE: [u8; 4] = [127, 0, 0, 1];
 fn named(lookup: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Names {
     Names::new(
         Address::parse("logs.example:6514", None).unwrap(),
-        Arc::new(move |_, _| lookup()),
+        Resolver::new(move |_, _| lookup()),
     )
 }
 
@@ -114,7 +114,7 @@ async fn handshake(shown: &Identity, clients: Option<&Authority>, settings: TlsS
         host: "localhost".to_owned(),
         port: at.port(),
     };
-    let names = Names::new(address, Arc::new(move |_, _| Ok(vec![at])));
+    let names = Names::new(address, Resolver::new(move |_, _| Ok(vec![at])));
     Dialer::new(names, Some(Tls::new(&settings).unwrap())).connect().await
 }
 
@@ -220,7 +220,7 @@ async fn a_plain_text_port_is_named_as_such() {
             host: "localhost".to_owned(),
             port: at.port(),
         },
-        Arc::new(move |_, _| Ok(vec![at])),
+        Resolver::new(move |_, _| Ok(vec![at])),
     );
     let fault = Dialer::new(names, Some(Tls::new(&settings).unwrap()))
         .connect()

@@ -116,6 +116,8 @@ async fn every_fault_is_run_or_declared() {
             (Case::TlsSelfSigned, NO_PEER),
             (Case::TlsPlainPort, NO_PEER),
             (Case::NameGone, NO_PEER),
+            (Case::ResolverDead, NO_PEER),
+            (Case::NameLost, NO_PEER),
         ],
         start: &|case| {
             let rig = start(case);

@@ -52,6 +52,8 @@ pub struct Settings {
     pub keeps_before_poison: bool,
     /// Requests with more events than this are refused with 413.
     pub events_max: usize,
+    /// Whether a connection serves more than one request.
+    pub keeps_connections: bool,
     /// The server's TLS; plain without.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             poison: None,
             keeps_before_poison: true,
             events_max: usize::MAX,
+            keeps_connections: true,
             tls: None,
         }
     }
@@ -298,7 +301,12 @@ async fn read_request(stream: &mut impl Connection, pending: &mut Vec<u8>) -> Op
 
 async fn answer(stream: &mut impl Connection, settings: &Settings, state: &Mutex<State>, request: &Request) {
     let (status, body) = respond(settings, state, request);
-    reply(stream, status, "", body.to_string().as_bytes()).await;
+    let headers = if settings.keeps_connections {
+        ""
+    } else {
+        "Connection: close\r\n"
+    };
+    reply(stream, status, headers, body.to_string().as_bytes()).await;
 }
 
 async fn reply(stream: &mut impl Connection, status: u16, headers: &str, body: &[u8]) {
