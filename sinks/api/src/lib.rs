@@ -11,6 +11,7 @@ pub mod dial;
 pub mod http;
 pub mod parcel;
 pub mod stream;
+pub mod task;
 pub mod tls;
 
 pub use parcel::Parcel;

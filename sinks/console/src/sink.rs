@@ -1,12 +1,13 @@
 //! The sink: events to a task that keeps the board, its lines to the terminal.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use trapline_schemas::Format;
+use trapline_sink::task::{Ended, JobTask};
 use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use crate::board::Board;
@@ -20,12 +21,13 @@ pub(crate) struct ConsoleSink {
     out: Arc<Out>,
     /// Taken by the task with the first batch: a sink may be built outside of a runtime.
     screen: std::sync::Mutex<Option<Screen>>,
-    jobs: OnceLock<mpsc::Sender<Job>>,
+    task: JobTask<Job>,
 }
 
 enum Job {
     Show(Vec<Arc<Parcel>>, oneshot::Sender<Result<(), Fault>>),
-    Close(oneshot::Sender<()>),
+    /// The last one.
+    Close,
 }
 
 impl ConsoleSink {
@@ -34,7 +36,7 @@ impl ConsoleSink {
             format,
             out: Arc::new(out),
             screen: std::sync::Mutex::new(Some(screen)),
-            jobs: OnceLock::new(),
+            task: JobTask::default(),
         }
     }
 
@@ -51,32 +53,24 @@ impl ConsoleSink {
     /// Hands the batch to the board; comes back when what it made due is on its way to the terminal.
     async fn show(&self, batch: &[Arc<Parcel>]) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        if self.jobs().send(Job::Show(batch.to_vec(), reply)).await.is_err() {
-            return Err(closed());
-        }
+        self.hand(Job::Show(batch.to_vec(), reply))
+            .await
+            .map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    fn jobs(&self) -> &mpsc::Sender<Job> {
-        self.jobs.get_or_init(|| {
-            let (jobs, queue) = mpsc::channel(1);
-            let screen = self
-                .screen
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .take();
-            let screen = screen.unwrap_or_else(|| Screen::of(false, true));
-            tokio::spawn(
-                Desk {
-                    board: Board::default(),
-                    screen,
-                    out: self.out.clone(),
-                    unsaid: String::new(),
-                }
-                .run(queue),
-            );
-            jobs
-        })
+    async fn hand(&self, job: Job) -> Result<(), Ended> {
+        let desk = |queue| {
+            let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+            let desk = Desk {
+                board: Board::default(),
+                screen: screen.take().unwrap_or_else(|| Screen::of(false, true)),
+                out: self.out.clone(),
+                unsaid: String::new(),
+            };
+            desk.run(queue)
+        };
+        self.task.hand(job, desk).await
     }
 }
 
@@ -114,10 +108,9 @@ impl StreamSink for ConsoleSink {
     }
 
     async fn close(&self) {
-        let Some(jobs) = self.jobs.get() else { return };
-        let (reply, answer) = oneshot::channel();
-        if jobs.send(Job::Close(reply)).await.is_ok() {
-            let _ = answer.await;
+        if self.task.is_started() {
+            let _ = self.hand(Job::Close).await;
+            self.task.join().await;
         }
     }
 }
@@ -141,12 +134,7 @@ impl Desk {
                     Some(Job::Show(batch, reply)) => {
                         let _ = reply.send(self.show(&batch).await);
                     }
-                    Some(Job::Close(reply)) => {
-                        let lines = self.board.finish();
-                        self.say(&lines).await.unwrap_or_else(complain);
-                        self.out.write(String::new()).await.unwrap_or_else(complain);
-                        let _ = reply.send(());
-                    }
+                    Some(Job::Close) => break self.close().await,
                     None => break,
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -155,6 +143,13 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Says what was not said yet, and waits until the terminal has it.
+    async fn close(&mut self) {
+        let lines = self.board.finish();
+        self.say(&lines).await.unwrap_or_else(complain);
+        self.out.write(String::new()).await.unwrap_or_else(complain);
     }
 
     async fn show(&mut self, batch: &[Arc<Parcel>]) -> Result<(), Fault> {

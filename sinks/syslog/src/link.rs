@@ -1,6 +1,7 @@
 //! One stream connection to a receiver that never answers.
 //!
-//! In: batches of frames. Out: written, or a fault. One task owns the connection; it ends with the [`Link`].
+//! In: batches of frames. Out: written, or a fault. One task owns the connection; it ends with the close, or with the
+//! [`Link`].
 //!
 //! Invariants:
 //! 1. The read side is polled before each write and watched between them: an end or an error closes the connection.
@@ -15,7 +16,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use trapline_schemas::text::clean;
 use trapline_sink::dial::{CONNECT_DEADLINE, Dialer};
+use trapline_sink::task::{Ended, JobTask};
 use trapline_sink::tls::explain;
 use trapline_sink::{Arrears, Fault, FaultKind};
 
@@ -93,12 +94,13 @@ pub(crate) struct Link {
     resend_frames: usize,
     deadline: Duration,
     arrears: watch::Sender<Arrears>,
-    jobs: OnceLock<mpsc::Sender<Job>>,
+    task: JobTask<Job>,
 }
 
 enum Job {
     Send(Pieces, oneshot::Sender<Result<(), Fault>>),
-    Close(oneshot::Sender<()>),
+    /// The last one.
+    Close,
 }
 
 impl Link {
@@ -108,7 +110,7 @@ impl Link {
             resend_frames,
             deadline,
             arrears: watch::Sender::default(),
-            jobs: OnceLock::new(),
+            task: JobTask::default(),
         }
     }
 
@@ -116,12 +118,9 @@ impl Link {
     /// frames may be written nevertheless.
     pub(crate) async fn send(&self, frames: Pieces) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        let ended = |_| self.wire.unreachable("the sink is closed");
-        self.jobs()
-            .send(Job::Send(frames, reply))
-            .await
-            .map_err(|_| ended(()))?;
-        answer.await.map_err(|_| ended(()))?
+        let closed = || self.wire.unreachable("the sink is closed");
+        self.hand(Job::Send(frames, reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 
     /// Connects beside the connection in use, sends nothing.
@@ -157,17 +156,14 @@ impl Link {
 
     /// Ends the stream and waits until the peer has read all and closed, within a bound.
     pub(crate) async fn close(&self) {
-        let Some(jobs) = self.jobs.get() else { return };
-        let (reply, answer) = oneshot::channel();
-        if jobs.send(Job::Close(reply)).await.is_ok() {
-            let _ = answer.await;
+        if self.task.is_started() {
+            let _ = self.hand(Job::Close).await;
+            self.task.join().await;
         }
     }
 
-    /// Starts the task with the first use: a sink may be built outside of a runtime.
-    fn jobs(&self) -> &mpsc::Sender<Job> {
-        self.jobs.get_or_init(|| {
-            let (jobs, queue) = mpsc::channel(1);
+    async fn hand(&self, job: Job) -> Result<(), Ended> {
+        let connection = |queue| {
             let connection = Connection {
                 wire: self.wire.clone(),
                 deadline: self.deadline,
@@ -181,9 +177,9 @@ impl Link {
                 pause: PAUSE_MIN,
                 next_try: Instant::now(),
             };
-            tokio::spawn(connection.run(queue));
-            jobs
-        })
+            connection.run(queue)
+        };
+        self.task.hand(job, connection).await
     }
 }
 
@@ -212,10 +208,7 @@ impl Connection {
                     Some(Job::Send(frames, reply)) => {
                         let _ = reply.send(self.send(frames).await);
                     }
-                    Some(Job::Close(reply)) => {
-                        self.close().await;
-                        let _ = reply.send(());
-                    }
+                    Some(Job::Close) => break self.close().await,
                     None => break,
                 },
                 fault = ended(&self.wire, self.stream.as_mut()) => self.ended_between(fault),

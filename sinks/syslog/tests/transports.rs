@@ -421,3 +421,54 @@ fn a_missing_certificate_file_refuses_the_sink_by_name() {
     assert_eq!(fault.kind, FaultKind::Config);
     assert!(fault.message.contains("missing.pem"), "{}", fault.message);
 }
+
+/// Tasks of this runtime, once those that end have had turns enough to end.
+async fn tasks() -> usize {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn no_task_outlives_the_sink_and_its_connection_goes_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings::new(Transport::Tcp(to(listener.local_addr().unwrap())));
+    let before = tasks().await;
+    for closes in [true, false] {
+        let sink = build(&settings, Format::Ecs);
+        assert_eq!(sink.deliver(&events(1, false)).await.outcomes, [Outcome::Delivered]);
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert_eq!(tasks().await, before + 1);
+        let read = async {
+            let mut all = Vec::new();
+            // An end or a reset: the connection is gone either way.
+            let _ = peer.read_to_end(&mut all).await;
+            drop(peer);
+            all.len()
+        };
+        let end = async {
+            if closes {
+                sink.close().await;
+            }
+            drop(sink);
+        };
+        let (read, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(read, end) })
+            .await
+            .unwrap();
+        assert!(read > 100);
+        assert_eq!(tasks().await, before, "closed: {closes}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_sink_takes_nothing_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings::new(Transport::Tcp(to(listener.local_addr().unwrap())));
+    let sink = build(&settings, Format::Ecs);
+    assert_eq!(sink.deliver(&events(1, false)).await.outcomes, [Outcome::Delivered]);
+    drop(listener);
+    sink.close().await;
+    let fault = sink.deliver(&events(1, false)).await.fault.unwrap();
+    assert!(fault.message.contains("the sink is closed"), "{}", fault.message);
+}

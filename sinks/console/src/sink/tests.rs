@@ -222,3 +222,26 @@ async fn a_closed_pipe_is_a_local_fault() {
     assert_eq!(delivery.outcomes, vec![trapline_sink::Outcome::Retry; 2]);
     assert_eq!(delivery.fault.unwrap().kind, FaultKind::Local);
 }
+
+/// Tasks of this runtime, once those that end have had turns enough to end.
+async fn tasks() -> usize {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn no_task_outlives_the_sink() {
+    let before = tasks().await;
+    let sink = console(None, Page::default());
+    assert_eq!(sink.deliver(&[health()]).await, Delivery::all(1));
+    assert_eq!(tasks().await, before + 1);
+    sink.close().await;
+    assert_eq!(tasks().await, before, "closed");
+    assert_eq!(sink.deliver(&[health()]).await.fault, Some(closed()));
+    let dropped = console(None, Page::default());
+    assert_eq!(dropped.deliver(&events(1, false)).await, Delivery::all(1));
+    drop(dropped);
+    assert_eq!(tasks().await, before, "dropped without a close");
+}
