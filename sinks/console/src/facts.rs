@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     requests: Vec<SmolStr>,
     request_count: u32,
     identity: Vec<SmolStr>,
+    /// The first line of an ssh client, as a payload shows it.
+    greeting: Option<String>,
     payload: Option<SmolStr>,
     bytes: Option<i64>,
     duration_ns: Option<i64>,
@@ -58,6 +60,7 @@ impl Facts {
             requests: Vec::new(),
             request_count: 0,
             identity: Vec::new(),
+            greeting: None,
             payload: None,
             bytes: None,
             duration_ns: None,
@@ -138,6 +141,9 @@ impl Facts {
             let method = event.text(Field::HttpMethod).map_or("", SmolStr::as_str);
             self.request_count += 1;
             keep(&mut self.requests, SmolStr::from(format!("{method} {target}").trim()));
+        }
+        if let Some(version) = event.text(Field::SshClientVersion) {
+            self.greeting = Some(printable(version.as_bytes()));
         }
         for (field, label) in IDENTITY {
             if let Some(text) = event.text(*field) {
@@ -224,13 +230,23 @@ impl Facts {
             parts.push(format!("{}{more}", told.join(" | ")));
         }
         parts.extend(self.identity.iter().map(SmolStr::to_string));
-        if let (true, Some(payload)) = (self.requests.is_empty() && self.tries == 0, &self.payload) {
+        if let Some(payload) = self.payload.as_ref().filter(|payload| self.is_news(payload)) {
             parts.push(format!("sent \"{payload}\""));
         }
         parts.extend(self.bytes.filter(|bytes| *bytes > 0).map(bytes));
         parts.extend(self.benign.as_ref().map(|name| format!("looks benign: {name}")));
         parts.extend(self.packets.filter(|count| *count > 1).map(|count| format!("×{count}")));
         parts
+    }
+}
+
+impl Facts {
+    /// Whether a payload tells what nothing else does: no request, no login, and not the version that stands there
+    /// already.
+    fn is_news(&self, payload: &str) -> bool {
+        let head = payload.trim_end_matches('…');
+        let greets = |greeting: &String| head.starts_with(greeting) || greeting.starts_with(head);
+        self.requests.is_empty() && self.tries == 0 && !self.greeting.as_ref().is_some_and(greets)
     }
 }
 

@@ -219,6 +219,26 @@ fn a_web_request_a_payload_and_a_datagram_each_tell_their_best() {
 }
 
 #[test]
+fn what_a_client_says_of_itself_is_told_once() {
+    let long = format!("SSH-2.0-{}", "x".repeat(60));
+    for (version, sent, told_too) in [
+        ("SSH-2.0-Go", "SSH-2.0-Go\r\n\0\0\x01", ""),
+        (&long, &long, ""),
+        ("SSH-2.0-Go", "\r\nSSH-2.0-Go\r\n", "sent \"\\r\\nSSH-2.0-Go\\r\\n\" · "),
+    ] {
+        let (now, mut told) = (Instant::now(), Told::default());
+        let mut handshake = event(1, Action::Handshake, "intent");
+        handshake.set(Field::SshClientVersion, version);
+        let mut payload = event(1, Action::Payload, "intent");
+        payload.set(Field::PayloadBase64, sent.as_bytes().to_vec());
+        payload.set(Field::PayloadSize, 312_i64);
+        told.take(&handshake, now).take(&payload, now).take(&end(1), now);
+        let name = &version[8..];
+        assert_eq!(told.texts(), [format!("{name} · {told_too}312 B · 4.2 s")]);
+    }
+}
+
+#[test]
 fn many_commands_are_told_as_a_few_and_a_count() {
     let (now, mut told) = (Instant::now(), Told::default());
     for command in ["id", "uname -a", "cat /etc/passwd", "wget http://x/y", "exit"] {
