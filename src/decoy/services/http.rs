@@ -73,11 +73,13 @@ fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
 async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let personality = session.personality();
     let look: &Look = personality.look();
-    let site = Site::new(look, &personality.install, session);
+    // Made with the first request: a silent session holds no pages.
+    let mut site = None;
     let mut before = Before::default();
     while let Some(end) = next_head(session, (before.kept > 0).then_some(look.keep_alive_secs)).await? {
+        let site = site.get_or_insert_with(|| Site::new(look, &personality.install, session));
         // On the heap, so that a silent session does not hold the room of an answer.
-        if !Box::pin(exchange(session, &site, end, &mut before)).await? {
+        if !Box::pin(exchange(session, site, end, &mut before)).await? {
             return Ok(());
         }
         before.kept += 1;
