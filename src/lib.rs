@@ -11,4 +11,5 @@ pub mod graph;
 pub mod journal;
 pub mod record;
 pub mod roles;
+pub mod sys;
 pub mod telemetry;
