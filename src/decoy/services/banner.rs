@@ -431,7 +431,7 @@ impl<'a> Talk<'a> {
                 .pause(std::time::Duration::from_millis(bounds.slow_ms))
                 .await?;
         }
-        let ours = self.session.expand(template).into_owned();
+        let ours = self.session.expand(template);
         let text = lines::fill(&ours, |name| match name {
             "tag" => Some(&self.tag[..]),
             "verb" => Some(words.verb),

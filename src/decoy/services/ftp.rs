@@ -276,7 +276,7 @@ async fn say(session: &mut Session, template: &str, command: &Command<'_>) -> Re
     if template.is_empty() {
         return Ok(());
     }
-    let ours = session.expand(template).into_owned();
+    let ours = session.expand(template);
     let upper = [command.verb, command.argument, command.first()].map(<[u8]>::to_ascii_uppercase);
     let [verb, argument, first] = &upper;
     let text = lines::fill(&ours, |name| match name {

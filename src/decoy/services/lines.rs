@@ -5,6 +5,8 @@
 //! A line that a service does not take apart may still be a login: one of another protocol, or a malformed one. Such a
 //! line is known by its words, and then all but its first word is hidden: too much rather than too little.
 
+use std::borrow::Cow;
+
 use crate::decoy::mask;
 
 /// Longest text of the peer that is said back, bytes.
@@ -107,7 +109,10 @@ pub(super) fn typed(name: &[u8]) -> usize {
 
 /// Fills a template whose `{{name}}`s `value` knows with the peer's own bytes. They are cut as a C program cuts them:
 /// at a NUL, and at the size of its buffer.
-pub(super) fn fill<'v>(template: &str, value: impl Fn(&str) -> Option<&'v [u8]>) -> Vec<u8> {
+pub(super) fn fill<'t, 'v>(template: &'t str, value: impl Fn(&str) -> Option<&'v [u8]>) -> Cow<'t, [u8]> {
+    if !template.contains("{{") {
+        return Cow::Borrowed(template.as_bytes());
+    }
     let mut out = Vec::with_capacity(template.len() + 32);
     let mut rest = template;
     while let Some((before, from)) = rest.split_once("{{") {
@@ -127,7 +132,7 @@ pub(super) fn fill<'v>(template: &str, value: impl Fn(&str) -> Option<&'v [u8]>)
         }
     }
     out.extend_from_slice(rest.as_bytes());
-    out
+    Cow::Owned(out)
 }
 
 fn said_back(value: &[u8]) -> &[u8] {
@@ -185,8 +190,8 @@ mod tests {
     #[test]
     fn the_words_of_a_peer_are_said_back_as_they_came_and_cut_at_a_nul() {
         let fill = |value: &'static [u8]| fill("500 {{verb}} {{no}}\r\n", |name| (name == "verb").then_some(value));
-        assert_eq!(fill(b"\xff\xfe"), b"500 \xff\xfe {{no}}\r\n");
-        assert_eq!(fill(b"US\0ER"), b"500 US {{no}}\r\n");
+        assert_eq!(*fill(b"\xff\xfe"), *b"500 \xff\xfe {{no}}\r\n");
+        assert_eq!(*fill(b"US\0ER"), *b"500 US {{no}}\r\n");
     }
 
     #[test]
