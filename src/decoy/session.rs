@@ -428,7 +428,7 @@ impl Session {
 
     /// What no service has read may be a login that was cut short, or one sent ahead: it is not shown then.
     fn hide_unread_login(&mut self) {
-        if mask::may_hold_one(self.input()) {
+        if !self.input().is_empty() && mask::may_hold_one(self.input()) {
             self.hide_input();
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 
-use super::incidents::{self, Incidents};
+use super::incidents::{self, Incident, Incidents};
 use super::missed::Misses;
 use super::sources::{Folded, Sources};
 use super::zones::Zone;
@@ -56,14 +56,14 @@ impl Maker {
             hit.touch
         };
         let zone = self.settings.zones.of(address);
+        let about = About {
+            zone,
+            touch,
+            incident,
+            risk: risk(&hit, zone, several),
+        };
         let mut event = Event::new(ids::fresh(hit.at), hit.at, hit.action);
-        place(&mut event, &hit.contact);
-        event.set(Field::IncidentId, incident.id);
-        event.set_some(Field::IncidentPrevious, incident.previous);
-        event.set(Field::TouchLevel, touch.name());
-        set_zone(&mut event, zone);
-        event.set(Field::EventRiskScore, risk(&hit, zone, several));
-        self.settings.identity.stamp(&mut event);
+        about.place(&mut event, &hit.contact, &self.settings.identity);
         for (field, value) in hit.facts {
             event.set(field, value);
         }
@@ -145,40 +145,74 @@ impl Maker {
         event.set(Field::FindingHits, i64::try_from(hits).unwrap_or(i64::MAX));
         event.set(Field::IncidentId, incident.id);
         event.set(Field::SourceIp, source);
-        set_zone(&mut event, self.settings.zones.of(source));
+        set_zone(&mut event, self.settings.zones.of(source), None);
         identity.stamp(&mut event);
         event
     }
 }
 
-/// Who touched what.
-fn place(event: &mut Event, contact: &Contact) {
-    let spec = &contact.spec;
-    let (number, transport) = match spec.service.transport() {
-        Transport::Tcp => (6, "tcp"),
-        Transport::Udp => (17, "udp"),
-    };
+/// What the recorder knows of a hit beyond what it was told.
+struct About<'a> {
+    zone: &'a Zone,
+    touch: Touch,
+    incident: Incident,
+    risk: f64,
+}
+
+impl About<'_> {
+    /// Writes who touched what, where, and how it is to be read. In the order of the catalogue, in which an event keeps
+    /// its facts: so each is put behind the one before and none has to move, for every hit.
+    fn place(&self, event: &mut Event, contact: &Contact, identity: &Identity) {
+        set_destination(event, contact);
+        identity.stamp_time(event);
+        event.set(Field::EventRiskScore, self.risk);
+        set_decoy(event, contact);
+        event.set(Field::IncidentId, self.incident.id);
+        event.set_some(Field::IncidentPrevious, self.incident.previous);
+        event.set(Field::SessionId, contact.session);
+        identity.stamp_place(event);
+        set_zone(event, self.zone, Some(is_spoofable(contact)));
+        event.set(Field::TouchLevel, self.touch.name());
+        set_network(event, contact);
+        identity.stamp_observer(event);
+        event.set(Field::SourceIp, contact.peer.ip());
+        event.set(Field::SourcePort, contact.peer.port());
+    }
+}
+
+fn set_destination(event: &mut Event, contact: &Contact) {
     if !contact.local.ip().is_unspecified() {
         event.set(Field::DestinationIp, contact.local.ip());
     }
     event.set(Field::DestinationPort, contact.local.port());
+}
+
+fn set_decoy(event: &mut Event, contact: &Contact) {
+    let spec = &contact.spec;
     event.set(Field::DecoyId, spec.name.clone());
     event.set(Field::DecoyPersonality, spec.personality.name.clone());
     event.set(Field::DecoyService, spec.service.name);
-    event.set(Field::SessionId, contact.session);
-    event.set(Field::SourceSpoofable, number == 17);
-    event.set(
-        Field::NetworkCommunityId,
-        ids::community(number, contact.peer, contact.local),
-    );
-    event.set(Field::NetworkTransport, transport);
-    event.set(Field::SourceIp, contact.peer.ip());
-    event.set(Field::SourcePort, contact.peer.port());
 }
 
-fn set_zone(event: &mut Event, zone: &Zone) {
-    event.set(Field::SourceZone, zone.name.clone());
+/// Whether anybody could have written this address: a datagram proves nothing.
+fn is_spoofable(contact: &Contact) -> bool {
+    contact.spec.service.transport() == Transport::Udp
+}
+
+fn set_network(event: &mut Event, contact: &Contact) {
+    let (number, transport) = match contact.spec.service.transport() {
+        Transport::Tcp => (6, "tcp"),
+        Transport::Udp => (17, "udp"),
+    };
+    let flow = ids::community(number, contact.peer, contact.local);
+    event.set(Field::NetworkCommunityId, flow);
+    event.set(Field::NetworkTransport, transport);
+}
+
+fn set_zone(event: &mut Event, zone: &Zone, spoofable: Option<bool>) {
     event.set(Field::SourceZoneInside, zone.inside);
+    event.set_some(Field::SourceSpoofable, spoofable);
+    event.set(Field::SourceZone, zone.name.clone());
 }
 
 /// A secret that was offered, as the policy allows.
@@ -218,7 +252,7 @@ fn payload(event: &mut Event, mut capture: Capture, identity: &Identity) {
 fn risk(hit: &Hit, zone: &Zone, several_decoys: bool) -> f64 {
     let circumstances = Circumstances {
         inside: zone.inside,
-        unverified: hit.contact.spec.service.transport() == Transport::Udp,
+        unverified: is_spoofable(&hit.contact),
         several_decoys,
         ..Circumstances::default()
     };

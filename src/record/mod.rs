@@ -64,9 +64,21 @@ pub struct Identity {
 impl Identity {
     /// Writes who this host is into an event, and when it was made. Also for events that others make.
     pub fn stamp(&self, event: &mut Event) {
+        self.stamp_time(event);
+        self.stamp_place(event);
+        self.stamp_observer(event);
+    }
+
+    fn stamp_time(&self, event: &mut Event) {
         event.set(Field::EventCreated, Timestamp::now().max(event.at));
         event.set(Field::BootId, self.boot);
+    }
+
+    fn stamp_place(&self, event: &mut Event) {
         event.set_some(Field::Site, self.site.clone());
+    }
+
+    fn stamp_observer(&self, event: &mut Event) {
         event.set(Field::ObserverHostname, self.hostname.clone());
         event.set(Field::ObserverName, self.name.clone());
         event.set(Field::ObserverVersion, env!("CARGO_PKG_VERSION"));
