@@ -14,7 +14,7 @@ use crate::layout::{Level, Line};
 pub(crate) const SESSIONS_MAX: usize = 4096;
 /// A contact of which nothing is learned is told after this: one that ends at once has no end of its own, and a person
 /// takes a while to type a name.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(5);
 /// A session that is still open is told after this: longer than a session lasts by default, so that it has one line.
 const OPEN: Duration = Duration::from_secs(65);
 /// A datagram whose credential does not follow is told after this.

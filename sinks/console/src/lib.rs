@@ -15,7 +15,7 @@
 //! 14:02:19  contact  198.51.100.3              telnet :2323     telnet  connected, said nothing
 //! ```
 //!
-//! Each touch is one line. A session's comes at its end. One of which nothing was learned for ten seconds after it
+//! Each touch is one line. A session's comes at its end. One of which nothing was learned for five seconds after it
 //! connected has a line then, because a contact that ends at once has no end of its own; so has one that is still open
 //! after 65 seconds. Only what such a session does later is a second line. A datagram with the community in it, a
 //! finding or a health event is a line of its own.
