@@ -11,7 +11,7 @@ use crate::measure::{cpu, median, micros, row};
 /// Hits of one round; enough that a clock tick is under half a percent.
 const HITS: usize = 20_000;
 /// Rounds, each bare twin then trapline.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 const DECOY: &str = r#"
 [limits]

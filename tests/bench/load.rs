@@ -30,6 +30,9 @@ pub fn touch(address: SocketAddr, count: usize, parallel: usize, leave: Leave) -
 }
 
 fn peer(address: SocketAddr, count: usize, next: &AtomicUsize, leave: Leave) -> Vec<Duration> {
+    if leave == Leave::Rst {
+        stay_on_this_cpu();
+    }
     let mut latencies = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -47,6 +50,14 @@ fn peer(address: SocketAddr, count: usize, next: &AtomicUsize, leave: Leave) -> 
                 .unwrap(),
         }
     }
+}
+
+/// Keeps a peer's packets in order: over loopback, a reset that is sent from another CPU than the connect overtakes the
+/// end of the handshake, and then there was no connection.
+fn stay_on_this_cpu() {
+    let mut here = rustix::thread::CpuSet::new();
+    here.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &here).unwrap();
 }
 
 /// Connects from the `number`th of 16,000 sources.

@@ -26,8 +26,7 @@ pub fn run() {
     }
 }
 
-/// Resets that the kernel saw before the handshake was finished, so that there was nothing to accept: a peer that resets
-/// at once may do so while the accept queue is full.
+/// Resets that the kernel saw before the handshake was finished, so that there was nothing to accept.
 fn embryonic_resets() -> usize {
     let counters = std::fs::read_to_string("/proc/net/netstat").unwrap();
     let mut lines = counters.lines().filter(|line| line.starts_with("TcpExt:"));
