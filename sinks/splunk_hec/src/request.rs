@@ -1,6 +1,7 @@
 //! The body of a request: one JSON object per event, one after another.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,41 +94,59 @@ fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Joins wrapped events and compresses them if asked.
-pub(crate) fn body(events: &[(usize, Bytes)], gzip: bool) -> Bytes {
-    let pieces = events.iter().map(|(_, event)| &event[..]);
-    if gzip {
-        return compress(pieces, size(events)).into();
+/// A batch as the collector takes it, one event behind the other in one piece of memory.
+#[derive(Debug)]
+pub(crate) struct Wrapped {
+    text: Bytes,
+    /// What can be sent.
+    pub(crate) events: Vec<Place>,
+    /// Places in the batch of what does not fit.
+    pub(crate) unfit: Vec<usize>,
+}
+
+/// Where an event is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its place in the batch.
+    pub(crate) in_batch: usize,
+    in_text: Range<usize>,
+}
+
+impl Wrapped {
+    /// Wraps a batch.
+    pub(crate) fn new(envelope: &Envelope, batch: &[Arc<Parcel>]) -> Self {
+        let mut text = Vec::with_capacity(batch.len() * (EVENT_BYTES + envelope.metadata.len()));
+        let (mut events, mut unfit) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (in_batch, parcel) in batch.iter().enumerate() {
+            let from = text.len();
+            match envelope.wrap(parcel, &mut text) {
+                true => events.push(Place {
+                    in_batch,
+                    in_text: from..text.len(),
+                }),
+                false => unfit.push(in_batch),
+            }
+        }
+        let text = text.into();
+        Self { text, events, unfit }
     }
-    pieces.collect::<Vec<_>>().concat().into()
+
+    /// The body of a request for events that follow each other, compressed if asked.
+    pub(crate) fn body(&self, events: &[Place], gzip: bool) -> Bytes {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            return Bytes::new();
+        };
+        let body = self.text.slice(first.in_text.start..last.in_text.end);
+        if gzip { compress(&body).into() } else { body }
+    }
 }
 
-fn size(events: &[(usize, Bytes)]) -> usize {
-    events.iter().map(|(_, event)| event.len()).sum()
-}
-
-fn compress<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, size: usize) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(size / 4), Compression::fast());
-    pieces
-        .try_for_each(|piece| encoder.write_all(piece))
+fn compress(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder
+        .write_all(body)
         .and_then(|()| encoder.finish())
         .expect("writing to a Vec does not fail")
-}
-
-/// Wraps a batch: what can be sent, with its place in the batch, and the places of what does not fit. All of it lies in
-/// one piece of memory.
-pub(crate) fn wrap_all(envelope: &Envelope, batch: &[Arc<Parcel>]) -> (Vec<(usize, Bytes)>, Vec<usize>) {
-    let mut text = Vec::with_capacity(batch.len() * (EVENT_BYTES + envelope.metadata.len()));
-    let (mut ends, mut unfit) = (Vec::with_capacity(batch.len()), Vec::new());
-    for (place, parcel) in batch.iter().enumerate() {
-        match envelope.wrap(parcel, &mut text) {
-            true => ends.push((place, text.len())),
-            false => unfit.push(place),
-        }
-    }
-    let (text, mut from) = (Bytes::from(text), 0);
-    let slice = |(place, end)| (place, text.slice(std::mem::replace(&mut from, end)..end));
-    (ends.into_iter().map(slice).collect(), unfit)
 }
 
 /// Room made for an event at first.

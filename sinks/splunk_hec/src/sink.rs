@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::ack::{Channel, Patience};
 use crate::answer::{Verdict, acknowledged, judge};
 use crate::config::Settings;
-use crate::request::{Envelope, body, wrap_all};
+use crate::request::{Envelope, Place, Wrapped};
 
 /// The channel header; sent always, needed where acknowledgement is on.
 const CHANNEL: &str = "x-splunk-request-channel";
@@ -87,12 +87,15 @@ impl SplunkHec {
     }
 
     /// Sends events until each has a verdict. Bounded: every turn of the loop settles an event or uses up a channel.
-    async fn send(&self, events: &[(usize, Bytes)], ledger: &mut Ledger) {
-        let mut rest = events;
+    async fn send(&self, wrapped: &Wrapped, ledger: &mut Ledger) {
+        let mut rest = &wrapped.events[..];
         let mut channels = CHANNELS_PER_BATCH;
         while !rest.is_empty() {
             let channel = self.channel.current();
-            match self.offer(rest, channel, ledger).await {
+            match self
+                .offer(wrapped.body(rest, self.settings.gzip), rest.len(), channel, ledger)
+                .await
+            {
                 Verdict::Accepted { ack_id } => return self.settle(rest, ack_id, channel, ledger).await,
                 Verdict::Invalid { event, reason } => rest = self.pass_over(rest, event, reason, ledger),
                 Verdict::Suspect(reason) => return ledger.mark(rest, &Outcome::Suspect(reason)),
@@ -109,15 +112,15 @@ impl SplunkHec {
         }
     }
 
-    async fn offer(&self, events: &[(usize, Bytes)], channel: Uuid, ledger: &mut Ledger) -> Verdict {
-        let mut request = self.post("event", channel).body(body(events, self.settings.gzip));
+    async fn offer(&self, body: Bytes, events: usize, channel: Uuid, ledger: &mut Ledger) -> Verdict {
+        let mut request = self.post("event", channel).body(body);
         if self.settings.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
         match exchange(request).await {
             Ok(answer) => {
                 ledger.retry_after = answer.retry_after;
-                judge(&answer, events.len())
+                judge(&answer, events)
             }
             Err(fault) => {
                 self.channel.leave(channel);
@@ -128,13 +131,7 @@ impl SplunkHec {
 
     /// An event is refused by number. Those before it were read; whether they are kept is known only without
     /// acknowledgement, so with it they are sent again under the same ids.
-    fn pass_over<'a>(
-        &self,
-        events: &'a [(usize, Bytes)],
-        invalid: usize,
-        reason: String,
-        ledger: &mut Ledger,
-    ) -> &'a [(usize, Bytes)] {
+    fn pass_over<'a>(&self, events: &'a [Place], invalid: usize, reason: String, ledger: &mut Ledger) -> &'a [Place] {
         let (before, from) = events.split_at(invalid.min(events.len()));
         let read = if self.acknowledges() {
             Outcome::Retry
@@ -148,7 +145,7 @@ impl SplunkHec {
     }
 
     /// The collector took the events: delivered, or delivered once an indexer has them.
-    async fn settle(&self, events: &[(usize, Bytes)], ack_id: Option<u64>, channel: Uuid, ledger: &mut Ledger) {
+    async fn settle(&self, events: &[Place], ack_id: Option<u64>, channel: Uuid, ledger: &mut Ledger) {
         let indexed = match ack_id {
             _ if !self.acknowledges() => Ok(()),
             Some(ack_id) => self.indexed(ack_id, channel).await,
@@ -234,10 +231,10 @@ impl StreamSink for SplunkHec {
     }
 
     async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery {
-        let (events, unfit) = wrap_all(&self.envelope, batch);
+        let wrapped = Wrapped::new(&self.envelope, batch);
         let mut ledger = Ledger::new(batch.len());
-        ledger.mark_unfit(&unfit, self.settings.event_bytes_max);
-        self.send(&events, &mut ledger).await;
+        ledger.mark_unfit(&wrapped.unfit, self.settings.event_bytes_max);
+        self.send(&wrapped, &mut ledger).await;
         ledger.into_delivery()
     }
 
@@ -307,9 +304,9 @@ impl Ledger {
         }
     }
 
-    fn mark(&mut self, events: &[(usize, Bytes)], outcome: &Outcome) {
-        for (place, _) in events {
-            if let Some(slot) = self.outcomes.get_mut(*place) {
+    fn mark(&mut self, events: &[Place], outcome: &Outcome) {
+        for place in events {
+            if let Some(slot) = self.outcomes.get_mut(place.in_batch) {
                 slot.clone_from(outcome);
             }
         }
@@ -325,7 +322,7 @@ impl Ledger {
         }
     }
 
-    fn fail(&mut self, events: &[(usize, Bytes)], fault: Fault) {
+    fn fail(&mut self, events: &[Place], fault: Fault) {
         self.mark(events, &Outcome::Retry);
         self.fault = Some(fault);
     }
