@@ -84,7 +84,7 @@ impl From<BuildError> for StartError {
 /// Blocking; makes its own runtime. In: `is_watched`, whether a person at a terminal sees standard output, and is shown
 /// the banner.
 pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
-    crate::sys::use_one_arena();
+    crate::sys::use_few_arenas();
     let (loaded, looks) = source.load()?;
     let config = loaded.config;
     // At a terminal the banner says what these lines would.
