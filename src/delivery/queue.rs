@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use trapline_schemas::Format;
@@ -20,7 +21,13 @@ pub(super) struct Queue {
     bytes: usize,
     /// When the oldest of `fresh` came.
     since: Option<Instant>,
+    /// When the last batch went, if it was of several: then more are on their way.
+    crowded: Option<Instant>,
 }
+
+/// Longest time that a batch waits for more with nothing under way: a receiver that answers at once shall not be asked
+/// hundreds of times a second, and nobody who reads notices.
+const GATHER_MAX: Duration = Duration::from_millis(200);
 
 impl Queue {
     pub(super) fn new(limits: BatchLimits, format: Format) -> Self {
@@ -31,6 +38,7 @@ impl Queue {
             fresh: VecDeque::new(),
             bytes: 0,
             since: None,
+            crowded: None,
         }
     }
 
@@ -59,7 +67,8 @@ impl Queue {
 
     /// The next batch, if one should go now with `under_way` batches unanswered.
     ///
-    /// With none under way whatever waits goes at once; beside others a batch goes when it is full or has lingered.
+    /// With none under way whatever waits goes at once, unless a batch of several has just gone. Beside others, or after
+    /// such a one, a batch goes when it is full or has lingered.
     pub(super) fn cut(&mut self, under_way: usize, now: Instant) -> Option<Batch> {
         if under_way >= self.limits.in_flight.max(1) {
             return None;
@@ -67,15 +76,19 @@ impl Queue {
         if let Some(batch) = self.again.pop_front() {
             return Some(batch);
         }
-        let lingered = self.since.is_some_and(|since| now >= since + self.limits.linger);
-        let ready = under_way == 0 || self.is_full() || lingered;
+        let lingered = self.lingers_until(under_way).is_none_or(|until| now >= until);
+        let ready = self.is_full() || lingered;
         (ready && !self.fresh.is_empty()).then(|| self.cut_fresh(now))
     }
 
-    /// When a batch that is not full goes beside `under_way` others; `None` if nothing but an answer lets it go.
+    /// When a batch that is not full goes beside `under_way` others; `None` if at once, or not before an answer.
     pub(super) fn lingers_until(&self, under_way: usize) -> Option<Instant> {
-        let may_go = under_way > 0 && under_way < self.limits.in_flight;
-        self.since.filter(|_| may_go).map(|since| since + self.limits.linger)
+        let since = self.since?;
+        match under_way {
+            0 => self.crowded.map(|last| last + self.limits.linger.min(GATHER_MAX)),
+            _ if under_way < self.limits.in_flight => Some(since + self.limits.linger),
+            _ => None,
+        }
     }
 
     /// Whether nothing waits.
@@ -101,6 +114,7 @@ impl Queue {
         }
         self.bytes = self.bytes.saturating_sub(bytes);
         self.since = (!self.fresh.is_empty()).then_some(now);
+        self.crowded = (batch.len() > 1).then_some(now);
         batch
     }
 
@@ -112,7 +126,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use trapline_schemas::{Action, Event, Timestamp};
 
     const LIMITS: BatchLimits = BatchLimits {
@@ -157,6 +170,29 @@ mod tests {
             None,
             "only an answer lets it go"
         );
+    }
+
+    #[test]
+    fn after_a_batch_of_several_the_next_waits_for_more_and_after_a_lone_one_it_does_not() {
+        let now = Instant::now();
+        let mut queue = queue(LIMITS, 2, now);
+        assert_eq!(offsets(queue.cut(0, now)), Some(vec![1, 2]));
+        queue.push(parcel(3), now);
+        let until = now + LIMITS.linger;
+        assert_eq!(offsets(queue.cut(0, now)), None);
+        assert_eq!(queue.lingers_until(0), Some(until));
+        assert_eq!(offsets(queue.cut(0, until)), Some(vec![3]));
+        queue.push(parcel(4), until);
+        assert_eq!(queue.lingers_until(0), None);
+        assert_eq!(offsets(queue.cut(0, until)), Some(vec![4]), "the one before was alone");
+    }
+
+    #[test]
+    fn a_full_batch_waits_for_nothing() {
+        let now = Instant::now();
+        let mut queue = queue(LIMITS, 6, now);
+        assert_eq!(offsets(queue.cut(0, now)), Some(vec![1, 2, 3]));
+        assert_eq!(offsets(queue.cut(0, now)), Some(vec![4, 5, 6]));
     }
 
     #[test]

@@ -255,7 +255,8 @@ impl Worker {
     fn wake_at(&self, deadline: Option<Instant>) -> Option<Instant> {
         let waits = !self.queue.is_empty();
         let retry = self.not_before.filter(|_| waits);
-        let paused = self.not_before.is_some() || self.trouble.is_on();
+        // While a sink is in trouble one batch at a time goes, so beside another nothing is due.
+        let paused = self.not_before.is_some() || (self.trouble.is_on() && !self.under_way.is_empty());
         let linger = self.queue.lingers_until(self.under_way.len()).filter(|_| !paused);
         let look = (self.queue.room() == 0).then(|| self.looked + LOOK_EVERY);
         let all = [

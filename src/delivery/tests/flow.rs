@@ -158,11 +158,8 @@ async fn one_stalled_sink_stands_beside_three_that_get_everything() {
             sink.wait_for(round * 500).await;
         }
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "nobody waited: {:?}",
-        begun.elapsed()
-    );
+    // A burst after a burst waits for more as long as a batch may; nobody waits for the stalled one.
+    assert!(begun.elapsed() <= 20 * LIMITS.linger, "{:?}", begun.elapsed());
     for sink in &good {
         assert_eq!(sink.ids(), sent);
     }
