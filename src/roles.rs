@@ -20,16 +20,25 @@ use crate::decoy::DecoySpec;
 pub enum ToDecoy {
     /// Serve this bound socket (listening for TCP) as this decoy.
     Listen {
+        /// What the socket is called in later messages; core gives each number once.
+        listener: u64,
         /// A TCP listener or UDP socket, bound by core.
         socket: OwnedFd,
         /// What to be on it.
         spec: Arc<DecoySpec>,
     },
-    /// Stop listening; sessions end within the grace.
+    /// Be something else for those who come from now on, of the same transport; sessions stay what they began as.
+    Become {
+        /// Which socket.
+        listener: u64,
+        /// What to be on it.
+        spec: Arc<DecoySpec>,
+    },
+    /// Stop listening; sessions end by themselves, by their limit at the latest.
     Close {
-        /// The decoy's name.
-        decoy: String,
-        /// Answered once its sockets are closed, so that the address is free.
+        /// Which socket.
+        listener: u64,
+        /// Answered once the socket is closed, so that the address is free.
         closed: oneshot::Sender<()>,
     },
 }

@@ -828,6 +828,24 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn a_reload_of_limits_drops_no_session_and_reopens_no_listener() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let mut held = TcpStream::connect(door).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    trap.configure(&format!("{PLAIN}\n[limits]\nsessions = 321\n"));
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    assert_eq!(told(&trap, "config-reloaded", 1)["event.reason"], "decoy door changed");
+    assert_eq!(trap.address("door"), door);
+    // Longer than the grace that sessions have at a stop.
+    std::thread::park_timeout(std::time::Duration::from_secs(4));
+    held.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert!(held.read(&mut [0; 64]).unwrap() > 0, "the open session goes on");
+    assert!(trap.events(&["--action", "listener-stopped"]).is_empty());
+}
+
+#[test]
 fn a_broken_reload_changes_nothing_and_says_why() {
     let trap = Trap::start(PLAIN);
     let door = trap.address("door");

@@ -61,7 +61,13 @@ async fn at_the_limit_of_open_files_idle_sessions_make_room_for_a_new_contact() 
     let (role, orders) = mpsc::channel(1);
     let (socket, address) = bind("127.0.0.1:0".parse().unwrap(), Transport::Tcp).unwrap();
     let spec = silent_decoy();
-    role.send(ToDecoy::Listen { socket, spec }).await.unwrap();
+    role.send(ToDecoy::Listen {
+        listener: 1,
+        socket,
+        spec,
+    })
+    .await
+    .unwrap();
     let stop = CancellationToken::new();
     let runtime = tokio::runtime::Handle::current();
     let running = runtime.spawn(Role::new(hits, missed, Duration::ZERO).run(orders, stop.clone()));

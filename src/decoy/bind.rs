@@ -153,11 +153,15 @@ pub struct Binder {
     role: mpsc::Sender<ToDecoy>,
     recorder: Recorder,
     rows: Vec<Row>,
+    /// How many sockets were numbered.
+    numbers: u64,
     status: watch::Sender<Vec<ListenerStatus>>,
 }
 
 #[derive(Debug)]
 struct Row {
+    /// What the decoy role knows its socket by.
+    listener: u64,
     spec: Arc<DecoySpec>,
     wanted: SocketAddr,
     status: Option<ListenerStatus>,
@@ -171,6 +175,7 @@ impl Binder {
             role,
             recorder,
             rows: Vec::new(),
+            numbers: 0,
             status,
         };
         (binder, states)
@@ -193,49 +198,53 @@ impl Binder {
         self.publish();
     }
 
-    /// Makes the listeners those that are wanted: a decoy whose spec is the same `Arc`, at the same addresses, stays
-    /// as it is; all others are closed and opened.
+    /// Makes the listeners those that are wanted. A decoy's socket stays open as long as the decoy is to listen at its
+    /// address, whatever else of it changes.
     pub async fn apply(&mut self, wanted: Vec<Wanted>) {
-        let keeps = |decoy: &Wanted| self.addresses(&decoy.spec) == decoy.addresses;
-        let fresh: Vec<Wanted> = wanted.iter().filter(|decoy| !keeps(decoy)).cloned().collect();
-        let kept: Vec<_> = wanted
-            .iter()
-            .filter(|decoy| keeps(decoy))
-            .map(|decoy| &decoy.spec)
-            .collect();
-        let (stay, go) = std::mem::take(&mut self.rows)
-            .into_iter()
-            .partition(|row| kept.iter().any(|spec| Arc::ptr_eq(spec, &row.spec)));
-        self.rows = stay;
-        self.close(go).await;
-        for Wanted { spec, addresses } in fresh {
-            let rows = addresses.into_iter().map(|address| Row::new(&spec, address));
-            self.rows.extend(rows);
+        let mut before = std::mem::take(&mut self.rows);
+        for Wanted { spec, addresses } in wanted {
+            for address in addresses {
+                let same = before.iter().position(|row| row.stays(&spec, address));
+                let row = match same {
+                    Some(at) => self.kept(before.remove(at), &spec).await,
+                    None => self.fresh(&spec, address),
+                };
+                self.rows.push(row);
+            }
         }
+        self.close(before).await;
         self.bind_missing().await;
     }
 
-    fn addresses(&self, spec: &Arc<DecoySpec>) -> Vec<SocketAddr> {
-        let rows = self.rows.iter().filter(|row| Arc::ptr_eq(&row.spec, spec));
-        rows.map(|row| row.wanted).collect()
-    }
-
-    async fn close(&mut self, rows: Vec<Row>) {
-        let mut told: Vec<SmolStr> = Vec::new();
-        for row in rows {
-            if !told.contains(&row.spec.name) {
-                told.push(row.spec.name.clone());
-                self.close_decoy(&row.spec.name).await;
-            }
-            self.tell_stopped(&row).await;
+    fn fresh(&mut self, spec: &Arc<DecoySpec>, wanted: SocketAddr) -> Row {
+        self.numbers += 1;
+        Row {
+            listener: self.numbers,
+            spec: Arc::clone(spec),
+            wanted,
+            status: None,
         }
     }
 
-    async fn close_decoy(&self, name: &str) {
-        let (closed, done) = oneshot::channel();
-        let decoy = name.to_owned();
-        if self.role.send(ToDecoy::Close { decoy, closed }).await.is_ok() {
-            let _ = done.await;
+    async fn kept(&self, mut row: Row, spec: &Arc<DecoySpec>) -> Row {
+        if !Arc::ptr_eq(&row.spec, spec) {
+            row.spec = Arc::clone(spec);
+            if !row.is_missing() {
+                let (listener, spec) = (row.listener, Arc::clone(spec));
+                let _ = self.role.send(ToDecoy::Become { listener, spec }).await;
+            }
+        }
+        row
+    }
+
+    async fn close(&self, rows: Vec<Row>) {
+        for row in rows {
+            let (closed, done) = oneshot::channel();
+            let listener = row.listener;
+            if self.role.send(ToDecoy::Close { listener, closed }).await.is_ok() {
+                let _ = done.await;
+            }
+            self.tell_stopped(&row).await;
         }
     }
 
@@ -256,8 +265,8 @@ impl Binder {
         let transport = row.spec.service.transport();
         let (address, degraded) = match bind(row.wanted, transport) {
             Ok((socket, address)) => {
-                let spec = Arc::clone(&row.spec);
-                let _ = self.role.send(ToDecoy::Listen { socket, spec }).await;
+                let (listener, spec) = (row.listener, Arc::clone(&row.spec));
+                let _ = self.role.send(ToDecoy::Listen { listener, socket, spec }).await;
                 (address, None)
             }
             Err(error) => (row.wanted, Some(Arc::new(error))),
@@ -316,12 +325,10 @@ impl Binder {
 }
 
 impl Row {
-    fn new(spec: &Arc<DecoySpec>, wanted: SocketAddr) -> Self {
-        Self {
-            spec: Arc::clone(spec),
-            wanted,
-            status: None,
-        }
+    /// Whether its socket is the one for `spec` at an address.
+    fn stays(&self, spec: &DecoySpec, address: SocketAddr) -> bool {
+        let same_kind = self.spec.service.transport() == spec.service.transport();
+        same_kind && self.spec.name == spec.name && self.wanted == address
     }
 
     /// Whether it does not listen.

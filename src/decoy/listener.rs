@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -45,16 +46,24 @@ pub(crate) struct Listener {
 struct Host {
     bound: SocketAddr,
     spec: Arc<DecoySpec>,
+    /// Where a changed one comes.
+    specs: watch::Receiver<Arc<DecoySpec>>,
     shared: Arc<Shared>,
     complained: Option<Instant>,
 }
 
 impl Listener {
     /// Takes over a socket that listens.
-    pub(crate) fn new(socket: std::net::TcpListener, spec: Arc<DecoySpec>, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: std::net::TcpListener,
+        mut specs: watch::Receiver<Arc<DecoySpec>>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let spec = Arc::clone(&specs.borrow_and_update());
         let host = Host {
             bound: socket.local_addr()?,
             spec,
+            specs,
             shared,
             complained: None,
         };
@@ -96,6 +105,9 @@ impl Host {
 
     /// Reports the contact, then gives it a session if there is a seat.
     async fn greet(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.specs.has_changed().unwrap_or(false) {
+            self.spec = Arc::clone(&self.specs.borrow_and_update());
+        }
         let contact = self.contact(&stream, peer);
         let _ = self.shared.hits.send(connect(&contact)).await;
         let live = Arc::new(Live::new(stream, contact));

@@ -7,13 +7,15 @@
 //! wait for their last reports.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -36,27 +38,20 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 pub struct Role {
     shared: Arc<Shared>,
     grace: Duration,
-    listeners: HashMap<String, Open>,
+    listeners: HashMap<u64, Open>,
     told_files: bool,
 }
 
-/// A decoy's listeners.
+/// A socket that is served.
 #[derive(Debug)]
 struct Open {
-    specs: Vec<Arc<DecoySpec>>,
+    spec: watch::Sender<Arc<DecoySpec>>,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    task: JoinHandle<()>,
 }
 
-impl Default for Open {
-    fn default() -> Self {
-        Self {
-            specs: Vec::new(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        }
-    }
-}
+/// How a served socket is told what to be, and its task.
+type Served = (watch::Sender<Arc<DecoySpec>>, JoinHandle<()>);
 
 impl Role {
     /// A role that reports to `hits` and `missed`, and gives sessions `grace` to end by themselves.
@@ -87,9 +82,10 @@ impl Role {
                 order = orders.recv() => order,
             };
             match order {
-                Some(ToDecoy::Listen { socket, spec }) => self.listen(socket, spec),
-                Some(ToDecoy::Close { decoy, closed }) => {
-                    self.close(&decoy).await;
+                Some(ToDecoy::Listen { listener, socket, spec }) => self.listen(listener, socket, spec),
+                Some(ToDecoy::Become { listener, spec }) => self.transform(listener, spec),
+                Some(ToDecoy::Close { listener, closed }) => {
+                    self.close(listener).await;
                     let _ = closed.send(());
                 }
                 None => break,
@@ -98,22 +94,40 @@ impl Role {
         self.drain().await;
     }
 
-    fn listen(&mut self, socket: OwnedFd, spec: Arc<DecoySpec>) {
+    fn listen(&mut self, listener: u64, socket: OwnedFd, spec: Arc<DecoySpec>) {
         self.check_files(spec.limits.sessions);
-        let name = spec.name.clone();
-        let shared = Arc::clone(&self.shared);
-        let open = self.listeners.entry(name.to_string()).or_default();
-        open.specs.push(Arc::clone(&spec));
-        let stop = open.stop.clone();
-        let span = tracing::info_span!("decoy", decoy.name = %name);
-        let started = match spec.service.transport() {
-            Transport::Tcp => Listener::new(TcpListener::from(socket), spec, shared)
-                .map(|listener| open.tasks.spawn(listener.run(stop).instrument(span))),
-            Transport::Udp => Datagrams::new(UdpSocket::from(socket), spec, shared)
-                .map(|datagrams| open.tasks.spawn(datagrams.run(stop).instrument(span))),
+        let (name, stop) = (spec.name.clone(), CancellationToken::new());
+        match self.serve(socket, Arc::clone(&spec), stop.clone()) {
+            Ok((spec, task)) => {
+                self.listeners.insert(listener, Open { spec, stop, task });
+            }
+            Err(error) => {
+                tracing::error!(decoy.name = %name, error = %error, "decoy {name} cannot serve its socket");
+            }
+        }
+    }
+
+    fn serve(&self, socket: OwnedFd, spec: Arc<DecoySpec>, stop: CancellationToken) -> io::Result<Served> {
+        let span = tracing::info_span!("decoy", decoy.name = %spec.name);
+        let (transport, shared) = (spec.service.transport(), Arc::clone(&self.shared));
+        let (changes, spec) = watch::channel(spec);
+        let task = match transport {
+            Transport::Tcp => {
+                let listener = Listener::new(TcpListener::from(socket), spec, shared)?;
+                tokio::spawn(listener.run(stop).instrument(span))
+            }
+            Transport::Udp => {
+                let datagrams = Datagrams::new(UdpSocket::from(socket), spec, shared)?;
+                tokio::spawn(datagrams.run(stop).instrument(span))
+            }
         };
-        if let Err(error) = started {
-            tracing::error!(decoy.name = %name, error = %error, "decoy {name} cannot serve its socket");
+        Ok((changes, task))
+    }
+
+    fn transform(&mut self, listener: u64, spec: Arc<DecoySpec>) {
+        self.check_files(spec.limits.sessions);
+        if let Some(open) = self.listeners.get(&listener) {
+            open.spec.send_replace(spec);
         }
     }
 
@@ -131,27 +145,16 @@ impl Role {
         );
     }
 
-    /// Closes the sockets of one decoy; its sessions get the grace.
-    async fn close(&mut self, decoy: &str) {
-        let Some(mut open) = self.listeners.remove(decoy) else {
-            return;
-        };
-        let specs = std::mem::take(&mut open.specs);
-        open.shut().await;
-        let (crowd, grace) = (Arc::clone(&self.shared.crowd), self.grace);
-        self.shared.tasks.spawn(async move {
-            tokio::time::sleep(grace).await;
-            // By identity: a decoy of the same name may have been opened since.
-            crowd.end_where("the decoy was closed", |contact| {
-                specs.iter().any(|spec| Arc::ptr_eq(spec, &contact.spec))
-            });
-        });
+    /// Closes a socket. Its sessions have their own limits: a decoy that is taken away closes on nobody, which all who
+    /// are connected would see at once.
+    async fn close(&mut self, listener: u64) {
+        if let Some(open) = self.listeners.remove(&listener) {
+            open.shut().await;
+        }
     }
 
     async fn drain(self) {
-        for open in self.listeners.into_values() {
-            open.shut().await;
-        }
+        futures_util::future::join_all(self.listeners.into_values().map(Open::shut)).await;
         self.shared.tasks.close();
         let all = self.shared.tasks.wait();
         tokio::pin!(all);
@@ -173,8 +176,9 @@ impl Role {
 impl Open {
     async fn shut(self) {
         self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        if self.task.await.is_err() {
+            tracing::error!("a listener ended early");
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl Stage {
         let (socket, address) =
             bind(address.parse().unwrap(), spec.service.transport()).expect("loopback has a free port");
         let spec = Arc::new(spec);
-        role.send(ToDecoy::Listen { socket, spec }).await.unwrap();
+        let listener = 1;
+        role.send(ToDecoy::Listen { listener, socket, spec }).await.unwrap();
         Self {
             address,
             hits: hits_in,
@@ -119,11 +120,16 @@ impl Stage {
         hits
     }
 
-    /// Closes a decoy.
-    pub(crate) async fn close(&self, decoy: &str) {
+    /// Makes the decoy another.
+    pub(crate) async fn change(&self, spec: DecoySpec) {
+        let (listener, spec) = (1, Arc::new(spec));
+        self.role.send(ToDecoy::Become { listener, spec }).await.unwrap();
+    }
+
+    /// Closes the decoy.
+    pub(crate) async fn close(&self) {
         let (closed, done) = oneshot::channel();
-        let decoy = decoy.to_owned();
-        self.role.send(ToDecoy::Close { decoy, closed }).await.unwrap();
+        self.role.send(ToDecoy::Close { listener: 1, closed }).await.unwrap();
         done.await.unwrap();
     }
 

@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Timestamp, Value, ids, text};
@@ -58,6 +59,8 @@ pub(crate) struct Datagrams {
     socket: UdpSocket,
     bound: SocketAddr,
     spec: Arc<DecoySpec>,
+    /// Where a changed one comes.
+    specs: watch::Receiver<Arc<DecoySpec>>,
     shared: Arc<Shared>,
     windows: HashMap<IpAddr, Window>,
     /// Windows in the order in which they end.
@@ -99,7 +102,12 @@ nix::getsockopt_impl!(
 
 impl Datagrams {
     /// Takes over a bound socket.
-    pub(crate) fn new(socket: std::net::UdpSocket, spec: Arc<DecoySpec>, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: std::net::UdpSocket,
+        mut specs: watch::Receiver<Arc<DecoySpec>>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let spec = Arc::clone(&specs.borrow_and_update());
         let bound = socket.local_addr()?;
         if bound.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
@@ -117,6 +125,7 @@ impl Datagrams {
             socket: UdpSocket::from_std(socket)?,
             bound,
             spec,
+            specs,
             shared,
             windows: HashMap::new(),
             ends: VecDeque::new(),
@@ -133,16 +142,27 @@ impl Datagrams {
             // Cancel: readiness and time are not used up by asking.
             tokio::select! {
                 () = &mut stopped => break,
+                Ok(()) = self.specs.changed() => self.transform().await,
                 () = sleep_until(next_end.unwrap_or_else(Instant::now)), if next_end.is_some() => self.end_windows().await,
                 ready = self.socket.readable() => self.take_burst(ready).await,
             }
         }
         self.take_last().await;
-        while !self.ends.is_empty() {
-            self.end_oldest().await;
-        }
+        self.end_all().await;
         if let Some((missed, _)) = self.missed() {
             let _ = self.shared.missed.send(missed).await;
+        }
+    }
+
+    /// Becomes what it is told. What is counted is of what it was.
+    async fn transform(&mut self) {
+        self.end_all().await;
+        self.spec = Arc::clone(&self.specs.borrow_and_update());
+    }
+
+    async fn end_all(&mut self) {
+        while !self.ends.is_empty() {
+            self.end_oldest().await;
         }
     }
 

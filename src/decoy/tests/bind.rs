@@ -149,6 +149,18 @@ async fn new_wishes_close_what_is_gone_and_leave_what_stayed() {
 }
 
 #[tokio::test]
+async fn a_decoy_that_changes_keeps_its_socket_where_it_is_to_stay() {
+    let mut house = House::open();
+    let before = house.want(&[wanted("one", &[any_port()])]).await;
+    let after = house.want(&[wanted("one", &[any_port(), any_port()])]).await;
+    assert_eq!(after[0], before[0], "as another spec, at one more address");
+    assert_ne!(after[1].address, before[0].address);
+    for status in after {
+        TcpStream::connect(status.address).await.expect("both listen");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_tells_of_each_listener() {
     let mut house = House::open();
     house.want(&[wanted("one", &[any_port(), any_port()])]).await;

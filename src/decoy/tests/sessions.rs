@@ -449,15 +449,34 @@ async fn a_stop_ends_sessions_after_the_grace_and_reports_their_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_decoy_frees_its_address_and_its_sessions_end_after_the_grace() {
+async fn a_closed_decoy_frees_its_address_and_its_sessions_end_by_their_own_limits() {
     let mut stage = Stage::open(spec(SILENT)).await;
     let client = stage.connect().await;
     assert_eq!(stage.hit().await.action, Action::Connect);
-    stage.close("lure").await;
+    stage.close().await;
     assert!(TcpStream::connect(stage.address).await.is_err());
     crate::decoy::bind::bind(stage.address, crate::decoy::services::Transport::Tcp).expect("the address is free");
-    assert_eq!(reason(&stage.session().await), "closed: the decoy was closed");
+    assert_eq!(reason(&stage.session().await), "limit `idle` reached");
     drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_decoy_keeps_its_socket_and_its_sessions() {
+    let mut stage = Stage::open(spec(SILENT)).await;
+    let early = stage.connect().await;
+    assert_eq!(stage.hit().await.action, Action::Connect);
+    let other = DecoySpec {
+        name: "other".into(),
+        ..spec(SILENT)
+    };
+    stage.change(other).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _late = stage.connect().await;
+    assert_eq!(stage.hit().await.contact.spec.name, "other");
+    drop(early);
+    let ended = stage.hit().await;
+    assert_eq!((ended.action, &*ended.contact.spec.name), (Action::SessionEnd, "lure"));
+    assert_eq!(reason(&[ended]), "the peer closed");
 }
 
 #[tokio::test]
