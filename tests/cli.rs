@@ -828,6 +828,21 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn a_text_that_hides_where_the_instance_is_is_told_as_such() {
+    let trap = Trap::idle(PLAIN);
+    for (broken, mistake) in [("garbage[", "1"), ("stat_dir = \"/tmp\"", "stat_dir")] {
+        trap.configure(&format!(
+            "{broken}\n[sinks.out]\ntype = \"console\"\ninputs = [\"*\"]\n"
+        ));
+        for command in [&["status"][..], &["reload"], &["events"], &["send-test", "out"]] {
+            let output = trap.trapline(command);
+            assert_eq!(output.status.code(), CONFIG, "{command:?}: {}", text(&output.stderr));
+            assert!(text(&output.stderr).contains(mistake), "{}", text(&output.stderr));
+        }
+    }
+}
+
+#[test]
 fn a_reload_of_limits_drops_no_session_and_reopens_no_listener() {
     let trap = Trap::start(PLAIN);
     let door = trap.address("door");

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use crate::app::{LoadError, Source};
-use crate::control::protocol::{Answer, Query, Reason, Refusal};
+use crate::control::client::{self, ClientError};
+use crate::control::protocol::{Answer, Query, Reason, Refusal, Request};
 use crate::control::query::Filter;
 use crate::control::search;
 use crate::journal::{Journal, JournalSettings};
@@ -26,6 +27,22 @@ pub(super) fn state_dir(globals: &Globals) -> Result<PathBuf, LoadError> {
         Ok((loaded, _)) => Ok(loaded.config.state_dir),
         Err(LoadError::Wrong(wrong)) => Ok(wrong.state_dir),
         Err(error) => Err(error),
+    }
+}
+
+/// Asks the running instance for one answer.
+///
+/// Errors: the mistakes of the configuration, if nobody answers and they leave open where the instance is.
+pub(super) fn ask_one(globals: &Globals, request: &Request) -> anyhow::Result<Answer> {
+    let loaded = source(globals).load();
+    let (state_dir, lost) = match loaded {
+        Ok((loaded, _)) => (loaded.config.state_dir, None),
+        Err(LoadError::Wrong(wrong)) => (wrong.state_dir.clone(), wrong.journal.is_none().then_some(wrong)),
+        Err(error) => return Err(error.into()),
+    };
+    match (client::ask_one(&state_dir, request), lost) {
+        (Err(ClientError::NotRunning(_)), Some(wrong)) => Err(LoadError::Wrong(wrong).into()),
+        (answer, _) => Ok(answer?),
     }
 }
 

@@ -1,14 +1,12 @@
 //! `trapline reload`: the running instance reads its configuration again, all or nothing.
 
-use crate::control::client;
 use crate::control::protocol::{Answer, Request};
 
 use super::output::{Out, safe};
 use super::{Exit, Globals, place};
 
 pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
-    let state_dir = place::state_dir(globals)?;
-    let changes = match client::ask_one(&state_dir, &Request::Reload)? {
+    let changes = match place::ask_one(globals, &Request::Reload)? {
         Answer::Reloaded { changes } => changes,
         other => return place::refused(other),
     };

@@ -1,6 +1,5 @@
 //! `trapline send-test SINK`: one marked test event, through that sink alone.
 
-use crate::control::client;
 use crate::control::protocol::{Answer, Request, SinkReport};
 
 use super::output::{Out, safe};
@@ -14,11 +13,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
-    let state_dir = place::state_dir(globals)?;
     let request = Request::SendTest {
         sink: wanted.sink.clone(),
     };
-    match client::ask_one(&state_dir, &request)? {
+    match place::ask_one(globals, &request)? {
         Answer::Sinks(reports) => show(globals, &reports),
         other => place::refused(other),
     }

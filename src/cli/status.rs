@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::control::client;
 use crate::control::protocol::{Answer, Request};
 use crate::control::status::{Fault, Health, SinkStatus, Status};
 
@@ -10,8 +9,7 @@ use super::output::{Out, safe};
 use super::{Exit, Globals, place};
 
 pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
-    let state_dir = place::state_dir(globals)?;
-    let status = match client::ask_one(&state_dir, &Request::Status)? {
+    let status = match place::ask_one(globals, &Request::Status)? {
         Answer::Status(status) => *status,
         other => return place::refused(other),
     };

@@ -125,11 +125,12 @@ fn parse(sources: &Sources<'_>, problems: &Problems) -> Node {
     root
 }
 
-/// Whether the text could be read, and where the journal is stands in it: its other mistakes do not matter to that.
+/// Whether the text could be read, and where the journal is stands in it: its other mistakes do not matter to that. A
+/// wrong word at the top may be a misspelt `state_dir`.
 fn says_where(problems: &[Problem]) -> bool {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let mut keys = errors.map(|problem| problem.place.key.as_str());
-    !keys.any(|key| matches!(key, "" | "state_dir" | "journal" | "journal.path"))
+    !keys.any(|key| !key.contains('.') || key == "journal.path")
 }
 
 /// A tree on its way to a [`Config`].
