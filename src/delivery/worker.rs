@@ -1,64 +1,45 @@
-//! The worker of one sink.
+//! The worker of one sink: its loop.
 //!
-//! In: entries through its [`Reader`]. Out: batches to the sink, dead letters and cursors to the journal, its account
-//! to the status board, health events to the recorder.
+//! In: entries through its [`Reader`]. Out: batches to the sink (`sending`), dead letters and cursors to the journal
+//! (`keeping`), its account to the status board and health events to the recorder (`telling`). What becomes of events
+//! that a sink owes although it called them delivered is in `arrears`.
 //!
 //! One task owns all of it; batches under way are futures within the task. The decisions (which batch, what an answer
 //! means, when to try again, whom to tell, what the cursor is) are in the pure files beside this one.
 //!
-//! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way, one answer in
-//! [`ANSWER_MAX`].
+//! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way, one answer in ten minutes.
+
+mod arrears;
+mod keeping;
+mod sending;
+mod telling;
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
-use trapline_schemas::{Timestamp, codec};
-use trapline_sink::{Arrears, Delivery, Fault, FaultKind, Parcel, StreamSink};
+use tracing::{error, warn};
+use trapline_schemas::Timestamp;
+use trapline_sink::{Arrears, Fault, FaultKind, StreamSink};
 
-use super::divide::{Batch, divide};
+use self::sending::Answered;
 use super::feed::Content;
-use super::health::{kind_name, sink_failed, sink_recovered, sink_refuses, sink_takes_again};
 use super::ledger::Ledger;
-use super::pipeline::{Parts, SinkPlan, sink_consumer};
+use super::pipeline::{Parts, SinkPlan};
 use super::queue::Queue;
 use super::reader::{Chunk, Reader};
-use super::refusals::{Change, Refusals};
-use super::status::{FaultSeen, RefusalsSeen, SinkState, SinkStatus, Totals};
-use super::store::{commit_unless_failing, is_failing};
+use super::refusals::Refusals;
+use super::status::{SinkState, SinkStatus, Totals};
 use super::trouble::Trouble;
-use crate::journal::{Commit, DeadLetter, JournalError, Loss, Offset};
+use crate::journal::{DeadLetter, JournalError, Loss, Offset};
 
-/// Longest wait for an answer, should a sink forget its own deadline.
-const ANSWER_MAX: Duration = Duration::from_secs(600);
-/// How long a cursor that moved may be unsaved, where several batches are under way or nothing was sent.
-const SAVE_AFTER: Duration = Duration::from_millis(200);
-/// How often a sink at work is asked what is to be noted of it.
-const NOTED_EVERY: Duration = Duration::from_secs(60);
-/// Most events that a sink may come back to.
-const SENT_MAX: usize = 10_000;
 /// How often a worker that cannot read looks whether retention has overtaken it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Wait after the journal could not keep a dead letter or cursor.
-const KEEP_AGAIN: Duration = Duration::from_secs(1);
-/// Most dead letters in memory while the journal's disk fails; then the sink waits for it.
-const LETTERS_MAX: usize = 256;
-
-/// A batch that came back.
-struct Answered {
-    batch: Batch,
-    delivery: Delivery,
-    /// How many tries had failed when it went out.
-    round: u32,
-}
 
 /// The worker of one sink.
 pub(super) struct Worker {
@@ -105,7 +86,7 @@ impl Worker {
     pub(super) fn new(plan: SinkPlan, parts: Parts, reader: Reader, stop: CancellationToken) -> Self {
         let next = reader.next_offset();
         let status = parts.board.enter(&plan.common.name);
-        let (failing_since, refusals) = unfinished(&status.borrow());
+        let (failing_since, refusals) = telling::unfinished(&status.borrow());
         let limits = plan.batch.apply(trapline_sink::BatchLimits {
             events: 1,
             bytes: 0,
@@ -206,17 +187,6 @@ impl Worker {
         self.noted = None;
     }
 
-    /// Shows what is to be noted of the sink: days run, and a destination may turn out to promise less.
-    fn note(&mut self, sink: &dyn StreamSink) {
-        let now = Instant::now();
-        if self.noted.is_some_and(|noted| now < noted + NOTED_EVERY) {
-            return;
-        }
-        self.noted = Some(now);
-        let notes = sink.notes();
-        self.tell_status(|status, _| status.notes = notes);
-    }
-
     async fn work(&mut self, sink: &Arc<dyn StreamSink>, grace: Duration) -> Result<(), JournalError> {
         let mut deadline = None;
         loop {
@@ -235,7 +205,7 @@ impl Worker {
                     self.note(sink.as_ref());
                     self.answered(answered).await?;
                 }
-                arrears = changed(&mut self.arrears) => self.look_after(arrears).await,
+                arrears = arrears::changed(&mut self.arrears) => self.look_after(arrears).await,
                 () = self.stop.cancelled(), if self.last.is_none() => {
                     self.last = Some(*self.parts.store.head().borrow());
                     deadline = Some(Instant::now() + grace);
@@ -334,375 +304,6 @@ impl Worker {
             });
         }
     }
-
-    /// Sends what should go now. In trouble one batch at a time asks whether it is over.
-    fn send(&mut self, sink: &Arc<dyn StreamSink>) {
-        let now = Instant::now();
-        if self.not_before.is_some_and(|until| now < until) {
-            return;
-        }
-        self.not_before = None;
-        while !self.trouble.is_on() || self.under_way.is_empty() {
-            let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
-                return;
-            };
-            self.tell_status(|status, _| status.totals.batches += 1);
-            let answer = deliver(Arc::clone(sink), batch, self.round);
-            self.under_way.push(answer.boxed());
-        }
-    }
-
-    async fn answered(&mut self, answered: Answered) -> Result<(), JournalError> {
-        let Answered { batch, delivery, round } = answered;
-        let sent = batch.len();
-        let divided = divide(batch, &delivery);
-        let moved = divided.has_moved(sent);
-        let again: usize = divided.again.iter().map(Vec::len).sum();
-        self.count(divided.delivered.len(), divided.dead.len(), again);
-        divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
-        self.remember(&divided.delivered);
-        self.weigh(divided.delivered.len(), &divided.dead).await;
-        self.bury(&divided.dead);
-        self.queue.push_again(divided.again);
-        if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
-            self.failed(delivery.fault, delivery.retry_after, round).await;
-        } else {
-            self.worked().await;
-        }
-        self.note_cursor();
-        if self.in_order { self.keep().await } else { Ok(()) }
-    }
-
-    /// Looks whether the sink refuses much of what it gets.
-    async fn weigh(&mut self, delivered: usize, dead: &[(Arc<Parcel>, String)]) {
-        let change = self.refusals.count(delivered as u64, dead.len() as u64, Instant::now());
-        let reason = dead.last().map_or("", |(_, reason)| reason.as_str());
-        self.tell_refusals(change, reason).await;
-        let Some(refused) = self.refusals.refused() else { return };
-        self.tell_status(|status, now| {
-            let since = status.refuses.as_ref().map_or(now, |seen| seen.since);
-            let last = status.refuses.take().map(|seen| seen.reason);
-            status.refuses = Some(RefusalsSeen {
-                events: refused,
-                reason: last.filter(|_| dead.is_empty()).unwrap_or_else(|| reason.to_owned()),
-                since,
-            });
-        });
-    }
-
-    /// Tells once that it refuses, and once that it is over.
-    async fn tell_refusals(&mut self, change: Option<Change>, reason: &str) {
-        let (name, at) = (self.name().to_owned(), self.parts.clock.now());
-        let event = match change {
-            None => return,
-            Some(Change::Refuses) => {
-                error!(sink.name = %name, %reason, "sink {name} refuses events, somebody should look");
-                sink_refuses(&name, reason, at)
-            }
-            Some(Change::Over { dead }) => {
-                let begun = self.status.borrow().refuses.as_ref().map_or(at, |seen| seen.since);
-                let lasted = at.since(begun);
-                info!(sink.name = %name, events = dead, lasted_secs = lasted.as_secs(), "sink {name} takes events again");
-                self.tell_status(|status, _| status.refuses = None);
-                sink_takes_again(&name, lasted, dead, at)
-            }
-        };
-        self.parts.recorder.record(event).await;
-    }
-
-    /// Takes what the sink refused for good; it is kept before the cursor passes it, in one commit.
-    fn bury(&mut self, dead: &[(Arc<Parcel>, String)]) {
-        if !dead.is_empty() {
-            self.save_at.get_or_insert_with(Instant::now);
-        }
-        for (parcel, reason) in dead {
-            warn!(
-                sink.name = %self.name(), journal.offset = parcel.offset, reason = %reason,
-                "sink {} refused an event, it is kept as a dead letter", self.name(),
-            );
-            self.ledger.finish(parcel.offset);
-            let letter = self.letter(parcel, reason);
-            self.letters.push(letter);
-        }
-    }
-
-    fn letter(&self, parcel: &Parcel, reason: &str) -> DeadLetter {
-        DeadLetter {
-            sink: self.name().to_owned(),
-            offset: parcel.offset,
-            reason: reason.to_owned(),
-            body: codec::encode(&parcel.event).into(),
-        }
-    }
-
-    /// Remembers what the journal is to be told with the next cursor.
-    fn note_losses(&mut self, missing: &[(Offset, Offset)]) {
-        if !missing.is_empty() {
-            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
-        }
-        for (first, last) in missing.iter().copied() {
-            match self.losses.last_mut().filter(|loss| loss.last + 1 == first) {
-                Some(before) => before.last = last,
-                None => self.losses.push(Loss {
-                    consumer: sink_consumer(self.name()),
-                    first,
-                    last,
-                }),
-            }
-        }
-    }
-
-    fn note_cursor(&mut self) {
-        if self.cursor() != self.saved {
-            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
-        }
-    }
-
-    /// Where a restart goes on: with the first event that the sink owes, if it owes any.
-    fn cursor(&self) -> Offset {
-        let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
-        let at = self
-            .sent
-            .len()
-            .saturating_sub(usize::try_from(owed).unwrap_or(usize::MAX));
-        let done = self.ledger.cursor();
-        self.sent.get(at).map_or(done, |first| done.min(*first))
-    }
-
-    /// Remembers what was delivered, for a sink that may come back to it.
-    fn remember(&mut self, delivered: &[Offset]) {
-        if self.arrears.is_some() {
-            self.sent.extend(delivered);
-            let beyond = self.sent.len().saturating_sub(SENT_MAX);
-            self.sent.drain(..beyond);
-        }
-    }
-
-    fn commit(&self) -> Commit {
-        Commit {
-            cursors: vec![(sink_consumer(self.name()), self.cursor())],
-            losses: self.losses.clone(),
-            dead_letters: self.letters.clone(),
-            ..Commit::default()
-        }
-    }
-
-    /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at
-    /// most. While the journal's disk fails they stay in memory, up to [`LETTERS_MAX`], and delivery goes on.
-    async fn keep(&mut self) -> Result<(), JournalError> {
-        while self.save_at.is_some() {
-            let cursor = self.cursor();
-            match commit_unless_failing(self.parts.store.as_ref(), self.commit()).await {
-                Ok(true) => {
-                    (self.saved, self.save_at) = (cursor, None);
-                    self.letters.clear();
-                    self.losses.clear();
-                    return Ok(());
-                }
-                Ok(false) => {}
-                Err(JournalError::Closed) => return Err(JournalError::Closed),
-                Err(error) => {
-                    warn!(sink.name = %self.name(), %error, "the journal does not keep the cursor of sink {} yet", self.name());
-                }
-            }
-            self.save_at = Some(Instant::now() + KEEP_AGAIN);
-            if self.letters.len() < LETTERS_MAX {
-                return Ok(());
-            }
-            tokio::time::sleep(KEEP_AGAIN).await;
-        }
-        Ok(())
-    }
-
-    /// Saves the cursor with the next group, without waiting for it. A disk that fails is left alone: cursors would
-    /// crowd out the hits that memory holds for it.
-    async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
-        if is_failing(self.parts.store.as_ref()) {
-            self.save_at = Some(Instant::now() + KEEP_AGAIN);
-            return Ok(());
-        }
-        let commit = self.commit();
-        self.saved = self.cursor();
-        self.save_at = None;
-        match self.parts.store.enqueue(commit).await {
-            Err(JournalError::Closed) => Err(JournalError::Closed),
-            Ok(()) => {
-                self.losses.clear();
-                Ok(())
-            }
-            // The next save makes up for one that was shed.
-            Err(_) => Ok(()),
-        }
-    }
-
-    async fn save_last(&mut self) {
-        if let Err(error) = self.parts.store.commit(self.commit()).await {
-            warn!(sink.name = %self.name(), %error, "the last cursor of sink {} is not saved", self.name());
-        }
-    }
-
-    async fn failed(&mut self, fault: Option<Fault>, asked: Option<Duration>, round: u32) {
-        let now = Instant::now();
-        let kind = fault.as_ref().map(|fault| fault.kind);
-        // Batches that were under way together fail together: that is one try.
-        let counts = round == self.round;
-        let attempts = self.trouble.failed(kind, counts, now);
-        self.round = self.round.wrapping_add(u32::from(counts));
-        let wait = self.plan.pace.wait(kind, attempts, asked, rand::random());
-        self.not_before = self.not_before.max(Some(now + wait));
-        let fault = fault.unwrap_or_else(|| nameless(asked));
-        if attempts == 1 && counts {
-            warn!(
-                sink.name = %self.name(), error.type = kind_name(kind), error.message = %fault.message,
-                retry.delay_ms = wait.as_millis() as u64, "sink {} did not take a batch, retrying", self.name(),
-            );
-        }
-        let message = fault.message.clone();
-        self.last_fault = Some(fault);
-        let since = *self.failing_since.get_or_insert_with(|| self.parts.clock.now());
-        self.tell_status(|status, _| {
-            status.last_fault = Some(FaultSeen {
-                kind,
-                message,
-                since,
-                attempts,
-                over: false,
-            });
-        });
-        self.tell().await;
-    }
-
-    async fn worked(&mut self) {
-        self.not_before = None;
-        if self.failing_since.take().is_some() {
-            self.tell_status(|status, _| status.last_fault.iter_mut().for_each(|fault| fault.over = true));
-        }
-        let Some(recovery) = self.trouble.worked(Instant::now()) else {
-            return;
-        };
-        self.round = self.round.wrapping_add(1);
-        info!(
-            sink.name = %self.name(), attempts = recovery.attempts, lasted_secs = recovery.lasted.as_secs(),
-            "sink {} works again", self.name(),
-        );
-        if recovery.told {
-            let at = self.parts.clock.now();
-            let event = sink_recovered(self.name(), recovery.lasted, recovery.attempts, at);
-            self.parts.recorder.record(event).await;
-        }
-    }
-
-    /// What became of events that were called delivered.
-    async fn look_after(&mut self, arrears: Arrears) {
-        self.write_off(arrears.given_up).await;
-        self.note_cursor();
-        match arrears.fault {
-            Some(fault) => {
-                self.in_arrears = true;
-                let message = format!("{}; {} events sent before may be unread", fault.message, arrears.owed);
-                self.failed(Some(Fault { message, ..fault }), None, self.round).await;
-            }
-            None if std::mem::take(&mut self.in_arrears) => self.worked().await,
-            None => {}
-        }
-    }
-
-    /// The sink is closed: what it still owes is read and sent again by the next worker.
-    async fn settle_arrears(&mut self) {
-        let last = self.arrears.as_ref().map(|arrears| arrears.borrow().clone());
-        let Some(Arrears { owed, given_up, .. }) = last else {
-            return;
-        };
-        self.write_off(given_up).await;
-        if owed > 0 {
-            let name = self.name();
-            warn!(sink.name = %name, events = owed, "sink {name}: {owed} events sent before may be unread, they are sent again at the next start");
-            self.save_last().await;
-        }
-    }
-
-    /// Tells that events were given up, `total` since the sink was opened.
-    async fn write_off(&mut self, total: u64) {
-        let count = total.saturating_sub(self.given_up);
-        if count == 0 {
-            return;
-        }
-        self.given_up = total;
-        let message = format!("{count} events were sent, perhaps never read, and are not sent again");
-        error!(sink.name = %self.name(), events = count, "sink {}: {message}", self.name());
-        self.tell_status(|status, _| status.totals.given_up += count);
-        let event = sink_failed(
-            self.name(),
-            Some(FaultKind::Unreachable),
-            &message,
-            self.parts.clock.now(),
-        );
-        self.parts.recorder.record(event).await;
-    }
-
-    /// Tells those who must know by now, each once.
-    async fn tell(&mut self) {
-        let tell = self.trouble.tell(Instant::now());
-        let Some(fault) = self.last_fault.as_ref().filter(|_| tell.event || tell.alarm) else {
-            return;
-        };
-        if tell.alarm {
-            error!(
-                sink.name = %self.name(), error.type = kind_name(Some(fault.kind)), error.message = %fault.message,
-                "sink {} does not take events, somebody should look", self.name(),
-            );
-        }
-        if tell.event {
-            let at = self.parts.clock.now();
-            let event = sink_failed(self.name(), Some(fault.kind), &fault.message, at);
-            self.parts.recorder.record(event).await;
-        }
-    }
-
-    fn count(&self, delivered: usize, rejected: usize, again: usize) {
-        self.tell_status(|status, _| {
-            status.totals.delivered += delivered as u64;
-            status.totals.rejected += rejected as u64;
-            status.totals.retried += again as u64;
-        });
-    }
-
-    /// Puts the present state on the board.
-    fn show(&self) {
-        let state = match (self.trouble.is_on(), self.trouble.is_alarmed()) {
-            (false, _) if self.status.borrow().totals.delivered == 0 => SinkState::Starting,
-            (false, _) => SinkState::Working,
-            (true, false) => SinkState::Retrying,
-            (true, true) => SinkState::Failing,
-        };
-        let (cursor, oldest) = (self.ledger.cursor(), self.ledger.oldest());
-        let (taken, read_to) = (self.ledger.unfinished(), self.reader.next_offset());
-        let wait = self
-            .not_before
-            .map(|until| until.saturating_duration_since(Instant::now()));
-        self.tell_status(|status, now| {
-            status.state = state;
-            status.cursor = cursor;
-            (status.taken, status.read_to) = (taken, read_to);
-            status.oldest_unsent = oldest;
-            status.retry_at = wait.map(|wait| super::clock::after(now, wait));
-        });
-    }
-
-    fn tell_status(&self, change: impl FnOnce(&mut SinkStatus, Timestamp)) {
-        let now = self.parts.clock.now();
-        self.status.send_modify(|status| change(status, now));
-    }
-}
-
-/// What an earlier worker of this sink has left: since when it fails, and that it refuses.
-fn unfinished(status: &SinkStatus) -> (Option<Timestamp>, Refusals) {
-    let fault = status.last_fault.as_ref().filter(|fault| !fault.over);
-    let refused = status.refuses.as_ref().map(|seen| seen.events);
-    (
-        fault.map(|fault| fault.since),
-        Refusals::resumed(refused, Instant::now()),
-    )
 }
 
 /// Makes the sink off the runtime's threads: it may open files.
@@ -715,48 +316,6 @@ async fn build(plan: &SinkPlan) -> Result<Arc<dyn StreamSink>, Fault> {
             message: format!("the sink could not be made: {error}"),
         })
     })
-}
-
-/// A sink that gives no reason.
-fn nameless(asked: Option<Duration>) -> Fault {
-    match asked {
-        Some(asked) => Fault {
-            kind: FaultKind::Busy,
-            message: format!("asked for a pause of {} s", asked.as_secs()),
-        },
-        None => Fault {
-            kind: FaultKind::Server,
-            message: "took nothing and gave no reason".to_owned(),
-        },
-    }
-}
-
-/// Sends one batch. A sink that panics on it has met an event it cannot bear: it is looked for by splitting.
-async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answered {
-    let count = batch.len();
-    let answer = AssertUnwindSafe(sink.deliver(&batch)).catch_unwind();
-    let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
-        Ok(Ok(delivery)) => delivery,
-        Ok(Err(_)) => Delivery::suspect(count, "the sink broke down over it"),
-        Err(_) => Delivery::retry(
-            count,
-            Fault {
-                kind: FaultKind::Unreachable,
-                message: format!("no answer in {} s", ANSWER_MAX.as_secs()),
-            },
-        ),
-    };
-    Answered { batch, delivery, round }
-}
-
-/// Waits for news of events that were called delivered; for ever if the sink has none. Cancel: safe.
-async fn changed(arrears: &mut Option<watch::Receiver<Arrears>>) -> Arrears {
-    if let Some(arrears) = arrears
-        && arrears.changed().await.is_ok()
-    {
-        return arrears.borrow_and_update().clone();
-    }
-    std::future::pending().await
 }
 
 /// Sleeps until `wake`; for ever without one.

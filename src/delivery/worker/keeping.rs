@@ -1,0 +1,147 @@
+//! What is settled, and saved to the journal: the cursor, dead letters, losses.
+//!
+//! The saved cursor is never past an event that is neither delivered nor kept as a dead letter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+use trapline_schemas::codec;
+use trapline_sink::Parcel;
+
+use super::Worker;
+use crate::delivery::pipeline::sink_consumer;
+use crate::delivery::store::{commit_unless_failing, is_failing};
+use crate::journal::{Commit, DeadLetter, JournalError, Loss, Offset};
+
+/// How long a cursor that moved may be unsaved, where several batches are under way or nothing was sent.
+const SAVE_AFTER: Duration = Duration::from_millis(200);
+/// Wait after the journal could not keep a dead letter or cursor.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+/// Most dead letters in memory while the journal's disk fails; then the sink waits for it.
+const LETTERS_MAX: usize = 256;
+
+impl Worker {
+    /// Takes what the sink refused for good; it is kept before the cursor passes it, in one commit.
+    pub(super) fn bury(&mut self, dead: &[(Arc<Parcel>, String)]) {
+        if !dead.is_empty() {
+            self.save_at.get_or_insert_with(Instant::now);
+        }
+        for (parcel, reason) in dead {
+            warn!(
+                sink.name = %self.name(), journal.offset = parcel.offset, reason = %reason,
+                "sink {} refused an event, it is kept as a dead letter", self.name(),
+            );
+            self.ledger.finish(parcel.offset);
+            let letter = self.letter(parcel, reason);
+            self.letters.push(letter);
+        }
+    }
+
+    fn letter(&self, parcel: &Parcel, reason: &str) -> DeadLetter {
+        DeadLetter {
+            sink: self.name().to_owned(),
+            offset: parcel.offset,
+            reason: reason.to_owned(),
+            body: codec::encode(&parcel.event).into(),
+        }
+    }
+
+    /// Remembers what the journal is to be told with the next cursor.
+    pub(super) fn note_losses(&mut self, missing: &[(Offset, Offset)]) {
+        if !missing.is_empty() {
+            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
+        }
+        for (first, last) in missing.iter().copied() {
+            match self.losses.last_mut().filter(|loss| loss.last + 1 == first) {
+                Some(before) => before.last = last,
+                None => self.losses.push(Loss {
+                    consumer: sink_consumer(self.name()),
+                    first,
+                    last,
+                }),
+            }
+        }
+    }
+
+    pub(super) fn note_cursor(&mut self) {
+        if self.cursor() != self.saved {
+            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
+        }
+    }
+
+    /// Where a restart goes on: with the first event that the sink owes, if it owes any.
+    fn cursor(&self) -> Offset {
+        let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
+        let at = self
+            .sent
+            .len()
+            .saturating_sub(usize::try_from(owed).unwrap_or(usize::MAX));
+        let done = self.ledger.cursor();
+        self.sent.get(at).map_or(done, |first| done.min(*first))
+    }
+
+    /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at
+    /// most. While the journal's disk fails they stay in memory, up to [`LETTERS_MAX`], and delivery goes on.
+    pub(super) async fn keep(&mut self) -> Result<(), JournalError> {
+        while self.save_at.is_some() {
+            let cursor = self.cursor();
+            match commit_unless_failing(self.parts.store.as_ref(), self.commit()).await {
+                Ok(true) => {
+                    (self.saved, self.save_at) = (cursor, None);
+                    self.letters.clear();
+                    self.losses.clear();
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(JournalError::Closed) => return Err(JournalError::Closed),
+                Err(error) => {
+                    warn!(sink.name = %self.name(), %error, "the journal does not keep the cursor of sink {} yet", self.name());
+                }
+            }
+            self.save_at = Some(Instant::now() + KEEP_AGAIN);
+            if self.letters.len() < LETTERS_MAX {
+                return Ok(());
+            }
+            tokio::time::sleep(KEEP_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Saves the cursor with the next group, without waiting for it. A disk that fails is left alone: cursors would
+    /// crowd out the hits that memory holds for it.
+    pub(super) async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
+        if is_failing(self.parts.store.as_ref()) {
+            self.save_at = Some(Instant::now() + KEEP_AGAIN);
+            return Ok(());
+        }
+        let commit = self.commit();
+        self.saved = self.cursor();
+        self.save_at = None;
+        match self.parts.store.enqueue(commit).await {
+            Err(JournalError::Closed) => Err(JournalError::Closed),
+            Ok(()) => {
+                self.losses.clear();
+                Ok(())
+            }
+            // The next save makes up for one that was shed.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn save_last(&mut self) {
+        if let Err(error) = self.parts.store.commit(self.commit()).await {
+            warn!(sink.name = %self.name(), %error, "the last cursor of sink {} is not saved", self.name());
+        }
+    }
+
+    fn commit(&self) -> Commit {
+        Commit {
+            cursors: vec![(sink_consumer(self.name()), self.cursor())],
+            losses: self.losses.clone(),
+            dead_letters: self.letters.clone(),
+            ..Commit::default()
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What goes to the sink, and what its answer means for the queue.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use trapline_sink::{Delivery, Fault, FaultKind, StreamSink};
+
+use super::Worker;
+use crate::delivery::divide::{Batch, divide};
+use crate::journal::JournalError;
+
+/// Longest wait for an answer, should a sink forget its own deadline.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
+
+/// A batch that came back.
+pub(super) struct Answered {
+    batch: Batch,
+    delivery: Delivery,
+    /// How many tries had failed when it went out.
+    round: u32,
+}
+
+impl Worker {
+    /// Sends what should go now. In trouble one batch at a time asks whether it is over.
+    pub(super) fn send(&mut self, sink: &Arc<dyn StreamSink>) {
+        let now = Instant::now();
+        if self.not_before.is_some_and(|until| now < until) {
+            return;
+        }
+        self.not_before = None;
+        while !self.trouble.is_on() || self.under_way.is_empty() {
+            let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
+                return;
+            };
+            self.tell_status(|status, _| status.totals.batches += 1);
+            let answer = deliver(Arc::clone(sink), batch, self.round);
+            self.under_way.push(answer.boxed());
+        }
+    }
+
+    pub(super) async fn answered(&mut self, answered: Answered) -> Result<(), JournalError> {
+        let Answered { batch, delivery, round } = answered;
+        let sent = batch.len();
+        let divided = divide(batch, &delivery);
+        let moved = divided.has_moved(sent);
+        let again: usize = divided.again.iter().map(Vec::len).sum();
+        self.count(divided.delivered.len(), divided.dead.len(), again);
+        divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
+        self.remember(&divided.delivered);
+        self.weigh(divided.delivered.len(), &divided.dead).await;
+        self.bury(&divided.dead);
+        self.queue.push_again(divided.again);
+        if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
+            self.failed(delivery.fault, delivery.retry_after, round).await;
+        } else {
+            self.worked().await;
+        }
+        self.note_cursor();
+        if self.in_order { self.keep().await } else { Ok(()) }
+    }
+}
+
+/// Sends one batch. A sink that panics on it has met an event it cannot bear: it is looked for by splitting.
+async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answered {
+    let count = batch.len();
+    let answer = AssertUnwindSafe(sink.deliver(&batch)).catch_unwind();
+    let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(Ok(delivery)) => delivery,
+        Ok(Err(_)) => Delivery::suspect(count, "the sink broke down over it"),
+        Err(_) => Delivery::retry(
+            count,
+            Fault {
+                kind: FaultKind::Unreachable,
+                message: format!("no answer in {} s", ANSWER_MAX.as_secs()),
+            },
+        ),
+    };
+    Answered { batch, delivery, round }
+}
