@@ -116,6 +116,32 @@ async fn a_retry_after_is_obeyed_exactly_and_nothing_is_sent_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_was_asked_for_holds_whatever_becomes_of_the_batches_under_way() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits {
+        in_flight: 3,
+        events: 1,
+        ..LIMITS
+    };
+    let sink = ScriptedSink::with(limits, Some(0), |call, batch| {
+        Answer::Is(match call {
+            1 => Delivery {
+                retry_after: Some(Duration::from_secs(600)),
+                ..Delivery::retry(batch.len(), fault(FaultKind::Busy))
+            },
+            2 => Delivery::retry(batch.len(), fault(FaultKind::Unreachable)),
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    hits(&store, 4);
+    let _rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(3).await;
+    sink.open_gate(100);
+    sink.wait_for(4).await;
+    assert_eq!(waits(&sink.calls())[2], Duration::from_secs(600));
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     let store = MemoryStore::new();
     let sink = fails(3, FaultKind::Auth);

@@ -32,7 +32,10 @@ impl Worker {
                 let message = format!("{}; {} events sent before may be unread", fault.message, arrears.owed);
                 self.failed(Some(Fault { message, ..fault }), None, self.round).await;
             }
-            None if std::mem::take(&mut self.in_arrears) => self.worked().await,
+            None if std::mem::take(&mut self.in_arrears) => {
+                self.not_before = None;
+                self.worked().await;
+            }
             None => {}
         }
     }

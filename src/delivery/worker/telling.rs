@@ -49,8 +49,9 @@ impl Worker {
         self.tell().await;
     }
 
+    /// A try went through. One that was under way when another failed ends the trouble, not the wait: the destination
+    /// may have asked for it.
     pub(super) async fn worked(&mut self) {
-        self.not_before = None;
         if self.failing_since.take().is_some() {
             self.tell_status(|status, _| status.last_fault.iter_mut().for_each(|fault| fault.over = true));
         }
