@@ -70,6 +70,7 @@ pub(super) const fn kind_name(kind: Option<FaultKind>) -> &'static str {
         Some(FaultKind::Auth) => "auth",
         Some(FaultKind::Config) => "config",
         Some(FaultKind::Local) => "local",
+        Some(FaultKind::Broken) => "broken",
         None => "unknown",
     }
 }

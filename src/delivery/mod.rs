@@ -20,10 +20,13 @@
 //!    60 s where a person must act. Meanwhile nothing is sent to it.
 //! 5. A refused batch is split down to the event at fault, which becomes a dead letter with the sink's reason.
 //! 6. A sink costs the others nothing: own task, own cursor, bounded memory; who falls behind reads for himself.
-//! 7. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
+//! 7. A task that breaks down, which is a bug, begins anew with what the journal has, at a bounded pace; a worker's is
+//!    an alarm and an event at once.
+//! 8. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
 //!
 //! What it does not do: know protocols, judge events, follow the journal's retention.
 
+mod breakdown;
 mod clock;
 mod divide;
 mod feed;

@@ -82,6 +82,8 @@ mod tests {
         let pace = Pace::default();
         let most = pace.wait(None, 3, None, 1.0);
         assert_eq!(most, Duration::from_secs(5));
+        assert_eq!(pace.wait(None, 3, None, 9.0), most);
+        assert_eq!(pace.wait(None, 3, None, -9.0), Duration::from_secs(4));
         assert!(pace.wait(None, 3, None, 0.5) > Duration::from_secs(4));
     }
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span};
 use trapline_sink::BatchLimits;
 use trapline_sink::config::{Common, Factory};
 
+use super::breakdown::{Breakdowns, caught};
 use super::clock::Clock;
 use super::feed::{Decoder, Feed};
 use super::health::Recorder;
@@ -21,7 +23,7 @@ use super::status::{Board, SinkStatus};
 use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
 use super::worker::Worker;
-use crate::fresh::Fresh;
+use crate::fresh::{Fresh, Taker};
 use crate::graph::transforms::ThrottleSpec;
 use crate::graph::{Graph, Node};
 use crate::journal::{Commit, JournalError, Offset};
@@ -138,8 +140,9 @@ impl Pipeline {
         if !pipeline.tasks.is_empty() {
             let span = info_span!("delivery", feed = true);
             let fresh = pipeline.parts.fresh.taker();
-            let run = async move { feed.run(&decoder, &fresh).await };
-            pipeline.helpers.spawn(run.instrument(span));
+            pipeline
+                .helpers
+                .spawn(keep_feeding(feed, decoder, fresh).instrument(span));
         }
         Ok(pipeline)
     }
@@ -178,10 +181,11 @@ impl Pipeline {
         };
         let name = sink.common.name.clone();
         let next = self.place(&sink_consumer(&name), first).await?;
-        let reader = Reader::new(feed, decoder, node, next);
-        let worker = Worker::new(sink, self.parts.clone(), reader, self.stop.clone());
+        let (feed, decoder) = (Arc::clone(feed), decoder.clone());
+        let reader_at = move |next| Reader::new(&feed, &decoder, node, next);
+        let worker = Worker::new(sink, self.parts.clone(), reader_at(next), self.stop.clone());
         let span = info_span!("delivery", sink.name = %name);
-        self.tasks.spawn(worker.run(grace).instrument(span));
+        self.tasks.spawn(worker.run(grace, reader_at).instrument(span));
         Ok(())
     }
 
@@ -218,6 +222,15 @@ impl Pipeline {
             }
         }
         self.helpers.shutdown().await;
+    }
+}
+
+/// Runs the feed; if it breaks down, which is a bug, it goes on where it was: every sink lives on it.
+async fn keep_feeding(feed: Arc<Feed>, decoder: Decoder, fresh: Taker) {
+    let mut breakdowns = Breakdowns::default();
+    while caught(feed.run(&decoder, &fresh)).await.is_err() {
+        error!("the feed of the sinks broke down, which is a bug, and goes on");
+        tokio::time::sleep(breakdowns.wait(Instant::now(), 0.0)).await;
     }
 }
 

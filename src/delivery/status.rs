@@ -86,6 +86,8 @@ pub struct Totals {
     pub unreadable: u64,
     /// Events delivered as far as the sink could tell, then owed on a lost connection, and given up.
     pub given_up: u64,
+    /// How often its worker broke down and began anew.
+    pub breakdowns: u64,
 }
 
 /// One sink, at one moment.

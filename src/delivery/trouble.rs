@@ -107,7 +107,8 @@ impl Trouble {
 
 /// What time does not mend: a person must act.
 const fn needs_a_person(kind: Option<FaultKind>) -> bool {
-    matches!(kind, Some(FaultKind::Auth | FaultKind::Config | FaultKind::Tls))
+    use FaultKind::{Auth, Broken, Config, Tls};
+    matches!(kind, Some(Auth | Config | Tls | Broken))
 }
 
 const fn told_after(kind: Option<FaultKind>) -> Duration {
@@ -158,10 +159,44 @@ mod tests {
     }
 
     #[test]
-    fn refused_credentials_alarm_at_once() {
+    fn what_only_a_person_can_mend_alarms_at_once_and_nothing_else_does() {
+        use FaultKind::{Auth, Broken, Busy, Config, Local, Server, Tls, Unreachable};
+        let start = Instant::now();
+        let told_at_once = |kind| {
+            let mut trouble = Trouble::default();
+            trouble.failed(kind, true, start);
+            trouble.tell(start)
+        };
+        for kind in [Auth, Config, Tls, Broken] {
+            assert_eq!(told_at_once(Some(kind)), BOTH, "{kind:?}");
+        }
+        for kind in [Unreachable, Busy, Server, Local] {
+            assert_eq!(told_at_once(Some(kind)), Tell::default(), "{kind:?}");
+        }
+        assert_eq!(told_at_once(None), Tell::default());
+    }
+
+    #[test]
+    fn the_last_kind_that_was_named_says_when_to_tell() {
+        let start = Instant::now();
+        let mut trouble = Trouble::default();
+        trouble.failed(Some(FaultKind::Unreachable), true, start);
+        assert_eq!(trouble.tell(start), Tell::default());
+        trouble.failed(Some(FaultKind::Auth), true, start);
+        trouble.failed(None, true, start);
+        assert_eq!(trouble.tell(start), BOTH, "a try without a kind changes nothing");
+    }
+
+    #[test]
+    fn after_a_recovery_a_new_row_is_told_and_alarms_anew() {
         let start = Instant::now();
         let mut trouble = Trouble::default();
         trouble.failed(Some(FaultKind::Auth), true, start);
+        trouble.tell(start);
+        trouble.worked(start);
+        assert!(!trouble.is_alarmed() && trouble.due().is_none());
+        let attempts = trouble.failed(Some(FaultKind::Auth), false, start);
+        assert_eq!(attempts, 1, "the first of a row always counts");
         assert_eq!(trouble.tell(start), BOTH);
     }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use trapline_schemas::{Timestamp, codec};
 
+use super::breakdown::{Breakdowns, Broken, caught};
 use super::feed::{Content, Item};
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
@@ -27,6 +28,9 @@ const CLOSE_MAX: usize = 512;
 const IDLE_ENTRIES: u64 = 4096;
 /// Wait after the journal failed.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How a run of the node ended.
+type Ended = Result<Result<(), JournalError>, Broken>;
 
 /// A windowed node at work.
 pub(super) struct Window {
@@ -56,31 +60,47 @@ impl Window {
 
     /// Works until told to stop. What was read and not committed is read again at the next start.
     ///
-    /// `reader_at` makes a reader at an offset: at the start, and again after the journal refused a commit.
+    /// `reader_at` makes a reader at an offset: at the start, and again after the journal refused a commit or the node
+    /// broke down, which is a bug.
     pub(super) async fn run(mut self, reader_at: impl Fn(Offset) -> Reader, stop: CancellationToken) {
-        loop {
-            let mut reader = reader_at(self.saved);
-            let ended = self.work(&mut reader, &stop).await;
-            match ended {
-                Ok(()) | Err(JournalError::Closed) => return,
-                Err(error) => {
-                    error!(transform.name = %self.node, %error, "transform {} cannot commit, it begins anew", self.node)
-                }
+        let mut breakdowns = Breakdowns::default();
+        let mut ended = caught(self.work(reader_at(self.saved), &stop)).await;
+        while let Some(wait) = self.begins_anew_after(ended, &mut breakdowns) {
+            tokio::select! {
+                // Cancel: both are safe.
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
             }
-            // Memory is ahead of the journal: forget it, and go on from what is kept.
-            loop {
-                tokio::time::sleep(AGAIN).await;
-                match restore(&self.node, &self.spec, &self.parts).await {
-                    Ok(throttle) => break self.throttle = throttle,
-                    Err(JournalError::Closed) => return,
-                    Err(_) if stop.is_cancelled() => return,
-                    Err(_) => {}
-                }
+            ended = caught(self.begin_anew(&reader_at, &stop)).await;
+        }
+    }
+
+    /// How long it rests, given how it ended; `None` if that is for good.
+    fn begins_anew_after(&self, ended: Ended, breakdowns: &mut Breakdowns) -> Option<Duration> {
+        match ended {
+            Ok(Ok(()) | Err(JournalError::Closed)) => None,
+            Ok(Err(error)) => {
+                error!(transform.name = %self.node, %error, "transform {} cannot commit, it begins anew", self.node);
+                Some(AGAIN)
+            }
+            Err(Broken) => {
+                error!(transform.name = %self.node, "transform {} broke down, which is a bug, and begins anew", self.node);
+                Some(breakdowns.wait(Instant::now(), rand::random()))
             }
         }
     }
 
-    async fn work(&mut self, reader: &mut Reader, stop: &CancellationToken) -> Result<(), JournalError> {
+    /// Memory is ahead of the journal: forgets it, and goes on from what is kept.
+    async fn begin_anew(
+        &mut self,
+        reader_at: impl Fn(Offset) -> Reader,
+        stop: &CancellationToken,
+    ) -> Result<(), JournalError> {
+        self.throttle = restore(&self.node, &self.spec, &self.parts).await?;
+        self.work(reader_at(self.saved), stop).await
+    }
+
+    async fn work(&mut self, mut reader: Reader, stop: &CancellationToken) -> Result<(), JournalError> {
         loop {
             let due = self.wait_for_due(reader.is_up_to_date());
             let chunk = tokio::select! {

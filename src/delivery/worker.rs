@@ -2,7 +2,8 @@
 //!
 //! In: entries through its [`Reader`]. Out: batches to the sink (`sending`), dead letters and cursors to the journal
 //! (`keeping`), its account to the status board and health events to the recorder (`telling`). What becomes of events
-//! that a sink owes although it called them delivered is in `arrears`.
+//! that a sink owes although it called them delivered is in `arrears`, and what becomes of a worker that broke down in
+//! `restarting`.
 //!
 //! One task owns all of it; batches under way are futures within the task. The decisions (which batch, what an answer
 //! means, when to try again, whom to tell, what the cursor is) are in the pure files beside this one.
@@ -11,6 +12,7 @@
 
 mod arrears;
 mod keeping;
+mod restarting;
 mod sending;
 mod telling;
 
@@ -28,6 +30,7 @@ use trapline_schemas::Timestamp;
 use trapline_sink::{Arrears, Fault, FaultKind, StreamSink};
 
 use self::sending::Answered;
+use super::breakdown::{Breakdowns, caught};
 use super::feed::Content;
 use super::ledger::Ledger;
 use super::pipeline::{Parts, SinkPlan};
@@ -53,6 +56,7 @@ pub(super) struct Worker {
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     trouble: Trouble,
     refusals: Refusals,
+    breakdowns: Breakdowns,
     round: u32,
     /// Nothing is sent before this.
     not_before: Option<Instant>,
@@ -104,6 +108,7 @@ impl Worker {
             under_way: FuturesUnordered::new(),
             trouble: Trouble::default(),
             refusals,
+            breakdowns: Breakdowns::default(),
             round: 0,
             not_before: None,
             saved: next,
@@ -123,9 +128,23 @@ impl Worker {
         }
     }
 
-    /// Works until told to stop, then within `grace` finishes what it can.
-    pub(super) async fn run(mut self, grace: Duration) {
+    /// Works until told to stop, then within `grace` finishes what it can. `reader_at` makes a reader at an offset: for
+    /// a worker that broke down, which begins anew.
+    pub(super) async fn run(mut self, grace: Duration, reader_at: impl Fn(Offset) -> Reader) {
         self.tell_status(|status, _| status.state = SinkState::Starting);
+        while caught(self.live(grace)).await.is_err() && !self.stop.is_cancelled() {
+            self.begin_anew(&reader_at);
+        }
+        self.tell_status(|status, _| {
+            status.state = SinkState::Stopped;
+            status.retry_at = None;
+        });
+    }
+
+    async fn live(&mut self, grace: Duration) {
+        if !self.rest().await {
+            return;
+        }
         if let Some(sink) = self.open().await {
             let result = self.work(&sink, grace).await;
             if let Err(error) = result {
@@ -134,15 +153,17 @@ impl Worker {
             // What is under way now counts as not delivered.
             self.under_way = FuturesUnordered::new();
             self.save_last().await;
-            if tokio::time::timeout(grace, sink.close()).await.is_err() {
-                warn!(sink.name = %self.name(), "sink {} did not close in time", self.name());
-            }
+            self.close(sink, grace).await;
             self.settle_arrears().await;
         }
-        self.tell_status(|status, _| {
-            status.state = SinkState::Stopped;
-            status.retry_at = None;
-        });
+    }
+
+    /// Closes the sink. What it owes is looked for afterwards in any case.
+    async fn close(&mut self, sink: Arc<dyn StreamSink>, grace: Duration) {
+        let closing = caught(sink.close());
+        if !matches!(tokio::time::timeout(grace, closing).await, Ok(Ok(()))) {
+            warn!(sink.name = %self.name(), "sink {} did not close, or not in time", self.name());
+        }
     }
 
     fn name(&self) -> &str {
@@ -159,21 +180,27 @@ impl Worker {
                 }
                 Err(fault) => self.failed(Some(fault), None, self.round).await,
             }
-            let until = self.not_before.unwrap_or_else(Instant::now);
-            while Instant::now() < until {
-                self.show();
-                let wake = self.trouble.due().map_or(until, |due| due.min(until));
-                tokio::select! {
-                    // Cancel: all are safe.
-                    () = self.stop.cancelled() => return None,
-                    // The first event in wait says how far behind the sink is.
-                    chunk = self.reader.read(1), if self.queue.is_empty() => self.take(chunk.ok()?),
-                    () = tokio::time::sleep_until(wake.min(self.looked + LOOK_EVERY)) => {}
-                }
-                self.tell().await;
-                self.look().await.ok()?;
-            }
+            self.wait_out().await?;
         }
+    }
+
+    /// Waits until the next try is due. `None`: told to stop, or the journal is closed.
+    async fn wait_out(&mut self) -> Option<()> {
+        let until = self.not_before.unwrap_or_else(Instant::now);
+        while Instant::now() < until {
+            self.show();
+            let wake = self.trouble.due().map_or(until, |due| due.min(until));
+            tokio::select! {
+                // Cancel: all are safe.
+                () = self.stop.cancelled() => return None,
+                // The first event in wait says how far behind the sink is.
+                chunk = self.reader.read(1), if self.queue.is_empty() => self.take(chunk.ok()?),
+                () = tokio::time::sleep_until(wake.min(self.looked + LOOK_EVERY)) => {}
+            }
+            self.tell().await;
+            self.look().await.ok()?;
+        }
+        Some(())
     }
 
     fn opened(&mut self, sink: &dyn StreamSink) {
@@ -312,7 +339,7 @@ async fn build(plan: &SinkPlan) -> Result<Arc<dyn StreamSink>, Fault> {
     let built = tokio::task::spawn_blocking(move || factory.build(&common)).await;
     built.unwrap_or_else(|error| {
         Err(Fault {
-            kind: FaultKind::Local,
+            kind: FaultKind::Broken,
             message: format!("the sink could not be made: {error}"),
         })
     })

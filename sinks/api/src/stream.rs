@@ -62,6 +62,8 @@ pub enum FaultKind {
     Config,
     /// This host: disk, file mode, descriptor.
     Local,
+    /// The sink's own code broke down, which is a bug: alarm at once.
+    Broken,
 }
 
 /// The answer to one batch.

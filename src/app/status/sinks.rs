@@ -58,7 +58,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
             .retry_at
             .filter(|_| health != Health::Ok)
             .map(|at| at.since(now).as_secs()),
-        notes: given_up(seen.totals.given_up).into_iter().chain(seen.notes).collect(),
+        notes: remarks(&seen.totals).chain(seen.notes).collect(),
     };
     (status, fault.and_then(|fault| fault.kind))
 }
@@ -78,8 +78,12 @@ fn refused(refuses: &RefusalsSeen) -> String {
     )
 }
 
-fn given_up(count: u64) -> Option<String> {
-    (count > 0).then(|| format!("{count} events sent, perhaps never read, and given up"))
+/// What stays true after a recovery.
+fn remarks(totals: &delivery::Totals) -> impl Iterator<Item = String> + use<> {
+    let (given_up, breakdowns) = (totals.given_up, totals.breakdowns);
+    let given_up = (given_up > 0).then(|| format!("{given_up} events sent, perhaps never read, and given up"));
+    let broke = (breakdowns > 0).then(|| format!("its worker broke down {breakdowns} times, see the log"));
+    given_up.into_iter().chain(broke)
 }
 
 fn sink_fault(status: &SinkStatus, kind: Option<FaultKind>) -> Option<Fault> {
@@ -125,6 +129,7 @@ const fn hint(kind: Option<FaultKind>) -> &'static str {
             "make what the configuration names at the destination, or correct it and `trapline reload`"
         }
         Some(FaultKind::Local) => "mend the disk, file mode or limit that the message names on this host",
+        Some(FaultKind::Broken) => "it begins anew by itself; report the log as a bug",
     }
 }
 
@@ -199,6 +204,35 @@ mod tests {
         seen.totals.given_up = 6;
         let (status, _) = sink(seen, "syslog", None);
         assert_eq!(status.notes, ["6 events sent, perhaps never read, and given up"]);
+    }
+
+    #[test]
+    fn a_worker_that_broke_down_is_a_fault_with_its_reason_and_stays_in_the_remarks() {
+        let mut seen = delivery::SinkStatus {
+            state: SinkState::Failing,
+            last_fault: Some(delivery::FaultSeen {
+                kind: Some(FaultKind::Broken),
+                message: "its worker broke down".into(),
+                since: Timestamp::from_micros(0),
+                attempts: 2,
+                over: false,
+            }),
+            notes: vec!["tls is off".into()],
+            ..delivery::SinkStatus::default()
+        };
+        seen.totals.breakdowns = 2;
+        let (status, kind) = sink(seen.clone(), "file", None);
+        let fault = sink_fault(&status, kind).unwrap();
+        assert!(fault.what.starts_with("its worker broke down"), "{}", fault.what);
+        assert_eq!(fault.since.as_deref(), Some("1970-01-01T00:00:00.000Z"));
+        assert!(fault.hint.contains("report the log"));
+        seen.state = SinkState::Working;
+        let (status, _) = sink(seen, "file", None);
+        assert_eq!(status.health, Health::Ok);
+        assert_eq!(
+            status.notes,
+            ["its worker broke down 2 times, see the log", "tls is off"]
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use trapline_schemas::{Timestamp, codec};
 
+use super::sinks::take_one;
 use crate::delivery::store::Store;
 use crate::graph::Body;
 use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, Loss, Offset};
@@ -27,6 +28,19 @@ pub(super) struct Kept {
     pub(super) reads: usize,
     /// Handed over while the disk failed: the real one holds them at the expense of hits.
     pub(super) held: Vec<Commit>,
+    /// How often a call of each kind still takes its caller down.
+    breaking: BTreeMap<Breaking, u32>,
+}
+
+/// A call that takes its caller down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Breaking {
+    /// A read.
+    Read,
+    /// A commit with state, which only windows have.
+    State,
+    /// A commit without.
+    Cursor,
 }
 
 /// The double.
@@ -85,6 +99,21 @@ impl MemoryStore {
         }
         self.disk.send_replace(disk);
         self.health.send_replace(disk.health());
+    }
+
+    /// Calls of this kind take their callers down, so often.
+    pub(super) fn break_down(&self, at: Breaking, times: u32) {
+        self.kept.lock().unwrap().breaking.insert(at, times);
+    }
+
+    /// How often calls of this kind still would.
+    pub(super) fn breaks_left(&self, at: Breaking) -> u32 {
+        self.kept.lock().unwrap().breaking.get(&at).copied().unwrap_or(0)
+    }
+
+    fn meet(&self, at: Breaking) {
+        let breaks = self.kept.lock().unwrap().breaking.get_mut(&at).is_some_and(take_one);
+        assert!(!breaks, "on purpose");
     }
 
     /// The process is killed at the commit after `commits` more: that one and all later ones are not kept.
@@ -184,6 +213,10 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Offset, JournalError> {
         tokio::task::yield_now().await;
+        self.meet(match commit.state.is_empty() {
+            true => Breaking::Cursor,
+            false => Breaking::State,
+        });
         let _ = self.disk.subscribe().wait_for(|disk| *disk == Disk::Works).await;
         self.apply(commit)
     }
@@ -196,6 +229,7 @@ impl Store for MemoryStore {
     }
     async fn read(&self, from: Offset, count: usize, bytes: usize) -> Result<Vec<Entry>, JournalError> {
         tokio::task::yield_now().await;
+        self.meet(Breaking::Read);
         let mut kept = self.kept.lock().unwrap();
         kept.reads += 1;
         let mut room = bytes;

@@ -20,11 +20,11 @@ fn fails(times: usize, kind: FaultKind) -> std::sync::Arc<ScriptedSink> {
 }
 
 /// The waits between calls.
-fn waits(calls: &[Call]) -> Vec<Duration> {
+pub(super) fn waits(calls: &[Call]) -> Vec<Duration> {
     calls.windows(2).map(|pair| pair[1].at - pair[0].at).collect()
 }
 
-fn health_listener() -> (std::sync::Arc<ScriptedSink>, Sunk) {
+pub(super) fn health_listener() -> (std::sync::Arc<ScriptedSink>, Sunk) {
     let sink = ScriptedSink::good();
     let listener = Sunk {
         inputs: &["health"],
@@ -47,6 +47,7 @@ async fn a_sink_that_is_down_is_retried_for_ever_and_then_gets_everything_in_ord
         assert!(*wait >= least && *wait <= least.mul_f64(1.26), "{wait:?} for {secs} s");
     }
     assert!(waits[500] >= Duration::from_secs(60), "it never gives up");
+    assert_ne!(waits[500], waits[501], "many sensors do not come back together");
     rig.wait_for_status("siem", |status| {
         status.state == SinkState::Working && status.cursor > 30
     })
@@ -151,6 +152,7 @@ async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     ops.wait_for(1).await;
     assert_eq!(sink.calls().len(), 1, "told before the second try");
     assert_eq!(rig.status("siem").state, SinkState::Failing);
+    assert_eq!(rig.status("siem").retry_at, Some(at(60)));
     sink.wait_for(1).await;
     assert_eq!(waits(&sink.calls()), [Duration::from_secs(60); 3]);
     ops.wait_for(2).await;
@@ -516,6 +518,47 @@ async fn a_sink_that_cannot_be_made_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sink_that_cannot_be_made_is_told_of_and_alarms_as_one_that_fails() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let (ops, listener) = health_listener();
+    let plan = Sunk {
+        fails: 12,
+        ..sunk("siem", &sink)
+    };
+    let begun = tokio::time::Instant::now();
+    let rig = Rig::start(&store, vec![plan, listener]).await;
+    ops.wait_for(1).await;
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    rig.wait_for_status("siem", |status| status.state == SinkState::Failing)
+        .await;
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    hits(&store, 1);
+    ops.wait_for(2).await;
+    assert_eq!(ops.got()[1].action, Action::SinkRecovered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_row_of_failures_says_since_when_it_lasts() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| {
+        Answer::Is(match call % 2 {
+            1 => Delivery::retry(batch.len(), fault(FaultKind::Server)),
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    let begun = tokio::time::Instant::now();
+    for (row, calls) in [(0, 2), (200, 4)] {
+        hits(&store, 1);
+        sink.wait_for_calls(calls).await;
+        let since = rig.status("siem").last_fault.map(|fault| fault.since);
+        assert_eq!(since, Some(at(row)));
+        tokio::time::sleep_until(begun + Duration::from_secs(200)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_breaks_the_sink_down_is_found_and_kept() {
     let store = MemoryStore::new();
     let sink = ScriptedSink::new(|_, batch| match batch.iter().any(|parcel| parcel.offset == 3) {
@@ -524,7 +567,8 @@ async fn an_event_that_breaks_the_sink_down_is_found_and_kept() {
     });
     hits(&store, 8);
     let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
-    rig.wait_for_status("siem", |status| status.cursor == 9).await;
+    // Health events come after them.
+    rig.wait_for_status("siem", |status| status.cursor >= 9).await;
     assert_eq!(store.kept.lock().unwrap().dead[0].offset, 3);
     assert_eq!(sink.got().len(), 7);
 }

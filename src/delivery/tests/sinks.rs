@@ -54,6 +54,18 @@ pub(super) struct ScriptedSink {
     gate: Option<tokio::sync::Semaphore>,
     /// What it knows of events that it called delivered.
     pub(super) arrears: watch::Sender<Arrears>,
+    breaks: Mutex<Breaks>,
+}
+
+/// How it takes its worker down.
+#[derive(Debug, Default)]
+struct Breaks {
+    /// How often, each time after an answer.
+    left: u32,
+    /// The answers after which it did.
+    after: usize,
+    /// Also when it is closed, owing this many.
+    owing_at_close: Option<u64>,
 }
 
 impl std::fmt::Debug for ScriptedSink {
@@ -88,12 +100,28 @@ impl ScriptedSink {
             called: watch::Sender::new(0),
             gate: permits.map(tokio::sync::Semaphore::new),
             arrears: watch::Sender::default(),
+            breaks: Mutex::default(),
         })
     }
 
     /// Takes everything.
     pub(super) fn good() -> Arc<Self> {
         Self::new(|_, batch| Answer::Is(Delivery::all(batch.len())))
+    }
+
+    /// Takes its worker down this often, each time after an answer that is then not settled.
+    pub(super) fn break_down(&self, times: u32) {
+        self.breaks.lock().unwrap().left = times;
+    }
+
+    /// Breaks down when it is closed, `owed` events short.
+    pub(super) fn break_down_at_close(&self, owed: u64) {
+        self.breaks.lock().unwrap().owing_at_close = Some(owed);
+    }
+
+    fn breaks_now(&self) -> bool {
+        let (mut breaks, answers) = (self.breaks.lock().unwrap(), self.calls.lock().unwrap().len());
+        answers > std::mem::replace(&mut breaks.after, answers) && take_one(&mut breaks.left)
     }
 
     /// Lets `count` more answers go out.
@@ -178,11 +206,30 @@ impl StreamSink for ScriptedSink {
     async fn check(&self) -> Result<String, Fault> {
         Ok("scripted".to_owned())
     }
+    async fn close(&self) {
+        let owing = self.breaks.lock().unwrap().owing_at_close.take();
+        if let Some(owed) = owing {
+            let owes = Arrears {
+                owed,
+                ..Arrears::default()
+            };
+            self.arrears.send_replace(owes);
+            panic!("on purpose");
+        }
+    }
     fn notes(&self) -> Vec<String> {
+        assert!(!self.breaks_now(), "on purpose");
         let answered = !self.calls.lock().unwrap().is_empty();
         let told = answered.then(|| "promises less than was asked".to_owned());
         std::iter::once("a double".to_owned()).chain(told).collect()
     }
+}
+
+/// Counts down; whether there was one left.
+pub(super) fn take_one(left: &mut u32) -> bool {
+    let some = *left > 0;
+    *left = left.saturating_sub(1);
+    some
 }
 
 /// Gives the sink out; fails first as often as told.

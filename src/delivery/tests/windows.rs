@@ -14,7 +14,7 @@ use crate::graph::transforms::{ThrottleSpec, TransformKind, TransformSpec};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-fn throttle(name: &str, input: &str, limit: u64) -> TransformSpec {
+pub(super) fn throttle(name: &str, input: &str, limit: u64) -> TransformSpec {
     let spec = ThrottleSpec {
         by: vec![Field::SourceIp],
         limit,
@@ -36,7 +36,7 @@ fn filter(name: &str, input: &str, when: &str) -> TransformSpec {
     }
 }
 
-fn behind(name: &'static str, input: &'static [&'static str], sink: &Arc<ScriptedSink>) -> Sunk {
+pub(super) fn behind(name: &'static str, input: &'static [&'static str], sink: &Arc<ScriptedSink>) -> Sunk {
     Sunk {
         inputs: input,
         ..sunk(name, sink)
@@ -50,7 +50,7 @@ fn append_all(store: &MemoryStore, events: &[Event]) {
 }
 
 /// What came, as originals and held-back counts by key.
-fn split(events: &[Arc<Event>]) -> (Vec<Uuid>, Vec<(String, i64)>) {
+pub(super) fn split(events: &[Arc<Event>]) -> (Vec<Uuid>, Vec<(String, i64)>) {
     let (told, originals): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.action == Action::HeldBack);
     let count = |event: &Arc<Event>| {
         let key = event.text(Field::TransformKey).unwrap().to_string();

@@ -72,7 +72,7 @@ impl Worker {
     }
 
     /// Where a restart goes on: with the first event that the sink owes, if it owes any.
-    fn cursor(&self) -> Offset {
+    pub(super) fn cursor(&self) -> Offset {
         let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
         let at = self
             .sent
@@ -116,12 +116,12 @@ impl Worker {
             self.save_at = Some(Instant::now() + KEEP_AGAIN);
             return Ok(());
         }
-        let commit = self.commit();
-        self.saved = self.cursor();
+        let (commit, cursor) = (self.commit(), self.cursor());
         self.save_at = None;
         match self.parts.store.enqueue(commit).await {
             Err(JournalError::Closed) => Err(JournalError::Closed),
             Ok(()) => {
+                self.saved = cursor;
                 self.losses.clear();
                 Ok(())
             }

@@ -1,6 +1,5 @@
 //! What goes to the sink, and what its answer means for the queue.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 use trapline_sink::{Delivery, Fault, FaultKind, StreamSink};
 
 use super::Worker;
+use crate::delivery::breakdown::{Broken, caught};
 use crate::delivery::divide::{Batch, divide};
 use crate::journal::JournalError;
 
@@ -63,13 +63,20 @@ impl Worker {
     }
 }
 
-/// Sends one batch. A sink that panics on it has met an event it cannot bear: it is looked for by splitting.
+/// Sends one batch. A sink that panics on it may have met an event it cannot bear, which is looked for by splitting; or
+/// it panics on all, so it is paced and alarms, lest a bug make dead letters of everything.
 async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answered {
     let count = batch.len();
-    let answer = AssertUnwindSafe(sink.deliver(&batch)).catch_unwind();
+    let answer = caught(sink.deliver(&batch));
     let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
         Ok(Ok(delivery)) => delivery,
-        Ok(Err(_)) => Delivery::suspect(count, "the sink broke down over it"),
+        Ok(Err(Broken)) => Delivery {
+            fault: Some(Fault {
+                kind: FaultKind::Broken,
+                message: "it broke down over a batch, which is a bug; see the log".to_owned(),
+            }),
+            ..Delivery::suspect(count, "the sink broke down over it")
+        },
         Err(_) => Delivery::retry(
             count,
             Fault {

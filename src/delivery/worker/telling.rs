@@ -18,7 +18,13 @@ use crate::delivery::status::{FaultSeen, RefusalsSeen, SinkState, SinkStatus};
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 impl Worker {
+    /// A try failed: shown, paced, and told to those who must know by now.
     pub(super) async fn failed(&mut self, fault: Option<Fault>, asked: Option<Duration>, round: u32) {
+        self.note_failure(fault, asked, round);
+        self.tell().await;
+    }
+
+    pub(super) fn note_failure(&mut self, fault: Option<Fault>, asked: Option<Duration>, round: u32) {
         let now = Instant::now();
         let kind = fault.as_ref().map(|fault| fault.kind);
         // Batches that were under way together fail together: that is one try.
@@ -46,7 +52,6 @@ impl Worker {
                 over: false,
             });
         });
-        self.tell().await;
     }
 
     /// A try went through. One that was under way when another failed ends the trouble, not the wait: the destination
