@@ -245,8 +245,9 @@ impl Worker {
 
     /// Told to stop, and everything that was in the journal then is delivered, or the sink does not take it now.
     fn is_done(&self) -> bool {
+        let takes_nothing = self.trouble.is_on() || self.not_before.is_some();
         self.last
-            .is_some_and(|last| self.under_way.is_empty() && (self.ledger.cursor() >= last || self.trouble.is_on()))
+            .is_some_and(|last| self.under_way.is_empty() && (self.ledger.cursor() >= last || takes_nothing))
     }
 
     fn wake_at(&self, deadline: Option<Instant>) -> Option<Instant> {

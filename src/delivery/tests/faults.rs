@@ -143,6 +143,33 @@ async fn a_pause_that_was_asked_for_holds_whatever_becomes_of_the_batches_under_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_pause_that_was_asked_for() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits {
+        in_flight: 2,
+        events: 1,
+        ..LIMITS
+    };
+    let sink = ScriptedSink::with(limits, Some(0), |call, batch| {
+        Answer::Is(match call {
+            1 => Delivery {
+                retry_after: Some(Duration::from_secs(600)),
+                ..Delivery::retry(batch.len(), fault(FaultKind::Busy))
+            },
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    hits(&store, 4);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(2).await;
+    sink.open_gate(100);
+    sink.wait_for(1).await;
+    let begun = tokio::time::Instant::now();
+    rig.pipeline.stop().await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     let store = MemoryStore::new();
     let sink = fails(3, FaultKind::Auth);
