@@ -828,6 +828,27 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn a_check_tries_the_state_folder() {
+    let trap = Trap::idle("state_dir = \"taken/state\"\n[journal]\npath = \"taken/j.db\"\n");
+    assert_eq!(trap.trapline(&["check"]).status.code(), DONE);
+    std::fs::write(trap.path("taken"), "").unwrap();
+    let output = trap.trapline(&["check"]);
+    assert_eq!(output.status.code(), FAILED, "{}", text(&output.stderr));
+    for key in ["state_dir", "journal.path"] {
+        assert!(
+            text(&output.stderr).contains(&format!("{key}: `")),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    assert!(
+        text(&output.stderr).contains("is not a folder"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn a_text_that_hides_where_the_instance_is_is_told_as_such() {
     let trap = Trap::idle(PLAIN);
     for (broken, mistake) in [("garbage[", "1"), ("stat_dir = \"/tmp\"", "stat_dir")] {

@@ -2,12 +2,13 @@
 //!
 //! Errors are exit code 78, also of files that the configuration names, such as certificates. Ports that cannot be had,
 //! and sinks that cannot be made now, are warnings: trapline would start and try again. With `--connect` every sink is
-//! reached, and one that is not is exit code 1.
+//! reached, and one that is not is exit code 1; so is, as at a start, a state folder that cannot be used.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use serde::Serialize;
 use trapline_sink::config::Problem;
 
@@ -53,6 +54,9 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     let looked = looked.chain(descriptors(&config)).chain(idle(&config));
     let looked = looked.map(Reason::from);
     found.warnings.extend(looked);
+    if live.is_none() {
+        found.errors.extend(folders(&config).map(Reason::from));
+    }
     sinks(&config, wanted.connect, &mut found)?;
     found.ok = found.errors.is_empty();
     show(globals, &config, &found)
@@ -89,6 +93,31 @@ fn ports(config: &Config, live: Option<&Status>) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Why what is to be kept could not be: the state folder, and the journal's.
+fn folders(config: &Config) -> impl Iterator<Item = String> {
+    let journal = config.journal.path.parent().unwrap_or(Path::new("."));
+    let mut wanted = vec![("state_dir", config.state_dir.as_path())];
+    if journal != config.state_dir {
+        wanted.push(("journal.path", journal));
+    }
+    wanted.into_iter().filter_map(|(key, folder)| {
+        let why = unusable(folder)?;
+        Some(format!("{key}: {why}"))
+    })
+}
+
+/// Why files cannot be made in a folder, which is made itself if it is missing.
+fn unusable(folder: &Path) -> Option<String> {
+    let there = folder.ancestors().find(|part| part.symlink_metadata().is_ok())?;
+    let name = there.display();
+    if !there.is_dir() {
+        return Some(format!("`{name}` is not a folder"));
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    let denied = rustix::fs::access(there, wanted).err()?;
+    Some(format!("files cannot be made in `{name}`: {denied}"))
 }
 
 /// Modes that would let others read what is kept.
