@@ -828,6 +828,14 @@ fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn following_events_of_a_time_that_is_over_ends() {
+    let trap = Trap::start(PLAIN);
+    touch(trap.address("door"));
+    let output = trap.trapline(&["events", "--follow", "--until", "1h"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_check_tries_the_state_folder() {
     let trap = Trap::idle("state_dir = \"taken/state\"\n[journal]\npath = \"taken/j.db\"\n");
     assert_eq!(trap.trapline(&["check"]).status.code(), DONE);

@@ -96,8 +96,13 @@ fn query(wanted: &Arguments) -> Query {
         user: wanted.user.clone(),
         incident: wanted.incident.clone(),
         limit: wanted.limit,
-        follow: wanted.follow,
+        follow: wanted.follow && !is_over(wanted.until),
     }
+}
+
+/// Whether nothing that is still to come can match.
+fn is_over(until: Option<Timestamp>) -> bool {
+    until.is_some_and(|until| until < Timestamp::now())
 }
 
 fn from_instance(answers: client::Answers, printer: &mut Printer) -> anyhow::Result<Exit> {
