@@ -192,7 +192,7 @@ impl<M: Medium> Log<M> {
         tracing::warn!(
             file.path = %self.medium.path().display(),
             file.bytes = len - keep,
-            "a torn last line was cut, its event is sent again"
+            "a torn last line was cut, its event is sent again if it was not yet acknowledged"
         );
         Ok(keep)
     }
