@@ -9,24 +9,35 @@
 
 mod answer;
 mod body;
+mod conditions;
 mod form;
+mod host;
 mod multipart;
 mod pages;
+mod path;
+mod range;
 mod report;
 mod request;
+mod site;
 mod verdict;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use self::answer::{APACHE_KEPT_MAX, Answer, Family, Frame};
+use self::host::Named;
 use self::report::Report;
-use self::request::{Fault, Head, Request, V0_9, V1_1};
+use self::request::{Head, Request, V0_9, V1_1};
+use self::site::Site;
 use self::verdict::Verdict;
 use crate::decoy::mask;
-use crate::decoy::personality::{self, Install};
+use crate::decoy::personality;
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::{Session, SessionError};
 
@@ -40,6 +51,15 @@ pub(super) const SERVICE: Service = Service {
 
 /// What a web application takes to refuse a login.
 const LOGIN_TIME: Duration = Duration::from_millis(450);
+
+/// How long a server that has said its last word waits for the peer to end its side too.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How long Apache waits for a head that has begun (`RequestReadTimeout header=20`).
+const APACHE_HEAD_TIME: Duration = Duration::from_secs(20);
+
+/// Most blank lines before a request that Apache skips.
+const APACHE_BLANK_MAX: usize = 10;
 
 /// `[look]` of an `http` personality.
 #[derive(Debug, serde::Deserialize)]
@@ -64,6 +84,9 @@ struct Look {
     protected_path: String,
     /// The realm it asks for.
     realm: String,
+    /// What nobody may see: places with all that is in them, and folders, with `/` at the end, that may not be listed.
+    #[serde(default)]
+    forbidden: Vec<String>,
 }
 
 fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -76,15 +99,19 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     // Made with the first request: a silent session holds no pages.
     let mut site = None;
     let mut before = Before::default();
-    while let Some(end) = next_head(session, (before.kept > 0).then_some(look.keep_alive_secs)).await? {
+    loop {
+        let end = match next_head(session, look, before.kept > 0).await? {
+            Next::Head(end) => end,
+            Next::Late => return late(session, look).await,
+            Next::Nothing => return Ok(()),
+        };
         let site = site.get_or_insert_with(|| Site::new(look, &personality.install, session));
         // On the heap, so that a silent session does not hold the room of an answer.
         if !Box::pin(exchange(session, site, end, &mut before)).await? {
-            return Ok(());
+            return linger(session).await;
         }
         before.kept += 1;
     }
-    Ok(())
 }
 
 /// What came before on a connection that was kept.
@@ -96,84 +123,91 @@ struct Before {
     secret: bool,
 }
 
-/// Waits for a whole head; blank lines before it are skipped, as servers do. `None`: the time for another is over.
-async fn next_head(session: &mut Session, within: Option<u64>) -> Result<Option<usize>, SessionError> {
+/// What came of waiting for a head.
+enum Next {
+    /// It has this many bytes.
+    Head(usize),
+    /// The time for it is over, and it has begun.
+    Late,
+    /// The time for another is over.
+    Nothing,
+}
+
+/// Waits for a whole head; blank lines before it are skipped, as servers do.
+async fn next_head(session: &mut Session, look: &Look, was_kept: bool) -> Result<Next, SessionError> {
+    let mut blank_lines = 0;
+    let mut until = None;
     loop {
-        let blank = session
-            .input()
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .count();
+        let blank = blank(session.input(), look.family, &mut blank_lines);
         session.consume(blank);
-        match request::head(session.input()) {
-            Head::End(end) => return Ok(Some(end)),
-            Head::TooLong => return Ok(Some(request::HEAD_MAX.min(session.input().len()))),
-            Head::More => {}
+        if let Some(end) = head_end(session.input(), look.family) {
+            return Ok(Next::Head(end));
         }
-        match within.filter(|_| session.input().is_empty()) {
-            None => drop(session.fill().await?),
-            Some(secs) if session.fill_within(Duration::from_secs(secs)).await? == 0 => return Ok(None),
-            Some(_) => {}
-        }
-    }
-}
-
-/// The files of the site, as this install has them.
-struct Site<'a> {
-    look: &'a Look,
-    index: String,
-    refused: String,
-    realm: String,
-    modified: String,
-    etag: String,
-}
-
-impl<'a> Site<'a> {
-    fn new(look: &'a Look, install: &Install, session: &Session) -> Self {
-        let index = session.expand(&look.index).into_owned();
-        let (modified, etag) = file(look.family, install, index.len());
-        Self {
-            look,
-            refused: session.expand(&look.refused).into_owned(),
-            realm: session.expand(&look.realm).into_owned(),
-            index,
-            modified,
-            etag,
+        if session.input().is_empty() {
+            if !was_kept {
+                session.fill().await?;
+            } else if session.fill_within(Duration::from_secs(look.keep_alive_secs)).await? == 0 {
+                return Ok(Next::Nothing);
+            }
+        } else if look.family != Family::Apache {
+            session.fill().await?;
+        } else {
+            let until = *until.get_or_insert_with(|| Instant::now() + APACHE_HEAD_TIME);
+            if session
+                .fill_within(until.saturating_duration_since(Instant::now()))
+                .await?
+                == 0
+            {
+                return Ok(Next::Late);
+            }
         }
     }
 }
 
-/// When the index was last written, on this install, and the ETag that the product makes of it.
-fn file(family: Family, install: &Install, size: usize) -> (String, String) {
-    let drawn = install.draw("http index");
-    let word = |at: usize| {
-        drawn
-            .get(at..at + 4)
-            .and_then(|four| four.try_into().ok())
-            .map_or(0, u32::from_le_bytes)
-    };
-    // From the middle of 2022 for two and a half years.
-    let seconds = 1_656_000_000 + u64::from(word(0)) % 80_000_000;
-    let micros = seconds * 1_000_000 + u64::from(word(4)) % 1_000_000;
-    let etag = match family {
-        Family::Apache => format!("\"{size:x}-{micros:x}\""),
-        Family::Nginx => format!("\"{seconds:x}-{size:x}\""),
-        Family::Iis => {
-            // A FILETIME, byte by byte, without leading zeros.
-            let ticks = (micros + 11_644_473_600_000_000) * 10;
-            let bytes: String = ticks.to_le_bytes().iter().map(|byte| format!("{byte:x}")).collect();
-            format!("\"{bytes}:0\"")
-        }
-    };
-    let written = i64::try_from(seconds).unwrap_or_default();
-    (
-        http_date(jiff::Timestamp::from_second(written).unwrap_or_default()),
-        etag,
-    )
+/// Ends a session whose head did not come in time: with a page, if at least its first line came.
+async fn late(session: &mut Session, look: &Look) -> Result<(), SessionError> {
+    let bytes = session.input().to_vec();
+    if bytes.contains(&b'\n') {
+        let bytes = render(session, look, &request::read(&bytes), &verdict::late(), 0);
+        session.send(&bytes).await?;
+    }
+    linger(session).await
 }
 
-fn http_date(at: jiff::Timestamp) -> String {
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+/// How many bytes before a request are skipped. Apache counts whole lines, and takes what is too much for a request.
+fn blank(input: &[u8], family: Family, lines: &mut usize) -> usize {
+    if family != Family::Apache {
+        return input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    }
+    let pairs = input.chunks(2).take_while(|pair| *pair == b"\r\n").count();
+    let skipped = pairs.min(APACHE_BLANK_MAX - *lines);
+    *lines += skipped;
+    skipped * 2
+}
+
+/// Where the head ends, or what there is of one that is answered before its end.
+fn head_end(input: &[u8], family: Family) -> Option<usize> {
+    let all = request::HEAD_MAX.min(input.len());
+    match request::head(input, verdict::open_max(family)) {
+        Head::End(end) => Some(end),
+        Head::TooLong => Some(all),
+        Head::More => input
+            .first()
+            .filter(|first| verdict::is_no_line(**first, family))
+            .map(|_| all),
+    }
+}
+
+/// Ends our side and waits for the peer to end its own, so that the last answer arrives. What comes meanwhile was read
+/// by nobody, and may be the rest of anything: it is not shown.
+async fn linger(session: &mut Session) -> Result<(), SessionError> {
+    if mask::may_hold_one(session.input()) {
+        session.hide_input();
+    }
+    let from = session.consume(session.input().len()).end;
+    let ended = session.drain(LINGER_TIME).await;
+    session.hide(from..session.position());
+    ended
 }
 
 /// Takes one request and answers it; `false`: the connection ends.
@@ -186,37 +220,47 @@ async fn exchange(
     let bytes = session.input().get(..end).unwrap_or_default().to_vec();
     let place = session.consume(end);
     let request = request::read(&bytes);
-    let is_junk = request.faults.contains(&Fault::Line);
     // HTTP/2, whose headers cannot be read here; or the lines of a body without its head.
-    if request.method == b"PRI" || is_junk && mask::may_hold_one(&[&bytes, session.input()].concat()) {
+    if request.method == b"PRI" || request.is_junk() && mask::may_hold_one(&[&bytes, session.input()].concat()) {
         session.hide_input();
     }
     let mut report = Report::new(session, &bytes, place, &request, before.secret);
     report.tell(session).await;
     let mut answer = judge(session, site, &request, &mut report).await?;
-    let apache = site.look.family == Family::Apache;
-    answer.close |= !keeps(&request) || (apache && (lies(&request) || before.kept >= APACHE_KEPT_MAX));
+    answer.close |= !keeps(&request) || (site.look.family == Family::Apache && apache_ends(&request, before.kept));
     before.secret = report.has_secret_body;
     if report.offer(session).await {
         session.pause(LOGIN_TIME).await?;
     }
+    let bytes = render(session, site.look, &request, &answer, before.kept);
+    session.send(&bytes).await?;
+    Ok(!(answer.close || answer.drop))
+}
+
+fn render(session: &Session, look: &Look, request: &Request<'_>, answer: &Answer<'_>, kept: u32) -> Vec<u8> {
     let local = session.local();
-    let asked = verdict::host(&request).unwrap_or_else(|| local.ip().to_string());
-    let date = http_date(jiff::Timestamp::now());
-    let frame = Frame {
-        family: site.look.family,
-        server: &site.look.server,
-        doctype: &site.look.doctype,
-        date: &date,
-        host: &asked,
-        port: local.port(),
-        head: request.method == b"HEAD",
-        bare: request.version == V0_9 && verdict::of(&request, site.look.family) == Verdict::Fine,
+    let named = host::named(request).filter(|_| !answer.early);
+    let mut named = named.unwrap_or_else(|| Named {
+        name: local.ip().to_string(),
+        port: None,
+    });
+    if look.family == Family::Apache {
+        named.name = named.name.trim_end_matches('.').to_ascii_lowercase();
+    }
+    let bare = verdict::is_bare(request, look.family);
+    answer.render(&Frame {
+        family: look.family,
+        server: &look.server,
+        doctype: &look.doctype,
+        date: &site::http_date(jiff::Timestamp::now()),
+        host: &named.name,
+        port: named.port.unwrap_or(local.port()),
+        head: request.method == b"HEAD" && !bare,
+        bare,
+        old: request.version < V1_1,
         asked_keep: request.says("connection", "keep-alive"),
-        kept: before.kept,
-    };
-    session.send(&answer.render(&frame)).await?;
-    Ok(!answer.close)
+        kept,
+    })
 }
 
 /// What the product answers. The body is taken off the stream unless the connection ends without it.
@@ -232,16 +276,30 @@ async fn judge<'a>(
     {
         return Ok(answer.clone());
     }
-    let goes_on = verdict == Verdict::Fine;
-    Ok(match (report.read_body(session, goes_on).await?, verdict) {
-        (Ok(()), Verdict::Fine) => choose(site, request),
-        (Ok(()), Verdict::Refused(answer)) => answer,
-        (Err(()), _) => Answer {
-            status: 400,
-            close: true,
-            ..Answer::default()
-        },
+    let answer = match verdict {
+        Verdict::Fine => site.answer(request),
+        Verdict::Refused(answer) => answer,
+    };
+    let goes_on = goes_on(request, &answer, site.look.family);
+    let strict = site.look.family == Family::Apache;
+    Ok(match report.read_body(session, goes_on, strict).await? {
+        Ok(()) => answer,
+        Err(()) => verdict::no_chunks(site.look.family, answer),
     })
+}
+
+/// Whether the product asks for the body that the client keeps back. Apache does before it reads any; nginx before it
+/// drops one, unless it sends an error.
+fn goes_on(request: &Request<'_>, answer: &Answer<'_>, family: Family) -> bool {
+    let waits = request.version >= V1_1
+        && request
+            .get("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    waits
+        && match family {
+            Family::Nginx => answer.status < 400,
+            _ => request.has_body(),
+        }
 }
 
 /// Whether the connection goes on after this request.
@@ -253,102 +311,10 @@ fn keeps(request: &Request<'_>) -> bool {
     }
 }
 
-/// Both a length and chunks: the chunks win and the connection ends (RFC 9112 section 6.3).
-fn lies(request: &Request<'_>) -> bool {
-    request.get("content-length").is_some() && request.get("transfer-encoding").is_some()
-}
-
-/// What the site has for a request that is in order.
-fn choose<'a>(site: &'a Site<'_>, request: &Request<'_>) -> Answer<'a> {
-    let path = form::path(request.path()).unwrap_or_default();
-    let post = request.method == b"POST";
-    let look = site.look;
-    let file = Some((site.modified.as_str(), site.etag.as_str()));
-    if request.method == b"OPTIONS" {
-        return verdict::options(look.family, request.target == b"*");
-    }
-    if under(&path, look.protected_path.as_bytes()) {
-        let realm = format!("Basic realm=\"{}\"", site.realm);
-        return Answer {
-            status: 401,
-            extra: Some(("WWW-Authenticate", realm)),
-            ..Answer::default()
-        };
-    }
-    if path == look.login_path.as_bytes() {
-        return if post {
-            let place = format!("{}?error=1", look.login_path);
-            Answer {
-                status: 302,
-                extra: Some(("Location", place)),
-                ..Answer::default()
-            }
-        } else {
-            let failed = request.query().is_some();
-            let body = if failed { &site.refused } else { &site.index };
-            Answer {
-                status: 200,
-                body: Some(body),
-                kind: Some("text/html; charset=UTF-8"),
-                ..Answer::default()
-            }
-        };
-    }
-    if path == b"/" {
-        if post && look.family != Family::Apache {
-            return verdict::not_allowed(look.family, "POST");
-        }
-        let fresh = request.says("if-none-match", &site.etag) || request.says("if-none-match", "*");
-        return Answer {
-            status: if fresh { 304 } else { 200 },
-            body: Some(&site.index),
-            kind: Some("text/html"),
-            file,
-            ..Answer::default()
-        };
-    }
-    let hidden = look.family == Family::Apache && path.split(|byte| *byte == b'/').any(|part| part.starts_with(b".ht"));
-    Answer {
-        status: if hidden { 403 } else { 404 },
-        ..Answer::default()
-    }
-}
-
-fn under(path: &[u8], folder: &[u8]) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn etags_have_the_shape_of_their_product() {
-        let install = Install::from_seed([3; 32]);
-        let etag = |family| file(family, &install, 0x29cd).1;
-        let shape = |text: String| {
-            text.chars()
-                .map(|letter| if letter.is_ascii_hexdigit() { 'h' } else { letter })
-                .collect::<String>()
-        };
-        assert_eq!(shape(etag(Family::Apache)), "\"hhhh-hhhhhhhhhhhhh\"");
-        assert_eq!(shape(etag(Family::Nginx)), "\"hhhhhhhh-hhhh\"");
-        let iis = etag(Family::Iis);
-        assert!(
-            iis.ends_with("d81:0\"") || iis.ends_with("db1:0\"") || iis.contains("1:0\""),
-            "{iis}"
-        );
-        assert_eq!(etag(Family::Apache), etag(Family::Apache), "stable on an install");
-        assert_ne!(
-            file(Family::Apache, &Install::from_seed([4; 32]), 1),
-            file(Family::Apache, &install, 1)
-        );
-    }
-
-    #[test]
-    fn a_folder_is_protected_and_its_namesakes_are_not() {
-        assert!(under(b"/manager", b"/manager") && under(b"/manager/x", b"/manager"));
-        assert!(!under(b"/managers", b"/manager") && !under(b"/", b"/manager"));
-    }
+/// Whether Apache ends the connection although the client would keep it: there are both a length and chunks, and the
+/// chunks win (RFC 9112 section 6.3); a body was announced that does not exist; or it was kept often enough.
+fn apache_ends(request: &Request<'_>, kept: u32) -> bool {
+    let lies = request.get("content-length").is_some() && request.get("transfer-encoding").is_some();
+    let waits = request.says("expect", "100-continue") && !request.has_body();
+    lies || waits || kept >= APACHE_KEPT_MAX
 }

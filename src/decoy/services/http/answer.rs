@@ -4,6 +4,7 @@
 //! the lengths are those of the product; Apache's and nginx's were captured from live servers. 2. What the peer sent
 //! is in an answer only as the host name and method that were checked, escaped.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::pages;
@@ -35,12 +36,14 @@ pub(super) struct Frame<'a> {
     pub(super) date: &'a str,
     /// Host name the client asked for, checked; else the address it touched.
     pub(super) host: &'a str,
-    /// The port it touched.
+    /// The port it asked for; else the one it touched.
     pub(super) port: u16,
     /// HEAD: no body is sent.
     pub(super) head: bool,
     /// The line had no version: a bare body is sent.
     pub(super) bare: bool,
+    /// The client is of 1.0 and knows no chunks.
+    pub(super) old: bool,
     /// The client asked by name to keep the connection.
     pub(super) asked_keep: bool,
     /// How often this connection was kept before.
@@ -48,50 +51,80 @@ pub(super) struct Frame<'a> {
 }
 
 /// An answer before it is bytes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer<'a> {
     pub(super) status: u16,
-    pub(super) body: Option<&'a str>,
+    pub(super) body: Option<Cow<'a, [u8]>>,
     /// Content type of `body`; the product's own for its error pages.
-    pub(super) kind: Option<&'a str>,
+    pub(super) kind: Option<Cow<'a, str>>,
     /// `Last-Modified` and `ETag` of a file.
     pub(super) file: Option<(&'a str, &'a str)>,
-    /// `Allow`, `Location` or `WWW-Authenticate`.
-    pub(super) extra: Option<(&'static str, String)>,
+    /// `Allow`, `Location`, `WWW-Authenticate` or `Content-Range`.
+    pub(super) extra: Option<(&'static str, Cow<'a, str>)>,
     /// What the error page adds: a method, a reason.
-    pub(super) detail: &'a str,
+    pub(super) detail: Cow<'a, str>,
     /// Whether the connection ends with it.
     pub(super) close: bool,
+    /// Whether the connection ends with it although it does not say so.
+    pub(super) drop: bool,
+    /// How the end of the body is told.
+    pub(super) framing: Framing,
+    /// It was made before the host was known: the page names the address that was touched.
+    pub(super) early: bool,
+}
+
+/// How the end of a body is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By its length.
+    #[default]
+    Length,
+    /// By chunks; by the end of the connection for a client of 1.0.
+    Chunks,
+    /// By the end of the connection.
+    End,
 }
 
 impl Answer<'_> {
     /// The bytes to send.
     pub(super) fn render(&self, frame: &Frame<'_>) -> Vec<u8> {
-        let page;
-        let body = match self.body {
-            Some(body) => body,
-            None => {
-                page = pages::error(self, frame);
-                &page
-            }
+        let body = match &self.body {
+            Some(body) => Cow::Borrowed(&**body),
+            None => pages::error(self, frame).into_bytes().into(),
         };
-        let mut out = String::with_capacity(512 + body.len());
+        let mut out = Vec::with_capacity(512 + body.len());
         if !frame.bare {
-            let (reason, headers) = match frame.family {
-                Family::Apache => (pages::apache_reason(self.status), self.apache(frame, body.len())),
-                Family::Nginx => (pages::nginx_reason(self.status), self.nginx(frame, body.len())),
-                Family::Iis => (pages::iis_reason(self.status), self.iis(frame, body.len())),
-            };
-            let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", self.status);
-            for (name, value) in headers {
-                let _ = write!(out, "{name}: {value}\r\n");
-            }
-            out.push_str("\r\n");
+            self.head(frame, body.len(), &mut out);
         }
         if !frame.head && self.status != 304 {
-            out.push_str(body);
+            self.frame(frame, &body, &mut out);
         }
-        out.into_bytes()
+        out
+    }
+
+    fn head(&self, frame: &Frame<'_>, length: usize, out: &mut Vec<u8>) {
+        let (reason, headers) = match frame.family {
+            Family::Apache => (pages::apache_reason(self.status), self.apache(frame, length)),
+            Family::Nginx => (pages::nginx_reason(self.status), self.nginx(frame, length)),
+            Family::Iis => (pages::iis_reason(self.status), self.iis(frame, length)),
+        };
+        let mut text = format!("HTTP/1.1 {} {reason}\r\n", self.status);
+        for (name, value) in headers {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        text.push_str("\r\n");
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn frame(&self, frame: &Frame<'_>, body: &[u8], out: &mut Vec<u8>) {
+        let chunked = self.framing == Framing::Chunks && !frame.old && !frame.bare;
+        if chunked {
+            out.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+        }
+        out.extend_from_slice(body);
+        if chunked {
+            out.extend_from_slice(b"\r\n0\r\n\r\n");
+        }
     }
 
     fn apache(&self, frame: &Frame<'_>, length: usize) -> Headers {
@@ -105,11 +138,15 @@ impl Answer<'_> {
             headers.add("Accept-Ranges", "bytes");
         }
         // Error pages of HEAD have no length.
-        if self.status != 304 && (self.body.is_some() || !frame.head) {
+        if self.framing == Framing::Length && self.status != 304 && (self.body.is_some() || !frame.head) {
             headers.add("Content-Length", length);
         }
-        if self.file.is_some() && self.status == 200 {
+        if self.file.is_some() && matches!(self.status, 200 | 206) {
             headers.add("Vary", "Accept-Encoding");
+        }
+        headers.extra(self, &["Content-Range"]);
+        if self.framing == Framing::Chunks && !frame.head && !frame.old {
+            headers.add("Transfer-Encoding", "chunked");
         }
         if self.close {
             headers.add("Connection", "close");
@@ -118,8 +155,9 @@ impl Answer<'_> {
             headers.add("Keep-Alive", format_args!("timeout=5, max={left}"));
             headers.add("Connection", "Keep-Alive");
         }
-        if self.status != 304 {
-            headers.add("Content-Type", self.kind.unwrap_or("text/html; charset=iso-8859-1"));
+        let own = self.body.is_none().then_some("text/html; charset=iso-8859-1");
+        if let Some(kind) = self.kind.as_deref().or(own).filter(|_| self.status != 304) {
+            headers.add("Content-Type", kind);
         }
         headers
     }
@@ -129,7 +167,7 @@ impl Answer<'_> {
         headers.add("Server", frame.server);
         headers.add("Date", frame.date);
         if self.status != 304 {
-            headers.add("Content-Type", self.kind.unwrap_or("text/html"));
+            headers.add("Content-Type", self.kind.as_deref().unwrap_or("text/html"));
             headers.add("Content-Length", length);
         }
         if let Some((modified, _)) = self.file {
@@ -144,6 +182,7 @@ impl Answer<'_> {
                 headers.add("Accept-Ranges", "bytes");
             }
         }
+        headers.extra(self, &["Content-Range"]);
         headers
     }
 
@@ -156,8 +195,9 @@ impl Answer<'_> {
             } else {
                 "text/html"
             };
-            headers.add("Content-Type", self.kind.unwrap_or(own));
+            headers.add("Content-Type", self.kind.as_deref().unwrap_or(own));
         }
+        headers.extra(self, &["Content-Range"]);
         if let Some((modified, etag)) = self.file {
             headers.add("Last-Modified", modified);
             headers.add("Accept-Ranges", "bytes");

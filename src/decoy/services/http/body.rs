@@ -15,7 +15,7 @@ const NAME_MAX: usize = 256;
 const WATCHED_MAX: u64 = 1 << 20;
 
 /// Longest chunk line: size and extension.
-const CHUNK_LINE_MAX: usize = 256;
+const CHUNK_LINE_MAX: usize = 8 << 10;
 
 /// Takes a body off the stream.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub(super) struct Body {
     /// Whether what is not kept names a secret.
     pub(super) names_a_secret: bool,
     suspects: fn(&[u8]) -> bool,
+    /// Whether lines end with CR LF and with nothing else.
+    strict: bool,
+    /// The last byte was a CR.
+    cr: bool,
     /// The last bytes seen, once not all are kept.
     tail: Vec<u8>,
 }
@@ -78,14 +82,19 @@ impl Body {
         Self::new(State::Length(length), true, suspects)
     }
 
-    /// A body in chunks.
-    pub(super) fn chunked(suspects: fn(&[u8]) -> bool) -> Self {
-        Self::new(SIZE, false, suspects)
+    /// A body in chunks; `strict`: their lines end with CR LF.
+    pub(super) fn chunked(suspects: fn(&[u8]) -> bool, strict: bool) -> Self {
+        Self {
+            strict,
+            ..Self::new(SIZE, false, suspects)
+        }
     }
 
     fn new(state: State, whole: bool, suspects: fn(&[u8]) -> bool) -> Self {
         Self {
             suspects,
+            strict: false,
+            cr: false,
             state,
             kept: Vec::new(),
             seen: 0,
@@ -121,7 +130,13 @@ impl Body {
                 }
                 _ => {
                     let (byte, after) = rest.split_first().unwrap_or((&0, &[]));
-                    self.state = step(self.state, *byte);
+                    let is_bare = self.strict && *byte == b'\n' && !self.cr;
+                    self.state = if is_bare {
+                        State::Broken
+                    } else {
+                        step(self.state, *byte)
+                    };
+                    self.cr = *byte == b'\r';
                     after
                 }
             };
@@ -166,14 +181,15 @@ fn step(state: State, byte: u8) -> State {
             (b'\n', _) if size == 0 => State::Trailer { line: 0 },
             (b'\n', _) => State::Data(size),
             _ if line >= CHUNK_LINE_MAX => State::Broken,
-            (_, Some(digit)) if !over && digits < 15 => State::Size {
+            // Zeros before the number do not make it longer.
+            (_, Some(digit)) if !over && (digits < 15 || size == 0) => State::Size {
                 size: size << 4 | u64::from(digit),
                 line: line + 1,
                 digits: digits + 1,
                 over,
             },
             // An extension, or the line end: what stands here is not read.
-            _ if over || (digits > 0 && matches!(byte, b'\r' | b';' | b' ')) => State::Size {
+            _ if over || (digits > 0 && matches!(byte, b'\r' | b';' | b' ' | b'\t')) => State::Size {
                 size,
                 line: line + 1,
                 digits,
@@ -206,14 +222,31 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_and_the_next_request_is_left() {
-        let mut body = Body::chunked(name_one);
+        let mut body = Body::chunked(name_one, false);
         let bytes = b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\nGET";
         assert_eq!(body.take(bytes), bytes.len() - 3);
         assert_eq!((body.progress(), body.kept.as_slice()), (Progress::Done, &b"abcde"[..]));
         for junk in [&b"zz\r\n"[..], b"\r\n", b"3\r\nabcd", b"ffffffffffffffff\r\n"] {
-            let mut body = Body::chunked(name_one);
+            let mut body = Body::chunked(name_one, false);
             body.take(junk);
             assert_eq!(body.progress(), Progress::Broken, "{}", junk.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn chunk_lines_are_read_as_servers_read_them() {
+        for (bytes, strict, lenient) in [
+            (&b"3\na=b\n0\n\n"[..], Progress::Broken, Progress::Done),
+            (b"00000000000000003\r\na=b\r\n0\r\n\r\n", Progress::Done, Progress::Done),
+            (b"3\t;x\r\na=b\r\n0\r\n\r\n", Progress::Done, Progress::Done),
+            (b"ffffffffffffffff\r\n", Progress::Broken, Progress::Broken),
+        ] {
+            let ended = [true, false].map(|strict| {
+                let mut body = Body::chunked(name_one, strict);
+                body.take(bytes);
+                body.progress()
+            });
+            assert_eq!(ended, [strict, lenient], "{}", bytes.escape_ascii());
         }
     }
 
@@ -248,7 +281,7 @@ mod tests {
         fn any_bytes_cut_anywhere_are_the_same_body(
             bytes in prop::collection::vec(prop::sample::select(b"0123af;\r\n x".to_vec()), 0..120), cut in 0usize..120, sized in any::<bool>(),
         ) {
-            let make = || if sized { Body::sized(40, name_one) } else { Body::chunked(name_one) };
+            let make = || if sized { Body::sized(40, name_one) } else { Body::chunked(name_one, false) };
             let (mut whole, mut parts) = (make(), make());
             let taken = whole.take(&bytes);
             let (first, second) = bytes.split_at(cut.min(bytes.len()));

@@ -17,6 +17,7 @@ pub(super) fn apache_reason(status: u16) -> &'static str {
     match status {
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Long",
+        416 => "Requested Range Not Satisfiable",
         other => reason(other),
     }
 }
@@ -28,6 +29,7 @@ pub(super) fn nginx_reason(status: u16) -> &'static str {
         405 => "Not Allowed",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Large",
+        416 => "Requested Range Not Satisfiable",
         other => reason(other),
     }
 }
@@ -44,6 +46,7 @@ pub(super) fn iis_reason(status: u16) -> &'static str {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        206 => "Partial Content",
         302 => "Found",
         304 => "Not Modified",
         400 => "Bad Request",
@@ -51,8 +54,12 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         411 => "Length Required",
+        412 => "Precondition Failed",
         414 => "URI Too Long",
+        416 => "Requested Range Not Satisfiable",
+        417 => "Expectation Failed",
         501 => "Not Implemented",
         505 => "HTTP Version Not Supported",
         _ => "Internal Server Error",
@@ -72,7 +79,7 @@ fn escape(text: &str) -> String {
 }
 
 fn apache(answer: &Answer<'_>, frame: &Frame<'_>) -> String {
-    let detail = escape(answer.detail);
+    let detail = escape(&answer.detail);
     let text = match answer.status {
         302 => {
             let place = answer.extra.as_ref().map_or("", |(_, place)| place);
@@ -89,11 +96,19 @@ fn apache(answer: &Answer<'_>, frame: &Frame<'_>) -> String {
         403 => "<p>You don't have permission to access this resource.</p>\n".to_owned(),
         404 => "<p>The requested URL was not found on this server.</p>\n".to_owned(),
         405 => format!("<p>The requested method {detail} is not allowed for this URL.</p>\n"),
+        408 => "<p>Server timeout waiting for the HTTP request from the client.</p>\n".to_owned(),
         413 => format!(
             "The requested resource does not allow request data with {detail} requests, or the amount of data \
              provided in\nthe request exceeds the capacity limit.\n"
         ),
         414 => "<p>The requested URL's length exceeds the capacity\nlimit for this server.<br />\n</p>\n".to_owned(),
+        416 => "<p>None of the range-specifier values in the Range\nrequest-header field overlap the current \
+                extent\nof the selected resource.</p>\n"
+            .to_owned(),
+        417 => format!(
+            "<p>The expectation given in the Expect request-header\nfield could not be met by this server.\nThe client \
+             sent<pre>\n    Expect: {detail}\n</pre>\n</p><p>Only the 100-continue expectation is supported.</p>\n"
+        ),
         501 => format!("<p>{detail} not supported for current URL.<br />\n</p>\n"),
         _ => String::new(),
     };
@@ -116,11 +131,11 @@ fn nginx(answer: &Answer<'_>, frame: &Frame<'_>) -> String {
         status => format!("{status} {}", nginx_reason(status)),
     };
     // Only one 400 says why.
-    let title = match answer.detail {
+    let title = match &*answer.detail {
         "" => shown.clone(),
         detail => format!("{} {detail}", answer.status),
     };
-    let why = match answer.detail {
+    let why = match &*answer.detail {
         "" => String::new(),
         detail => format!("<center>{detail}</center>\r\n"),
     };
@@ -139,7 +154,7 @@ fn kernel(answer: &Answer<'_>) -> String {
         505 => "HTTP Version Not Supported",
         _ => "Bad Request",
     };
-    let (heading, text) = match (answer.status, answer.detail) {
+    let (heading, text) = match (answer.status, &*answer.detail) {
         (400, "verb") => ("Bad Request - Invalid Verb", "The request verb is invalid."),
         (400, "url") => ("Bad Request - Invalid URL", "The request URL is invalid."),
         (400, "host") => ("Bad Request - Invalid Hostname", "The request hostname is invalid."),
@@ -263,6 +278,7 @@ mod tests {
             bare: false,
             asked_keep: false,
             kept: 0,
+            old: false,
         }
     }
 
@@ -270,7 +286,7 @@ mod tests {
         error(
             &Answer {
                 status,
-                detail,
+                detail: detail.into(),
                 ..Answer::default()
             },
             &frame(family, server),

@@ -10,10 +10,13 @@ use trapline_schemas::{Field, Value, text};
 
 use super::body::{Body, KEPT_MAX, Progress};
 use super::form::{self, Found, Login};
-use super::request::{self, Fault, Request};
-use super::{multipart, verdict};
+use super::request::{self, Request};
+use super::{host, multipart};
 use crate::decoy::mask;
 use crate::decoy::session::{Session, SessionError};
+
+/// Longest host name in an event, bytes (RFC 1035 section 2.3.4).
+const HOST_BYTES_MAX: usize = 255;
 
 /// Most header names in an event.
 const HEADERS_SHOWN_MAX: usize = 64;
@@ -45,7 +48,7 @@ impl<'r> Report<'r> {
             mark(session, &login.places, place.start);
         }
         let mut masked = session.masked(head).into_owned();
-        if after_secret && request.faults.contains(&Fault::Line) && session.masks() {
+        if after_secret && request.is_junk() && session.masks() {
             session.hide(place);
             masked.fill(b'*');
         }
@@ -69,15 +72,17 @@ impl<'r> Report<'r> {
         }
     }
 
-    /// Reads the body, hides what is secret in it, keeps the login it holds. `Err`: its chunks are none.
+    /// Reads the body, hides what is secret in it, keeps the login it holds; `goes_on`: the client waits to be asked for
+    /// it; `strict`: lines of chunks end with CR LF. `Err`: its chunks are none.
     pub(super) async fn read_body(
         &mut self,
         session: &mut Session,
         goes_on: bool,
+        strict: bool,
     ) -> Result<Result<(), ()>, SessionError> {
         let request = self.request;
-        let mut body = body(request);
-        if goes_on && body.progress() == Progress::More && request.says("expect", "100-continue") {
+        let mut body = body(request, strict);
+        if goes_on {
             session.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         let from = session.position();
@@ -115,7 +120,7 @@ impl<'r> Report<'r> {
     }
 }
 
-fn body(request: &Request<'_>) -> Body {
+fn body(request: &Request<'_>, strict: bool) -> Body {
     let suspects = if is_multipart(request) {
         mask::may_hold_one
     } else {
@@ -123,7 +128,7 @@ fn body(request: &Request<'_>) -> Body {
     };
     let length = request.content_length().ok().flatten().unwrap_or(0);
     match request.says("transfer-encoding", "chunked") {
-        true => Body::chunked(suspects),
+        true => Body::chunked(suspects, strict),
         false => Body::sized(length, suspects),
     }
 }
@@ -201,8 +206,8 @@ fn facts(shown: &Request<'_>) -> Vec<(Field, Value)> {
             clean(field, value);
         }
     }
-    if let Some(host) = verdict::host(shown) {
-        clean(Field::UrlDomain, host.as_bytes());
+    if let Some(host) = host::named(shown).filter(|host| host.name.len() <= HOST_BYTES_MAX) {
+        clean(Field::UrlDomain, host.name.as_bytes());
     }
     let version = shown.version;
     clean(

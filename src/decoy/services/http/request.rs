@@ -15,9 +15,6 @@ use std::ops::Range;
 /// Longest head that is read, bytes.
 pub(super) const HEAD_MAX: usize = 32 << 10;
 
-/// Longest line that servers read by default, bytes.
-pub(super) const LINE_MAX: usize = 8190;
-
 /// Most headers that are kept.
 const HEADERS_MAX: usize = 256;
 
@@ -33,6 +30,10 @@ pub(super) struct Request<'a> {
     pub(super) headers: Vec<Header<'a>>,
     /// What is wrong with the line or the headers, first found first.
     pub(super) faults: Vec<Fault>,
+    /// Length of the request line, without its end.
+    pub(super) line_bytes: usize,
+    /// Length of the longest header with what it goes on with, without its end.
+    pub(super) field_bytes_max: usize,
 }
 
 /// A header.
@@ -48,8 +49,8 @@ pub(super) struct Header<'a> {
 /// `HTTP/major.minor`; 0.9 is a line without a version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
-    pub(super) major: u8,
-    pub(super) minor: u8,
+    pub(super) major: u16,
+    pub(super) minor: u16,
 }
 
 /// HTTP/0.9: no headers at all.
@@ -62,22 +63,42 @@ pub(super) const V1_1: Version = Version { major: 1, minor: 1 };
 pub(super) enum Fault {
     /// The line is not one of a request.
     Line,
+    /// A line of the oldest kind, without version, that asks for more than GET.
+    Old,
     /// A method of bytes that no method has.
     Method,
-    /// A line longer than [`LINE_MAX`].
-    LongLine,
-    /// A header longer than [`LINE_MAX`], or a head longer than [`HEAD_MAX`].
-    LongHeader,
+    /// More than one blank between the parts of the line.
+    Blanks,
+    /// Blanks after the line.
+    Tail,
+    /// A blank in the target.
+    Gap,
+    /// A control byte in the target.
+    Target,
+    /// A version of more than two digits.
+    LongVersion,
+    /// The head is longer than [`HEAD_MAX`].
+    LongHead,
     /// More than 100 headers.
     ManyHeaders,
     /// A header line without colon.
     NoColon,
-    /// A header name with blanks or control bytes.
+    /// A header name with blanks or control bytes, or none.
     Name,
+    /// A header name with other bytes that no name has.
+    OddName,
     /// A header line that goes on with the one before.
     Fold,
+    /// A line of blanks that goes on with the one before.
+    BlankFold,
+    /// A control byte in a header.
+    Control,
+    /// A CR within a header.
+    Cr,
     /// A NUL.
     Nul,
+    /// A line that ends with LF alone.
+    BareLf,
 }
 
 /// Where the head ends.
@@ -91,15 +112,15 @@ pub(super) enum Head {
     TooLong,
 }
 
-/// Finds the end of the head. Only the first line counts if it has no version or is no request at all.
-pub(super) fn head(bytes: &[u8]) -> Head {
+/// Finds the end of the head. Only the first line counts if it has no version or is no request at all. A line that
+/// has not ended after `open_max` bytes is too long.
+pub(super) fn head(bytes: &[u8], open_max: usize) -> Head {
     let window = bytes.get(..HEAD_MAX).unwrap_or(bytes);
     let Some(first) = memchr::memchr(b'\n', window) else {
-        return more(window, LINE_MAX + 1);
+        return more(window, open_max);
     };
-    let line = window.get(..first).unwrap_or_default();
-    let request = request_line(line);
-    if request.version == V0_9 || request.faults.contains(&Fault::Line) {
+    let request = request_line(window.get(..first).unwrap_or_default());
+    if request.version == V0_9 || request.is_junk() {
         return Head::End(first + 1);
     }
     let mut at = first + 1;
@@ -111,7 +132,10 @@ pub(super) fn head(bytes: &[u8]) -> Head {
             return Head::End(at);
         }
     }
-    more(window, HEAD_MAX)
+    match more(window.get(at..).unwrap_or_default(), open_max) {
+        Head::More => more(window, HEAD_MAX),
+        too_long => too_long,
+    }
 }
 
 fn more(window: &[u8], max: usize) -> Head {
@@ -123,7 +147,10 @@ pub(super) fn read(head: &[u8]) -> Request<'_> {
     let first = memchr::memchr(b'\n', head).unwrap_or(head.len());
     let mut request = request_line(head.get(..first).unwrap_or_default());
     if head.len() >= HEAD_MAX {
-        request.faults.push(Fault::LongHeader);
+        request.faults.push(Fault::LongHead);
+    }
+    if has_bare_lf(head) {
+        request.faults.push(Fault::BareLf);
     }
     let mut at = first + 1;
     while let Some(line) = line(head, at).filter(|line| !trim_cr(head.get(line.clone()).unwrap_or_default()).is_empty())
@@ -133,6 +160,10 @@ pub(super) fn read(head: &[u8]) -> Request<'_> {
         at = whole.end + 1;
     }
     request
+}
+
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head.get(at - 1) != Some(&b'\r'))
 }
 
 /// The line that begins at `at`, without the LF.
@@ -153,80 +184,107 @@ fn folded(head: &[u8], mut end: usize) -> usize {
 
 fn request_line(line: &[u8]) -> Request<'_> {
     let line = trim_cr(line);
-    let mut request = Request::default();
-    if line.len() > LINE_MAX {
-        request.faults.push(Fault::LongLine);
-    }
-    if line.contains(&0) {
-        request.faults.push(Fault::Nul);
-    }
-    let method_end = memchr::memchr(b' ', line).unwrap_or(line.len());
-    let last = memchr::memrchr(b' ', line).filter(|last| *last > method_end);
-    let version = last.and_then(|last| version(line.get(last + 1..)?));
-    let target_end = match (version, last) {
-        (Some(version), Some(last)) => {
-            request.version = version;
-            last
-        }
-        _ => {
-            request.version = V0_9;
-            line.len()
-        }
+    let (text, version) = split_version(line);
+    let head_bytes = text.len() + usize::from(version.is_some());
+    let method = text
+        .get(..memchr::memchr(b' ', text).unwrap_or(text.len()))
+        .unwrap_or_default();
+    let rest = text.get(method.len()..).unwrap_or_default();
+    let target = trim_blanks(rest);
+    let target_at = text.len() - trim_blanks_start(rest).len();
+    let mut request = Request {
+        method,
+        target,
+        target_at,
+        version: version.unwrap_or(V0_9),
+        line_bytes: line.len(),
+        ..Request::default()
     };
-    request.method = line.get(..method_end).unwrap_or_default();
-    request.target_at = (method_end + 1).min(line.len());
-    request.target = line.get(request.target_at..target_end).unwrap_or_default();
-    if !request.method.iter().all(is_token) || request.method.is_empty() {
-        request.faults.push(Fault::Method);
-    }
-    let simple = request.version == V0_9 && (request.method != b"GET" || request.target.contains(&b' '));
-    if request.target.is_empty() || simple {
-        request.faults.push(Fault::Line);
-    }
-    request
-}
-
-fn version(word: &[u8]) -> Option<Version> {
-    match *word {
-        [
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            major @ b'0'..=b'9',
-            b'.',
-            minor @ b'0'..=b'9',
-        ] => Some(Version {
-            major: major - b'0',
-            minor: minor - b'0',
-        }),
-        _ => None,
-    }
-}
-
-/// Takes a header that is `place` in the head; its first line ends at `first`.
-fn header<'a>(request: &mut Request<'a>, head: &'a [u8], place: Range<usize>, first: usize) {
-    let line = trim_cr(head.get(place.clone()).unwrap_or_default());
+    let is_old = version.is_none();
+    // One blank before the target, one before the version.
+    let plain = method.len() + 1 + target.len() + usize::from(!is_old);
     let faults = [
-        (line.len() > LINE_MAX, Fault::LongHeader),
-        (request.headers.len() == 100, Fault::ManyHeaders),
         (line.contains(&0), Fault::Nul),
+        (!method.iter().all(is_token) || method.is_empty(), Fault::Method),
+        (is_line_wrong(&request, is_old), Fault::Line),
+        (is_old && method != b"GET" && !target.contains(&b' '), Fault::Old),
+        (head_bytes > plain, Fault::Blanks),
+        (line.ends_with(b" "), Fault::Tail),
+        (target.contains(&b' '), Fault::Gap),
+        (target.iter().any(u8::is_ascii_control), Fault::Target),
         (
-            place.end > first || line.starts_with(b" ") || line.starts_with(b"\t"),
-            Fault::Fold,
+            request.version.major > 9 || request.version.minor > 9,
+            Fault::LongVersion,
         ),
     ];
     request
         .faults
         .extend(faults.into_iter().filter(|(is, _)| *is).map(|(_, fault)| fault));
+    request
+}
+
+/// A line of two words without a version, a version that no request names, or too few words.
+fn is_line_wrong(request: &Request<'_>, is_old: bool) -> bool {
+    request.target.is_empty() || (is_old && request.target.contains(&b' ')) || (!is_old && request.version.major == 0)
+}
+
+/// Parts a line before the version at its end; blanks after it do not count.
+fn split_version(line: &[u8]) -> (&[u8], Option<Version>) {
+    let text = line.get(..line.len() - line.iter().rev().take_while(|byte| **byte == b' ').count());
+    let text = text.unwrap_or_default();
+    let word = memchr::memrchr(b' ', text).filter(|at| memchr::memchr(b' ', text).is_some_and(|first| first < *at));
+    match word.and_then(|at| Some((at, version(text.get(at + 1..)?)?))) {
+        Some((at, version)) => (text.get(..at).unwrap_or_default(), Some(version)),
+        None => (text, None),
+    }
+}
+
+fn trim_blanks_start(text: &[u8]) -> &[u8] {
+    text.get(text.iter().take_while(|byte| **byte == b' ').count()..)
+        .unwrap_or_default()
+}
+
+fn trim_blanks(text: &[u8]) -> &[u8] {
+    let text = trim_blanks_start(text);
+    let after = text.iter().rev().take_while(|byte| **byte == b' ').count();
+    text.get(..text.len() - after).unwrap_or_default()
+}
+
+/// Reads `HTTP/` and two numbers of at most three digits; the first does not begin with 0 unless it is 0.
+fn version(word: &[u8]) -> Option<Version> {
+    let numbers = word.strip_prefix(b"HTTP/")?;
+    let dot = memchr::memchr(b'.', numbers)?;
+    let (major, minor) = (numbers.get(..dot)?, numbers.get(dot + 1..)?);
+    if major.len() > 1 && major.starts_with(b"0") {
+        return None;
+    }
+    Some(Version {
+        major: number(major)?,
+        minor: number(minor)?,
+    })
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    let is_short = (1..=3).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_short.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+}
+
+/// Takes a header that is `place` in the head; its first line ends at `first`.
+fn header<'a>(request: &mut Request<'a>, head: &'a [u8], place: Range<usize>, first: usize) {
+    let line = trim_cr(head.get(place.clone()).unwrap_or_default());
+    request.field_bytes_max = request.field_bytes_max.max(line.len());
+    request
+        .faults
+        .extend(faults(line, place.end > first, request.headers.len()));
     let Some(colon) = memchr::memchr(b':', line) else {
         request.faults.push(Fault::NoColon);
         return;
     };
     let name = line.get(..colon).unwrap_or_default();
-    if name.is_empty() || !name.iter().all(is_token) {
+    if name.is_empty() || name.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
         request.faults.push(Fault::Name);
+    } else if !name.iter().all(is_token) {
+        request.faults.push(Fault::OddName);
     }
     let raw = line.get(colon + 1..).unwrap_or_default();
     if request.headers.len() < HEADERS_MAX {
@@ -236,6 +294,32 @@ fn header<'a>(request: &mut Request<'a>, head: &'a [u8], place: Range<usize>, fi
             at: place.start + colon + 1 + raw.len() - raw.trim_ascii_start().len(),
         });
     }
+}
+
+/// What is wrong with a header line after `count` others.
+fn faults(line: &[u8], is_folded: bool, count: usize) -> impl Iterator<Item = Fault> {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n');
+    let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
+    let mut crs = memchr::memchr_iter(b'\r', line).filter(|at| line.get(at + 1) != Some(&b'\n'));
+    let first_cr = crs.next();
+    let more = first_cr.is_some_and(|at| line.get(at..).is_some_and(|rest| !is_blank(rest)));
+    [
+        (count == 100, Fault::ManyHeaders),
+        (line.contains(&0), Fault::Nul),
+        (
+            is_folded || line.starts_with(b" ") || line.starts_with(b"\t"),
+            Fault::Fold,
+        ),
+        (
+            is_folded && line.split(|byte| *byte == b'\n').skip(1).any(is_blank),
+            Fault::BlankFold,
+        ),
+        (first_cr.is_some() || line.iter().any(is_control), Fault::Control),
+        (more, Fault::Cr),
+    ]
+    .into_iter()
+    .filter(|(is, _)| *is)
+    .map(|(_, fault)| fault)
 }
 
 /// A value with blanks for the line ends in it, so that each byte stays in its place.
@@ -265,6 +349,27 @@ impl<'a> Request<'a> {
             .iter()
             .find(|header| header.is(name))
             .map(|header| &*header.value)
+    }
+
+    /// Whether this is no request of today: what it holds is unknown.
+    pub(super) fn is_junk(&self) -> bool {
+        self.faults.contains(&Fault::Line) || self.faults.contains(&Fault::Old)
+    }
+
+    /// Whether it has one of these faults.
+    pub(super) fn has(&self, faults: &[Fault]) -> bool {
+        self.faults.iter().any(|fault| faults.contains(fault))
+    }
+
+    /// The scheme of an absolute target.
+    pub(super) fn scheme(&self) -> Option<&'a [u8]> {
+        let at = memchr::memmem::find(self.target, b"://").filter(|_| !self.target.starts_with(b"/"))?;
+        self.target.get(..at)
+    }
+
+    /// Whether it has a body, or says so.
+    pub(super) fn has_body(&self) -> bool {
+        self.get("transfer-encoding").is_some() || !matches!(self.content_length(), Ok(None | Some(0)))
     }
 
     /// The path of the target: without query, without scheme and host.
@@ -322,10 +427,12 @@ mod tests {
 
     use super::*;
 
+    const OPEN_MAX: usize = 8 << 10;
+
     #[test]
     fn a_request_is_taken_apart_in_place() {
         let bytes = b"POST /a?b=c HTTP/1.1\r\nHost:  x \r\nA: 1\r\nA: 2\r\n\r\nbody";
-        assert_eq!(head(bytes), Head::End(bytes.len() - 4));
+        assert_eq!(head(bytes, OPEN_MAX), Head::End(bytes.len() - 4));
         let request = read(bytes);
         assert_eq!(
             (request.method, request.target, request.version),
@@ -339,7 +446,7 @@ mod tests {
 
     #[test]
     fn one_line_is_a_whole_request_of_the_old_kind_or_no_request() {
-        assert_eq!(head(b"GET /\r\n"), Head::End(7));
+        assert_eq!(head(b"GET /\r\n", OPEN_MAX), Head::End(7));
         assert_eq!(read(b"GET /\r\n").version, V0_9);
         for junk in [
             &b"HELP\r\n"[..],
@@ -347,8 +454,8 @@ mod tests {
             b"GET / HTTX/1.1\r\n",
             b"POST /\r\n",
         ] {
-            assert_eq!(head(junk), Head::End(junk.len()));
-            assert!(read(junk).faults.contains(&Fault::Line), "{}", junk.escape_ascii());
+            assert_eq!(head(junk, OPEN_MAX), Head::End(junk.len()));
+            assert!(read(junk).is_junk(), "{}", junk.escape_ascii());
         }
     }
 
@@ -358,9 +465,42 @@ mod tests {
         assert_eq!(faults(b"GET / HTTP/1.1\r\nfoo\r\n\r\n"), [Fault::NoColon]);
         assert_eq!(faults(b"GET / HTTP/1.1\r\nfoo : x\r\n\r\n"), [Fault::Name]);
         assert_eq!(faults(b"GET / HTTP/1.1\r\na: x\r\n y\r\n\r\n"), [Fault::Fold]);
-        assert_eq!(faults(b"GET /\0 HTTP/1.1\r\n\r\n"), [Fault::Nul]);
-        let long = [b"GET /", &[b'a'; 9000][..], b" HTTP/1.1\r\n\r\n"].concat();
-        assert_eq!(faults(&long), [Fault::LongLine]);
+        assert_eq!(faults(b"GET /\0 HTTP/1.1\r\n\r\n"), [Fault::Nul, Fault::Target]);
+        for (line, fault) in [
+            ("GET  / HTTP/1.1\r\n", Fault::Blanks),
+            ("GET /  HTTP/1.1\r\n", Fault::Blanks),
+            ("GET / HTTP/1.1 \r\n", Fault::Tail),
+            ("GET / \r\n", Fault::Tail),
+            ("GET /a b HTTP/1.1\r\n", Fault::Gap),
+            ("GET /\x01 HTTP/1.1\r\n", Fault::Target),
+            ("GET / HTTP/1.10\r\n", Fault::LongVersion),
+            ("GET / HTTP/0.9\r\n", Fault::Line),
+            ("POST /\r\n", Fault::Old),
+            ("GET / HTTP/1.1\n", Fault::BareLf),
+            ("GET / HTTP/1.1\r\na(b: x\r\n", Fault::OddName),
+            ("GET / HTTP/1.1\r\na: \x01\r\n", Fault::Control),
+        ] {
+            assert_eq!(faults(line.as_bytes()), [fault], "{line:?}");
+        }
+        assert_eq!(faults(b"GET / HTTP/1.1\r\na: x\ry\r\n"), [Fault::Control, Fault::Cr]);
+        assert_eq!(
+            faults(b"GET / HTTP/1.1\r\na: x\r\n \r\n"),
+            [Fault::Fold, Fault::BlankFold]
+        );
+    }
+
+    #[test]
+    fn lengths_are_told() {
+        let long = [
+            b"GET /",
+            &[b'a'; 9000][..],
+            b" HTTP/1.1\r\nA: ",
+            &[b'b'; 70],
+            b"\r\nC: d\r\n\r\n",
+        ]
+        .concat();
+        let request = read(&long);
+        assert_eq!((request.line_bytes, request.field_bytes_max), (9014, 73));
     }
 
     #[test]
@@ -378,12 +518,15 @@ mod tests {
 
     #[test]
     fn a_head_without_end_is_bounded() {
-        assert_eq!(head(&[b'a'; LINE_MAX]), Head::More);
-        assert_eq!(head(&[b'a'; LINE_MAX + 1]), Head::TooLong);
+        let open = [&b"GET / HTTP/1.1\r\n"[..], &[b'a'; OPEN_MAX]].concat();
+        for (bytes, last) in [(&open[16..], OPEN_MAX - 1), (&open[..], open.len() - 1)] {
+            assert_eq!(head(&bytes[..last], OPEN_MAX), Head::More);
+            assert_eq!(head(bytes, OPEN_MAX), Head::TooLong);
+        }
         let many = [&b"GET / HTTP/1.1\r\n"[..], &b"a: b\r\n".repeat(8000)].concat();
-        assert_eq!(head(&many), Head::TooLong);
+        assert_eq!(head(&many, OPEN_MAX), Head::TooLong);
         assert!(read(&many).headers.len() <= HEADERS_MAX);
-        assert!(read(&many).faults.contains(&Fault::LongHeader));
+        assert!(read(&many).faults.contains(&Fault::LongHead));
     }
 
     #[test]
@@ -407,9 +550,9 @@ mod tests {
             rest in prop::collection::vec(prop::sample::select(b"aB:?=&% \t\r\n\0\xff/".to_vec()), 0..200),
         ) {
             let bytes = [line, &rest].concat();
-            let whole = head(&bytes);
+            let whole = head(&bytes, OPEN_MAX);
             for cut in 0..bytes.len() {
-                let part = head(&bytes[..cut]);
+                let part = head(&bytes[..cut], OPEN_MAX);
                 prop_assert!(part == Head::More || part == whole);
             }
             let request = read(&bytes);
