@@ -191,10 +191,7 @@ fn head_end(input: &[u8], family: Family) -> Option<usize> {
     match request::head(input, verdict::open_max(family)) {
         Head::End(end) => Some(end),
         Head::TooLong => Some(all),
-        Head::More => input
-            .first()
-            .filter(|first| verdict::is_no_line(**first, family))
-            .map(|_| all),
+        Head::More => verdict::is_no_line(input, family).then_some(all),
     }
 }
 

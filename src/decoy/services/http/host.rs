@@ -37,7 +37,8 @@ fn authority<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     if request.method == b"CONNECT" {
         return Some(request.target).filter(|target| !target.starts_with(b"/"));
     }
-    let rest = request.target.get(request.scheme()?.len() + 3..)?;
+    let scheme = request.scheme().filter(|scheme| scheme.eq_ignore_ascii_case(b"http"))?;
+    let rest = request.target.get(scheme.len() + 3..)?;
     rest.get(..memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()))
 }
 

@@ -69,6 +69,7 @@ async fn each_product_answers_as_the_live_one() {
         (ask("CONNECT", "a:443"), "405", "400"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), "400", "400"),
         ("\x16\x03\x01\0\x7f".into(), "", "400"),
+        ("JRMI\0\x02K".into(), "", "400"),
         ("GET / HTTP/1.10\r\nHost: x\r\n\r\n".into(), "400", "200"),
         ("GET / HTTP/0.9\r\nHost: x\r\n\r\n".into(), "400", "400"),
         ("GET  / HTTP/1.1\r\nHost: x\r\n\r\n".into(), "400", "200"),
@@ -137,6 +138,10 @@ async fn an_apache_page_names_the_host_and_port_that_were_asked_for() {
             format!("a.example Port {own}"),
         ),
         ("GET http://y:81/x HTTP/1.1\r\nHost: x\r\n\r\n", "y Port 81".to_owned()),
+        (
+            "GET https://y:81/x HTTP/1.1\r\nHost: x:82\r\n\r\n",
+            "x Port 82".to_owned(),
+        ),
         ("GET /x HTTP/1.0\r\n\r\n", format!("127.0.0.1 Port {own}")),
         (
             "GET /x HTTP/1.1\r\nHost: y:81\r\nbad\r\n\r\n",

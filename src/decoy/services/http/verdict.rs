@@ -45,9 +45,10 @@ pub(super) fn open_max(family: Family) -> usize {
     }
 }
 
-/// Whether a product answers at once that a line with this first byte is none: nginx reads byte by byte.
-pub(super) fn is_no_line(first: u8, family: Family) -> bool {
-    family == Family::Nginx && !is_nginx_method(first)
+/// Whether a product answers before the line ends that it is none: nginx reads byte by byte.
+pub(super) fn is_no_line(begun: &[u8], family: Family) -> bool {
+    let mut method = begun.iter().take_while(|byte| !matches!(byte, b' ' | b'\r' | b'\n'));
+    family == Family::Nginx && !method.all(|byte| is_nginx_method(*byte))
 }
 
 /// Whether the answer is a body alone: the line had no version, and the product saw one of the oldest kind in it.
