@@ -753,6 +753,96 @@ fn after_a_salvage_status_is_degraded_counts_what_is_left_and_says_it_in_words()
     assert!(!log.contains("Salvaged") && log.contains("carried over"), "{log}");
 }
 
+/// What stands in the state folder of the journal's own, byte by byte.
+fn journal_files(trap: &Trap) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(trap.path("state")).unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        // The lock is taken to read, and the log's index is made anew by whoever opens the file.
+        if name.starts_with("journal.") && !name.ends_with(".lock") && !name.ends_with("-shm") {
+            files.push((name, std::fs::read(file.path()).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_damaged_journal_is_told_by_whoever_reads_it_and_salvaged_by_its_owner_alone() {
+    let mut trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    (0..40).for_each(|_| drop(touch(door)));
+    eventually("all is written", || {
+        (trap.status()["journal"]["head"].as_u64()? > 40).then_some(())
+    });
+    trap.signal("TERM");
+    trap.ended();
+    let path = trap.path("state/journal.db");
+    let good = std::fs::read(&path).unwrap();
+    let mut inverted = good.clone();
+    let page = good.len() / 8192 / 2 * 8192;
+    inverted[page..page + 4096].iter_mut().for_each(|byte| *byte = !*byte);
+    for bad in [&b""[..], &good[..good.len() / 2], &inverted] {
+        std::fs::write(&path, bad).unwrap();
+        let before = journal_files(&trap);
+        for _ in 0..2 {
+            let verified = trap.trapline(&["journal", "verify", "--json"]);
+            assert_eq!(verified.status.code(), FAILED, "{}", text(&verified.stdout));
+            let fault = json(&verified)["fault"].to_string();
+            assert!(fault.contains("is damaged"), "{fault}");
+            let verified = trap.trapline(&["journal", "verify"]);
+            assert_eq!(verified.status.code(), FAILED);
+            assert!(!text(&verified.stdout).contains("sound"), "{}", text(&verified.stdout));
+            let events = trap.trapline(&["events"]);
+            assert_eq!(events.status.code(), FAILED);
+            assert!(
+                text(&events.stderr).contains("trapline run"),
+                "{}",
+                text(&events.stderr)
+            );
+        }
+        assert!(journal_files(&trap) == before, "nobody but the owner changes the files");
+    }
+    trap.launch();
+    let what = about(&trap, "journal").unwrap();
+    assert!(what.starts_with("the journal was damaged"), "{what}");
+    trap.signal("TERM");
+    trap.ended();
+    assert_eq!(trap.trapline(&["journal", "verify"]).status.code(), DONE);
+}
+
+#[test]
+fn the_journal_that_a_kill_left_is_read_as_it_is_and_its_next_owner_tells_the_kill() {
+    let mut trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    (0..5).for_each(|_| drop(touch(door)));
+    eventually("all is written", || {
+        (trap.events(&["--action", "decoy-connect"]).len() == 5).then_some(())
+    });
+    trap.signal("KILL");
+    trap.ended();
+    let before = journal_files(&trap);
+    assert!(
+        before
+            .iter()
+            .any(|(name, log)| name == "journal.db-wal" && !log.is_empty())
+    );
+    let verified = trap.trapline(&["journal", "verify", "--json"]);
+    assert_eq!(verified.status.code(), DONE, "{}", text(&verified.stderr));
+    assert!(json(&verified)["entries"].as_u64().unwrap() > 5);
+    assert_eq!(trap.events(&["--action", "decoy-connect"]).len(), 5);
+    assert!(journal_files(&trap) == before, "the log is left to the owner");
+    trap.launch();
+    assert_eq!(about(&trap, "journal"), None);
+    assert!(trap.log().contains("had left without closing"), "{}", trap.log());
+    trap.signal("TERM");
+    trap.ended();
+    let before = journal_files(&trap);
+    assert_eq!(trap.events(&["--action", "decoy-connect"]).len(), 5);
+    assert!(journal_files(&trap) == before, "no file is left behind");
+}
+
 #[test]
 fn no_core_is_ever_written() {
     let trap = Trap::start(PLAIN);

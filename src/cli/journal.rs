@@ -32,25 +32,40 @@ fn verify(globals: &Globals) -> anyhow::Result<Exit> {
     let report = match client::ask_one(&state_dir, &Request::Verify) {
         Ok(Answer::Verified(report)) => report,
         Ok(other) => return place::refused(other),
-        Err(ClientError::NotRunning(_)) => {
-            let Some(report) = place::with_journal(globals, async |journal| Ok(journal.verify().await?.into()))? else {
-                return match globals.json {
-                    true => show(globals, &VerifyReport::default()),
-                    false => Ok(Exit::Done),
-                };
-            };
-            report
-        }
+        Err(ClientError::NotRunning(_)) => return verify_file(globals),
         Err(error) => return Err(error.into()),
     };
-    show(globals, &report)
+    show(globals, &report, COMPARE)
 }
 
-fn show(globals: &Globals, report: &VerifyReport) -> anyhow::Result<Exit> {
+/// Verifies the file of an instance that does not run. A damaged one is no failure of the command but what it found.
+fn verify_file(globals: &Globals) -> anyhow::Result<Exit> {
+    match place::with_journal(globals, async |journal| Ok(journal.verify().await?.into())) {
+        Ok(Some(report)) => show(globals, &report, COMPARE),
+        Ok(None) if globals.json => show(globals, &VerifyReport::default(), COMPARE),
+        Ok(None) => Ok(Exit::Done),
+        Err(error) => {
+            let Some(damage) = place::damage(&error) else {
+                return Err(error);
+            };
+            let report = VerifyReport {
+                fault: Some(damage.to_string()),
+                ..VerifyReport::default()
+            };
+            show(globals, &report, place::SALVAGE)
+        }
+    }
+}
+
+/// What to do about an entry that is not what was written.
+const COMPARE: &str = "compare the head hashes that went out as chain-head events before this place";
+
+/// In: `hint`, what to do about a fault.
+fn show(globals: &Globals, report: &VerifyReport, hint: &str) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     if globals.json {
         out.json(report)?;
-    } else {
+    } else if report.next > 0 {
         let sound = format!(
             "{} entries are sound, from {} to before {}",
             report.entries, report.first, report.next
@@ -65,6 +80,6 @@ fn show(globals: &Globals, report: &VerifyReport) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     };
     output::error(fault);
-    output::hint("compare the head hashes that went out as chain-head events before this place");
+    output::hint(hint);
     Ok(Exit::Failed)
 }

@@ -187,6 +187,7 @@ fn failed(error: &anyhow::Error, json: bool) -> Exit {
             .downcast_ref()
             .and_then(what_to_do)
             .or_else(|| start.and_then(what_to_mend))
+            .or_else(|| place::damage(error).map(|_| place::SALVAGE))
             .map(str::to_owned),
         ..Reason::from(format!("{error:#}"))
     };

@@ -10,7 +10,7 @@ use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Query, Reason, Refusal, Request};
 use crate::control::query::Filter;
 use crate::control::search;
-use crate::journal::{Journal, JournalSettings};
+use crate::journal::{Journal, JournalError};
 
 use super::output::{self, Failure};
 use super::{Exit, Globals};
@@ -104,30 +104,31 @@ pub(super) fn read_journal(
     Ok(Exit::Done)
 }
 
+/// What is damaged in the journal, if that is why it cannot be read.
+pub(super) fn damage(error: &anyhow::Error) -> Option<&JournalError> {
+    error
+        .downcast_ref()
+        .filter(|error| matches!(error, JournalError::Damaged { .. }))
+}
+
+/// What a person does about it.
+pub(super) const SALVAGE: &str = "`trapline run` or a restart of the service keeps the damaged file, salvages what can be read, and tells the numbers";
+
 /// Opens the journal file of an instance that does not run, holding its lock meanwhile; `None` if there is no file.
+/// The file stays as it is, also a damaged one.
 pub(super) fn with_journal<T>(
     globals: &Globals,
     act: impl AsyncFnOnce(Journal) -> anyhow::Result<T>,
 ) -> anyhow::Result<Option<T>> {
     let path = journal_path(globals)?;
-    if !path.exists() {
+    let Some(journal) = Journal::open_to_read(path.clone())? else {
         output::hint(&format!(
             "nothing was recorded yet: there is no journal `{}`",
             path.display()
         ));
         return Ok(None);
-    }
-    // Nothing is trimmed: whether a sink still needs it is the running instance's to know.
-    let settings = JournalSettings {
-        retain: std::time::Duration::ZERO,
-        retain_bytes: 0,
-        ..JournalSettings::at(path)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (journal, _) = Journal::open(settings)?;
-    runtime.block_on(async {
-        let done = act(journal.clone()).await.context("failed to read the journal");
-        journal.close().await;
-        done.map(Some)
-    })
+    let done = runtime.block_on(act(journal));
+    done.map(Some).context("failed to read the journal")
 }

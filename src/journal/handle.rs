@@ -10,6 +10,8 @@ use trapline_schemas::Timestamp;
 
 use super::backup::backup;
 use super::chain::Tip;
+use super::lock::Lock;
+use super::look::{self, Looked};
 use super::queue::{Job, Queue};
 use super::read::{self, Readers, Tail};
 use super::salvage::Salvage;
@@ -46,11 +48,20 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(settings: &JournalSettings, started: &start::Started) -> Self {
-        let shared = Self {
+        let shared = Self::at(settings, started.store.tip, true);
+        let below = started.salvage.as_ref().map_or(0, Salvage::below);
+        shared.unread_below.store(below, Ordering::Release);
+        // It is told with the first group; who asks before must not hear that all is well.
+        shared.tell(started.report.salvaged.clone().map(Fact::Salvaged).as_slice());
+        shared
+    }
+
+    fn at(settings: &JournalSettings, tip: Tip, keeps_log: bool) -> Self {
+        Self {
             queue: Queue::new(),
             tail: Tail::default(),
-            readers: Arc::new(Readers::new(settings.path.clone())),
-            head: watch::Sender::new(started.store.tip.next),
+            readers: Arc::new(Readers::new(settings.path.clone(), keeps_log)),
+            head: watch::Sender::new(tip.next),
             health: watch::Sender::new(Health {
                 level: HealthLevel::Ok,
                 reason: "".into(),
@@ -59,15 +70,12 @@ impl Shared {
                 shed: 0,
             }),
             ended: watch::Sender::new(false),
-            unread_below: AtomicU64::new(started.salvage.as_ref().map_or(0, Salvage::below)),
+            unread_below: AtomicU64::new(0),
             path: settings.path.clone(),
-            tip: Mutex::new(started.store.tip),
+            tip: Mutex::new(tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
             told: Mutex::default(),
-        };
-        // It is told with the first group; who asks before must not hear that all is well.
-        shared.tell(started.report.salvaged.clone().map(Fact::Salvaged).as_slice());
-        shared
+        }
     }
 
     /// Notes what was told for whoever asks how the journal is.
@@ -88,11 +96,18 @@ impl Shared {
 
 /// Closes the queue with the last handle.
 #[derive(Debug)]
-struct Life(Arc<Shared>);
+struct Life {
+    shared: Arc<Shared>,
+    /// Held here where there is no writer to hold it.
+    lock: Option<Lock>,
+}
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.0.queue.close();
+        self.shared.queue.close();
+        if self.lock.is_some() {
+            self.shared.readers.close();
+        }
     }
 }
 
@@ -116,8 +131,33 @@ impl Journal {
             .name("journal".into())
             .spawn(move || writer.run())
             .map_err(|error| JournalError::Storage(format!("no thread for the writer: {error}").into()))?;
-        let life = Arc::new(Life(shared.clone()));
-        Ok((Self { shared, _life: life }, report))
+        Ok((Self::with(shared, None), report))
+    }
+
+    /// Opens the journal of an instance that does not run, to read it; `None` if there never was one.
+    ///
+    /// Nothing is changed: commits are refused, a log is left to the next owner, and so is the salvage of a damaged file.
+    /// Blocking, for 2 s or so at most. The lock is held as long as a handle is.
+    /// Errors: as of [`Journal::open`], and [`JournalError::Damaged`].
+    pub fn open_to_read(path: PathBuf) -> Result<Option<Self>, JournalError> {
+        let Some(Looked { lock, tip, has_log }) = look::look(&path)? else {
+            return Ok(None);
+        };
+        let shared = Shared::at(&JournalSettings::at(path), tip, has_log);
+        shared.queue.close();
+        shared.ended.send_replace(true);
+        Ok(Some(Self::with(Arc::new(shared), Some(lock))))
+    }
+
+    fn with(shared: Arc<Shared>, lock: Option<Lock>) -> Self {
+        let life = Life {
+            shared: shared.clone(),
+            lock,
+        };
+        Self {
+            shared,
+            _life: Arc::new(life),
+        }
     }
 
     /// Commits; returns the offset of the first appended entry (of the head, if nothing was appended) once durable.

@@ -22,6 +22,8 @@ pub(super) struct Lock {
     path: PathBuf,
     /// Pid that a crashed holder had left.
     pub stale: Option<u32>,
+    /// Pid to leave in the file.
+    leaves: Option<u32>,
 }
 
 impl Lock {
@@ -44,6 +46,14 @@ impl Lock {
             }
             std::thread::sleep(STEP);
         }
+    }
+
+    /// Takes the lock for a while to read: the pid that a crashed holder had left is there again afterwards, for the
+    /// next owner to tell.
+    pub fn borrow(journal: &Path) -> Result<Self, JournalError> {
+        let mut lock = Self::take(journal)?;
+        lock.leaves = lock.stale;
+        Ok(lock)
     }
 
     /// Whether the file at the path is still the one that is held.
@@ -71,12 +81,13 @@ impl Lock {
             return Ok(None);
         }
         let stale = pid_in(path);
-        write_pid(&mut file).map_err(error)?;
+        write_pid(&mut file, std::process::id()).map_err(error)?;
         let path = path.to_owned();
         Ok(Some(Self {
             file: Some(file),
             path,
             stale,
+            leaves: None,
         }))
     }
 }
@@ -84,8 +95,12 @@ impl Lock {
 impl Lock {
     /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one.
     pub fn free(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        let freed = file.set_len(0).and_then(|()| Ok(flock(&file, FlockOperation::Unlock)?));
+        let Some(mut file) = self.file.take() else { return };
+        let left = match self.leaves {
+            Some(pid) => write_pid(&mut file, pid),
+            None => file.set_len(0),
+        };
+        let freed = left.and_then(|()| Ok(flock(&file, FlockOperation::Unlock)?));
         if let Err(error) = freed {
             tracing::debug!(error = %error, "the lock file could not be emptied");
         }
@@ -98,10 +113,10 @@ impl Drop for Lock {
     }
 }
 
-fn write_pid(file: &mut File) -> std::io::Result<()> {
+fn write_pid(file: &mut File, pid: u32) -> std::io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    writeln!(file, "{}", std::process::id())
+    writeln!(file, "{pid}")
 }
 
 fn pid_in(path: &Path) -> Option<u32> {
@@ -155,6 +170,17 @@ mod tests {
         assert!(lock.is_in_place() && is_ours(&journal));
         drop(lock);
         assert!(!is_ours(&journal));
+        assert_eq!(Lock::take(&journal).unwrap().stale, None);
+    }
+
+    #[test]
+    fn a_lock_that_was_borrowed_leaves_the_pid_of_the_dead_process_to_its_next_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        std::fs::write(folder.path().join("journal.lock"), "4000000\n").unwrap();
+        drop(Lock::borrow(&journal).unwrap());
+        assert_eq!(Lock::take(&journal).unwrap().stale, Some(4_000_000));
+        drop(Lock::borrow(&journal).unwrap());
         assert_eq!(Lock::take(&journal).unwrap().stale, None);
     }
 

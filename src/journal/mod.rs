@@ -30,7 +30,8 @@
 //!    all of them have read, and a gap entry says how much.
 //! 5. A failed sync is final: the file is opened anew and what was not confirmed is appended again from memory.
 //! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry.
-//! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one.
+//! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one. Who only reads
+//!    ([`Journal::open_to_read`]) changes nothing, so that the owner's start finds and tells the damage.
 //!
 //! # What it does not do
 //! It does not decode bodies, does not search in them ([`index`] is a derived file that may vanish at any time) and
@@ -41,6 +42,7 @@ mod chain;
 mod handle;
 pub mod index;
 mod lock;
+mod look;
 mod queue;
 mod read;
 mod room;
@@ -170,6 +172,14 @@ pub enum JournalError {
         /// The bound.
         max: usize,
     },
+    /// The file's content is damaged: whoever opens it as its owner salvages it.
+    #[error("journal `{path}` is damaged: {reason}")]
+    Damaged {
+        /// The journal's file.
+        path: Arc<str>,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
     /// Another process works on this journal: the caller's exit code is 3.
     #[error("journal `{path}` is held by another instance, pid {}", pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()))]
     Held {
@@ -217,6 +227,13 @@ impl JournalError {
         Self::Folder {
             path: path.display().to_string().into(),
             error: error.to_string().into(),
+        }
+    }
+
+    fn damaged(path: &std::path::Path, reason: &dyn std::fmt::Display) -> Self {
+        Self::Damaged {
+            path: path.display().to_string().into(),
+            reason: reason.to_string().into(),
         }
     }
 }

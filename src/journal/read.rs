@@ -20,6 +20,8 @@ use super::{Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset};
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
+    /// Whether the last connection to close leaves the log as it is.
+    keeps_log: bool,
     turns: Semaphore,
     idle: Mutex<Idle>,
     /// Set when a read found the file damaged; the writer looks after it.
@@ -34,9 +36,10 @@ struct Idle {
 }
 
 impl Readers {
-    pub fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf, keeps_log: bool) -> Self {
         Self {
             path,
+            keeps_log,
             turns: Semaphore::new(READERS),
             idle: Mutex::default(),
             suspect: AtomicBool::new(false),
@@ -81,7 +84,10 @@ impl Readers {
         if result.is_ok() && idle.file == file {
             idle.connections.push(conn);
         }
-        Ok(result?)
+        result.map_err(|error| match is_damage(&error) {
+            true => JournalError::damaged(&self.path, &error),
+            false => error.into(),
+        })
     }
 
     fn take(&self) -> Result<(u64, Connection), JournalError> {
@@ -89,7 +95,7 @@ impl Readers {
         let file = idle.file;
         let kept = idle.connections.pop();
         drop(idle);
-        Ok((file, kept.map_or_else(|| connect(&self.path), Ok)?))
+        Ok((file, kept.map_or_else(|| connect(&self.path, self.keeps_log), Ok)?))
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -97,14 +103,14 @@ impl Readers {
     }
 }
 
-/// Opened for writing because a reader of a WAL file takes part in its index; `query_only` keeps it a reader, and it
-/// never checkpoints, not even as the last to close.
-fn connect(path: &std::path::Path) -> rusqlite::Result<Connection> {
+/// Opened for writing because a reader of a WAL file takes part in its index; `query_only` keeps it a reader, and with
+/// `keeps_log` it never checkpoints, not even as the last to close. Without, a log, which must be empty, goes then.
+pub(super) fn connect(path: &std::path::Path, keeps_log: bool) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log)?;
     conn.busy_timeout(std::time::Duration::from_secs(1))?;
     conn.execute_batch(
         "PRAGMA query_only = ON; PRAGMA cache_size = -512; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0;

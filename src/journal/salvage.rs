@@ -292,7 +292,7 @@ pub(super) struct Loose {
 ///
 /// Before SQLite opens the file, as it then writes over the log.
 pub(super) fn behind_broken_frame(path: &Path) -> std::io::Result<Option<Loose>> {
-    let Some(log) = Log::open(&log_of(path)).filter(|log| !log.loose.is_empty()) else {
+    let Some(log) = broken_log(path) else {
         return Ok(None);
     };
     let kept_as = log_of(&free_name(path));
@@ -304,6 +304,11 @@ pub(super) fn behind_broken_frame(path: &Path) -> std::io::Result<Option<Loose>>
     found.sort_by_key(|found| found.entry.offset);
     found.dedup_by_key(|found| found.entry.offset);
     Ok(Some(Loose { found, kept_as }))
+}
+
+/// The log of the file at `path`, if frames stand behind a broken one.
+pub(super) fn broken_log(path: &Path) -> Option<Log> {
+    Log::open(&log_of(path)).filter(|log| !log.loose.is_empty())
 }
 
 impl Loose {
@@ -327,7 +332,7 @@ impl Loose {
         store.restore(&entries, next, &sqlite::Cursors::new())?;
         Ok(Salvaged {
             kept_as: self.kept_as,
-            reason: "a frame of the log is damaged and others stand behind it".into(),
+            reason: BROKEN_LOG.into(),
             entries: entries.len() as u64,
             ..Salvaged::default()
         })
@@ -530,7 +535,7 @@ fn put_in_place(path: &Path, kept_as: &Path) -> std::io::Result<()> {
 }
 
 /// The new file before it is in place.
-fn fresh_of(path: &Path) -> PathBuf {
+pub(super) fn fresh_of(path: &Path) -> PathBuf {
     path.with_extension("salvage")
 }
 
@@ -556,6 +561,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// What is wrong with such a log.
+pub(super) const BROKEN_LOG: &str = "a frame of the log is damaged and others stand behind it";
 /// How long a start waits for a salvage.
 pub(super) const FOREGROUND: Duration = Duration::from_secs(4);
 /// How long the newest row is looked for.

@@ -178,9 +178,7 @@ impl Store {
         let file = File::open(path)?;
         check_header(&file)?;
         let conn = connect(path, durability)?;
-        check_schema(&conn, path)?;
-        let anchor = read_anchor(&conn)?;
-        let (tip, last_at) = read_tip(&conn, anchor)?;
+        let Ends { anchor, tip, last_at } = Ends::read(&conn, path)?;
         room::make(path);
         let path = path.to_owned();
         Ok(Self {
@@ -465,8 +463,26 @@ fn save_letter(tx: &Transaction<'_>, letter: &DeadLetter, at: Timestamp) -> rusq
     Ok(())
 }
 
+/// Where a file begins and ends.
+#[derive(Debug)]
+pub(super) struct Ends {
+    anchor: Tip,
+    pub tip: Tip,
+    last_at: Timestamp,
+}
+
+impl Ends {
+    /// Reads them, after a look whether the file is one of ours.
+    pub fn read(conn: &Connection, path: &Path) -> Result<Self, OpenFault> {
+        check_schema(conn, path)?;
+        let anchor = read_anchor(conn)?;
+        let (tip, last_at) = read_tip(conn, anchor)?;
+        Ok(Self { anchor, tip, last_at })
+    }
+}
+
 /// The parts of the header that never change must be ours; SQLite trusts some of them blindly.
-fn check_header(mut file: &File) -> Result<(), OpenFault> {
+pub(super) fn check_header(mut file: &File) -> Result<(), OpenFault> {
     let mut header = [0; 100];
     if file.read_exact(&mut header).is_err() {
         return Err(OpenFault::Damaged("the file is shorter than its header".into()));

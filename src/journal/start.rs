@@ -151,7 +151,7 @@ pub(super) fn make_folder(journal: &Path) -> Result<(), JournalError> {
 }
 
 /// SQLite's own check of the pages, stopped after [`CHECK_TIME`]; says whether it went over all of them.
-fn quick_check(conn: &Connection) -> Result<bool, OpenFault> {
+pub(super) fn quick_check(conn: &Connection) -> Result<bool, OpenFault> {
     let handle = conn.get_interrupt_handle();
     let (done, finished) = mpsc::channel::<()>();
     let timer = std::thread::spawn(move || {
