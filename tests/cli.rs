@@ -843,6 +843,72 @@ fn the_journal_that_a_kill_left_is_read_as_it_is_and_its_next_owner_tells_the_ki
     assert!(journal_files(&trap) == before, "no file is left behind");
 }
 
+/// Touches the door and gives the head once all is in the journal and in its index.
+fn indexed_head(trap: &Trap) -> u64 {
+    let door = trap.address("door");
+    (0..10).for_each(|_| drop(touch(door)));
+    eventually("all is indexed", || {
+        let journal = trap.status()["journal"].clone();
+        let head = journal["head"].as_u64()?;
+        (trap.events(&["--action", "decoy-connect"]).len() >= 10 && journal["index_lag"] == 0).then_some(head)
+    })
+}
+
+/// An instance is killed, its files are cut, and what its index had seen is told, once, in the words `said`.
+fn is_told_after(cut: impl FnOnce(&Path), said: &str) {
+    let mut trap = Trap::start(PLAIN);
+    let head = indexed_head(&trap);
+    trap.signal("KILL");
+    trap.ended();
+    cut(&trap.path("state"));
+    let verified = trap.trapline(&["journal", "verify", "--json"]);
+    assert_eq!(verified.status.code(), FAILED, "{}", text(&verified.stdout));
+    assert!(!json(&verified)["fault"].is_null());
+    assert_eq!(trap.trapline(&["events"]).status.code(), FAILED);
+    trap.launch();
+    let what = about(&trap, "journal").unwrap();
+    assert!(what.contains(said), "{what}");
+    let gaps = eventually("it stands in the journal", || {
+        Some(trap.events(&["--action", "journal-gap"])).filter(|gaps| !gaps.is_empty())
+    });
+    assert_eq!(gaps.len(), 1);
+    assert!(
+        gaps[0]["honeyport.journal.sequence"].as_u64().unwrap() >= head,
+        "no offset is given again: {gaps:?}"
+    );
+    assert_eq!(gaps[0]["honeyport.gap.last"], head - 1);
+    assert!(trap.log().contains("entries that its index had seen"), "{}", trap.log());
+    trap.signal("TERM");
+    trap.ended();
+    trap.launch();
+    assert_eq!(about(&trap, "journal"), None, "told once");
+    trap.signal("TERM");
+    trap.ended();
+    assert_eq!(trap.trapline(&["journal", "verify"]).status.code(), DONE);
+}
+
+#[test]
+fn a_journal_that_is_gone_is_told_and_no_offset_is_given_again() {
+    let remove = |state: &Path| {
+        for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+            std::fs::remove_file(state.join(name)).unwrap();
+        }
+    };
+    is_told_after(remove, "was gone: ");
+}
+
+#[test]
+fn a_journal_whose_log_was_cut_is_told_and_no_offset_is_given_again() {
+    let cut = |state: &Path| {
+        let log = std::fs::OpenOptions::new()
+            .write(true)
+            .open(state.join("journal.db-wal"))
+            .unwrap();
+        log.set_len(32 + 3 * (24 + 8192)).unwrap();
+    };
+    is_told_after(cut, "was cut short: ");
+}
+
 #[test]
 fn no_core_is_ever_written() {
     let trap = Trap::start(PLAIN);

@@ -62,6 +62,14 @@ fn event(fact: &Fact) -> Event {
             );
             because(Action::ChainBreak, &reason)
         }
+        Fact::CutShort(cut) => {
+            let mut event = gap(&cut.to_string(), cut.count());
+            if cut.count() > 0 {
+                event.set(Field::GapFirst, number(cut.first));
+                event.set(Field::GapLast, number(cut.next - 1));
+            }
+            event
+        }
         Fact::Replaced { lost, rewritten } => {
             let reason = format!("the journal file was gone: {rewritten} entries written again from memory");
             gap(&reason, *lost)

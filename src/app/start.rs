@@ -20,7 +20,7 @@ use crate::decoy::bind::{Binder, Wanted};
 use crate::decoy::personality::Install;
 use crate::decoy::role::Role;
 use crate::delivery::{Board, Clock, Parts, Pipeline};
-use crate::journal::index::Index;
+use crate::journal::index::{self, Index};
 use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, HostEvent, Identity};
@@ -379,9 +379,12 @@ impl CoreParts {
         listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
         reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     ) -> Core {
-        let index_path = config.journal.path.with_file_name("index.db");
         Core {
-            index: Index::new(index_path, self.journal.clone(), indexed::extract()),
+            index: Index::new(
+                index::beside(&config.journal.path),
+                self.journal.clone(),
+                indexed::extract(),
+            ),
             source: self.source,
             state_dir: config.state_dir.clone(),
             journal_path: config.journal.path.clone(),

@@ -52,7 +52,7 @@ impl Shared {
         let below = started.salvage.as_ref().map_or(0, Salvage::below);
         shared.unread_below.store(below, Ordering::Release);
         // It is told with the first group; who asks before must not hear that all is well.
-        shared.tell(started.report.salvaged.clone().map(Fact::Salvaged).as_slice());
+        shared.tell(&started.report.facts());
         shared
     }
 

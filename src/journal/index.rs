@@ -90,6 +90,42 @@ impl std::fmt::Debug for Index {
     }
 }
 
+/// Where the index of the journal at `journal` stands.
+pub fn beside(journal: &Path) -> PathBuf {
+    journal.with_file_name("index.db")
+}
+
+/// What the index at `path` has seen of its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// There is no index.
+    Never,
+    /// There is one, which cannot be used as it is.
+    Unknown,
+    /// Entries to before `next`.
+    Until {
+        /// The oldest that is found by anything.
+        oldest: Option<Offset>,
+        next: Offset,
+    },
+}
+
+/// Asks the file at `path`. Blocking; for the journal's start, before the index runs.
+pub(super) fn seen(path: &Path) -> Seen {
+    if !path.exists() {
+        return Seen::Never;
+    }
+    let read = || Table::open_existing(path)?.map(|table| table.seen()).transpose();
+    match read() {
+        Ok(Some((oldest, next))) => Seen::Until { oldest, next },
+        Ok(None) => Seen::Unknown,
+        Err(error) => {
+            tracing::debug!(error = %error, "the index of the journal does not say what it has seen");
+            Seen::Unknown
+        }
+    }
+}
+
 impl Index {
     /// An index of `journal` at `path`; nothing is opened before it is run or searched.
     pub fn new(path: PathBuf, journal: Journal, extract: Extract) -> Self {

@@ -22,6 +22,8 @@ pub(super) struct Lock {
     path: PathBuf,
     /// Pid that a crashed holder had left.
     pub stale: Option<u32>,
+    /// Whether its file was made now: no earlier run had it.
+    pub made: bool,
     /// Pid to leave in the file.
     leaves: Option<u32>,
 }
@@ -63,6 +65,7 @@ impl Lock {
 
     fn attempt(path: &Path) -> Result<Option<Self>, JournalError> {
         let error = |error: std::io::Error| JournalError::folder(path, &error);
+        let made = !path.exists();
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -87,12 +90,21 @@ impl Lock {
             file: Some(file),
             path,
             stale,
+            made,
             leaves: None,
         }))
     }
 }
 
 impl Lock {
+    /// Removes a lock file that was made now, for a start that came to nothing: the next one is the first again.
+    pub fn unmake(self) {
+        if self.made && self.is_in_place() {
+            // A file that stays makes the next start tell a journal that is gone, which is no harm.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one.
     pub fn free(&mut self) {
         let Some(mut file) = self.file.take() else { return };

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::JournalError;
 use super::chain::Tip;
+use super::index::{self, Seen};
 use super::lock::Lock;
 use super::sqlite::{Ends, OpenFault};
 use super::{read, salvage, sqlite, start};
@@ -26,13 +27,15 @@ pub(super) struct Looked {
 /// Takes the lock and looks; `None` if there never was a file.
 pub(super) fn look(path: &Path) -> Result<Option<Looked>, JournalError> {
     sqlite::check_library()?;
-    let beside = [path.to_owned(), salvage::log_of(path), salvage::fresh_of(path)];
-    if !beside.iter().any(|file| file.exists()) {
+    let (index, lock) = (index::beside(path), path.with_extension("lock"));
+    let traces = [path, &salvage::log_of(path), &salvage::fresh_of(path), &index, &lock];
+    if !traces.iter().any(|file| file.exists()) {
         return Ok(None);
     }
     let lock = Lock::borrow(path)?;
     let has_log = salvage::log_of(path).metadata().is_ok_and(|log| log.len() > 0);
-    match tip(path, has_log) {
+    let whole = tip(path, has_log).and_then(|tip| not_cut_short(tip, &index));
+    match whole {
         Ok(tip) => Ok(Some(Looked { lock, tip, has_log })),
         Err(OpenFault::Refused(error)) => Err(error),
         Err(OpenFault::Damaged(reason)) => Err(JournalError::damaged(path, &reason)),
@@ -58,6 +61,16 @@ fn tip(path: &Path, has_log: bool) -> Result<Tip, OpenFault> {
     }
     start::quick_check(&conn)?;
     Ok(ends.tip)
+}
+
+fn not_cut_short(tip: Tip, index: &Path) -> Result<Tip, OpenFault> {
+    match index::seen(index) {
+        Seen::Until { next, .. } if next > tip.next => Err(OpenFault::Damaged(format!(
+            "it ends before {}, its index had seen entries to before {next}",
+            tip.next
+        ))),
+        _ => Ok(tip),
+    }
 }
 
 fn is_being_salvaged(conn: &Connection) -> rusqlite::Result<bool> {

@@ -23,7 +23,8 @@
 //!
 //! # Invariants
 //! 1. What `commit` acknowledged survives a kill at any instruction, and with [`Durability::Full`] power loss.
-//! 2. Offsets only grow; none is ever given twice. Holes are where entries were trimmed or lost, nowhere else.
+//! 2. Offsets only grow; none is ever given twice, also if the file is gone: its index knows how far it was. Holes are
+//!    where entries were trimmed or lost, nowhere else.
 //! 3. One thread owns the only writing connection and every checkpoint; readers hold short transactions.
 //! 4. Age never takes what an enabled consumer has not read; bytes may, and then a gap entry says how much, in the
 //!    commit in which the consumer reports it or, for a loss that goes on, within a minute. A full disk takes only what
@@ -62,7 +63,9 @@ use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
 pub use handle::Journal;
-pub use settings::{Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged, Told};
+pub use settings::{
+    CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged, Told,
+};
 pub use verify::{ChainFault, Verified};
 
 /// Position of an entry: 1, 2, 3, … without end; holes only where entries were trimmed or lost.

@@ -170,10 +170,13 @@ pub(super) fn anchor(conn: &Connection) -> rusqlite::Result<Offset> {
 pub(super) fn count(conn: &Connection, head: Offset) -> rusqlite::Result<u64> {
     let anchor = anchor(conn)?;
     let mut holes = conn.prepare_cached(
-        "SELECT offset, (SELECT max(offset) FROM entries WHERE offset < breaks.offset) FROM breaks WHERE offset > ?1",
+        "SELECT offset, (SELECT max(offset) FROM entries WHERE offset < breaks.offset),
+                (SELECT max(offset) FROM breaks before WHERE offset < breaks.offset) FROM breaks WHERE offset > ?1",
     )?;
     let missing = holes.query_map([sql(anchor)], |row| {
         let before = row.get::<_, Option<i64>>(1)?.map_or(anchor, |place| offset(place) + 1);
+        // A hole that has a break in it was counted up to there.
+        let before = before.max(row.get::<_, Option<i64>>(2)?.map_or(anchor, offset));
         Ok(offset(row.get(0)?).saturating_sub(before))
     })?;
     let missing: u64 = missing.sum::<rusqlite::Result<u64>>()?;

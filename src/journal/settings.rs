@@ -104,6 +104,8 @@ pub enum Fact {
     },
     /// The file was damaged: a new one was begun with what could be read.
     Salvaged(Salvaged),
+    /// At the start the file ended before what an earlier run had given, or there was none.
+    CutShort(CutShort),
     /// The file was gone or older than what had been acknowledged: a new one goes on from memory.
     Replaced {
         /// Entries that are in neither the file nor memory.
@@ -197,6 +199,7 @@ impl fmt::Display for Fact {
                 write!(f, "{count} dead letters beyond what is kept were dropped, oldest first")
             }
             Self::Salvaged(salvaged) => salvaged.fmt(f),
+            Self::CutShort(cut) => cut.fmt(f),
             Self::Replaced { lost, rewritten } => write!(
                 f,
                 "the journal file was gone: {rewritten} entries were written again from memory, {lost} are lost"
@@ -278,6 +281,46 @@ impl fmt::Display for Salvaged {
     }
 }
 
+/// Entries of an earlier run that the file has no more, by what stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutShort {
+    /// Whether there was no file at all.
+    pub gone: bool,
+    /// The first offset that is missing, as far as is known.
+    pub first: Offset,
+    /// The offset after the last that the index had seen, where the journal goes on.
+    pub next: Offset,
+}
+
+impl CutShort {
+    /// How many offsets are missing.
+    pub fn count(&self) -> u64 {
+        self.next.saturating_sub(self.first)
+    }
+}
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.gone {
+            "the journal file of an earlier run was gone"
+        } else {
+            "the journal file was cut short"
+        };
+        let (count, first, next) = (self.count(), self.first, self.next);
+        if count == 0 {
+            return write!(
+                f,
+                "{what}: a new one begins at {next}, how many entries are gone is not known"
+            );
+        }
+        let last = next.saturating_sub(1);
+        write!(
+            f,
+            "{what}: {count} entries that its index had seen, {first} to {last}, are gone, it goes on at {next}"
+        )
+    }
+}
+
 /// Makes an entry's body from a [`Fact`]; `None` appends nothing.
 #[derive(Clone)]
 pub struct FactBody(Arc<MakeBody>);
@@ -332,6 +375,15 @@ pub struct Health {
     pub shed: u64,
 }
 
+impl JournalReport {
+    /// What of it must stand in the journal.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        let salvaged = self.salvaged.clone().map(Fact::Salvaged);
+        let cut_short = self.cut_short.clone().map(Fact::CutShort);
+        salvaged.into_iter().chain(cut_short).collect()
+    }
+}
+
 /// What was found at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalReport {
@@ -347,6 +399,8 @@ pub struct JournalReport {
     pub checked_whole: bool,
     /// What a salvage did, if one was needed.
     pub salvaged: Option<Salvaged>,
+    /// What an earlier run had written and is there no more.
+    pub cut_short: Option<CutShort>,
     /// How long the start took.
     pub took: Duration,
 }

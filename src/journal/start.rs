@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::JournalError;
 use super::chain::{GENESIS, Tip};
+use super::index::{self, Seen};
 use super::lock::Lock;
 use super::salvage::{self, FOREGROUND, Salvage};
-use super::settings::{JournalReport, JournalSettings, Salvaged};
+use super::settings::{CutShort, JournalReport, JournalSettings, Salvaged};
 use super::sqlite::{self, OpenFault, Store};
+use super::{JournalError, Offset};
 
 /// An open journal before its writer runs.
 #[derive(Debug)]
@@ -32,10 +33,17 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
     let lock = Lock::take(&settings.path)?;
     let loose =
         salvage::behind_broken_frame(&settings.path).map_err(|error| JournalError::folder(&settings.path, &error))?;
-    let mut opened = open(settings, FOREGROUND)?;
+    let mut opened = match open(settings, FOREGROUND) {
+        Ok(opened) => opened,
+        Err(error) => {
+            lock.unmake();
+            return Err(error);
+        }
+    };
     if let (Some(loose), None) = (loose, &opened.salvaged) {
         opened.salvaged = Some(loose.restore(&mut opened.store)?);
     }
+    let cut_short = compare(&settings.path, &mut opened, lock.made)?;
     // An empty log holds no frames of a transaction that a kill cut short: what stands behind a broken frame of the
     // next log was written whole.
     match opened.store.settle() {
@@ -50,6 +58,7 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         head: opened.store.tip.next,
         checked_whole: opened.checked_whole,
         salvaged: opened.salvaged,
+        cut_short,
         took: Duration::ZERO,
     };
     Ok(Started {
@@ -58,6 +67,22 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         salvage: opened.salvage,
         report,
     })
+}
+
+/// Compares the file with what earlier runs left beside it, and goes on behind what the index saw: an offset that was
+/// given is not given again.
+fn compare(path: &Path, opened: &mut Opened, is_first: bool) -> Result<Option<CutShort>, JournalError> {
+    let (seen, head, gone) = (index::seen(&index::beside(path)), opened.store.tip.next, opened.created);
+    let cut = |first: Offset, next| Some(CutShort { gone, first, next });
+    match seen {
+        Seen::Until { oldest, next } if next > head => {
+            opened.store.restore(&[], next, &sqlite::Cursors::new())?;
+            Ok(cut(oldest.unwrap_or(head).max(head), next))
+        }
+        Seen::Never if is_first => Ok(None),
+        _ if gone => Ok(cut(head, head)),
+        _ => Ok(None),
+    }
 }
 
 /// A file, opened, made or salvaged.

@@ -84,7 +84,7 @@ impl Writer {
             held_events: 0,
             held_bytes: 0,
             doubtful: None,
-            facts: started.report.salvaged.into_iter().map(Fact::Salvaged).collect(),
+            facts: started.report.facts(),
             cursors: Cursors::new(),
             trimmer: Trimmer::new(bounds),
             salvage: started.salvage,

@@ -85,6 +85,14 @@ impl Table {
         Ok(next.max(oldest))
     }
 
+    /// The oldest offset that has a row, and the next to take.
+    pub fn seen(&self) -> rusqlite::Result<(Option<Offset>, Offset)> {
+        self.conn
+            .query_row("SELECT (SELECT min(offset) FROM rows), next FROM place", [], |row| {
+                Ok((row.get::<_, Option<i64>>(0)?.map(offset), offset(row.get(1)?)))
+            })
+    }
+
     /// Adds rows, forgets some of those before `oldest`, and moves the cursor, which it gives.
     pub fn take(&mut self, from: Offset, taken: &Rows, oldest: Offset) -> rusqlite::Result<Offset> {
         let next = taken.next.unwrap_or(from);

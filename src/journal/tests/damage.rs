@@ -2,13 +2,16 @@
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
-use super::super::{ChainFault, Commit, Entry, Fact, Journal, JournalReport, Salvaged, Told};
+use super::super::index::{self, Index};
+use super::super::{ChainFault, Commit, Entry, Fact, Journal, JournalError, JournalReport, Salvaged, Told};
 use super::{all, append, folder, open, settings};
 
 /// A closed journal of `count` entries, one of them long, with a cursor and a state, and its path.
@@ -268,6 +271,59 @@ async fn a_salvage_that_was_killed_between_its_renames_is_finished() {
     raw.close().unwrap();
     let journal = open(&folder);
     assert_eq!(all(&journal).await[..50], before);
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_is_told_and_a_first_start_that_came_to_nothing_is_none() {
+    let folder = folder();
+    let path = folder.path().join("journal.db");
+    let in_the_way = folder.path().join("journal.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    Journal::open(settings(&folder)).unwrap_err();
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let opened = || Journal::open(settings(&folder)).unwrap();
+    let (journal, report) = opened();
+    assert!(report.created && report.cut_short.is_none(), "the first start");
+    journal.commit(append(&["one"])).await.unwrap();
+    journal.close().await;
+    std::fs::remove_file(&path).unwrap();
+    let read = Journal::open_to_read(path.clone());
+    assert!(matches!(read, Err(JournalError::Damaged { .. })), "{read:?}");
+    let (journal, report) = opened();
+    assert!(report.cut_short.unwrap().gone);
+    assert!(matches!(journal.told()[0].fact, Fact::CutShort(_)));
+    journal.close().await;
+    let (journal, report) = opened();
+    assert_eq!(report.cut_short, None, "told once");
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn offsets_that_the_index_has_seen_are_not_given_again_and_the_hole_is_counted_once() {
+    let (folder, path, before) = filled(20).await;
+    let index = Index::new(index::beside(&path), open(&folder), Arc::new(|_| None));
+    let stop = CancellationToken::new();
+    let (running, stopping) = (index.clone(), stop.clone());
+    let run = tokio::spawn(async move { running.run(stopping).await });
+    super::until("all is indexed", async || index.indexed_to() == 21).await;
+    stop.cancel();
+    run.await.unwrap();
+    drop(index);
+    super::until("the journal is free", async || {
+        Journal::open_to_read(path.clone()).is_ok()
+    })
+    .await;
+    // Not a page of it is left: the salvage finds nothing, the index knows better.
+    std::fs::write(&path, b"").unwrap();
+    let (journal, report) = Journal::open(settings(&folder)).unwrap();
+    let cut = report.cut_short.unwrap();
+    assert_eq!((cut.gone, cut.count(), cut.next), (false, 20, 21), "{cut}");
+    assert!(before.iter().all(|entry| entry.offset < report.head));
+    assert_eq!(journal.commit(append(&["new"])).await.unwrap(), 21);
+    assert_eq!(journal.count().await.unwrap(), 1);
+    let verified = journal.verify().await.unwrap();
+    assert_eq!((verified.fault, verified.breaks.as_slice()), (None, &[21][..]));
+    journal.close().await;
 }
 
 #[tokio::test]
