@@ -910,6 +910,39 @@ fn a_journal_whose_log_was_cut_is_told_and_no_offset_is_given_again() {
 }
 
 #[test]
+fn entries_that_are_gone_or_unreadable_are_counted_and_told_by_their_cause() {
+    let mut trap = Trap::start(PLAIN);
+    indexed_head(&trap);
+    trap.signal("TERM");
+    trap.ended();
+    // The sink has not read them yet.
+    let file = rusqlite::Connection::open(trap.path("state/journal.db")).unwrap();
+    let damage = "UPDATE entries SET body = zeroblob(length(body)) WHERE offset = 3;
+        DELETE FROM entries WHERE offset IN (5, 6); UPDATE cursors SET offset = 2";
+    file.execute_batch(damage).unwrap();
+    drop(file);
+    trap.launch();
+    let gaps = eventually("both stand in the journal", || {
+        Some(trap.events(&["--action", "journal-gap"])).filter(|gaps| gaps.len() >= 2)
+    });
+    let of = |reason: &str| {
+        let gap = gaps
+            .iter()
+            .find(|gap| gap["event.reason"].as_str().unwrap().starts_with(reason));
+        let gap = gap.unwrap_or_else(|| panic!("no {reason}: {gaps:?}"));
+        ["honeyport.gap.first", "honeyport.gap.last"].map(|field| gap[field].as_u64().unwrap())
+    };
+    assert_eq!((of("unreadable"), of("gone from the file")), ([3, 3], [5, 6]));
+    let status = trap.status();
+    assert_eq!(status["sinks"][0]["lost"], 3, "{status:#}");
+    let what: Vec<_> = status["faults"].as_array().unwrap().iter().collect();
+    assert!(
+        what.len() == 2 && what.iter().all(|fault| fault["part"] == "journal"),
+        "{status:#}"
+    );
+}
+
+#[test]
 fn no_core_is_ever_written() {
     let trap = Trap::start(PLAIN);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", trap.pid())).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trapline_schemas::{Action, Event, Field, Timestamp, codec, ids, text};
 
-use crate::journal::{Fact, FactBody};
+use crate::journal::{Cause, Fact, FactBody};
 use crate::record::Identity;
 
 /// Makes the bodies of the journal's own entries.
@@ -24,8 +24,9 @@ fn event(fact: &Fact) -> Event {
             first,
             last,
             count,
+            cause,
         } => {
-            let mut event = gap("trimmed by size before this sink had them", *count);
+            let mut event = gap(why(*cause), *count);
             let sink = consumer.strip_prefix("sink/").unwrap_or(consumer);
             event.set(Field::SinkName, sink);
             event.set(Field::GapFirst, number(*first));
@@ -77,6 +78,14 @@ fn event(fact: &Fact) -> Event {
     }
 }
 
+const fn why(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Trimmed => "trimmed by size before this sink had them",
+        Cause::Gone => "gone from the file before this sink had them, nothing trimmed them",
+        Cause::Unreadable => "unreadable: damaged, or written by a newer version",
+    }
+}
+
 fn gap(reason: &str, count: u64) -> Event {
     let mut event = because(Action::JournalGap, reason);
     event.set(Field::FindingHits, number(count));
@@ -105,6 +114,7 @@ mod tests {
             first: 3,
             last: 9,
             count: 7,
+            cause: Cause::Trimmed,
         });
         assert_eq!(event.action, Action::JournalGap);
         assert_eq!(event.text(Field::SinkName).unwrap(), "siem");

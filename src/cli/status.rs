@@ -143,7 +143,7 @@ fn waiting(count: u64, oldest_secs: Option<u64>) -> String {
 fn remarks(sink: &SinkStatus) -> String {
     let error = sink.error.as_deref().map(safe);
     let retry = sink.retry_in_secs.map(|secs| format!("tried again in {}", span(secs)));
-    let lost = (sink.lost > 0).then(|| format!("{} lost to retention", sink.lost));
+    let lost = (sink.lost > 0).then(|| format!("{} lost to retention or damage", sink.lost));
     let notes = sink.notes.iter().map(|note| safe(note));
     error
         .into_iter()

@@ -129,7 +129,7 @@ pub struct SinkStatus {
     pub cursor: u64,
     /// Entries that it has not finished and can still get.
     pub lag: u64,
-    /// Entries that were trimmed before it had them, found since the start.
+    /// Entries that it will never have: trimmed, gone from the file, or unreadable; found since the start.
     #[serde(default)]
     pub lost: u64,
     /// Age of the oldest entry it has not sent, in seconds; `None` if none is known to be for it.

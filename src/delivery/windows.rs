@@ -18,7 +18,7 @@ use super::reader::{Chunk, Reader};
 use crate::graph::Pass;
 use crate::graph::throttle::{Throttle, Verdict};
 use crate::graph::transforms::ThrottleSpec;
-use crate::journal::{Commit, JournalError, Loss, Offset};
+use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
 const CHUNK: usize = 256;
@@ -138,7 +138,7 @@ impl Window {
         let closed = self.throttle.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
         let state = self.throttle.changes();
-        let losses: Vec<_> = chunk.missing.iter().map(|hole| self.loss(*hole)).collect();
+        let losses = self.losses(chunk);
         let idle = append.is_empty() && state.is_empty() && losses.is_empty();
         if idle && next.saturating_sub(self.saved) < IDLE_ENTRIES {
             return Ok(());
@@ -155,12 +155,23 @@ impl Window {
         Ok(())
     }
 
-    fn loss(&self, (first, last): (Offset, Offset)) -> Loss {
-        Loss {
+    /// What is missing of the chunk, by offset.
+    fn losses(&self, chunk: &Chunk) -> Vec<Loss> {
+        let holes = chunk.missing.iter().map(|hole| (*hole, Cause::Gone));
+        let unreadable = chunk
+            .items
+            .iter()
+            .filter(|item| matches!(item.content, Content::Unreadable));
+        let unreadable = unreadable.map(|item| ((item.offset, item.offset), Cause::Unreadable));
+        let loss = |((first, last), cause)| Loss {
             consumer: window_consumer(&self.node),
             first,
             last,
-        }
+            cause,
+        };
+        let mut losses: Vec<_> = holes.chain(unreadable).map(loss).collect();
+        losses.sort_by_key(|loss| loss.first);
+        losses
     }
 }
 

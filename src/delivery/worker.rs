@@ -39,7 +39,7 @@ use super::reader::{Chunk, Reader};
 use super::refusals::Refusals;
 use super::status::{SinkState, SinkStatus, Totals};
 use super::trouble::Trouble;
-use crate::journal::{DeadLetter, JournalError, Loss, Offset};
+use crate::journal::{Cause, DeadLetter, JournalError, Loss, Offset};
 
 /// How often a worker that cannot read looks whether retention has overtaken it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -304,7 +304,7 @@ impl Worker {
             missing: chunk.missing.iter().map(|(first, last)| last - first + 1).sum(),
             ..Totals::default()
         };
-        self.note_losses(&chunk.missing);
+        let mut lost: Vec<_> = chunk.missing.iter().map(|hole| (*hole, Cause::Gone)).collect();
         for item in &chunk.items {
             match &item.content {
                 Content::Parcel(parcel) => {
@@ -313,11 +313,15 @@ impl Worker {
                 }
                 Content::Lost => {
                     counts.lost += 1;
-                    self.note_losses(&[(item.offset, item.offset)]);
+                    lost.push(((item.offset, item.offset), Cause::Trimmed));
                 }
-                Content::Unreadable => counts.unreadable += 1,
+                Content::Unreadable => {
+                    counts.unreadable += 1;
+                    lost.push(((item.offset, item.offset), Cause::Unreadable));
+                }
             }
         }
+        self.note_losses(lost);
         self.ledger.read_to(chunk.next);
         self.note_cursor();
         if counts != Totals::default() {

@@ -90,7 +90,18 @@ pub struct Commit {
     pub losses: Vec<Loss>,
 }
 
-/// Entries that a consumer will never read: they were trimmed before it came to them.
+/// Why a consumer misses entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The trim took them.
+    Trimmed,
+    /// They are not in the file. The journal knows how far its trim came, and tells those before as trimmed.
+    Gone,
+    /// They are there, and their bodies are no bodies.
+    Unreadable,
+}
+
+/// Entries that a consumer will never read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// Who misses them.
@@ -99,6 +110,8 @@ pub struct Loss {
     pub first: Offset,
     /// Last offset, not before the first.
     pub last: Offset,
+    /// Why, as far as the consumer can tell.
+    pub cause: Cause,
 }
 
 impl Loss {

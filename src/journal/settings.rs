@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
-use super::Offset;
+use super::{Cause, Offset};
 
 /// How sure an acknowledgement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,16 +66,18 @@ impl fmt::Debug for JournalSettings {
 /// What happened to the journal itself and must stand in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// A consumer found entries gone before it had read them: the byte trim took them.
+    /// A consumer found entries gone before it had read them, or could not read them.
     Lost {
         /// Who misses them.
         consumer: String,
-        /// First offset taken.
+        /// First offset missed.
         first: Offset,
-        /// Last offset taken.
+        /// Last offset missed.
         last: Offset,
         /// How many entries.
         count: u64,
+        /// Why.
+        cause: Cause,
     },
     /// The disk was full: entries that every enabled consumer had read made room before their time.
     Pruned {
@@ -122,15 +124,20 @@ impl Fact {
         match (&mut both, self) {
             (
                 Self::Lost {
-                    consumer, first, count, ..
+                    consumer,
+                    first,
+                    count,
+                    cause,
+                    ..
                 },
                 Self::Lost {
                     consumer: same,
                     first: before,
                     count: more,
+                    cause: reason,
                     ..
                 },
-            ) if consumer == same => (*first, *count) = (*before.min(first), *count + more),
+            ) if consumer == same && cause == reason => (*first, *count) = (*before.min(first), *count + more),
             (
                 Self::Pruned { first, count, at, .. },
                 Self::Pruned {
@@ -175,10 +182,15 @@ impl fmt::Display for Fact {
                 first,
                 last,
                 count,
-            } => write!(
-                f,
-                "{count} entries, offsets {first} to {last}, were trimmed by size before {consumer} had them"
-            ),
+                cause,
+            } => {
+                write!(f, "{count} entries, offsets {first} to {last}, ")?;
+                match cause {
+                    Cause::Trimmed => write!(f, "were trimmed by size before {consumer} had them"),
+                    Cause::Gone => write!(f, "are gone from the file, untrimmed, before {consumer} had them"),
+                    Cause::Unreadable => write!(f, "are unreadable, {consumer} passes over them"),
+                }
+            }
             Self::Pruned { first, last, count, at } => {
                 write!(
                     f,

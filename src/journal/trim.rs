@@ -22,7 +22,7 @@ use trapline_schemas::Timestamp;
 use super::chain::{Stored, Tip};
 use super::settings::Fact;
 use super::sqlite::{Cursors, Draft, Store, bytes, offset, sql};
-use super::{Loss, Offset};
+use super::{Cause, Loss, Offset};
 
 /// Bounds of what is kept; zero is without bound.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub(super) struct Trimmer {
     /// Row id up to which dead letters are too many.
     letters_over: Option<i64>,
     clock: Clock,
-    /// What has not been told, by consumer; what a full disk took, under [`PRUNED`].
+    /// What has not been told, by consumer and cause ([`key`]); what a full disk took, under [`PRUNED`].
     losses: BTreeMap<String, Range>,
     /// What consumers have reported that their cursors have not passed, told or not.
     reported: BTreeMap<String, Range>,
@@ -280,12 +280,25 @@ impl Trimmer {
         Ok((taken, anchor))
     }
 
-    /// Takes a consumer's report of what it will never read, less what it has reported before.
-    pub fn note(&mut self, tx: &Transaction<'_>, cursors: &Cursors, loss: &Loss) -> rusqlite::Result<()> {
+    /// Takes a consumer's report of what it will never read, less what it has reported before. In: `anchor`, the first
+    /// offset that the trim has left.
+    pub fn note(
+        &mut self,
+        tx: &Transaction<'_>,
+        anchor: Offset,
+        cursors: &Cursors,
+        loss: &Loss,
+    ) -> rusqlite::Result<()> {
         // What a salvage skipped or lost is told by its own entry.
-        if is_break(tx, loss.last + 1)? {
+        if loss.cause == Cause::Gone && is_break(tx, loss.last + 1)? {
             return Ok(());
         }
+        by_cause(loss, anchor)
+            .iter()
+            .try_for_each(|loss| self.note_part(tx, cursors, loss))
+    }
+
+    fn note_part(&mut self, tx: &Transaction<'_>, cursors: &Cursors, loss: &Loss) -> rusqlite::Result<()> {
         let passed = |range: &Range| cursors.get(&loss.consumer).is_some_and(|cursor| *cursor > range.last);
         let before = self
             .reported
@@ -303,7 +316,7 @@ impl Trimmer {
         if fresh.count == 0 {
             Ok(())
         } else {
-            self.add(tx, &loss.consumer, fresh)
+            self.add(tx, &key(loss.cause, &loss.consumer), fresh)
         }
     }
 
@@ -347,11 +360,13 @@ impl Trimmer {
                     at: self.pruned_at,
                 }
             } else {
+                let (cause, consumer) = missed(&consumer);
                 Fact::Lost {
                     consumer,
                     first,
                     last,
                     count,
+                    cause,
                 }
             });
         }
@@ -362,14 +377,14 @@ impl Trimmer {
     pub fn confirm(&mut self, told: &[Fact]) {
         for fact in told {
             let name = match fact {
-                Fact::Lost { consumer, .. } => consumer.as_str(),
+                Fact::Lost { consumer, cause, .. } => key(*cause, consumer),
                 Fact::Pruned { .. } => {
                     self.pruned_at = None;
-                    PRUNED
+                    PRUNED.to_owned()
                 }
                 _ => continue,
             };
-            self.told.insert(name.to_owned(), Instant::now());
+            self.told.insert(name, Instant::now());
         }
     }
 
@@ -416,6 +431,45 @@ fn save(tx: &Transaction<'_>, name: &str, range: Range) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// What was found gone: before the anchor it was trimmed, from there on something else took it.
+fn by_cause(loss: &Loss, anchor: Offset) -> Vec<Loss> {
+    if loss.cause != Cause::Gone {
+        return vec![loss.clone()];
+    }
+    let trimmed = Loss {
+        last: loss.last.min(anchor.saturating_sub(1)),
+        cause: Cause::Trimmed,
+        ..loss.clone()
+    };
+    let gone = Loss {
+        first: loss.first.max(anchor),
+        ..loss.clone()
+    };
+    [trimmed, gone]
+        .into_iter()
+        .filter(|part| part.first <= part.last)
+        .collect()
+}
+
+/// The name in `losses` of what `consumer` misses.
+fn key(cause: Cause, consumer: &str) -> String {
+    match cause {
+        Cause::Trimmed => consumer.to_owned(),
+        Cause::Gone => format!("{GONE}{consumer}"),
+        Cause::Unreadable => format!("{UNREADABLE}{consumer}"),
+    }
+}
+
+/// Why and by whom what stands under a name is missed.
+fn missed(key: &str) -> (Cause, String) {
+    let (cause, consumer) = match (key.strip_prefix(GONE), key.strip_prefix(UNREADABLE)) {
+        (Some(consumer), _) => (Cause::Gone, consumer),
+        (_, Some(consumer)) => (Cause::Unreadable, consumer),
+        _ => (Cause::Trimmed, key),
+    };
+    (cause, consumer.to_owned())
+}
+
 /// Whether the chain starts anew at `place`.
 fn is_break(tx: &Transaction<'_>, place: Offset) -> rusqlite::Result<bool> {
     tx.prepare_cached("SELECT 1 FROM breaks WHERE offset = ?1")?
@@ -458,6 +512,9 @@ fn lowest_of(cursors: &Cursors, consumers: &[String]) -> Offset {
 
 /// The name in `losses` of what a full disk took; no consumer has it.
 const PRUNED: &str = "";
+/// Stand in `losses` before the name of a consumer that misses what was not trimmed.
+const GONE: &str = "gone/";
+const UNREADABLE: &str = "unreadable/";
 /// Stands in `losses` before the name of a consumer that reported what its cursor has not passed.
 const REPORTED: &str = "reported/";
 /// The least that is taken for a group that a full disk refused: its pages are not all its own.
@@ -477,6 +534,29 @@ const UNSET: Timestamp = Timestamp::from_micros(1_577_836_800_000_000);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_was_trimmed_before_the_anchor_alone() {
+        let parts = |anchor| {
+            let loss = Loss {
+                consumer: "sink/siem".into(),
+                first: 5,
+                last: 9,
+                cause: Cause::Gone,
+            };
+            let parts = by_cause(&loss, anchor);
+            parts
+                .iter()
+                .map(|part| (part.first, part.last, part.cause))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(parts(5), [(5, 9, Cause::Gone)]);
+        assert_eq!(parts(8), [(5, 7, Cause::Trimmed), (8, 9, Cause::Gone)]);
+        assert_eq!(parts(10), [(5, 9, Cause::Trimmed)]);
+        for cause in [Cause::Trimmed, Cause::Gone, Cause::Unreadable] {
+            assert_eq!(missed(&key(cause, "sink/siem")), (cause, "sink/siem".to_owned()));
+        }
+    }
 
     #[test]
     fn a_jump_of_the_clock_is_not_followed_but_an_unset_clock_is_left_behind() {

@@ -151,7 +151,7 @@ impl Writer {
             group.clone(),
             |tx, draft| {
                 for loss in group.flat_map(|commit| &commit.losses) {
-                    trimmer.note(tx, cursors, loss)?;
+                    trimmer.note(tx, draft.anchor.next, cursors, loss)?;
                 }
                 told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
                 told.extend(facts.iter().cloned());

@@ -7,7 +7,7 @@ use trapline_schemas::Timestamp;
 use super::{NEWS, time};
 use crate::app::core::Core;
 use crate::control::status::{Fault, Health, JournalStatus};
-use crate::journal::{Fact, HealthLevel, Told};
+use crate::journal::{Cause, Fact, HealthLevel, Told};
 
 impl Core {
     pub(super) async fn journal_status(&self, faults: &mut Vec<Fault>) -> JournalStatus {
@@ -53,7 +53,12 @@ fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
         return None;
     }
     let hint = match &told.fact {
-        Fact::Lost { .. } => "raise `journal.retain_bytes`, or mend the sink that lags",
+        Fact::Lost {
+            cause: Cause::Trimmed, ..
+        } => "raise `journal.retain_bytes`, or mend the sink that lags",
+        Fact::Lost { .. } => {
+            "check the disk, and who writes to the file: `trapline journal verify` names the first fault"
+        }
         Fact::Pruned { .. } | Fact::Shed { .. } => "make room on, or mend, the disk of the journal",
         Fact::DeadLettersDropped { .. } => "mend what the sink refuses; the log names it",
         Fact::Salvaged(_) => "check the disk; the damaged file is kept, and `trapline journal verify` names the breaks",
@@ -88,6 +93,7 @@ mod tests {
             first: 3,
             last: 9,
             count: 7,
+            cause: Cause::Trimmed,
         };
         let told = Told {
             fact: lost,

@@ -47,7 +47,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         since: fault.as_ref().map(|fault| fault.since).or(refused_since).map(time),
         cursor: seen.cursor,
         lag: seen.lag,
-        lost: seen.totals.missing + seen.totals.lost,
+        lost: seen.totals.missing + seen.totals.lost + seen.totals.unreadable,
         oldest_unsent_secs: seen.oldest_unsent.map(|at| now.since(at).as_secs()),
         delivered: seen.totals.delivered,
         unconfirmed: seen.unconfirmed,

@@ -169,6 +169,17 @@ impl MemoryStore {
         own.map(|loss| (loss.first, loss.last)).collect()
     }
 
+    /// Waits until a consumer has reported this range.
+    pub(super) async fn wait_for_loss(&self, consumer: &str, range: (Offset, Offset)) {
+        for _ in 0..1000 {
+            if self.losses_of(consumer).contains(&range) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{consumer} did not report {range:?}");
+    }
+
     pub(super) fn bodies(&self) -> Vec<(Offset, Body)> {
         let kept = self.kept.lock().unwrap();
         kept.entries

@@ -270,6 +270,7 @@ async fn an_entry_that_cannot_be_read_is_counted_and_passed_over() {
     hits(&store, 1);
     sink.wait_for(1).await;
     assert_eq!(rig.status("siem").totals.unreadable, 1);
+    store.wait_for_loss("sink/siem", (1, 1)).await;
     rig.wait_for_status("siem", |status| {
         status.cursor == 3 && status.state == SinkState::Working
     })

@@ -13,7 +13,7 @@ use trapline_sink::Parcel;
 use super::Worker;
 use crate::delivery::pipeline::sink_consumer;
 use crate::delivery::store::{commit_unless_failing, is_failing};
-use crate::journal::{Commit, DeadLetter, JournalError, Loss, Offset};
+use crate::journal::{Cause, Commit, DeadLetter, JournalError, Loss, Offset};
 
 /// How long a cursor that moved may be unsaved, where several batches are under way or nothing was sent.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
@@ -49,17 +49,21 @@ impl Worker {
     }
 
     /// Remembers what the journal is to be told with the next cursor.
-    pub(super) fn note_losses(&mut self, missing: &[(Offset, Offset)]) {
-        if !missing.is_empty() {
+    pub(super) fn note_losses(&mut self, mut lost: Vec<((Offset, Offset), Cause)>) {
+        if !lost.is_empty() {
             self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
         }
-        for (first, last) in missing.iter().copied() {
-            match self.losses.last_mut().filter(|loss| loss.last + 1 == first) {
+        // The journal tells a repeat by what was reported up to an offset.
+        lost.sort_by_key(|((first, _), _)| *first);
+        for ((first, last), cause) in lost {
+            let before = self.losses.last_mut();
+            match before.filter(|loss| loss.last + 1 == first && loss.cause == cause) {
                 Some(before) => before.last = last,
                 None => self.losses.push(Loss {
                     consumer: sink_consumer(self.name()),
                     first,
                     last,
+                    cause,
                 }),
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::verify::Walk;
-use super::super::{Commit, DeadLetter, Fact, FactBody, Journal, JournalSettings, Loss, Offset};
+use super::super::{Cause, Commit, DeadLetter, Fact, FactBody, Journal, JournalSettings, Loss, Offset};
 use super::{all, append, folder, open, settings, until};
 
 /// Settings whose facts are remembered and appended as text.
@@ -69,6 +69,7 @@ fn loss(consumer: &str, next: Offset, first: Offset, last: Offset) -> Commit {
         consumer: consumer.to_owned(),
         first,
         last,
+        cause: Cause::Gone,
     };
     Commit {
         losses: vec![loss],
@@ -113,6 +114,40 @@ async fn what_consumers_report_as_lost_is_told_to_each_exactly_once_also_over_a_
     let sum = |fact: &Fact| matches!(fact, Fact::Lost { consumer, count, .. } if consumer == "late" && *count == 190);
     let noted = async || journal.told().iter().any(|told| sum(&told.fact));
     until("the sum of this run is noted", noted).await;
+}
+
+#[tokio::test]
+async fn what_no_trim_took_is_told_by_its_own_cause_and_once() {
+    let folder = folder();
+    let (settings, told) = telling(settings(&folder));
+    let (journal, _) = Journal::open(settings.clone()).unwrap();
+    journal.commit(append(&["entry"; 20])).await.unwrap();
+    let unreadable = Loss {
+        consumer: "sink".to_owned(),
+        first: 9,
+        last: 9,
+        cause: Cause::Unreadable,
+    };
+    for _ in 0..2 {
+        let mut commit = loss("sink", 1, 5, 7);
+        commit.losses.push(unreadable.clone());
+        journal.commit(commit).await.unwrap();
+    }
+    journal.close().await;
+    let (journal, _) = Journal::open(settings).unwrap();
+    journal.close().await;
+    let told = told.lock().unwrap();
+    let mut causes: Vec<_> = told
+        .iter()
+        .map(|fact| match fact {
+            Fact::Lost {
+                consumer, count, cause, ..
+            } => (consumer.as_str(), *count, *cause),
+            other => panic!("{other}"),
+        })
+        .collect();
+    causes.sort_by_key(|(_, count, _)| *count);
+    assert_eq!(causes, [("sink", 1, Cause::Unreadable), ("sink", 3, Cause::Gone)]);
 }
 
 #[tokio::test]
