@@ -10,7 +10,7 @@ use trapline_schemas::Timestamp;
 
 use super::backup::backup;
 use super::chain::Tip;
-use super::lock::Lock;
+use super::lock::{Inode, Lock, is_lock_of};
 use super::look::{self, Looked};
 use super::queue::{Job, Queue};
 use super::read::{self, Readers, Tail};
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     tip: Mutex<Tip>,
     consumers: Mutex<Arc<[String]>>,
     told: Mutex<Vec<Told>>,
+    /// The lock file that the writer holds.
+    held_lock: Mutex<Option<Inode>>,
 }
 
 impl Shared {
@@ -51,6 +53,7 @@ impl Shared {
         let shared = Self::at(settings, started.store.tip, true);
         let below = started.salvage.as_ref().map_or(0, Salvage::below);
         shared.unread_below.store(below, Ordering::Release);
+        shared.set_held_lock(started.lock.held());
         // It is told with the first group; who asks before must not hear that all is well.
         shared.tell(&started.report.facts());
         shared
@@ -75,6 +78,7 @@ impl Shared {
             tip: Mutex::new(tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
             told: Mutex::default(),
+            held_lock: Mutex::default(),
         }
     }
 
@@ -87,6 +91,10 @@ impl Shared {
 
     pub fn set_tip(&self, tip: Tip) {
         *lock(&self.tip) = tip;
+    }
+
+    pub fn set_held_lock(&self, held: Option<Inode>) {
+        *lock(&self.held_lock) = held;
     }
 
     pub fn consumers(&self) -> Arc<[String]> {
@@ -227,7 +235,7 @@ impl Journal {
 
     /// Whether the lock file at its place is the one that this process holds. Blocking, but short.
     pub fn holds_lock(&self) -> bool {
-        super::lock::is_ours(&self.shared.path)
+        lock(&self.shared.held_lock).is_some_and(|held| is_lock_of(&self.shared.path, held))
     }
 
     /// What the journal told of itself since the start.

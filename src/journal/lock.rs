@@ -14,6 +14,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::JournalError;
 
+/// Device and inode of a file.
+pub(super) type Inode = (u64, u64);
+
 /// The held lock; dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -63,6 +66,12 @@ impl Lock {
         self.file.as_ref().is_some_and(|file| same_file(file, &self.path))
     }
 
+    /// The file that is held, by device and inode.
+    pub fn held(&self) -> Option<Inode> {
+        let held = self.file.as_ref()?.metadata().ok()?;
+        Some((held.dev(), held.ino()))
+    }
+
     fn attempt(path: &Path) -> Result<Option<Self>, JournalError> {
         let error = |error: std::io::Error| JournalError::folder(path, &error);
         let made = !path.exists();
@@ -84,7 +93,11 @@ impl Lock {
             return Ok(None);
         }
         let stale = pid_in(path);
-        write_pid(&mut file, std::process::id()).map_err(error)?;
+        match write_text(&mut file, &std::process::id().to_string()) {
+            // The lock holds without the pid, which is for whoever comes second.
+            Err(full) if full.kind() == std::io::ErrorKind::StorageFull => {}
+            written => written.map_err(error)?,
+        }
         let path = path.to_owned();
         Ok(Some(Self {
             file: Some(file),
@@ -105,14 +118,12 @@ impl Lock {
         }
     }
 
-    /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one.
+    /// Frees the lock. An orderly end leaves no pid, so that only a crash looks like one; a line end stays, so that the
+    /// next pid finds its place on a disk that is full by then.
     pub fn free(&mut self) {
         let Some(mut file) = self.file.take() else { return };
-        let left = match self.leaves {
-            Some(pid) => write_pid(&mut file, pid),
-            None => file.set_len(0),
-        };
-        let freed = left.and_then(|()| Ok(flock(&file, FlockOperation::Unlock)?));
+        let left = self.leaves.map_or_else(String::new, |pid| pid.to_string());
+        let freed = write_text(&mut file, &left).and_then(|()| Ok(flock(&file, FlockOperation::Unlock)?));
         if let Err(error) = freed {
             tracing::debug!(error = %error, "the lock file could not be emptied");
         }
@@ -125,10 +136,11 @@ impl Drop for Lock {
     }
 }
 
-fn write_pid(file: &mut File, pid: u32) -> std::io::Result<()> {
-    file.set_len(0)?;
+/// Writes one line over what stands there, which needs no room.
+fn write_text(file: &mut File, text: &str) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
-    writeln!(file, "{pid}")
+    file.write_all(format!("{text}\n").as_bytes())?;
+    file.set_len(text.len() as u64 + 1)
 }
 
 fn pid_in(path: &Path) -> Option<u32> {
@@ -137,9 +149,9 @@ fn pid_in(path: &Path) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Whether the lock file of the journal at `journal` names this process.
-pub(super) fn is_ours(journal: &Path) -> bool {
-    pid_in(&journal.with_extension("lock")) == Some(std::process::id())
+/// Whether the lock file of the journal at `journal` is this one.
+pub(super) fn is_lock_of(journal: &Path, held: Inode) -> bool {
+    std::fs::metadata(journal.with_extension("lock")).is_ok_and(|there| (there.dev(), there.ino()) == held)
 }
 
 /// Whether `path` leads to the open `file`.
@@ -179,9 +191,10 @@ mod tests {
         std::fs::write(folder.path().join("journal.lock"), "4000000\n").unwrap();
         let lock = Lock::take(&journal).unwrap();
         assert_eq!(lock.stale, Some(4_000_000));
-        assert!(lock.is_in_place() && is_ours(&journal));
+        assert!(lock.is_in_place() && is_lock_of(&journal, lock.held().unwrap()));
+        assert_eq!(pid_in(&folder.path().join("journal.lock")), Some(std::process::id()));
         drop(lock);
-        assert!(!is_ours(&journal));
+        assert_eq!(pid_in(&folder.path().join("journal.lock")), None);
         assert_eq!(Lock::take(&journal).unwrap().stale, None);
     }
 

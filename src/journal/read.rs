@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 use trapline_schemas::Timestamp;
 
-use super::sqlite::{bytes, is_damage, offset, sql};
+use super::sqlite::{self, bytes, is_damage, offset, sql};
 use super::{Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset};
 
 /// The reading connections.
@@ -74,15 +74,13 @@ impl Readers {
     }
 
     fn run_here<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, JournalError> {
-        let (file, conn) = self.take()?;
-        let result = query(&conn);
+        let result = self.take().and_then(|(file, conn)| {
+            let found = query(&conn)?;
+            self.give_back(file, conn);
+            Ok(found)
+        });
         if result.as_ref().is_err_and(is_damage) {
             self.suspect.store(true, Ordering::Release);
-        }
-        let mut idle = self.lock();
-        // A connection that failed may be tied to a file that is gone.
-        if result.is_ok() && idle.file == file {
-            idle.connections.push(conn);
         }
         result.map_err(|error| match is_damage(&error) {
             true => JournalError::damaged(&self.path, &error),
@@ -90,7 +88,15 @@ impl Readers {
         })
     }
 
-    fn take(&self) -> Result<(u64, Connection), JournalError> {
+    /// Keeps a connection for the next query. One that failed may be tied to a file that is gone, and is not given back.
+    fn give_back(&self, file: u64, conn: Connection) {
+        let mut idle = self.lock();
+        if idle.file == file {
+            idle.connections.push(conn);
+        }
+    }
+
+    fn take(&self) -> rusqlite::Result<(u64, Connection)> {
         let mut idle = self.lock();
         let file = idle.file;
         let kept = idle.connections.pop();
@@ -106,17 +112,12 @@ impl Readers {
 /// Opened for writing because a reader of a WAL file takes part in its index; `query_only` keeps it a reader, and with
 /// `keeps_log` it never checkpoints, not even as the last to close. Without, a log, which must be empty, goes then.
 pub(super) fn connect(path: &std::path::Path, keeps_log: bool) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(
+    sqlite::connect(
         path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log)?;
-    conn.busy_timeout(std::time::Duration::from_secs(1))?;
-    conn.execute_batch(
+        keeps_log,
         "PRAGMA query_only = ON; PRAGMA cache_size = -512; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0;
          PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;",
-    )?;
-    Ok(conn)
+    )
 }
 
 /// Up to `count` entries at `from` or later, of at most `bytes_max` of bodies, one at least.

@@ -285,7 +285,8 @@ impl Salvage {
 pub(super) struct Loose {
     /// By offset, each once.
     found: Vec<Found>,
-    kept_as: PathBuf,
+    /// The copy of the log; `None` if the disk had no room for it.
+    kept_as: Option<PathBuf>,
 }
 
 /// Looks behind a broken frame of the log of the file at `path`; keeps a copy of such a log.
@@ -295,8 +296,7 @@ pub(super) fn behind_broken_frame(path: &Path) -> std::io::Result<Option<Loose>>
     let Some(log) = broken_log(path) else {
         return Ok(None);
     };
-    let kept_as = log_of(&free_name(path));
-    std::fs::copy(log_of(path), &kept_as)?;
+    let kept_as = keep_log(path)?;
     let pages = Pages::open(path, &log_of(path))?;
     let leaves = log.loose.iter().filter_map(|at| log.page_at(*at));
     let rows = leaves.flat_map(|page| rows::of_leaf(&pages, &page, 0));
@@ -311,9 +311,23 @@ pub(super) fn broken_log(path: &Path) -> Option<Log> {
     Log::open(&log_of(path)).filter(|log| !log.loose.is_empty())
 }
 
+/// Copies the log; `None` if the disk has no room. A full disk stops no start: what the log of a run holds that failed
+/// for want of room is written over in the next all the same.
+fn keep_log(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    let kept_as = log_of(&free_name(path));
+    match std::fs::copy(log_of(path), &kept_as) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            sqlite::remove(&kept_as)?;
+            Ok(None)
+        }
+        copied => copied.map(|_| Some(kept_as)),
+    }
+}
+
 impl Loose {
-    /// Appends again those that follow on the newest entry, under their own offsets.
-    pub fn restore(self, store: &mut Store) -> rusqlite::Result<Salvaged> {
+    /// Appends again those that follow on the newest entry, under their own offsets; `None` if there are none and no
+    /// room was there to keep the log for a person.
+    pub fn restore(self, store: &mut Store) -> rusqlite::Result<Option<Salvaged>> {
         let mut tip = store.tip;
         let newer = self
             .found
@@ -328,14 +342,17 @@ impl Loose {
             follows
         };
         let entries: Vec<Entry> = newer.take_while(follows).map(|found| found.entry).collect();
+        if entries.is_empty() && self.kept_as.is_none() {
+            return Ok(None);
+        }
         let next = store.tip.next + entries.len() as u64;
         store.restore(&entries, next, &sqlite::Cursors::new())?;
-        Ok(Salvaged {
-            kept_as: self.kept_as,
+        Ok(Some(Salvaged {
+            kept_as: self.kept_as.unwrap_or_else(|| "nothing, as the disk was full".into()),
             reason: BROKEN_LOG.into(),
             entries: entries.len() as u64,
             ..Salvaged::default()
-        })
+        }))
     }
 }
 

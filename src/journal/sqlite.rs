@@ -11,6 +11,7 @@
 //!   which the byte bound limits; a page map would cost every hit a page write. `journal backup` writes a compact file.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -98,6 +99,16 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
+/// Whether the disk has no room.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+/// Whether another connection is in the way.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
 /// Refuses an SQLite that may corrupt a WAL file (fixed in 3.51.3).
 pub(super) fn check_library() -> Result<(), JournalError> {
     if rusqlite::version_number() >= 3_051_003 {
@@ -109,22 +120,58 @@ pub(super) fn check_library() -> Result<(), JournalError> {
 }
 
 /// A writing connection, tuned. The file must exist.
-fn connect(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    conn.set_prepared_statement_cache_capacity(32);
-    conn.busy_timeout(std::time::Duration::from_secs(1))?;
+fn connect_writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
     };
-    conn.execute_batch(&format!(
-        "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -1024; PRAGMA mmap_size = 0;
-         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;
-         PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
-    ))?;
+    let conn = connect(
+        path,
+        false,
+        &format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -1024; PRAGMA mmap_size = 0;
+             PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;
+             PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
+        ),
+    )?;
+    conn.set_prepared_statement_cache_capacity(32);
+    Ok(conn)
+}
+
+/// A connection with these settings that has looked into the file. With `keeps_log` its close never checkpoints.
+///
+/// SQLite keeps the index of the log in a file of its own, 32 KiB that a full disk does not have. The index is then kept
+/// in memory, where all connections of this process find it: nobody else works on a journal whose lock we hold.
+pub(super) fn connect(path: &Path, keeps_log: bool, settings: &str) -> rusqlite::Result<Connection> {
+    match connect_by(c"unix", path, keeps_log, settings) {
+        Err(error) if lacks_log_index(&error) => {
+            tracing::debug!(%error, "the index of the journal's log is kept in memory");
+            connect_by(c"unix-excl", path, keeps_log, settings)
+        }
+        connected => connected,
+    }
+}
+
+/// Whether SQLite could not make or lengthen the file of the log's index.
+fn lacks_log_index(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(
+        code,
+        Some(ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMMAP | ffi::SQLITE_CANTOPEN)
+    )
+}
+
+fn connect_by(vfs: &CStr, path: &Path, keeps_log: bool, settings: &str) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags_and_vfs(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        vfs,
+    )?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log)?;
+    conn.busy_timeout(std::time::Duration::from_secs(1))?;
+    conn.execute_batch(settings)?;
+    // The first look into the file, which opens the log.
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
     Ok(conn)
 }
 
@@ -177,7 +224,7 @@ impl Store {
     pub fn open(path: &Path, durability: Durability) -> Result<Self, OpenFault> {
         let file = File::open(path)?;
         check_header(&file)?;
-        let conn = connect(path, durability)?;
+        let conn = connect_writer(path, durability)?;
         let Ends { anchor, tip, last_at } = Ends::read(&conn, path)?;
         room::make(path);
         let path = path.to_owned();

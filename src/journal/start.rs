@@ -13,7 +13,7 @@ use super::index::{self, Seen};
 use super::lock::Lock;
 use super::salvage::{self, FOREGROUND, Salvage};
 use super::settings::{CutShort, JournalReport, JournalSettings, Salvaged};
-use super::sqlite::{self, OpenFault, Store};
+use super::sqlite::{self, OpenFault, Store, is_busy, is_full};
 use super::{JournalError, Offset};
 
 /// An open journal before its writer runs.
@@ -41,14 +41,15 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         }
     };
     if let (Some(loose), None) = (loose, &opened.salvaged) {
-        opened.salvaged = Some(loose.restore(&mut opened.store)?);
+        opened.salvaged = loose.restore(&mut opened.store)?;
     }
     let cut_short = compare(&settings.path, &mut opened, lock.made)?;
     // An empty log holds no frames of a transaction that a kill cut short: what stands behind a broken frame of the
     // next log was written whole.
     match opened.store.settle() {
-        // Somebody looks at the file with a tool of SQLite: the log is carried over later.
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
+        // Somebody looks at the file with a tool of SQLite, or the disk is full: the log is carried over later. What it
+        // holds can be read, and what is to come waits in memory for room as it does in a run.
+        Err(error) if is_busy(&error) || is_full(&error) => {}
         settled => settled?,
     }
     let report = JournalReport {

@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, GroupRule, Job, Taken};
 use super::salvage::Salvage;
 use super::settings::{Fact, Health, HealthLevel, JournalSettings};
-use super::sqlite::{Cursors, Store, Written};
+use super::sqlite::{Cursors, Store, Written, is_busy};
 use super::start::Started;
 use super::trim::{Bounds, Trimmer};
 use super::{Entry, JournalError, Offset};
@@ -389,6 +389,7 @@ impl Drop for Writer {
         self.shared.queue.close();
         self.shared.readers.close();
         self.store = None;
+        self.shared.set_held_lock(None);
         self.lock.free();
         self.shared.ended.send_replace(true);
     }
@@ -420,10 +421,6 @@ fn acknowledge(job: Job, result: Result<Offset, JournalError>) {
         // The caller may have stopped waiting.
         let _ = done.send(result);
     }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 /// Time between two looks at the house.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tempfile::TempDir;
+
 use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
 use super::disk::Disk;
 use super::{all, append, folder, open, settings, texts, until};
@@ -252,4 +254,112 @@ async fn a_disk_nine_tenths_full_is_told_while_it_still_takes_events_and_taken_b
     assert_eq!(journal.commit(append(&["two"])).await.unwrap(), 2);
     disk.others_take(2 << 10);
     level(&journal, HealthLevel::Ok).await;
+}
+
+/// Appends until the disk is full; gives how many entries.
+async fn fill_up(journal: &Journal) -> u64 {
+    let body = "x".repeat(900);
+    let mut sent = 0;
+    while journal.health().borrow().level != HealthLevel::Failing {
+        journal.enqueue(append(&[&body])).await.unwrap();
+        sent += 1;
+    }
+    sent
+}
+
+/// Opens a journal whose log has no room to be carried into the file.
+async fn reopen_full(disk: &Disk<'_>, folder: &TempDir) {
+    // A consumer that has read nothing: finished entries would be taken to make room.
+    let settings = || JournalSettings {
+        consumers: vec!["siem".to_owned()],
+        ..settings(folder)
+    };
+    let (journal, _) = Journal::open(settings()).unwrap();
+    fill_up(&journal).await;
+    journal.close().await;
+    disk.others_take(4 << 10);
+
+    let (journal, report) = Journal::open(settings()).unwrap();
+    assert!(report.head > 1 && report.salvaged.is_none(), "{report:?}");
+    let before = all(&journal).await;
+    assert_eq!(before.len() as u64, report.head - 1, "what is there can be read");
+    let sent = fill_up(&journal).await;
+    disk.remount("size=64m");
+    level(&journal, HealthLevel::Ok).await;
+    assert_eq!(journal.commit(append(&["after"])).await.unwrap(), report.head + sent);
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+    journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_a_full_disk_goes_on_from_a_log_that_cannot_be_carried_over() {
+    let folder = folder();
+    let test = "journal::tests::faults::a_start_on_a_full_disk_goes_on_from_a_log_that_cannot_be_carried_over";
+    if let Some(disk) = Disk::mount(folder.path(), test) {
+        reopen_full(&disk, &folder).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_others_filled_meanwhile_stops_no_start() {
+    let folder = folder();
+    let test = "journal::tests::faults::a_disk_that_others_filled_meanwhile_stops_no_start";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
+        return;
+    };
+    let journal = open(&folder);
+    journal.commit(append(&["one", "two"])).await.unwrap();
+    journal.close().await;
+    // Neither the index of the log nor the lock file has a byte.
+    assert!(!folder.path().join("journal.db-shm").exists());
+    std::fs::remove_file(folder.path().join("journal.lock")).unwrap();
+    disk.others_take(4 << 10);
+
+    let journal = open(&folder);
+    assert!(journal.holds_lock());
+    assert_eq!(texts(&all(&journal).await), [(1, "one".into()), (2, "two".into())]);
+    journal.enqueue(append(&["three"])).await.unwrap();
+    level(&journal, HealthLevel::Failing).await;
+    assert_eq!(all(&journal).await.len(), 2, "what is there can be read");
+    disk.remount("size=64m");
+    level(&journal, HealthLevel::Ok).await;
+    assert_eq!(journal.commit(append(&["four"])).await.unwrap(), 4);
+    assert_eq!(journal.verify().await.unwrap().fault, None);
+    journal.close().await;
+    assert!(!journal.holds_lock());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_written_log_that_a_full_disk_has_no_room_to_keep_stops_no_start() {
+    let folder = folder();
+    let test = "journal::tests::faults::a_half_written_log_that_a_full_disk_has_no_room_to_keep_stops_no_start";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
+        return;
+    };
+    let journal = open(&folder);
+    for number in 0..12 {
+        journal.commit(append(&[number.to_string()])).await.unwrap();
+    }
+    // What a kill leaves, with two frames of a group that was given up at the end.
+    let killed = folder.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    let left = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    std::fs::write(killed.join("journal.db"), left("journal.db")).unwrap();
+    let mut log = left("journal.db-wal");
+    log.extend_from_within(log.len() - 2 * (24 + 8192)..);
+    std::fs::write(killed.join("journal.db-wal"), log).unwrap();
+    journal.close().await;
+    disk.others_take(4 << 10);
+
+    let (journal, report) = Journal::open(JournalSettings::at(killed.join("journal.db"))).unwrap();
+    assert_eq!((report.head, report.salvaged), (13, None));
+    assert_eq!(all(&journal).await.len(), 12);
+    let names = std::fs::read_dir(&killed)
+        .unwrap()
+        .map(|file| file.unwrap().file_name());
+    let kept: Vec<_> = names
+        .filter(|name| name.to_string_lossy().contains("corrupt"))
+        .collect();
+    assert!(kept.is_empty(), "no half a copy takes what room there is: {kept:?}");
+    journal.close().await;
 }

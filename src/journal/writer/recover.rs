@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use trapline_schemas::Timestamp;
 
-use super::{Doubtful, Writer, acknowledge, is_busy};
+use super::{Doubtful, Writer, acknowledge};
 use crate::journal::chain::Tip;
 use crate::journal::lock::Lock;
 use crate::journal::queue::Job;
 use crate::journal::salvage::Salvage;
 use crate::journal::settings::{Fact, HealthLevel};
-use crate::journal::sqlite::{Store, WriteFault};
+use crate::journal::sqlite::{Store, WriteFault, is_busy, is_full};
 use crate::journal::{JournalError, start};
 
 impl Writer {
@@ -84,6 +84,7 @@ impl Writer {
         start::make_folder(&self.settings.path)?;
         if !self.lock.is_in_place() {
             self.lock = Lock::take(&self.settings.path)?;
+            self.shared.set_held_lock(self.lock.held());
         }
         let before = self.shared.unread_below.swap(self.tip.next, Ordering::AcqRel);
         let reopened = self.reopen_unread();
@@ -251,10 +252,6 @@ impl Writer {
             });
         }
     }
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 fn is_failed_sync(error: &rusqlite::Error) -> bool {
