@@ -52,6 +52,12 @@ fn event(fact: &Fact) -> Event {
             event.set(Field::EventEnd, *last);
             event
         }
+        Fact::Unkept { count, first, last } => {
+            let mut event = gap("lost: trapline ended while the disk failed", *count);
+            event.set(Field::EventStart, *first);
+            event.set(Field::EventEnd, *last);
+            event
+        }
         Fact::DeadLettersDropped { count } => gap("dead letters beyond what is kept, the oldest were dropped", *count),
         Fact::Salvaged(salvaged) => {
             let reason = format!(

@@ -275,8 +275,14 @@ impl<'a> Loader<'a> {
             path.push(suffix);
             (PathBuf::from(path), "the journal".to_owned())
         };
-        let lock = (self.journal.path.with_extension("lock"), "the journal".to_owned());
-        let journal = [beside(""), beside("-wal"), beside("-shm"), lock];
+        let named = |extension: &str| (self.journal.path.with_extension(extension), "the journal".to_owned());
+        let journal = [
+            beside(""),
+            beside("-wal"),
+            beside("-shm"),
+            named("lock"),
+            named("unkept"),
+        ];
         let index = ["index.db", "index.db-wal", "index.db-shm"].map(own);
         let others = ["site.key", "control.sock"].map(own);
         let all = journal.into_iter().chain(index).chain(others).chain([configuration]);

@@ -553,6 +553,7 @@ fn sinks_do_not_write_each_others_files() {
         ("journal.db", "the journal"),
         ("journal.db-wal", "the journal"),
         ("journal.lock", "the journal"),
+        ("journal.unkept", "the journal"),
         ("index.db-shm", "trapline itself"),
         ("control.sock", "trapline itself"),
     ] {

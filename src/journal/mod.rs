@@ -18,6 +18,8 @@
 //! | `losses` | what a consumer misses and no gap event has told yet, and what it reported that its cursor has not passed |
 //! | `salvage` | one row while entries of a damaged file are being carried over |
 //!
+//! `journal.unkept` beside it is one line for the next run to tell, in case this one ends while the disk fails.
+//!
 //! `hash` is 32 bytes of chain and 8 bytes of row sum (`chain.rs`): the chain says that no row was altered, removed or
 //! moved; the sum lets a salvage trust a row whose neighbours are gone.
 //!
@@ -30,7 +32,8 @@
 //!    commit in which the consumer reports it or, for a loss that goes on, within a minute. A full disk takes only what
 //!    all of them have read, and a gap entry says how much.
 //! 5. A failed sync is final: the file is opened anew and what was not confirmed is appended again from memory.
-//! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry.
+//! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry, by the next
+//!    run if this one ends while the disk fails.
 //! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one. Who only reads
 //!    ([`Journal::open_to_read`]) changes nothing, so that the owner's start finds and tells the damage.
 //!
@@ -54,6 +57,7 @@ mod start;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trim;
+mod unkept;
 mod verify;
 mod writer;
 

@@ -99,6 +99,15 @@ pub enum Fact {
         /// When the last was dropped.
         last: Timestamp,
     },
+    /// The run before ended while the disk failed: these hits, in memory or dropped from it, are nowhere.
+    Unkept {
+        /// How many.
+        count: u64,
+        /// When the first came.
+        first: Timestamp,
+        /// When the last came or was dropped.
+        last: Timestamp,
+    },
     /// There were more dead letters than are kept: the oldest were dropped.
     DeadLettersDropped {
         /// How many.
@@ -158,6 +167,14 @@ impl Fact {
                     ..
                 },
             ) => (*first, *count) = (*before, *count + more),
+            (
+                Self::Unkept { count, first, .. },
+                Self::Unkept {
+                    count: more,
+                    first: before,
+                    ..
+                },
+            ) => (*first, *count) = (*before, *count + more),
             (Self::DeadLettersDropped { count }, Self::DeadLettersDropped { count: more }) => *count += more,
             // Told at its begin and at its end, with all numbers.
             (Self::Salvaged(now), Self::Salvaged(before)) if now.kept_as == before.kept_as => {}
@@ -204,6 +221,12 @@ impl fmt::Display for Fact {
             Self::Shed { count, first, last } => write!(
                 f,
                 "the disk failed and memory was full: {count} events between {} and {} were dropped",
+                time(*first),
+                time(*last)
+            ),
+            Self::Unkept { count, first, last } => write!(
+                f,
+                "trapline ended while the disk failed: {count} events between {} and {} were lost",
                 time(*first),
                 time(*last)
             ),
@@ -335,23 +358,28 @@ impl fmt::Display for CutShort {
 
 /// Makes an entry's body from a [`Fact`]; `None` appends nothing.
 #[derive(Clone)]
-pub struct FactBody(Arc<MakeBody>);
+pub struct FactBody(Option<Arc<MakeBody>>);
 
 type MakeBody = dyn Fn(&Fact) -> Option<Bytes> + Send + Sync;
 
 impl FactBody {
     /// Bodies made by `make`; it is called on the writer's thread and must not block.
     pub fn new(make: impl Fn(&Fact) -> Option<Bytes> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(make))
+        Self(Some(Arc::new(make)))
     }
 
     /// No bodies: facts are logged alone.
     pub fn none() -> Self {
-        Self::new(|_| None)
+        Self(None)
+    }
+
+    /// Whether facts become entries at all.
+    pub(super) fn are_told(&self) -> bool {
+        self.0.is_some()
     }
 
     pub(super) fn body(&self, fact: &Fact) -> Option<Bytes> {
-        (self.0)(fact)
+        self.0.as_ref()?(fact)
     }
 }
 

@@ -484,7 +484,7 @@ fn save_cursor(tx: &Transaction<'_>, consumer: &str, next: Offset, at: Timestamp
     Ok(())
 }
 
-fn save_state(tx: &Transaction<'_>, key: &str, value: Option<&[u8]>) -> rusqlite::Result<()> {
+pub(super) fn save_state(tx: &Transaction<'_>, key: &str, value: Option<&[u8]>) -> rusqlite::Result<()> {
     match value {
         Some(value) => tx
             .prepare_cached(

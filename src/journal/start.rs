@@ -12,8 +12,9 @@ use super::chain::{GENESIS, Tip};
 use super::index::{self, Seen};
 use super::lock::Lock;
 use super::salvage::{self, FOREGROUND, Salvage};
-use super::settings::{CutShort, JournalReport, JournalSettings, Salvaged};
+use super::settings::{CutShort, Fact, JournalReport, JournalSettings, Salvaged};
 use super::sqlite::{self, OpenFault, Store, is_busy, is_full};
+use super::unkept::Unkept;
 use super::{JournalError, Offset};
 
 /// An open journal before its writer runs.
@@ -24,6 +25,10 @@ pub(super) struct Started {
     /// A salvage that goes on in the background.
     pub salvage: Option<Salvage>,
     pub report: JournalReport,
+    /// Where is noted what the next run must tell; none where nobody would read of it.
+    pub unkept: Option<Unkept>,
+    /// What the last run left to tell.
+    pub owed: Option<Fact>,
 }
 
 /// Takes the lock and opens the file.
@@ -52,6 +57,11 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         Err(error) if is_busy(&error) || is_full(&error) => {}
         settled => settled?,
     }
+    let was_salvaged = opened.salvaged.is_some();
+    let mut unkept = settings.facts.are_told().then(|| Unkept::open(&settings.path));
+    let owed = unkept
+        .as_mut()
+        .and_then(|unkept| unkept.take_up(&opened.store, was_salvaged));
     let report = JournalReport {
         created: opened.created,
         took_over: lock.stale,
@@ -67,6 +77,8 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         lock,
         salvage: opened.salvage,
         report,
+        unkept,
+        owed,
     })
 }
 

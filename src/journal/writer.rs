@@ -19,9 +19,10 @@ use super::lock::Lock;
 use super::queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, GroupRule, Job, Taken};
 use super::salvage::Salvage;
 use super::settings::{Fact, Health, HealthLevel, JournalSettings};
-use super::sqlite::{Cursors, Store, Written, is_busy};
+use super::sqlite::{Cursors, Store, Written, is_busy, save_state};
 use super::start::Started;
 use super::trim::{Bounds, Trimmer};
+use super::unkept::{self, Unkept};
 use super::{Entry, JournalError, Offset};
 
 /// The writer's state; [`Writer::run`] is its life.
@@ -36,6 +37,9 @@ pub(super) struct Writer {
     held: VecDeque<Job>,
     held_events: usize,
     held_bytes: usize,
+    /// When the first and the last of the events held came, while there are any.
+    held_at: (Timestamp, Timestamp),
+    unkept: Option<Unkept>,
     /// The tip that was acknowledged last.
     tip: Tip,
     /// A group that failed and may have reached the disk all the same.
@@ -83,8 +87,10 @@ impl Writer {
             held: VecDeque::new(),
             held_events: 0,
             held_bytes: 0,
+            held_at: Default::default(),
+            unkept: started.unkept,
             doubtful: None,
-            facts: started.report.facts(),
+            facts: started.report.facts().into_iter().chain(started.owed).collect(),
             cursors: Cursors::new(),
             trimmer: Trimmer::new(bounds),
             salvage: started.salvage,
@@ -117,6 +123,9 @@ impl Writer {
     }
 
     fn accept(&mut self, jobs: Vec<Job>) {
+        let now = Timestamp::now();
+        let first = if self.held_events == 0 { now } else { self.held_at.0 };
+        self.held_at = (first, now);
         for job in jobs {
             self.held_events += job.events();
             self.held_bytes += job.bytes();
@@ -146,6 +155,11 @@ impl Writer {
             (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS)
         };
         let (mut own, mut told) = (Vec::new(), Vec::new());
+        let owed = self
+            .unkept
+            .as_ref()
+            .and_then(Unkept::noted)
+            .filter(|_| !facts.is_empty());
         let group = self.held.iter().take(jobs).map(|job| &job.commit);
         let written = store.write(
             group.clone(),
@@ -155,6 +169,9 @@ impl Writer {
                 }
                 told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
                 told.extend(facts.iter().cloned());
+                if let Some(debt) = owed {
+                    save_state(tx, unkept::KEY, Some(debt.line().as_bytes()))?;
+                }
                 own = told.iter().filter_map(|fact| settings.facts.body(fact)).collect();
                 draft.append(tx, &own)
             },
@@ -243,6 +260,7 @@ impl Writer {
         } else {
             self.keep_house(now);
         }
+        self.note_unkept();
         self.tick_at = Instant::now()
             + if self.trimmer.is_busy(now) && self.store.is_some() {
                 TICK_BUSY
@@ -369,11 +387,17 @@ impl Writer {
         if !self.facts.is_empty() {
             self.write(0);
         }
+        let noted = self.note_unkept();
         if self.held_events > 0 {
             let (held, path) = (self.held_events, self.settings.path.display());
+            let then = if noted {
+                "the next start tells of them"
+            } else {
+                "and nothing could be noted for the next start to tell of"
+            };
             tracing::error!(
                 journal.held = held,
-                "journal {path} ends with {held} events that the disk did not take"
+                "journal {path} ends with {held} events that the disk did not take, {then}"
             );
         }
         // The log is read again at the next start: nothing is lost if a reader is in the way.

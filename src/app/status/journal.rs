@@ -59,7 +59,9 @@ fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
         Fact::Lost { .. } => {
             "check the disk, and who writes to the file: `trapline journal verify` names the first fault"
         }
-        Fact::Pruned { .. } | Fact::Shed { .. } => "make room on, or mend, the disk of the journal",
+        Fact::Pruned { .. } | Fact::Shed { .. } | Fact::Unkept { .. } => {
+            "make room on, or mend, the disk of the journal"
+        }
         Fact::DeadLettersDropped { .. } => "mend what the sink refuses; the log names it",
         Fact::Salvaged(_) => "check the disk; the damaged file is kept, and `trapline journal verify` names the breaks",
         Fact::CutShort(_) => "put the file back from a backup, or find out who took it or its log away",

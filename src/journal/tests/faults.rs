@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
+use trapline_schemas::Timestamp;
 
-use super::super::{Commit, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
+use super::super::{Commit, Entry, Fact, FactBody, HealthLevel, Journal, JournalError, JournalSettings, Told};
 use super::disk::Disk;
 use super::{all, append, folder, open, settings, texts, until};
 
@@ -362,4 +363,59 @@ async fn a_half_written_log_that_a_full_disk_has_no_room_to_keep_stops_no_start(
         .collect();
     assert!(kept.is_empty(), "no half a copy takes what room there is: {kept:?}");
     journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_disk_did_not_take_before_an_end_is_told_once_by_the_next_run_that_can() {
+    let folder = folder();
+    let test = "journal::tests::faults::what_the_disk_did_not_take_before_an_end_is_told_once_by_the_next_run_that_can";
+    let Some(disk) = Disk::mount(folder.path(), test) else {
+        return;
+    };
+    let run = || {
+        let settings = JournalSettings {
+            facts: FactBody::new(|_| Some("gap".into())),
+            consumers: vec!["siem".to_owned()],
+            ..settings(&folder)
+        };
+        Journal::open(settings).unwrap().0
+    };
+    let (begun, body) = (Timestamp::now(), "x".repeat(900));
+    let (mut sent, mut told) = (0, Vec::new());
+    // Two runs end on the full disk, the second with what the first left to tell.
+    for _ in 0..2 {
+        let journal = run();
+        sent += fill_up(&journal).await;
+        for _ in 0..100 {
+            journal.enqueue(append(&[&body])).await.unwrap();
+        }
+        sent += 100;
+        journal.close().await;
+        told.extend(journal.told());
+        disk.others_take(4 << 10);
+    }
+    let ended = Timestamp::now();
+    disk.remount("size=64m");
+    // Who only looks tells nothing, as nobody would read it.
+    open(&folder).close().await;
+    let journal = run();
+    journal.commit(append(&["after"])).await.unwrap();
+    let is_hit = |entry: &&Entry| entry.body == body;
+    let hits = all(&journal).await.iter().filter(is_hit).count() as u64;
+    journal.close().await;
+    let last = run();
+    last.close().await;
+
+    let gone = |told: Told| match told.fact {
+        Fact::Shed { count, first, last } | Fact::Unkept { count, first, last } => {
+            assert!(begun <= first && first <= last && last <= ended);
+            count
+        }
+        other => panic!("{other}"),
+    };
+    let runs = [told, journal.told(), last.told()];
+    let gone = runs.map(|told| told.into_iter().map(gone).sum::<u64>());
+    assert!(gone.iter().sum::<u64>() >= 200, "{gone:?}");
+    assert_eq!(hits + gone.iter().sum::<u64>(), sent, "{gone:?}");
+    assert_eq!(gone[2], 0, "once");
 }

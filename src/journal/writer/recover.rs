@@ -17,6 +17,7 @@ use crate::journal::queue::Job;
 use crate::journal::salvage::Salvage;
 use crate::journal::settings::{Fact, HealthLevel};
 use crate::journal::sqlite::{Store, WriteFault, is_busy, is_full};
+use crate::journal::unkept::Debt;
 use crate::journal::{JournalError, start};
 
 impl Writer {
@@ -227,6 +228,32 @@ impl Writer {
             }
             acknowledge(job, Err(JournalError::Shed));
         }
+    }
+
+    /// Notes what would be missing if the run ended now; says whether it stands there.
+    pub(super) fn note_unkept(&mut self) -> bool {
+        let debt = self.debt();
+        let Some(unkept) = &mut self.unkept else { return false };
+        let noted = unkept.note(debt);
+        if let Err(error) = &noted {
+            tracing::debug!(%error, "what the disk did not take cannot be noted for the next run");
+        }
+        noted.is_ok()
+    }
+
+    /// What no entry holds or tells of.
+    fn debt(&self) -> Option<Debt> {
+        let never = (Timestamp::from_micros(i64::MAX), Timestamp::from_micros(i64::MIN));
+        let (first, last) = if self.held_events > 0 { self.held_at } else { never };
+        let mut debt = Debt {
+            held: self.held_events as u64,
+            dropped: 0,
+            first,
+            last,
+            next: self.tip.next,
+        };
+        self.facts.iter().for_each(|fact| debt.add(fact));
+        (debt.held + debt.dropped > 0).then_some(debt)
     }
 
     fn is_overfull(&self) -> bool {
