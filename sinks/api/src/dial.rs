@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -294,7 +296,36 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What the kernel counts of a socket, since Linux 4.12.
+#[derive(Debug, Clone, Copy)]
+struct MemInfo;
+
+nix::getsockopt_impl!(
+    MemInfo,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9],
+    sockopt::GetStruct<[u32; 9]>
+);
+
+/// Where [`MemInfo`] counts what is written and not yet acknowledged (`SK_MEMINFO_WMEM_QUEUED`).
+const UNACKNOWLEDGED: usize = 5;
+
 impl Stream {
+    /// Whether the peer's kernel has acknowledged all that was written, and has not reset the connection. A peer that
+    /// ends a stream in this state has read all of it: a kernel resets where the reader left something.
+    ///
+    /// Takes the socket's error away. `false` also where the kernel does not say.
+    pub fn is_acknowledged(&self) -> bool {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let queued = getsockopt(tcp, MemInfo).ok().map(|counts| counts[UNACKNOWLEDGED]);
+        // The error comes second: a reset empties the queue.
+        queued == Some(0) && matches!(tcp.take_error(), Ok(None))
+    }
+
     /// Few words on what protects it, for `check`: `tcp` or the TLS version.
     pub fn protection(&self) -> String {
         match self {

@@ -38,5 +38,6 @@ mod link;
 mod settings;
 mod sink;
 mod tail;
+mod wire;
 
 pub use settings::{Rfc, SINK, Settings, Transport};

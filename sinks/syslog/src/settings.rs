@@ -16,8 +16,9 @@ use trapline_sink::{Fault, FaultKind, Parcel, StreamSink};
 
 use crate::datagram::{Datagrams, To};
 use crate::frame::{Framing, Writer, printable};
-use crate::link::{Link, Wire};
+use crate::link::Link;
 use crate::sink::{Path, SyslogSink};
+use crate::wire::Wire;
 
 /// Default of `message_bytes_max` over TCP, TLS and unix sockets: under rsyslog's 8 KiB.
 const MESSAGE_BYTES: usize = 8000;

@@ -58,7 +58,7 @@ impl SyslogSink {
             return sent(outcomes, &[]);
         }
         match link.send(block.finish()).await {
-            Ok(()) => sent(outcomes, &[]),
+            Ok(count) => sent_first(outcomes, count),
             Err(fault) => failed(outcomes, fault),
         }
     }
@@ -75,6 +75,17 @@ impl SyslogSink {
             Err(NotSent::Stream) => Err(NotSent::Stream),
             Err(NotSent::Fault(fault)) => Ok(failed(outcomes, fault)),
         }
+    }
+}
+
+/// The first messages went, the others are to be sent again.
+fn sent_first(mut outcomes: Vec<Outcome>, count: usize) -> Delivery {
+    let waiting = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Retry);
+    waiting.take(count).for_each(|outcome| *outcome = Outcome::Delivered);
+    Delivery {
+        outcomes,
+        retry_after: None,
+        fault: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The frames written last, kept until the peer has surely read them. Pure.
 //!
-//! Syslog has no answers: that a frame was read is known only from a connection that lives on after it. So the clock by
-//! which frames grow old runs only while a connection is trusted; an outage, however long, takes none of them. A frame
-//! that grew old over connections that all were lost soon after it is given up, and counted.
+//! Syslog has no answers: that a frame was read is known only from a connection that lives on after it, or that the peer
+//! ended in order. What a lost connection leaves open is written once more on the next one; a frame that goes down with
+//! that one as well counts as sent, so that no receiver is fed the same frames for ever. The clock by which frames grow
+//! old runs only while a connection is trusted; an outage, however long, takes none of them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,12 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::block::Pieces;
-
 /// Frames older than this have been read: twice the time after which an unacknowledged connection is given up, and more.
 const AGE_MAX: Duration = Duration::from_secs(120);
-/// A frame on a connection that lived so long after it was read: what closes later is a peer that tires of silence.
-const SURE_AFTER: Duration = Duration::from_secs(30);
 /// Most bytes kept.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -23,21 +20,24 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Tail {
     frames: VecDeque<Frame>,
+    /// So many of them, from the front, were written on this connection.
+    written: usize,
     bytes: usize,
     frames_max: usize,
     /// How long connections before this one were trusted.
     before: Duration,
     /// Since when this one is.
     since: Option<Instant>,
-    given_up: u64,
 }
 
 #[derive(Debug)]
 struct Frame {
     /// The clock when it was first written.
     at: Duration,
-    /// A connection lived long enough after it.
-    sure: bool,
+    /// When it was written last.
+    last: Instant,
+    /// Was written on an earlier connection, too.
+    again: bool,
     bytes: Bytes,
 }
 
@@ -45,11 +45,11 @@ impl Tail {
     pub(crate) fn new(frames_max: usize) -> Self {
         Self {
             frames: VecDeque::new(),
+            written: 0,
             bytes: 0,
             frames_max,
             before: Duration::ZERO,
             since: None,
-            given_up: 0,
         }
     }
 
@@ -58,38 +58,57 @@ impl Tail {
         self.since.get_or_insert(now);
     }
 
-    /// The connection is lost; what has been read by now is forgotten.
+    /// The peer ended the connection in order: what was written on it up to `until` is read and forgotten.
+    pub(crate) fn settle(&mut self, until: Instant) {
+        let is_read = |frame: &Frame| frame.last <= until;
+        while self.written > 0 && self.frames.front().is_some_and(is_read) {
+            self.pop();
+        }
+    }
+
+    /// The connection is lost. What has been read by now is forgotten, and what was lost with two connections.
     pub(crate) fn stop(&mut self, now: Instant) {
-        let (start, clock) = (self.before, self.clock(now));
+        let clock = self.clock(now);
         self.before = clock;
         self.since = None;
-        for frame in &mut self.frames {
-            // What is older than this connection was written again at its start.
-            frame.sure |= clock - frame.at.max(start) >= SURE_AFTER;
+        while self.written > 0 && self.frames.front().is_some_and(|frame| frame.again) {
+            self.pop();
         }
         while self.frames.front().is_some_and(|frame| clock - frame.at > AGE_MAX) {
-            let read = self.pop().is_none_or(|frame| frame.sure);
-            self.given_up += u64::from(!read);
+            self.pop();
         }
+        self.written = 0;
     }
 
-    /// Frames that were forgotten and perhaps never read.
-    pub(crate) fn given_up(&self) -> u64 {
-        self.given_up
-    }
-
-    /// Adds frames that were written, and forgets the oldest beyond the bounds.
-    pub(crate) fn keep(&mut self, frames: &Pieces, now: Instant) {
+    /// Adds frames that were written at `last`, and forgets the oldest beyond the bounds. All kept before were written
+    /// on this connection.
+    pub(crate) fn keep(&mut self, frames: impl Iterator<Item = Bytes>, last: Instant, now: Instant) {
         let at = self.clock(now);
-        self.bytes += frames.bytes().len();
-        let sure = false;
-        self.frames
-            .extend(frames.pieces().map(|bytes| Frame { at, sure, bytes }));
+        for bytes in frames {
+            self.bytes += bytes.len();
+            let again = false;
+            self.frames.push_back(Frame { at, last, again, bytes });
+        }
+        self.written = self.frames.len();
         while self.frames.len() > self.frames_max || self.bytes > BYTES_MAX {
             self.pop();
         }
     }
 
+    /// The next `count` of those that are owed were written once more.
+    pub(crate) fn rewrite(&mut self, count: usize, now: Instant) {
+        for frame in self.frames.iter_mut().skip(self.written).take(count) {
+            (frame.last, frame.again) = (now, true);
+        }
+        self.written = (self.written + count).min(self.frames.len());
+    }
+
+    /// Nothing of what was written on this connection counts.
+    pub(crate) fn unwrite(&mut self) {
+        self.written = 0;
+    }
+
+    /// How many are kept.
     pub(crate) fn len(&self) -> usize {
         self.frames.len()
     }
@@ -98,9 +117,10 @@ impl Tail {
         self.frames.is_empty()
     }
 
-    /// All frames as they follow on each other.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.frames.iter().flat_map(|frame| frame.bytes.clone()).collect()
+    /// The frames that were not yet written on this connection.
+    pub(crate) fn unwritten(&self) -> Vec<Bytes> {
+        let owed = self.frames.iter().skip(self.written);
+        owed.map(|frame| frame.bytes.clone()).collect()
     }
 
     fn clock(&self, now: Instant) -> Duration {
@@ -110,30 +130,26 @@ impl Tail {
         self.before + running
     }
 
-    fn pop(&mut self) -> Option<Frame> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.bytes.len();
-        Some(frame)
+    fn pop(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.bytes.len();
+            self.written = self.written.saturating_sub(1);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Block;
-    use crate::frame::Framing;
 
-    fn pieces(messages: &[&str]) -> Pieces {
-        let mut block = Block::with_room(messages.len());
-        let newline = Some(Framing::Newline);
-        messages
-            .iter()
-            .for_each(|message| block.push(message.as_bytes(), newline));
-        block.finish()
+    fn keep(tail: &mut Tail, messages: &[&'static str], now: Instant) {
+        let frames = messages.iter().map(|message| Bytes::from_static(message.as_bytes()));
+        tail.keep(frames, now, now);
     }
 
-    fn written(tail: &Tail) -> String {
-        String::from_utf8(tail.bytes()).unwrap()
+    fn kept(tail: &Tail) -> String {
+        let frames = tail.frames.iter().flat_map(|frame| frame.bytes.clone());
+        String::from_utf8(frames.collect()).unwrap()
     }
 
     #[test]
@@ -141,50 +157,62 @@ mod tests {
         let (start, day) = (Instant::now(), Duration::from_secs(86_400));
         let mut tail = Tail::new(9);
         tail.start(start);
-        tail.keep(&pieces(&["a"]), start);
+        keep(&mut tail, &["a"], start);
         tail.stop(start);
         tail.stop(start + day);
-        assert_eq!(written(&tail), "a\n");
+        assert_eq!(kept(&tail), "a");
     }
 
     #[test]
-    fn what_a_connection_outlived_by_two_minutes_is_forgotten_over_several_of_them() {
+    fn what_a_connection_outlived_by_two_minutes_is_forgotten() {
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
         let mut tail = Tail::new(9);
         tail.start(start);
-        tail.keep(&pieces(&["a"]), start);
-        tail.stop(after(100));
-        tail.start(after(500));
-        tail.keep(&pieces(&["b"]), after(500));
-        tail.stop(after(520));
-        assert_eq!(written(&tail), "a\nb\n", "120 s are not more than two minutes");
-        tail.start(after(900));
-        tail.stop(after(901));
-        assert_eq!((written(&tail).as_str(), tail.given_up()), ("b\n", 0));
+        keep(&mut tail, &["a"], start);
+        keep(&mut tail, &["b"], after(1));
+        tail.stop(after(121));
+        assert_eq!(kept(&tail), "b", "120 s are not more than two minutes");
     }
 
     #[test]
-    fn what_no_connection_outlived_is_given_up_at_last_and_counted() {
-        let mut now = Instant::now();
+    fn a_frame_that_goes_down_with_a_second_connection_counts_as_sent_and_the_others_stay() {
+        let now = Instant::now();
         let mut tail = Tail::new(9);
         tail.start(now);
-        tail.keep(&pieces(&["a", "b"]), now);
-        for _ in 0..6 {
-            now += Duration::from_secs(20);
-            tail.stop(now);
-            tail.start(now);
-        }
-        assert_eq!((tail.len(), tail.given_up()), (2, 0));
-        tail.stop(now + Duration::from_secs(1));
-        assert_eq!((tail.len(), tail.given_up()), (0, 2));
+        keep(&mut tail, &["a", "b", "c"], now);
+        tail.stop(now);
+        assert_eq!(tail.unwritten().len(), 3);
+        tail.rewrite(2, now);
+        assert_eq!(tail.unwritten(), ["c"]);
+        tail.stop(now);
+        assert_eq!(kept(&tail), "c");
+        tail.rewrite(1, now);
+        keep(&mut tail, &["d"], now);
+        tail.stop(now);
+        assert_eq!(kept(&tail), "d");
+    }
+
+    #[test]
+    fn an_orderly_end_settles_what_was_written_on_that_connection_up_to_a_moment() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut tail = Tail::new(9);
+        keep(&mut tail, &["a", "b"], now);
+        tail.stop(now);
+        tail.rewrite(1, now);
+        tail.settle(now + second);
+        assert_eq!(kept(&tail), "b", "this was not written again");
+        tail.rewrite(1, now);
+        keep(&mut tail, &["c"], now + second);
+        tail.settle(now);
+        assert_eq!(kept(&tail), "c");
     }
 
     #[test]
     fn the_oldest_goes_first_beyond_the_bound() {
         let mut tail = Tail::new(2);
-        tail.keep(&pieces(&["a", "b"]), Instant::now());
-        tail.keep(&pieces(&["c"]), Instant::now());
-        assert_eq!((written(&tail).as_str(), tail.len()), ("b\nc\n", 2));
+        keep(&mut tail, &["a", "b"], Instant::now());
+        keep(&mut tail, &["c"], Instant::now());
+        assert_eq!((kept(&tail).as_str(), tail.len()), ("bc", 2));
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -258,4 +258,44 @@ fn fingerprints_are_read_as_people_write_them() {
     for bad in ["", "ab", &"zz".repeat(32), &"é".repeat(32), &"+1".repeat(32)] {
         assert_eq!(parse_fingerprint(bad), None, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn what_a_peer_read_before_it_closed_is_acknowledged_and_what_it_left_is_not() {
+    for (reads, expected) in [(true, true), (false, false)] {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::from(HERE), 0)).await.unwrap();
+        let names = Names::new(
+            Address::parse(&listener.local_addr().unwrap().to_string(), None).unwrap(),
+            Resolver::default(),
+        );
+        let mut stream = Dialer::new(names, None).connect().await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert!(stream.is_acknowledged(), "nothing was written");
+        stream.write_all(b"frame").await.unwrap();
+        peer.readable().await.unwrap();
+        if reads {
+            assert_eq!(peer.read(&mut [0; 9]).await.unwrap(), 5);
+        }
+        drop(peer);
+        let ended = stream.read(&mut [0; 9]).await;
+        let is_read = matches!(ended, Ok(0)) && stream.is_acknowledged();
+        assert_eq!(is_read, expected, "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_that_ended_its_side_refuses_afterwards_is_not_acknowledged() {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::from(HERE), 0)).await.unwrap();
+    let names = Names::new(
+        Address::parse(&listener.local_addr().unwrap().to_string(), None).unwrap(),
+        Resolver::default(),
+    );
+    let mut stream = Dialer::new(names, None).connect().await.unwrap();
+    drop(listener.accept().await.unwrap());
+    assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0);
+    assert!(stream.is_acknowledged());
+    stream.write_all(b"frame").await.unwrap();
+    // The kernel still calls this an end, although a reset came between.
+    assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0);
+    assert!(!stream.is_acknowledged());
 }
