@@ -92,11 +92,9 @@ impl SplunkHec {
         let mut channels = CHANNELS_PER_BATCH;
         while !rest.is_empty() {
             let channel = self.channel.current();
-            match self
-                .offer(wrapped.body(rest, self.settings.gzip), rest.len(), channel, ledger)
-                .await
-            {
-                Verdict::Accepted { ack_id } => return self.settle(rest, ack_id, channel, ledger).await,
+            let body = wrapped.body(rest, self.settings.gzip);
+            match self.offer_and_wait(body, rest.len(), channel, ledger).await {
+                Verdict::Accepted { .. } => return ledger.mark(rest, &Outcome::Delivered),
                 Verdict::Invalid { event, reason } => rest = self.pass_over(rest, event, reason, ledger),
                 Verdict::Suspect(reason) => return ledger.mark(rest, &Outcome::Suspect(reason)),
                 Verdict::NoAcknowledgement if self.acknowledges() => self.stop_acknowledging(),
@@ -109,6 +107,17 @@ impl SplunkHec {
                 }
                 Verdict::Fault(fault) => return ledger.fail(rest, fault),
             }
+        }
+    }
+
+    /// Offers events and waits until they are kept: accepted then means delivered.
+    async fn offer_and_wait(&self, body: Bytes, events: usize, channel: Uuid, ledger: &mut Ledger) -> Verdict {
+        match self.offer(body, events, channel, ledger).await {
+            Verdict::Accepted { ack_id } => match self.kept(ack_id, channel).await {
+                Ok(()) => Verdict::Accepted { ack_id },
+                Err(verdict) => verdict,
+            },
+            verdict => verdict,
         }
     }
 
@@ -144,16 +153,12 @@ impl SplunkHec {
         rest
     }
 
-    /// The collector took the events: delivered, or delivered once an indexer has them.
-    async fn settle(&self, events: &[Place], ack_id: Option<u64>, channel: Uuid, ledger: &mut Ledger) {
-        let indexed = match ack_id {
+    /// The collector took the events: kept, or kept once an indexer has them. Errors: why they must be sent again.
+    async fn kept(&self, ack_id: Option<u64>, channel: Uuid) -> Result<(), Verdict> {
+        match ack_id {
             _ if !self.acknowledges() => Ok(()),
             Some(ack_id) => self.indexed(ack_id, channel).await,
-            None => self.unnumbered(channel).await,
-        };
-        match indexed {
-            Ok(()) => ledger.mark(events, &Outcome::Delivered),
-            Err(fault) => ledger.fail(events, fault),
+            None => self.unnumbered(channel).await.map_err(Verdict::Fault),
         }
     }
 
@@ -175,9 +180,9 @@ impl SplunkHec {
 
     /// Waits until an indexer has what `ack_id` stands for.
     ///
-    /// Errors: the fault for which the events must be sent again. A collector that is busy is asked again; one that
-    /// lost the connection or the channel has forgotten the number, so waiting on would be in vain.
-    async fn indexed(&self, ack_id: u64, channel: Uuid) -> Result<(), Fault> {
+    /// Errors: why the events must be sent again. A collector that is busy is asked again; one that lost the connection
+    /// or the channel has forgotten the number, so waiting on would be in vain.
+    async fn indexed(&self, ack_id: u64, channel: Uuid) -> Result<(), Verdict> {
         let mut patience = Patience::new(self.settings.acknowledge_interval, self.settings.acknowledge_timeout);
         while patience.next().await {
             match self.ask(ack_id, channel).await {
@@ -192,10 +197,10 @@ impl SplunkHec {
             }
         }
         self.channel.leave(channel);
-        Err(Fault {
+        Err(Verdict::Fault(Fault {
             kind: FaultKind::Server,
             message: "no indexer acknowledged the events in time".to_owned(),
-        })
+        }))
     }
 
     async fn ask(&self, ack_id: u64, channel: Uuid) -> Result<bool, Verdict> {
@@ -206,15 +211,16 @@ impl SplunkHec {
         acknowledged(&answer, ack_id)
     }
 
-    fn forgotten(&self, channel: Uuid, verdict: Verdict) -> Fault {
+    /// The collector has forgotten the number; [`Verdict::NewChannel`] stays what it is.
+    fn forgotten(&self, channel: Uuid, verdict: Verdict) -> Verdict {
         self.channel.leave(channel);
         match verdict {
-            Verdict::Fault(fault) => fault,
-            Verdict::NoAckPage => Fault {
+            Verdict::NoAckPage => Verdict::Fault(Fault {
                 kind: FaultKind::Config,
                 message: "the collector gave an acknowledgement number and has no page to ask for it".to_owned(),
-            },
-            _ => refused_channel(),
+            }),
+            Verdict::Fault(_) | Verdict::NewChannel => verdict,
+            _ => Verdict::Fault(refused_channel()),
         }
     }
 }

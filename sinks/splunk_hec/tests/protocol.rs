@@ -107,6 +107,37 @@ async fn acknowledgements_lost_in_a_restart_are_not_taken_for_new_ones() {
 }
 
 #[tokio::test]
+async fn a_collector_that_has_forgotten_the_channel_gets_the_events_again_at_once_on_a_new_one() {
+    let collector = Collector::start(Settings {
+        acknowledge: true,
+        ..Settings::default()
+    })
+    .await;
+    let sink = sink(&collector, "acknowledge = true");
+    collector.order_unknown_channels(1);
+    let batch = events(2, false);
+    let delivery = sink.deliver(&batch).await;
+    assert_eq!(delivery.outcomes, vec![Outcome::Delivered; 2]);
+    assert_eq!(delivery.fault, None, "nobody is alarmed");
+    assert_eq!((collector.requests(), collector.ids()), (2, ids(&batch)));
+}
+
+#[tokio::test]
+async fn a_collector_that_knows_no_channel_at_all_is_a_fault_after_three_of_them() {
+    let collector = Collector::start(Settings {
+        acknowledge: true,
+        ..Settings::default()
+    })
+    .await;
+    let sink = sink(&collector, "acknowledge = true");
+    collector.order_unknown_channels(usize::MAX);
+    let delivery = sink.deliver(&events(2, false)).await;
+    assert_eq!(delivery.outcomes, vec![Outcome::Retry; 2]);
+    assert_eq!(delivery.fault.map(|fault| fault.kind), Some(FaultKind::Config));
+    assert_eq!(collector.requests(), 3);
+}
+
+#[tokio::test]
 async fn a_token_without_acknowledgement_delivers_and_status_says_so() {
     let collector = Collector::start(Settings::default()).await;
     let sink = sink(&collector, "acknowledge = true");

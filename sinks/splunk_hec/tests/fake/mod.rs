@@ -82,6 +82,8 @@ struct State {
     lasting: Option<Fault>,
     /// The status of every answer to `/ack` until it is healed.
     ack_status: Option<u16>,
+    /// So many answers to `/ack` say that the channel is not known.
+    unknown_channels: usize,
     wrong: Vec<String>,
     requests: usize,
     acks: BTreeMap<(String, u64), Ack>,
@@ -137,6 +139,11 @@ impl Collector {
     /// Orders a status, without a body, for every question for acknowledgement until it is healed.
     pub fn order_ack_status(&self, status: u16) {
         self.state.lock().unwrap().ack_status = Some(status);
+    }
+
+    /// Has the next `count` questions for acknowledgement answered with code 11; what their channels hold is forgotten.
+    pub fn order_unknown_channels(&self, count: usize) {
+        self.state.lock().unwrap().unknown_channels = count;
     }
 
     /// Takes back all faults.
@@ -441,6 +448,11 @@ fn answer_acks(settings: &Settings, state: &Mutex<State>, request: &Request) -> 
         .get("x-splunk-request-channel")
         .cloned()
         .unwrap_or_default();
+    if let Some(left) = state.unknown_channels.checked_sub(1) {
+        state.unknown_channels = left;
+        state.acks.retain(|(known, _), _| *known != channel);
+        return (400, json!({"text": "Data channel is not valid", "code": 11}));
+    }
     let question: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let mut answers = serde_json::Map::new();
     for id in question["acks"]
