@@ -4,7 +4,7 @@
 mod harness;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -1202,6 +1202,22 @@ fn status_counts_the_dead_letters_of_a_sink_and_tells_the_age_of_the_oldest() {
     assert!(sink["oldest_dead_letter_secs"].as_u64().unwrap() >= 7199, "{sink:#}");
     let shown = text(&trap.trapline(&["status"]).stdout);
     assert!(shown.contains("2, oldest 2h"), "{shown}");
+}
+
+#[test]
+fn a_message_of_syslog_names_the_observer_as_its_host() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sink = format!(
+        "[sinks.log]\ntype = \"syslog\"\ninputs = [\"*\"]\ntransport = \"udp\"\naddress = \"{}\"\n",
+        receiver.local_addr().unwrap()
+    );
+    let trap = Trap::start(&format!("[observer]\nname = \"lure-dmz-01\"\n{PLAIN}\n{sink}"));
+    touch(trap.address("door"));
+    let mut bytes = [0; 9000];
+    let len = receiver.recv(&mut bytes).unwrap();
+    let message = String::from_utf8_lossy(&bytes[..len]);
+    assert_eq!(message.split(' ').nth(2), Some("lure-dmz-01"), "{message}");
 }
 
 #[test]

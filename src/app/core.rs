@@ -166,13 +166,13 @@ impl Core {
         let Some(sink) = config.sinks.iter().find(|sink| sink.name == name) else {
             return Err(config.sinks.iter().map(|sink| sink.name.clone()).collect());
         };
-        Ok(trial::try_send(sink, &self.identity.hostname, |event| self.identity.stamp(event)).await)
+        Ok(trial::try_send(sink, &self.identity.name, |event| self.identity.stamp(event)).await)
     }
 
     /// Reaches every enabled sink, all at once.
     pub async fn check_sinks(&self) -> Vec<SinkReport> {
         let config = self.config();
-        let reached = build::enabled(&config).map(|sink| trial::reach(sink, &self.identity.hostname));
+        let reached = build::enabled(&config).map(|sink| trial::reach(sink, &self.identity.name));
         futures_util::future::join_all(reached).await
     }
 

@@ -54,7 +54,7 @@ impl App {
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
         let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
-        let plan = build::plan(&config, &self.core.identity.hostname).map_err(wrong)?;
+        let plan = build::plan(&config, &self.core.identity.name).map_err(wrong)?;
         try_sinks(&self.core, &config, &changes.sinks)?;
         Ok(Next {
             config,
@@ -96,7 +96,7 @@ impl App {
             }
             Err(error) => {
                 let refused = Refused::new(Refusal::Failed, format!("the journal failed, sinks as before: {error}"));
-                let before = build::plan(&self.core.config(), &self.core.identity.hostname);
+                let before = build::plan(&self.core.config(), &self.core.identity.name);
                 if let Ok(before) = before {
                     self.pipeline = Pipeline::start(before, parts(), DELIVERY_GRACE).await.ok();
                 }
@@ -137,7 +137,7 @@ fn try_sinks(core: &Core, config: &Config, difference: &Difference) -> Result<()
     let touched = |name: &String| difference.added.contains(name) || difference.changed.contains(name);
     let sinks = build::enabled(config).filter(|sink| touched(&sink.name));
     let tried = sinks.filter_map(|sink| {
-        let fault = trial::try_build(sink, &core.identity.hostname).err()?;
+        let fault = trial::try_build(sink, &core.identity.name).err()?;
         Some(format!("sink `{}` cannot be made: {}", sink.name, fault.message))
     });
     let reasons: Vec<_> = tried.collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 use trapline_schemas::{Action, Field, Timestamp};
 use uuid::Uuid;
@@ -235,7 +236,7 @@ impl App {
             tasks,
             shortage,
         };
-        let plan = build::plan(&config, &core.identity.hostname)?;
+        let plan = build::plan(&config, &core.identity.name)?;
         let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
         let (reload, reloads) = mpsc::channel(1);
@@ -452,17 +453,20 @@ fn spawn_index(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
     core.tasks.spawn_station("index", stops.serving.clone(), run)
 }
 
+/// What this host calls itself: the configured name, else that of the host.
+pub fn observer_name(config: &Config) -> SmolStr {
+    config.observer.name.as_deref().map_or_else(hostname, SmolStr::from)
+}
+
+fn hostname() -> SmolStr {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    trapline_schemas::text::clean(name.as_bytes())
+}
+
 fn identity(config: &Config, key: trapline_schemas::ids::SiteKey) -> Identity {
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let hostname = trapline_schemas::text::clean(hostname.as_bytes());
-    let name = config
-        .observer
-        .name
-        .as_deref()
-        .map_or_else(|| hostname.clone(), smol_str::SmolStr::from);
     Identity {
-        name,
-        hostname,
+        name: observer_name(config),
+        hostname: hostname(),
         site: Some(config.observer.site.as_str().into()),
         organization: None,
         boot: Uuid::new_v4(),

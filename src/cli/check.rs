@@ -141,7 +141,7 @@ fn descriptors(config: &Config) -> Option<String> {
 /// Looks at what every enabled sink needs; those that need nothing more are made, or reached.
 fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result<()> {
     let _folder = Borrowed::make(&config.state_dir);
-    let observer = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let observer = app::observer_name(config);
     let mut good = Vec::new();
     for sink in config.sinks.iter().filter(|sink| sink.enabled) {
         let problems = app::look(sink, &observer);

@@ -59,7 +59,7 @@ pub struct Common {
     pub name: String,
     /// The form to send.
     pub format: Format,
-    /// Name and host name of the observer, as in `[observer]`.
+    /// Name of the observer: that of `[observer]`, else the host name.
     pub observer: String,
     /// How the names of destinations become addresses.
     pub resolver: Resolver,
