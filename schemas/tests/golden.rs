@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use trapline_schemas::render::render;
+use trapline_schemas::render::{render, render_within};
 use trapline_schemas::{Action, CATALOGUE, Event, Format, codec, schema};
 
 const REMAKE: &str = "TRAPLINE_REMAKE";
@@ -95,11 +95,26 @@ fn the_schemas_and_the_field_page_are_as_committed() {
     golden("FIELDS.md", &schema::fields_page());
 }
 
+/// Each sample with all left out that can be.
+fn smallest(format: Format) -> Vec<Value> {
+    let smallest = |event: &Event| {
+        let (mut max, mut last) = (usize::MAX, Vec::new());
+        let mut out = Vec::new();
+        while render_within(event, format, max, &mut out) {
+            max = out.len() - 1;
+            last = std::mem::take(&mut out);
+        }
+        serde_json::from_slice(&last).unwrap()
+    };
+    let all = happenings::all();
+    all.iter().flat_map(|(_, events)| events).map(smallest).collect()
+}
+
 #[test]
 fn every_sample_is_valid_by_our_own_schemas() {
     for (format, schema) in [(Format::Ecs, schema::ecs()), (Format::Ocsf, schema::ocsf())] {
         let validator = jsonschema::draft202012::new(&schema).unwrap();
-        for event in json_lines(format) {
+        for event in json_lines(format).into_iter().chain(smallest(format)) {
             let errors: Vec<String> = validator
                 .iter_errors(&event)
                 .map(|error| format!("{}: {error}", error.instance_path))

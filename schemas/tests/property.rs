@@ -403,6 +403,7 @@ fn the_drop_order_is_bytes_then_text_then_commands() {
             [true, false, false],
             [true, true, false],
             [true, true, true],
+            [true, true, true],
             [true, true, true]
         ]
     );

@@ -26,16 +26,25 @@ pub(crate) enum Detail {
     NoCommands,
     /// Also with long texts cut and long lists shortened.
     Short,
+    /// Of all facts only those by which an event is found and judged: see [`is_core`].
+    Core,
 }
 
 impl Detail {
     /// Every step, the fullest first.
-    pub(crate) const ALL: [Self; 5] = [Self::Whole, Self::NoBytes, Self::NoText, Self::NoCommands, Self::Short];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Whole,
+        Self::NoBytes,
+        Self::NoText,
+        Self::NoCommands,
+        Self::Short,
+        Self::Core,
+    ];
 
     /// Longest text, in characters.
     pub(crate) const fn chars_max(self) -> usize {
         match self {
-            Self::Short => 64,
+            Self::Short | Self::Core => 64,
             _ => usize::MAX,
         }
     }
@@ -43,10 +52,55 @@ impl Detail {
     /// Longest list, in items.
     pub(crate) const fn items_max(self) -> usize {
         match self {
-            Self::Short => 8,
+            Self::Short | Self::Core => 8,
             _ => usize::MAX,
         }
     }
+}
+
+/// Whether a stored fact stays to the last: who touched what, what was offered, what was done, and what ids tell doubles
+/// and belonging by. Each is short, so that the whole has a bound.
+const fn is_core(field: Field) -> bool {
+    matches!(
+        field,
+        Field::BootId
+            | Field::CredentialAccepted
+            | Field::CredentialKind
+            | Field::CredentialSecret
+            | Field::CredentialSecretHmac
+            | Field::CredentialSecretLength
+            | Field::DecoyId
+            | Field::DecoyService
+            | Field::DestinationIp
+            | Field::DestinationPort
+            | Field::ErrorMessage
+            | Field::ErrorType
+            | Field::EventRiskScore
+            | Field::FindingHits
+            | Field::FindingId
+            | Field::FindingStatus
+            | Field::FtpCommand
+            | Field::GapFirst
+            | Field::GapLast
+            | Field::HttpMethod
+            | Field::IncidentId
+            | Field::JournalSequence
+            | Field::NetworkTransport
+            | Field::ObserverName
+            | Field::ResponseKind
+            | Field::ResponseScope
+            | Field::ResponseState
+            | Field::ScanKind
+            | Field::SessionId
+            | Field::SinkName
+            | Field::SourceIp
+            | Field::SourcePort
+            | Field::SourceSpoofable
+            | Field::SourceZoneInside
+            | Field::TouchLevel
+            | Field::TransformName
+            | Field::UserName
+    )
 }
 
 /// An event with its facts indexed by field.
@@ -102,7 +156,7 @@ impl<'e> View<'e> {
         match field {
             Field::PayloadBase64 => self.detail < Detail::NoBytes,
             Field::Commands => self.detail < Detail::NoCommands,
-            _ => true,
+            _ => self.detail < Detail::Core || !field.is_stored() || is_core(field),
         }
     }
 

@@ -156,7 +156,7 @@ fn message(view: &View<'_>, out: &mut Vec<u8>) {
     let from = out.len();
     out.push(b'"');
     write_sentence(view, out);
-    if view.detail == Detail::Short || has_quote(&out[from + 1..]) {
+    if view.detail >= Detail::Short || has_quote(&out[from + 1..]) {
         out.truncate(from);
         put(out, &Shown::Text(sentence(view)), Kind::Text, view.detail);
     } else {

@@ -65,8 +65,8 @@ pub fn render(event: &Event, format: Format, out: &mut Vec<u8>) {
 }
 
 /// Like [`render`], but at most `max` bytes: fields are left out in the drop order (base64, printable and original,
-/// commands, then long texts) and the truncation is marked; JSON is never cut. `false`, with nothing appended, if
-/// even the smallest form does not fit.
+/// commands, long texts, then all but who came, what was touched and what was offered) and the truncation is marked; JSON
+/// is never cut. `false`, with nothing appended, if even the smallest form does not fit.
 pub fn render_within(event: &Event, format: Format, max: usize, out: &mut Vec<u8>) -> bool {
     let from = out.len();
     let bytes_fit = match event.get(Field::PayloadBase64) {
@@ -95,5 +95,54 @@ fn render_as(event: &Event, format: Format, detail: Detail, out: &mut Vec<u8>) {
         Format::Cef => cef::render(&view, out),
         Format::Leef => leef::render(&view, out),
         Format::Text => text::render(&view, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Action;
+    use crate::fields::{CATALOGUE, Kind};
+    use crate::value::Timestamp;
+
+    /// An event with a fact in every field, the texts long.
+    fn full(action: Action) -> Event {
+        let at = Timestamp::now();
+        let mut event = Event::new(crate::ids::fresh(at), at, action);
+        for row in CATALOGUE.iter().filter(|row| row.field.is_stored()) {
+            match row.kind {
+                Kind::Keyword | Kind::Text => event.set(row.field, "k".repeat(300)),
+                Kind::Long => event.set(row.field, 4_000_000_000_i64),
+                Kind::Bool => event.set(row.field, true),
+                Kind::Id => event.set(row.field, crate::ids::fresh(at)),
+                Kind::Ip => event.set(row.field, std::net::IpAddr::from([0x2001; 8])),
+                Kind::Float => event.set(row.field, 50.5),
+                Kind::Bytes => event.set(row.field, vec![b'x'; 9000]),
+                _ => {}
+            }
+        }
+        event
+    }
+
+    #[test]
+    fn an_event_with_everything_fits_in_little_more_than_a_packet_a_line_and_keeps_who_came_and_what_was_offered() {
+        for format in Format::ALL {
+            let max = if format.is_json() { 4400 } else { 1400 };
+            for action in Action::ALL.iter().copied() {
+                let mut out = Vec::new();
+                assert!(
+                    render_within(&full(action), *format, max, &mut out),
+                    "{format:?} {action:?}"
+                );
+                let line = String::from_utf8(out).unwrap();
+                let by_peer = matches!(action, Action::Connect | Action::Credential);
+                assert!(!by_peer || line.contains("2001:"), "{line}");
+                let offered = format.is_json() && action == Action::Credential;
+                assert!(
+                    !offered || line.contains("kkkkkkkk") && line.contains("secret_hmac_sha256"),
+                    "{line}"
+                );
+            }
+        }
     }
 }

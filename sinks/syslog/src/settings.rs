@@ -29,6 +29,9 @@ const MESSAGE_BYTES_PACKET: usize = 1400;
 /// What a UDP datagram over IPv4 can carry.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
+/// Names up to this length are reckoned with where the least bound is told.
+const NAME_CHARS: usize = 48;
+
 const FACILITIES: &[&str] = &[
     "kern",
     "user",
@@ -248,10 +251,10 @@ impl Settings {
         .with_message(common.format, self.bom, self.message_bytes_max(common.format))
     }
 
-    /// The least `message_bytes_max` that holds an ordinary event, if the one in force does not.
+    /// The least `message_bytes_max` that holds any event of a peer, if the one in force does not.
     fn too_small_for(&self, common: &Common) -> Option<usize> {
         let local = matches!(self.transport, Transport::Unix(_));
-        let parcel = Parcel::new(0, Arc::new(ordinary_event()));
+        let parcel = Parcel::new(0, Arc::new(largest_event()));
         let holds = |bytes: usize| {
             let writer = self.writer(common, local).with_message(common.format, self.bom, bytes);
             writer.message(&parcel, &mut Vec::new()).is_ok()
@@ -373,7 +376,7 @@ impl Factory for Settings {
         if let Some(least) = self.too_small_for(common) {
             return Err(Fault {
                 kind: FaultKind::Config,
-                message: format!("no event fits into `message_bytes_max`, at least {least} are needed"),
+                message: format!("not every event fits into `message_bytes_max`, at least {least} are needed"),
             });
         }
         let writer = self.writer(common, local);
@@ -383,7 +386,7 @@ impl Factory for Settings {
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
         let size = self.too_small_for(common).map(|least| {
             let place = table.place("message_bytes_max");
-            Problem::error(place, "no event fits into this", format!("{least} or more"))
+            Problem::error(place, "not every event fits into this", format!("{least} or more"))
         });
         let files = match self.transport {
             Transport::Tls(..) => tls::look(table),
@@ -393,17 +396,40 @@ impl Factory for Settings {
     }
 }
 
-/// What every sink has to hold: a contact, with nothing in it that could be left out.
-fn ordinary_event() -> Event {
+/// What every sink has to hold: an offer of credentials, the largest that peers make when all is left out that can be,
+/// with names as long as they are shown.
+fn largest_event() -> Event {
     let at = Timestamp::now();
-    let mut event = Event::new(ids::fresh(at), at, Action::Connect);
+    let name = "n".repeat(NAME_CHARS);
+    let mut event = Event::new(ids::fresh(at), at, Action::Credential);
     event.set(Field::SourceIp, IpAddr::from([203, 0, 113, 177]));
-    event.set(Field::SourcePort, 40_022_i64);
     event.set(Field::DestinationIp, IpAddr::from([203, 0, 113, 178]));
-    event.set(Field::DestinationPort, 40_022_i64);
-    event.set(Field::DecoyId, "decoy");
-    event.set(Field::TouchLevel, "contact");
-    event.set(Field::EventRiskScore, 50.0);
+    for number in [
+        Field::SourcePort,
+        Field::DestinationPort,
+        Field::CredentialSecretLength,
+        Field::JournalSequence,
+    ] {
+        event.set(number, 40_022_i64);
+    }
+    for id in [Field::BootId, Field::IncidentId, Field::SessionId] {
+        event.set(id, ids::fresh(at));
+    }
+    for (word, text) in [
+        (Field::CredentialKind, "community"),
+        (Field::DecoyService, "telnet"),
+        (Field::NetworkTransport, "tcp"),
+        (Field::TouchLevel, "contact"),
+    ] {
+        event.set(word, text);
+    }
+    event.set(Field::CredentialSecretHmac, "f".repeat(64));
+    event.set(Field::CredentialAccepted, false);
+    event.set(Field::SourceZoneInside, false);
+    event.set(Field::DecoyId, name.as_str());
+    event.set(Field::ObserverName, name.as_str());
+    event.set(Field::UserName, name);
+    event.set(Field::EventRiskScore, 50.5);
     event
 }
 
@@ -414,7 +440,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_that_no_event_fits_is_named_with_one_that_is_enough() {
+    fn a_bound_that_not_every_event_fits_is_named_with_one_that_is_enough() {
         for format in Format::ALL {
             let common = Common {
                 name: "s".into(),

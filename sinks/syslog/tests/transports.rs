@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixDatagram, UnixListener};
-use trapline_schemas::Format;
+use trapline_schemas::{Field, Format};
 use trapline_sink::config::{Common, Factory, Table};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::{Address, Resolver};
@@ -143,12 +143,75 @@ async fn an_event_that_fits_in_no_message_is_rejected_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = to(listener.local_addr().unwrap());
     let settings = Settings {
-        message_bytes_max: Some(1650),
+        message_bytes_max: Some(2700),
         ..Settings::new(Transport::Tcp(at))
     };
     let sink = build(&settings, Format::Ocsf);
-    let delivery = sink.deliver(&events(2, false)).await;
-    assert!(matches!(&delivery.outcomes[..], [Outcome::Rejected(why), Outcome::Rejected(_)] if why.contains("1650")));
+    let large = |parcel: &Arc<Parcel>| {
+        let mut event = (*parcel.event).clone();
+        for field in [
+            Field::UserName,
+            Field::ErrorMessage,
+            Field::DecoyId,
+            Field::ObserverName,
+        ] {
+            event.set(field, "\u{10348}".repeat(300));
+        }
+        Arc::new(Parcel::new(parcel.offset, Arc::new(event)))
+    };
+    let batch: Vec<_> = events(2, false).iter().map(large).collect();
+    let delivery = sink.deliver(&batch).await;
+    assert!(matches!(&delivery.outcomes[..], [Outcome::Rejected(why), Outcome::Rejected(_)] if why.contains("2700")));
+}
+
+/// What a peer may fill besides.
+const LONG: &[Field] = &[
+    Field::FileName,
+    Field::HttpForwardedFor,
+    Field::HttpReferrer,
+    Field::NtlmDomain,
+    Field::NtlmWorkstation,
+    Field::RdpCookie,
+    Field::SmbShare,
+    Field::SshClientVersion,
+    Field::SshHasshAlgorithms,
+    Field::TelnetOptions,
+    Field::TelnetTerminal,
+    Field::UrlOriginal,
+    Field::UrlPath,
+    Field::UserAgent,
+];
+
+/// The bound that `check` asks for is one in which whatever a peer sends still comes, with what was offered.
+#[tokio::test]
+async fn a_credential_beside_a_large_payload_comes_within_the_least_bound() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = to(listener.local_addr().unwrap());
+    for (format, least) in [(Format::Ecs, 2400), (Format::Ocsf, 2750)] {
+        let settings = Settings {
+            message_bytes_max: Some(least),
+            ..Settings::new(Transport::Tcp(at.clone()))
+        };
+        let mut event = (*events(1, false)[0].event).clone();
+        event.set(Field::UserName, "administrator");
+        event.set(Field::CredentialSecretHmac, "f".repeat(64));
+        event.set(Field::PayloadBase64, vec![b'x'; 60_000]);
+        for field in LONG {
+            event.set(*field, "long".repeat(200));
+        }
+        let batch = [Arc::new(Parcel::new(1, Arc::new(event)))];
+        assert_eq!(
+            build(&settings, format).deliver(&batch).await.outcomes,
+            [Outcome::Delivered]
+        );
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut message = String::new();
+        stream.read_to_string(&mut message).await.unwrap();
+        assert!(
+            message.contains("administrator") && message.contains(&"f".repeat(64)),
+            "{message}"
+        );
+    }
 }
 
 #[tokio::test]
