@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 
-use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, listed, shown};
+use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, Visible, listed, plain_address, shown};
 
 use super::load::Loader;
 use super::rules::ServiceRule;
@@ -108,6 +108,7 @@ fn listen(table: &Table) -> Vec<(usize, SocketAddr)> {
             Ok(address) => good.push((index, address)),
             Err(_) => {
                 let problem = Problem::error(table.item_place("listen", index), not_an_address(text), ALLOWED);
+                let problem = problem.show(visible(text));
                 table.report("listen", with_hint(problem, text));
             }
         }
@@ -120,7 +121,18 @@ const ALLOWED: &str = "ADDRESS:PORT such as \"0.0.0.0:2222\" or \"[::]:2222\"";
 fn not_an_address(text: &str) -> String {
     match text {
         "all-tcp" => "this build has no `all-tcp`".into(),
-        _ => format!("`{}` is not an address and port", shown(text)),
+        _ => match plain_address(text) {
+            Some(text) => format!("{text} is not an address and port"),
+            None => "this is not an address and port".into(),
+        },
+    }
+}
+
+/// What is no address may be anything, also a URL with a password in it.
+fn visible(text: &str) -> Visible {
+    match plain_address(text) {
+        Some(_) => Visible::Place,
+        None => Visible::Nothing,
     }
 }
 

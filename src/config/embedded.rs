@@ -203,6 +203,72 @@ fn every_key_has_a_line_that_says_what_it_is_for() {
     }
 }
 
+/// Addresses with a secret in each of the places where people put one.
+const LEAKY: &[&str] = &[
+    "\"https://h:8088/?token=hush\"",
+    "\"https://h:8088/services/collector?channel=X#hush\"",
+    "\"https://hush:hush@h:8088\"",
+    "\"https://me:hush/hush@h:8088\"",
+    "\"Splunk hush\"",
+    "\"user:hush@host:514\"",
+    "[\"user:hush@host:514\"]",
+    "https://h/hush",
+];
+
+#[test]
+fn a_secret_in_a_wrong_address_is_in_no_message() {
+    for (section, name, key) in addresses() {
+        for value in LEAKY {
+            let text = with_value(&section, &name, &key, value);
+            let refused = load_text(&text).expect_err(&text);
+            let facts = refused.problems.iter().map(|problem| problem.facts());
+            let facts = serde_json::to_string(&facts.collect::<Vec<_>>()).unwrap();
+            for told in [refused.to_string(), refused.rich(false), facts] {
+                assert!(!told.contains("hush"), "{key} = {value}: {told}");
+            }
+        }
+    }
+}
+
+/// Every key of every sink and section that takes an address, in a table of the file.
+fn addresses() -> Vec<(String, String, String)> {
+    let all: toml::Table = uncommented().parse().unwrap();
+    let mut found = vec![("decoys".to_owned(), "ssh".to_owned(), "listen".to_owned())];
+    for (name, table) in all["sinks"].as_table().unwrap() {
+        let kind = SINKS
+            .iter()
+            .find(|kind| Some(kind.name) == table["type"].as_str())
+            .unwrap();
+        for key in kind.keys {
+            match key.kind {
+                KeyKind::Address => found.push(("sinks".into(), name.clone(), key.name.into())),
+                KeyKind::OffOr(keys) if keys.iter().any(|key| matches!(key.kind, KeyKind::Address)) => {
+                    found.push(("sinks".into(), name.clone(), format!("{}.server_name", key.name)));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(found.len() >= 4, "{found:?}");
+    found
+}
+
+/// The file with one value, as it would be written, in the place of another.
+fn with_value(section: &str, name: &str, key: &str, value: &str) -> String {
+    let head = format!("[{section}.{name}]\n");
+    let all = uncommented();
+    let (before, table) = all.split_once(&head).unwrap();
+    let old = table
+        .lines()
+        .find(|line| line.starts_with(&format!("{key} = ")))
+        .unwrap();
+    let new = match key == "listen" && value.starts_with('"') {
+        true => format!("{key} = [{value}]"),
+        false => format!("{key} = {value}"),
+    };
+    format!("{before}{head}{}", table.replacen(old, &new, 1))
+}
+
 #[test]
 fn the_paths_in_it_are_relative_or_examples() {
     let config = loaded(&uncommented());

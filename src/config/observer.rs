@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use trapline_sink::config::{Key, KeyKind, Secret, Table};
+use trapline_sink::config::{Key, KeyKind, Place, Problem, Secret, Table, Visible, plain_address};
 
 use super::load::Loader;
 
@@ -177,15 +177,20 @@ fn networks(table: &Table) -> Vec<IpNet> {
     for (index, text) in table.texts("networks").iter().enumerate() {
         match network(text) {
             Some(network) => good.push(network),
-            None => table.problem_at(
-                "networks",
-                index,
-                &format!("`{}` is not a network", trapline_sink::config::shown(text)),
-                "an address or CIDR such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
-            ),
+            None => table.report("networks", no_network(table.item_place("networks", index), text)),
         }
     }
     good
+}
+
+/// What is no network may be anything: only what looks like one is shown.
+fn no_network(place: Place, text: &str) -> Problem {
+    let (found, visible) = match plain_address(text) {
+        Some(text) => (format!("{text} is not a network"), Visible::Place),
+        None => ("this is not a network".to_owned(), Visible::Nothing),
+    };
+    let allowed = "an address or CIDR such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
+    Problem::error(place, found, allowed).show(visible)
 }
 
 fn network(text: &str) -> Option<IpNet> {

@@ -46,7 +46,7 @@ pub const KEYS: &[Key] = &[
     Key::optional("key", KeyKind::InputPath, "PEM file of the client certificate's key"),
     Key::optional(
         "server_name",
-        KeyKind::Text,
+        KeyKind::Address,
         "name the certificate must have, if not the host's",
     ),
     Key::optional(
@@ -98,8 +98,8 @@ impl TlsSettings {
             table.problem(lone, &format!("`{lone}` alone"), "`cert` and `key` together");
         }
         let name = table.text_opt("server_name");
-        if let Some(name) = name.as_deref().filter(|name| parse_name(name).is_err()) {
-            table.problem("server_name", &format!("`{name}`"), "a host name or an address");
+        if name.as_deref().is_some_and(|name| parse_name(name).is_err()) {
+            table.problem_with_address("server_name", "a host name or an address");
         }
         let written = table.text_opt("fingerprint");
         let fingerprint = written.as_deref().and_then(parse_fingerprint);

@@ -23,7 +23,7 @@ pub static SINK: SinkType = SinkType {
 const KEYS: &[Key] = &[
     Key::required(
         "endpoint",
-        KeyKind::Text,
+        KeyKind::Address,
         "Base URL of the collector, such as `https://hec.example:8088`.",
     ),
     Key::required("token", KeyKind::Secret, "The collector's token."),
@@ -162,12 +162,12 @@ fn endpoint(table: &Table, tls_off: bool) -> reqwest::Url {
     let harmless = reqwest::Url::parse("https://localhost").expect("a constant URL parses");
     let Ok(url) = reqwest::Url::parse(&text) else {
         if !text.is_empty() {
-            table.problem("endpoint", &text, "a URL such as `https://hec.example:8088`");
+            table.problem_with_address("endpoint", "a URL such as `https://hec.example:8088`");
         }
         return harmless;
     };
     if let Some(allowed) = objection(&url, tls_off) {
-        table.problem("endpoint", &text, allowed);
+        table.problem_with_address("endpoint", allowed);
         return harmless;
     }
     url

@@ -70,7 +70,7 @@ pub static SINK: SinkType = SinkType {
         ),
         Key::required(
             "address",
-            KeyKind::Text,
+            KeyKind::Address,
             "host:port (514, over TLS 6514), or the path of a unix socket",
         ),
         Key::optional(
@@ -321,17 +321,13 @@ fn transport(table: &Table) -> Transport {
     }
     if word == "unix" {
         if !text.starts_with('/') {
-            table.problem("address", &format!("`{text}`"), "an absolute path such as `/dev/log`");
+            table.problem_with_address("address", "an absolute path such as `/dev/log`");
         }
         return Transport::Unix(text.into());
     }
     let port = if word == "tls" { 6514 } else { 514 };
     let address = Address::parse(&text, Some(port)).unwrap_or_else(|| {
-        table.problem(
-            "address",
-            &format!("`{text}`"),
-            "`host:port`, an address, or `[address]:port`",
-        );
+        table.problem_with_address("address", "`host:port`, an address, or `[address]:port`");
         Address {
             host: "localhost".to_owned(),
             port,

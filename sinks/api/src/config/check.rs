@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::address::plain;
 use super::expand::expand;
 use super::key::{Key, KeyKind};
 use super::outside::{Context, Variables};
@@ -130,7 +131,7 @@ impl Reader<'_> {
     fn read(&self, node: &Node) -> Option<Checked> {
         let node = &typed(node, self.key.kind);
         match self.key.kind {
-            KeyKind::Text => Some(Checked::Text(self.text(node)?)),
+            KeyKind::Text | KeyKind::Address => Some(Checked::Text(self.text(node)?)),
             KeyKind::Condition => match &node.value {
                 Raw::Text(text) => Some(Checked::Text(text.clone())),
                 _ => self.wrong(node),
@@ -157,7 +158,7 @@ impl Reader<'_> {
     }
 
     fn wrong<T>(&self, node: &Node) -> Option<T> {
-        let found = match self.key.kind.is_secret() {
+        let found = match self.hides(node) {
             true => node.kind().to_owned(),
             false => node.described(),
         };
@@ -165,13 +166,19 @@ impl Reader<'_> {
     }
 
     fn refuse<T>(&self, node: &Node, found: String) -> Option<T> {
-        let visible = match self.key.kind.is_secret() {
+        let visible = match self.hides(node) {
             true => Visible::Nothing,
             false => Visible::Place,
         };
         let problem = Problem::error(node.place.clone(), found, self.key.kind.allowed());
         self.context.problems.push(problem.show(visible).hint(self.about()));
         None
+    }
+
+    /// Whether the value is not to be shown: also a text in the place of a list, unless it is surely no URL.
+    fn hides(&self, node: &Node) -> bool {
+        let lone = node.as_text().filter(|_| matches!(self.key.kind, KeyKind::Texts));
+        self.key.kind.is_hidden() || lone.is_some_and(|text| plain(text).is_none())
     }
 
     /// What the key is for, and its default.

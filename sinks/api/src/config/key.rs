@@ -41,6 +41,9 @@ pub enum KeyKind {
         /// Largest allowed.
         max: i64,
     },
+    /// A URL or an address of a destination, or a part of one, as text. Whoever wrote it may have put a secret into it,
+    /// so problems show no more than [`seen_address`](super::seen_address) of it.
+    Address,
     /// A file read by trapline, resolved against the configuration's folder.
     InputPath,
     /// A file written by trapline, resolved against `state_dir`.
@@ -59,9 +62,9 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// Whether the value must never be shown.
-    pub(super) const fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::MadeSecret)
+    /// Whether the value must never be shown as it is written.
+    pub(super) const fn is_hidden(self) -> bool {
+        matches!(self, Self::Secret | Self::MadeSecret | Self::Address)
     }
 
     /// What the key takes, for messages and documents.
@@ -69,6 +72,7 @@ impl KeyKind {
         use super::units::{duration_text, size_text};
         match self {
             Self::Text => "text".into(),
+            Self::Address => "an address as text".into(),
             Self::Bool => "true or false".into(),
             Self::Integer { min, max } => format!("a whole number in {min}..={max}"),
             Self::Duration { min, max } => format!(

@@ -14,6 +14,7 @@
 //!
 //! It does not know which tables a configuration has, nor what they mean to each other: that is the program's.
 
+mod address;
 mod check;
 mod expand;
 mod key;
@@ -36,6 +37,7 @@ use crate::dial::Resolver;
 use crate::stream::{Fault, StreamSink};
 use trapline_schemas::Format;
 
+pub use address::{plain as plain_address, seen as seen_address};
 pub use check::check;
 pub use key::{Key, KeyKind};
 pub use outside::{Context, Outside, Variables};

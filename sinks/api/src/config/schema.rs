@@ -34,7 +34,7 @@ pub fn key_schema(key: &Key) -> Value {
 
 fn kind_schema(kind: KeyKind) -> Value {
     match kind {
-        KeyKind::Text | KeyKind::InputPath | KeyKind::OutputPath | KeyKind::Condition => {
+        KeyKind::Text | KeyKind::Address | KeyKind::InputPath | KeyKind::OutputPath | KeyKind::Condition => {
             json!({"type": "string"})
         }
         KeyKind::Secret | KeyKind::MadeSecret => json!({"type": "string", "writeOnly": true}),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::Secret;
+use super::address::seen;
 use super::key::{Key, KeyKind};
 use super::place::Place;
 use super::problem::{Problem, Problems, Visible};
@@ -243,6 +244,11 @@ impl Table {
         self.report(key, Problem::error(self.place(key), found, allowed));
     }
 
+    /// Adds a problem at a key that holds a URL or an address, of which only [`seen`] is shown.
+    pub fn problem_with_address(&self, key: &str, allowed: &str) {
+        self.problem(key, &seen(&self.text(key)), allowed);
+    }
+
     /// Adds a problem at one element of a list.
     pub fn problem_at(&self, key: &str, index: usize, found: &str, allowed: &str) {
         let place = self.item_place(key, index);
@@ -265,13 +271,13 @@ impl Table {
         self.report(key, Problem::warning(self.place(key), found, allowed));
     }
 
-    /// Adds a problem made by the caller; the value of a secret key stays hidden. Where the value is known to be
+    /// Adds a problem made by the caller; the value of a secret or an address stays hidden. Where the value is known to be
     /// missing or wrong already, what follows from the stand-in is not told.
     pub fn report(&self, key: &str, problem: Problem) {
         if self.cell(key).is_told() {
             return;
         }
-        let visible = match self.cell(key).key.kind.is_secret() {
+        let visible = match self.cell(key).key.kind.is_hidden() {
             true => Visible::Nothing,
             false => problem.visible,
         };

@@ -327,3 +327,17 @@ fn the_schema_says_what_the_check_says() {
     assert_eq!(schema["properties"]["batch"]["properties"]["events"]["maximum"], 1000);
     assert_eq!(schema["properties"]["tls"]["anyOf"][0]["const"], "off");
 }
+
+#[test]
+fn of_an_address_that_is_wrong_no_more_than_the_host_is_shown() {
+    const HOST: &[Key] = &[Key::required("host", KeyKind::Address, "Host.")];
+    let (table, problems) = Table::for_test("host = 'https://h:1/?token=hush'", HOST);
+    table.problem_with_address("host", "a host");
+    for wrong in ["host = ['hush']", "host = { hush = 1 }"] {
+        problems.push(Table::for_test(wrong, HOST).1.take().remove(0));
+    }
+    let all = problems.take();
+    assert_eq!(all[0].found, "`https://h:1` with a query");
+    let shown = all.iter().map(|problem| problem.rich(false)).collect::<String>();
+    assert!(all.len() == 3 && !shown.contains("hush"), "{shown}");
+}

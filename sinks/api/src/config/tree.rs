@@ -280,7 +280,17 @@ fn secret_line(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or(text);
     let line = text.get(before.rfind('\n').map_or(0, |at| at + 1)..).unwrap_or("");
     let name = line.lines().next().unwrap_or("").split('=').next().unwrap_or("");
-    ["token", "secret", "key", "password", "url"]
-        .iter()
-        .any(|word| name.contains(word))
+    [
+        "token",
+        "secret",
+        "key",
+        "password",
+        "url",
+        "endpoint",
+        "address",
+        "server_name",
+        "listen",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
