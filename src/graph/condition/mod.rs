@@ -8,7 +8,9 @@
 //! 2. Every path names a field of the catalogue, or the configuration is refused with the path's place.
 //! 3. An absent field is absent, never null: `has(a.b)` asks for it; an expression that ends in an error is false as a
 //!    whole, and counted.
-//! 4. Size, depth and loops within loops are bounded, so one evaluation is.
+//! 4. What can be told without an event to be never true is refused: sides that never compare, operands that are neither
+//!    true nor false, words that a field never says. A condition that fails all the same is counted and logged once.
+//! 5. Size, depth and loops within loops are bounded, so one evaluation is.
 //!
 //! Limits: [`TEXT_BYTES_MAX`], [`DEPTH_MAX`], [`NODES_MAX`], [`LOOPS_MAX`]. Whole numbers and fractions compare
 //! freely. `timestamp` stands for `@timestamp`; dates are RFC 3339 text in UTC with milliseconds, so they compare as
@@ -19,7 +21,9 @@
 
 mod paths;
 mod program;
+mod types;
 mod values;
+mod words;
 
 #[cfg(test)]
 mod tests;

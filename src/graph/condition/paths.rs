@@ -1,11 +1,11 @@
 //! The walk over an expression: paths become numbered references, mistakes become problems.
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
-use trapline_schemas::{CATALOGUE, Field, Kind};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, SourceInfo};
+use trapline_schemas::{CATALOGUE, Field};
 
 use super::program::{ConditionProblem, LOOPS_MAX, NODES_MAX, char_bytes, problem};
-use super::values::network_of;
+use super::types;
 
 /// Functions and methods that a condition may call; operators besides.
 const FUNCTIONS: &[&str] = &[
@@ -58,7 +58,13 @@ impl<'t> Walk<'t> {
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<Reference>, Vec<ConditionProblem>) {
+    /// What was found; mistakes of types as well, unless there is too much to look at.
+    pub(super) fn finish(mut self, expression: &IdedExpr) -> (Vec<Reference>, Vec<ConditionProblem>) {
+        if self.nodes <= NODES_MAX {
+            for (id, message, hint) in types::mistakes(expression, &self.references) {
+                self.report(id, message, hint);
+            }
+        }
         (self.references, self.problems)
     }
 
@@ -115,6 +121,8 @@ impl<'t> Walk<'t> {
         match field_of(path) {
             Some(field) => {
                 let number = self.number(Reference { field, presence });
+                // A selection's place is its dot: the reference begins where the path does.
+                expression.id = root_id(expression);
                 expression.expr = Expr::Ident(number.to_string());
             }
             None => self.unknown_path(root_id(expression), path),
@@ -151,50 +159,10 @@ impl<'t> Walk<'t> {
             let hint = nearest(&call.func_name, FUNCTIONS.iter().copied());
             self.report(id, format!("`{}` is not a function", call.func_name), hint);
         }
-        if call.func_name == "in_cidr" {
-            self.in_cidr(id, call);
-        }
-        self.comparison(id, call);
         if let Some(target) = &mut call.target {
             self.expression(target);
         }
         call.args.iter_mut().for_each(|arg| self.expression(arg));
-    }
-
-    fn in_cidr(&mut self, id: u64, call: &CallExpr) {
-        let [_, network] = call.args.as_slice() else {
-            let hint = Some("`in_cidr(source.ip, \"10.0.0.0/8\")`".to_owned());
-            return self.report(id, "`in_cidr` takes an address and a network".to_owned(), hint);
-        };
-        match &network.expr {
-            Expr::Literal(LiteralValue::String(text)) if network_of(text.inner()).is_none() => {
-                let message = format!("`{}` is not a network", text.inner());
-                self.report(network.id, message, Some("such as `10.0.0.0/8`".to_owned()));
-            }
-            _ => {}
-        }
-    }
-
-    /// A field beside a literal of a kind that it can never be equal to: quietly false for ever if let through.
-    fn comparison(&mut self, id: u64, call: &CallExpr) {
-        let [left, right] = call.args.as_slice() else {
-            return;
-        };
-        if !COMPARISONS.contains(&call.func_name.as_str()) {
-            return;
-        }
-        for (path, literal) in [(left, right), (right, left)] {
-            let (Some((path, false)), Expr::Literal(literal)) = (path_of(&path.expr), &literal.expr) else {
-                continue;
-            };
-            let Some(field) = field_of(&path).filter(|_| !self.is_bound(&path)) else {
-                continue;
-            };
-            let (allowed, words) = literals_of(field.row().kind);
-            if !allowed.contains(&kind_of(literal)) {
-                self.report(id, format!("`{path}` is {words} and never compares so"), None);
-            }
-        }
     }
 
     fn comprehension(&mut self, id: u64, looping: &mut ComprehensionExpr) {
@@ -222,15 +190,6 @@ impl<'t> Walk<'t> {
         self.problems.push(found);
     }
 }
-
-const COMPARISONS: &[&str] = &[
-    operators::EQUALS,
-    operators::NOT_EQUALS,
-    operators::GREATER,
-    operators::GREATER_EQUALS,
-    operators::LESS,
-    operators::LESS_EQUALS,
-];
 
 /// The dotted path that an expression spells, and whether it is `has(path)`.
 fn path_of(expression: &Expr) -> Option<(String, bool)> {
@@ -277,34 +236,4 @@ fn nearest<'n>(path: &str, names: impl Iterator<Item = &'n str>) -> Option<Strin
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.8)
         .map(|(_, name)| format!("did you mean `{name}`?"))
-}
-
-/// What a literal is, as far as comparisons care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Literal {
-    Text,
-    Number,
-    Bool,
-    Other,
-}
-
-fn kind_of(literal: &LiteralValue) -> Literal {
-    match literal {
-        LiteralValue::String(_) => Literal::Text,
-        LiteralValue::Int(_) | LiteralValue::UInt(_) | LiteralValue::Double(_) => Literal::Number,
-        LiteralValue::Boolean(_) => Literal::Bool,
-        LiteralValue::Bytes(_) | LiteralValue::Null => Literal::Other,
-    }
-}
-
-/// The literals that a field of `kind` can be compared with, and its name in a message.
-fn literals_of(kind: Kind) -> (&'static [Literal], &'static str) {
-    match kind {
-        Kind::Keyword | Kind::Text | Kind::Ip | Kind::Id => (&[Literal::Text], "a text"),
-        Kind::Date => (&[Literal::Text], "a date, written as text"),
-        Kind::Long | Kind::Float => (&[Literal::Number], "a number"),
-        Kind::Bool => (&[Literal::Bool], "true or false"),
-        Kind::Bytes => (&[Literal::Other], "bytes"),
-        Kind::Keywords | Kind::Ips | Kind::Longs => (&[], "a list"),
-    }
 }

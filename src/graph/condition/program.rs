@@ -1,11 +1,11 @@
 //! A condition, compiled and asked.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::{CelBool, STRING_TYPE};
 use cel::parser::{ParseErrors, Parser};
-use cel::{Context, Env, IdedExpr, Value};
+use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 use trapline_schemas::{Event, Field};
 
 use super::paths::{Reference, Walk};
@@ -38,6 +38,8 @@ pub struct Condition {
     expression: IdedExpr,
     references: Vec<Reference>,
     errors: AtomicU64,
+    /// Whether the log was told of an event that lacks a field, and of any other failure.
+    told: [AtomicBool; 2],
 }
 
 /// Says all that is wrong with a condition, without keeping it.
@@ -49,7 +51,7 @@ impl Condition {
     /// Compiles an expression.
     ///
     /// Errors: every mistake that can be told without an event: syntax (the parser's words), unknown paths and
-    /// functions, bad networks, comparisons that can never hold, bounds.
+    /// functions, types that do not go together, words that a field never says, bounds.
     pub fn compile(text: &str) -> Result<Self, Vec<ConditionProblem>> {
         if text.len() > TEXT_BYTES_MAX {
             let message = format!("condition of {} bytes is longer than {TEXT_BYTES_MAX}", text.len());
@@ -61,13 +63,14 @@ impl Condition {
             .map_err(|errors| syntax_problems(text, &errors))?;
         let mut walk = Walk::new(text, &places);
         walk.expression(&mut expression);
-        let (references, problems) = walk.finish();
+        let (references, problems) = walk.finish(&expression);
         if problems.is_empty() {
             Ok(Self {
                 text: text.to_owned(),
                 expression,
                 references,
                 errors: AtomicU64::new(0),
+                told: Default::default(),
             })
         } else {
             Err(problems)
@@ -84,13 +87,28 @@ impl Condition {
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.set_variable_resolver(&facts);
         let answer = match Value::resolve_val(&self.expression, &context) {
-            Ok(value) => value.downcast_ref::<CelBool>().map(|answer| *answer.inner()),
-            Err(_) => None,
+            Ok(value) => value
+                .downcast_ref::<CelBool>()
+                .map(|answer| *answer.inner())
+                .ok_or(false),
+            Err(error) => Err(matches!(error, ExecutionError::UndeclaredReference(_))),
         };
-        answer.unwrap_or_else(|| {
+        answer.unwrap_or_else(|lacks_field| {
             self.errors.fetch_add(1, Ordering::Relaxed);
+            self.tell(lacks_field);
             false
         })
+    }
+
+    /// Tells the log of the first failure of each kind: an absent field is ordinary, anything else is a mistake. The
+    /// interpreter's words are left out, for they hold values of the event.
+    fn tell(&self, lacks_field: bool) {
+        let [absent, other] = &self.told;
+        if lacks_field && !absent.swap(true, Ordering::Relaxed) {
+            tracing::info!(condition = %self.text, "a condition names a field that an event lacks: taken as false");
+        } else if !lacks_field && !other.swap(true, Ordering::Relaxed) {
+            tracing::warn!(condition = %self.text, "a condition failed with an event: taken as false");
+        }
     }
 
     /// The expression as written.

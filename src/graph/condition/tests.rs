@@ -1,6 +1,7 @@
 //! Conditions, asked of events.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use trapline_schemas::{Action, CATALOGUE, Event, Field, Timestamp};
@@ -60,6 +61,38 @@ fn an_absent_field_makes_the_whole_false_and_is_counted() {
     );
 }
 
+/// Failures that no check can foresee: the condition is false, each is counted, the log hears of each kind once.
+#[test]
+fn what_fails_with_an_event_is_counted_and_logged_once() {
+    let condition = Condition::compile("dyn(destination.port) && true").unwrap();
+    let division = Condition::compile("10 / (destination.port - 22) > 1 || has(user_agent.original)").unwrap();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..3 {
+            assert!(!condition.holds(&event()) && !division.holds(&event()));
+        }
+    });
+    assert_eq!((condition.errors(), division.errors()), (3, 3));
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(said.matches("a condition failed").count(), 2, "{said}");
+}
+
+/// Lines of the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn timestamp_stands_for_the_time_of_the_event() {
     assert!(holds(r#"timestamp > "2026-01-01T00:00:00.000Z" && timestamp < "2027""#));
@@ -111,6 +144,78 @@ fn mistakes_that_would_be_false_for_ever_are_refused() {
     ] {
         let found = problems(text);
         assert!(found[0].message.contains(words), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_never_true_is_refused_with_one_problem() {
+    for (text, at, words) in [
+        ("1 + 1", 2, "a condition is true or false, not a number"),
+        (r#""x""#, 0, "not a text"),
+        ("source.ip", 0, "not a text"),
+        ("source.port", 0, "not a number"),
+        ("has(source.ip) ? 1 : 2", 15, "not a number"),
+        ("has(source.ip) ? 1 : true", 15, "both are of one kind"),
+        ("source.ip ? true : false", 0, "what stands before `?`"),
+        ("1/0 == 1", 1, "division by zero"),
+        (r#"timestamp > "yesterday""#, 12, "is a date"),
+        (r#"timestamp == "2026""#, 13, "is a date"),
+        (r#"honeyport.touch.level == "intnet""#, 25, "is never `intnet`"),
+        (r#""decoy-conect" != event.action"#, 0, "is never `decoy-conect`"),
+        (r#"network.transport in ["tcp", "icmp"]"#, 29, "is never `icmp`"),
+        (r#"source.ip == "10.0.0.0/8""#, 13, "is an address"),
+        (r#"source.ip == "2001:DB8::1""#, 13, "is an address"),
+        ("in_cidr(source.ip, source.ip)", 19, "is not a network"),
+        (r#"in_cidr(event.id, "10.0.0.0/8")"#, 8, "is not an address"),
+        ("source.port > 1 && source.ip", 19, "each side of `&&`"),
+        ("source.ip || has(source.ip)", 0, "each side of `||`"),
+        ("!source.port", 1, "each side of `!`"),
+        (r#"source.port + 1 == "2""#, 16, "a number never compares with a text"),
+        (
+            "event.risk_score + 1 > 2.0",
+            17,
+            "does not go with a fraction and a number",
+        ),
+        (r#"22 in source.ip"#, 3, "`in` asks a list"),
+        (r#""a" in honeyport.scan.ports"#, 4, "never in a list of numbers"),
+        ("honeyport.scan.ports > [1]", 21, "has no order"),
+        ("honeyport.scan.ports.exists(p, p)", 30, "each side of `||`"),
+        ("source.ip.exists(p, p == 1)", 16, "a loop goes over a list"),
+        ("source.port.startsWith('2')", 22, "does not take a number"),
+        ("startsWith('2', '2')", 10, "is written"),
+        ("size(1) > 0", 4, "does not take a number"),
+    ] {
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].message.contains(words), "{text}: {found:?}");
+        assert!(found[0].offset.abs_diff(at) <= 1, "{text}: {found:?}");
+    }
+    let hints = problems(r#"honeyport.touch.level == "intnet""#);
+    assert_eq!(hints[0].hint.as_deref(), Some("did you mean `intent`?"));
+}
+
+#[test]
+fn what_may_be_true_is_taken() {
+    for text in [
+        "true",
+        "has(source.ip) ? source.port > 1 : false",
+        "['10.0.0.0/8', '192.0.2.0/24'].exists(n, in_cidr(source.ip, n))",
+        "honeyport.scan.ports.filter(p, p > 20).size() >= 3",
+        "honeyport.scan.ports.map(p, p + 1)[0] == 23",
+        "honeyport.scan.ports.exists_one(p, p == 22)",
+        "22 in honeyport.scan.ports && 'T1110' in threat.technique.id",
+        "source.ip in ['10.1.2.3', '2001:db8::1']",
+        "string(source.port) + 'x' == '22x'",
+        "event.risk_score + double(source.port) > 2.0",
+        "source.port % 2 == 0 && -source.port < 0",
+        "type(source.ip) == type('')",
+        "dyn(source.ip) == 1",
+        "{'a': 1}.a == 1",
+        "timestamp >= '2026-01-31T00:00:00Z'",
+        "timestamp != '2026-01-31T00:00:00.000Z'",
+        "source.ip.startsWith('10.')",
+    ] {
+        assert_eq!(check(text), Ok(()), "{text}");
     }
 }
 
