@@ -150,19 +150,33 @@ pub(super) fn problem(offset: usize, message: String) -> ConditionProblem {
 }
 
 fn syntax_problems(text: &str, errors: &ParseErrors) -> Vec<ConditionProblem> {
-    let mut problems: Vec<_> = errors
-        .errors
+    let errors = &errors.errors;
+    if errors.iter().any(|error| error.msg.contains(TOO_DEEP)) {
+        // Whatever else the parser says comes of its giving up.
+        let message = format!("condition is nested more than {DEPTH_MAX} deep");
+        return vec![problem(0, message)];
+    }
+    let told = errors
         .iter()
-        .map(|error| problem(byte_offset(text, error.pos), syntax_message(&error.msg)))
-        .collect();
+        .map(|error| problem(byte_offset(text, error.pos), syntax_message(&error.msg)));
+    let mut problems: Vec<_> = told.take(SYNTAX_PROBLEMS_MAX).collect();
     problems.dedup_by_key(|problem| problem.offset);
     problems
 }
 
-/// The parser's words in house form; they can list every token there is, so they are cut.
+/// What the parser says of an expression that is deeper than [`DEPTH_MAX`].
+const TOO_DEEP: &str = "Recursion limit";
+/// Most mistakes of syntax that are told: later ones mostly come of the first.
+const SYNTAX_PROBLEMS_MAX: usize = 3;
+
+/// The parser's words in house form; they can list every token there is, so they are cut, and where they are made for
+/// programmers they are left out.
 fn syntax_message(words: &str) -> String {
     let words = words.strip_prefix("Syntax error: ").unwrap_or(words);
     let words = words.split(" expecting {").next().unwrap_or(words);
+    if words.contains(" {") || words.contains("Error(") || words.contains('`') {
+        return "this cannot be read as a condition".to_owned();
+    }
     let mut message: String = words.chars().take(160).collect();
     if let Some(first) = message.get_mut(..1) {
         first.make_ascii_lowercase();

@@ -233,6 +233,16 @@ fn size_depth_and_loops_are_bounded() {
     assert!(problems(&long)[0].message.contains("longer than"));
     let deep = format!("{}true{}", "(".repeat(200), ")".repeat(200));
     assert!(check(&deep).is_err());
+    for open in ["[", "(", "{1:", "!", "-", "f(", "a ? "] {
+        let found = problems(&open.repeat(300));
+        assert!(found.len() <= 3, "{open}: {found:?}");
+        let raw = |found: &ConditionProblem| found.message.contains("Error") || found.message.contains('{');
+        assert!(!found.iter().any(raw), "{open}: {found:?}");
+    }
+    assert_eq!(
+        problems(&"[".repeat(300))[0].message,
+        "condition is nested more than 32 deep"
+    );
     let wide = format!("[{}1].size() > 0", "1,".repeat(1500));
     assert!(problems(&wide)[0].message.contains("parts"));
     let loops = "[1].all(a, [1].all(b, [1].all(c, true)))";
