@@ -250,6 +250,35 @@ message_bytes_max = 480
     assert!(!text(&output.stdout).contains("lines"));
 }
 
+/// What only a look at the disk shows is told beside what is wrong in the text.
+#[test]
+fn check_tells_of_missing_files_beside_all_other_mistakes() {
+    let sinks = r#"
+[sinks.far]
+type = "splunk_hec"
+inputs = ["*"]
+endpoint = "https://localhost:1"
+token = "${TOKEN}"
+tls.ca = "no-such.pem"
+timeout = "never"
+
+[sinks.lines]
+type = "file"
+inputs = ["*"]
+path = "nowhere/events.jsonl"
+"#;
+    let trap = Trap::idle(&format!("{PLAIN}{sinks}"));
+    let output = trap.command(&["check", "--json"]).env("TOKEN", "t").output().unwrap();
+    assert_eq!(output.status.code(), CONFIG, "{}", text(&output.stdout));
+    let told = |list| {
+        let told = reasons(&output, list).into_iter();
+        told.map(|one| one["line"].as_u64().unwrap_or_default())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("errors"), [19, 20], "the certificate and the duration");
+    assert_eq!(told("warnings"), [25], "the folder");
+}
+
 #[test]
 fn check_reaches_sinks_of_a_first_start_and_does_not_call_a_failure_good() {
     let deep = PLAIN.replace("state/journal.db", "not/yet/there/journal.db");

@@ -33,6 +33,6 @@ mod trial;
 pub use core::{Core, Refused};
 pub use load::{LoadError, Source, service_rules};
 pub use process::{raise_descriptor_limit, shortage};
-pub use start::{StartError, observer_name, run};
+pub use start::{StartError, hostname, observer_name, run};
 pub use tasks::Tasks;
 pub use trial::{look, reach, try_build, try_send};

@@ -458,7 +458,8 @@ pub fn observer_name(config: &Config) -> SmolStr {
     config.observer.name.as_deref().map_or_else(hostname, SmolStr::from)
 }
 
-fn hostname() -> SmolStr {
+/// The host's name, clean of what a terminal or a header would take for a command.
+pub fn hostname() -> SmolStr {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     trapline_schemas::text::clean(name.as_bytes())
 }

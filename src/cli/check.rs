@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use serde::Serialize;
-use trapline_sink::config::Problem;
+use trapline_sink::config::{Problem, Problems, Severity};
 
-use crate::app;
+use crate::app::{self, LoadError};
 use crate::config::{Config, Decoy, SinkSettings};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Reason, Request, SinkReport};
@@ -43,7 +43,7 @@ struct Findings {
 }
 
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
-    let (loaded, _) = place::source(globals).load()?;
+    let (loaded, _) = place::source(globals).load().map_err(with_looks)?;
     let config = loaded.config;
     let mut found = Findings {
         warnings: loaded.warnings.iter().map(Reason::from).collect(),
@@ -145,9 +145,13 @@ fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result
     let mut good = Vec::new();
     for sink in config.sinks.iter().filter(|sink| sink.enabled) {
         let problems = app::look(sink, &observer);
-        found.mistakes += problems.len();
-        found.errors.extend(problems.iter().map(Reason::from));
-        good.extend(problems.is_empty().then_some(sink));
+        let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|one| one.severity == Severity::Error);
+        found.mistakes += errors.len();
+        found.errors.extend(errors.into_iter().map(Reason::from));
+        found.warnings.extend(warnings.into_iter().map(Reason::from));
+        let is_whole = !problems.iter().any(|one| one.severity == Severity::Error);
+        // What was warned of need not be tried to be warned of again.
+        good.extend((problems.is_empty() || connect && is_whole).then_some(sink));
     }
     // Sinks may want a runtime already when they are made.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -166,6 +170,31 @@ fn sinks(config: &Config, connect: bool, found: &mut Findings) -> anyhow::Result
             .extend(failed.map(|report| format!("sink {}: {}", report.name, report.said).into()));
     });
     Ok(())
+}
+
+/// What is wrong with the text, and what is wrong with the files that its sinks need: all of it at once.
+fn with_looks(error: LoadError) -> LoadError {
+    let LoadError::Wrong(mut wrong) = error else {
+        return error;
+    };
+    // Where nobody knows the state folder, what is missing in it says nothing.
+    let folder = wrong.journal.is_some().then(|| Borrowed::make(&wrong.state_dir));
+    // The name that the text gives may be among what is wrong.
+    let observer = app::hostname();
+    let sinks = wrong.sinks.iter().filter(|sink| sink.enabled);
+    let looked = sinks.flat_map(|sink| app::look(sink, &observer));
+    let told: Vec<_> = looked
+        .filter(|problem| folder.is_some() || problem.severity == Severity::Error)
+        .collect();
+    drop(folder);
+    let all = Problems::default();
+    wrong
+        .problems
+        .drain(..)
+        .chain(told)
+        .for_each(|problem| all.push(problem));
+    wrong.problems = all.take();
+    LoadError::Wrong(wrong)
 }
 
 /// Why a sink cannot be made now: trapline would start, and try again.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use trapline_sink::config::{Problem, Severity};
 
+use super::sinks::SinkSettings;
+
 /// Everything that is wrong with a configuration, errors and warnings, in the order of the text.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
@@ -14,6 +16,8 @@ pub struct ConfigError {
     pub state_dir: PathBuf,
     /// The journal's file, if what says where it is is right, whatever else is wrong.
     pub journal: Option<PathBuf>,
+    /// The sinks as far as they could be read, so that what they need beyond the text can be looked at as well.
+    pub sinks: Vec<SinkSettings>,
 }
 
 impl ConfigError {

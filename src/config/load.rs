@@ -92,6 +92,7 @@ pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigEr
             journal: says_where(&problems).then_some(config.journal.path),
             problems,
             state_dir: config.state_dir,
+            sinks: config.sinks,
         }),
         false => Ok(Loaded {
             config,

@@ -511,6 +511,22 @@ fn inputs_that_lead_in_a_circle_are_refused_once() {
 }
 
 #[test]
+fn a_wrong_key_of_a_transform_hides_none_of_the_others() {
+    let told = lines(
+        "[transforms.t]\ntype = 'throttle'\ninputs = ['*']\nby = [7, 'sorce.ip', 'event.category']\nlimit = 0\n\
+         window = 'x'\n[sinks.f]\ntype = 'file'\ninputs = ['t']\npath = 'x'",
+    );
+    let starts = ["4:7", "4:10", "4:22", "5:9", "6:10"].map(|at| format!("t.toml:{at}: "));
+    let told: Vec<_> = told.iter().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(told.len(), starts.len(), "{told:?}");
+    let each = told.iter().zip(&starts);
+    assert!(
+        each.clone().all(|(line, start)| line.starts_with(start.as_str())),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_diamond_is_no_circle() {
     good(
         "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['decoys']\n\

@@ -30,11 +30,12 @@ pub(super) fn transforms(loader: &Loader<'_>) -> Vec<TransformSpec> {
             let before = loader.context.problems.count();
             let table = loader.check(node, COMMON.iter().chain(row.keys));
             check_conditions(loader, &table, row.keys);
-            // What stands in for a wrong value must not be told as a second problem.
+            // Read in any case: one wrong key must not hide what is wrong with another.
+            let kind = (row.parse)(&table);
             (loader.context.problems.count() == before).then(|| TransformSpec {
                 name,
                 inputs: table.texts("inputs"),
-                kind: (row.parse)(&table),
+                kind,
             })
         })
         .collect()

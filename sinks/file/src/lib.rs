@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory, Key, KeyKind, SinkType, Table};
+use trapline_sink::config::{Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use crate::log::{FileError, Log, System, look_at};
@@ -86,6 +86,13 @@ impl Factory for Settings {
             sync: self.sync,
             log: Arc::new(Mutex::new(Log::new(System::new(&self.path), self.sync))),
         }))
+    }
+
+    /// A warning, for the path may be right by the time of the first event.
+    fn look(&self, table: &Table, _: &Common) -> Vec<Problem> {
+        let error = look_at(&self.path).err().filter(|_| table.is_good("path"));
+        let problem = |error: FileError| Problem::warning(table.place("path"), error.to_string(), "");
+        error.map(problem).into_iter().collect()
     }
 }
 

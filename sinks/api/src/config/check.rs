@@ -1,5 +1,6 @@
 //! A written table against its declared keys.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,18 +82,19 @@ fn unknown(name: &str, entry: &Node, keys: &[&'static Key]) -> Problem {
 }
 
 fn cell(table: &Node, entry: Option<&Node>, key: &'static Key, context: &Context<'_>) -> Cell {
-    let reader = Reader { key, context };
-    let items = entry.map_or_else(Vec::new, |entry| match &entry.value {
-        Raw::List(items) => items.iter().map(|item| item.place.clone()).collect(),
-        _ => Vec::new(),
-    });
+    let reader = Reader {
+        key,
+        context,
+        items: RefCell::default(),
+    };
     let read = entry.and_then(|entry| reader.read(entry));
+    let items = reader.items.take();
     Cell {
         key,
         place: entry.map_or(&table.key_place, |entry| &entry.place).clone(),
-        items,
         written: entry.is_some(),
-        good: read.is_some(),
+        good: read.is_some() && items.wrong == 0,
+        items: items.good,
         value: read.or_else(|| reader.default(&table.place.key)),
     }
 }
@@ -110,6 +112,15 @@ fn missing(table: &Node, key: &Key) -> Problem {
 struct Reader<'a> {
     key: &'static Key,
     context: &'a Context<'a>,
+    items: RefCell<Items>,
+}
+
+/// The elements of a list.
+#[derive(Default)]
+struct Items {
+    /// Places of those that are right, in the order of the values.
+    good: Vec<Place>,
+    wrong: usize,
 }
 
 impl Reader<'_> {
@@ -227,9 +238,19 @@ impl Reader<'_> {
 
     fn list<T>(&self, node: &Node, read: impl Fn(&Node) -> Option<T>) -> Option<Vec<T>> {
         match &node.value {
-            Raw::List(items) => Some(items.iter().filter_map(read).collect()),
+            Raw::List(items) => Some(items.iter().filter_map(|item| self.item(item, &read)).collect()),
             _ => self.wrong(node),
         }
+    }
+
+    fn item<T>(&self, item: &Node, read: impl Fn(&Node) -> Option<T>) -> Option<T> {
+        let value = read(item);
+        let mut items = self.items.borrow_mut();
+        match value {
+            Some(_) => items.good.push(item.place.clone()),
+            None => items.wrong += 1,
+        }
+        value
     }
 
     fn choice(&self, node: &Node, words: &[&'static str]) -> Option<Checked> {

@@ -28,10 +28,10 @@ pub(super) struct Cell {
     pub key: &'static Key,
     /// The value's place if it is written, else the table's.
     pub place: Place,
-    /// Places of a list's elements.
+    /// Places of a list's elements, as far as these are right.
     pub items: Vec<Place>,
     pub written: bool,
-    /// Whether what is written is right.
+    /// Whether what is written is right, in a list every element.
     pub good: bool,
     pub value: Option<Checked>,
 }
@@ -272,9 +272,11 @@ impl Table {
     }
 
     /// Adds a problem made by the caller; the value of a secret or an address stays hidden. Where the value is known to be
-    /// missing or wrong already, what follows from the stand-in is not told.
+    /// missing or wrong already, what follows from the stand-in is not told; of a list, what is wrong with another element
+    /// is.
     pub fn report(&self, key: &str, problem: Problem) {
-        if self.cell(key).is_told() {
+        let cell = self.cell(key);
+        if cell.is_told() && !cell.items.contains(&problem.place) {
             return;
         }
         let visible = match self.cell(key).key.kind.is_hidden() {
