@@ -94,18 +94,24 @@ fn service_of(name: &str, folder: &Path) -> Result<String, UnknownLook> {
     let install = personality::Install::from_seed([0; 32]);
     match Personality::load(name, Some(folder), &install) {
         Ok(personality) => Ok(personality.service.to_owned()),
-        Err(error) => Err(UnknownLook {
-            found: found(name, &error),
+        Err(PersonalityError::Unknown(_)) => Err(UnknownLook {
+            found: vec![format!("unknown personality `{}`", trapline_sink::config::shown(name))],
             names: names(folder),
+        }),
+        Err(first) => Err(UnknownLook {
+            found: found(first, Personality::mistakes(name, Some(folder))),
+            names: Vec::new(),
         }),
     }
 }
 
-fn found(name: &str, error: &PersonalityError) -> String {
-    match error {
-        PersonalityError::Unknown(_) => format!("unknown personality `{}`", trapline_sink::config::shown(name)),
-        other => other.to_string(),
+/// All mistakes of a file; the first one at least, should the file be another by now.
+fn found(first: PersonalityError, mut all: Vec<PersonalityError>) -> Vec<String> {
+    if all.is_empty() {
+        all.push(first);
     }
+    let told = |error: PersonalityError| format!("{:#}", anyhow::Error::from(error));
+    all.into_iter().map(told).collect()
 }
 
 /// Embedded personalities and those beside the configuration.
@@ -126,4 +132,36 @@ fn mistakes(text: &str) -> Vec<ConditionMistake> {
     };
     let problems = condition::check(text).err().unwrap_or_default();
     problems.into_iter().map(mistake).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_personality_of_ones_own_is_told_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(format!("{name}.toml"));
+        std::fs::write(
+            at("mine"),
+            "service = 'banner'\nos = 7\nproduct = 'x'\n[look]\ngreting = ''\n",
+        )
+        .unwrap();
+        std::fs::write(at("bytes"), b"service = 'banner'\nos = '\xff'\n").unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        std::os::unix::fs::symlink("/nonexistent", at("dang")).unwrap();
+        for (name, count, words) in [
+            ("mine", 2, "unknown field `greting`"),
+            ("bytes", 1, ":2:7: this is not UTF-8"),
+            ("folder", 1, "could not be read: it is not a regular file"),
+            ("dang", 1, "could not be read: No such file"),
+        ] {
+            let unknown = service_of(name, folder.path()).unwrap_err();
+            assert!(unknown.names.is_empty(), "{name}: {unknown:?}");
+            assert_eq!(unknown.found.len(), count, "{unknown:?}");
+            assert!(unknown.found.iter().any(|found| found.contains(words)), "{unknown:?}");
+        }
+        let unknown = service_of("min", folder.path()).unwrap_err();
+        assert!(unknown.names.contains(&"mine".to_owned()), "{unknown:?}");
+    }
 }

@@ -89,8 +89,10 @@ fn personality(loader: &Loader<'_>, table: &Table, service: &ServiceRule) -> Str
         ),
         Err(unknown) => {
             let names = || unknown.names.iter().map(String::as_str);
-            let problem = wrong(unknown.found.clone(), listed(names())).did_you_mean(&name, names());
-            table.report("personality", problem);
+            for found in &unknown.found {
+                let problem = wrong(found.clone(), listed(names())).did_you_mean(&name, names());
+                table.report("personality", problem);
+            }
         }
     }
     name

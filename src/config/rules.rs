@@ -37,9 +37,9 @@ pub struct ServiceRule {
 /// A personality that is not there or cannot be read.
 #[derive(Debug, Clone)]
 pub struct UnknownLook {
-    /// What is wrong, a lower-case fragment.
-    pub found: String,
-    /// The names there are.
+    /// What is wrong, each a lower-case fragment; at least one.
+    pub found: Vec<String>,
+    /// The names there are, if the name is what is wrong; else none.
     pub names: Vec<String>,
 }
 

@@ -87,7 +87,7 @@ fn look(name: &str) -> Result<String, UnknownLook> {
     match LOOKS.iter().find(|(look, _)| *look == name) {
         Some((_, service)) => Ok((*service).to_owned()),
         None => Err(UnknownLook {
-            found: format!("unknown personality `{name}`"),
+            found: vec![format!("unknown personality `{name}`")],
             names: LOOKS.iter().map(|(look, _)| (*look).to_owned()).collect(),
         }),
     }

@@ -15,6 +15,8 @@
 //! Invariants: 1. a service's table is parsed once, at load, into the service's own type. 2. No text of ours is equal
 //! on two installs where the real product's would differ: `{{…}}` variables come from [`Install`].
 
+mod mistakes;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -64,16 +66,16 @@ impl fmt::Debug for Personality {
 impl Personality {
     /// Reads the personality `name`: `folder/name.toml` if there, else the embedded one.
     pub fn load(name: &str, folder: Option<&Path>, install: &Install) -> Result<Arc<Self>, PersonalityError> {
-        if let Some(path) = folder
-            .filter(|_| is_plain(name))
-            .map(|folder| folder.join(format!("{name}.toml")))
-            .filter(|path| path.exists())
-        {
-            let text = read_bounded(&path)?;
-            return Self::parse(name, &path.display().to_string(), &text, install);
+        let (origin, text) = text_of(name, folder)?;
+        Self::parse(name, &origin, &text, install)
+    }
+
+    /// Everything that is wrong with the personality `name`, not only what [`Personality::load`] comes to first.
+    pub fn mistakes(name: &str, folder: Option<&Path>) -> Vec<PersonalityError> {
+        match text_of(name, folder) {
+            Ok((origin, text)) => mistakes::of(&origin, &text),
+            Err(error) => vec![error],
         }
-        let text = embedded(name).ok_or_else(|| PersonalityError::Unknown(name.into()))?;
-        Self::parse(name, &format!("{name}.toml (embedded)"), text, install)
     }
 
     /// Parses the text of a personality; `origin` names it in errors.
@@ -126,6 +128,20 @@ pub fn embedded(name: &str) -> Option<&'static str> {
     EMBEDDED.get_file(format!("{name}.toml"))?.contents_utf8()
 }
 
+/// A personality's origin, for messages, and its text.
+fn text_of(name: &str, folder: Option<&Path>) -> Result<(String, Cow<'static, str>), PersonalityError> {
+    if let Some(path) = folder
+        .filter(|_| is_plain(name))
+        .map(|folder| folder.join(format!("{name}.toml")))
+        // Also a link that leads nowhere is a file of that name: one that cannot be read.
+        .filter(|path| path.symlink_metadata().is_ok())
+    {
+        return Ok((path.display().to_string(), read_bounded(&path)?.into()));
+    }
+    let text = embedded(name).ok_or_else(|| PersonalityError::Unknown(name.into()))?;
+    Ok((format!("{name}.toml (embedded)"), text.into()))
+}
+
 /// A file name and no path: a configuration may not point out of its folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
@@ -136,14 +152,23 @@ fn read_bounded(path: &Path) -> Result<String, PersonalityError> {
         path: path.to_owned(),
         source,
     };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    let found = std::fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+    }
+    let size = found.len();
     if size > FILE_BYTES_MAX {
         return Err(PersonalityError::TooLarge {
             path: path.to_owned(),
             size,
         });
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        PersonalityError::at(&path.display().to_string(), &text, at..at, "this is not UTF-8")
+    })
 }
 
 /// Only what tells which service reads the rest.
