@@ -83,6 +83,7 @@ pub fn load(sources: &Sources<'_>, rules: &Rules<'_>) -> Result<Loaded, ConfigEr
     let problems = Problems::default();
     let mut root = parse(sources, &problems);
     variables::overlay(&mut root, &sources.variables, &problems);
+    variables::refuse_not_utf8(sources.outside.not_utf8(), &problems);
     let loader = Loader::new(&root, sources, rules, &problems);
     let config = loader.config();
     let refused = problems.has_errors();

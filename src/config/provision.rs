@@ -10,6 +10,7 @@
 //! 3. What is read is bounded: 1 MiB of configuration, 64 KiB of a secret.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -206,17 +207,25 @@ fn others(metadata: &Metadata, trusted: u32) -> Option<String> {
 #[derive(Debug)]
 struct World {
     variables: BTreeMap<String, String>,
+    /// Names of those whose value is not UTF-8.
+    not_utf8: Vec<String>,
 }
 
 impl World {
-    /// Variables that are not UTF-8 are left out.
     fn of_process() -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self {
-            variables: std::env::vars_os().filter_map(text).collect(),
+        Self::of(std::env::vars_os())
+    }
+
+    /// A name that is not UTF-8 is none of ours and left out.
+    fn of(all: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let (mut variables, mut not_utf8) = (BTreeMap::new(), Vec::new());
+        for (name, value) in all.filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+            match value.into_string() {
+                Ok(value) => drop(variables.insert(name, value)),
+                Err(_) => not_utf8.push(name),
+            }
         }
+        Self { variables, not_utf8 }
     }
 
     /// `$STATE_DIRECTORY` of systemd, `$XDG_STATE_HOME/trapline`, `~/.local/state/trapline`, `/var/lib/trapline`.
@@ -237,6 +246,10 @@ impl Outside for World {
         self.variables.get(name).cloned()
     }
 
+    fn not_utf8(&self) -> &[String] {
+        &self.not_utf8
+    }
+
     fn secret_file(&self, path: &Path) -> Result<String, String> {
         let shown = path.display();
         let file = File::open(path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
@@ -254,6 +267,9 @@ impl Outside for World {
         }
         match self.variables.get("CREDENTIALS_DIRECTORY") {
             Some(folder) => self.secret_file(&Path::new(folder).join(name)),
+            None if self.not_utf8.iter().any(|name| name == "CREDENTIALS_DIRECTORY") => {
+                Err("no credentials here: $CREDENTIALS_DIRECTORY is not UTF-8".into())
+            }
             None => Err("no credentials here: $CREDENTIALS_DIRECTORY is not set".into()),
         }
     }
@@ -391,6 +407,7 @@ mod tests {
         let credentials = folder.path().display().to_string();
         let world = World {
             variables: BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), credentials)]),
+            not_utf8: Vec::new(),
         };
         assert_eq!(world.secret_file(&path).unwrap(), "hush");
         assert_eq!(world.credential("t.toml").unwrap(), "hush");
@@ -401,6 +418,7 @@ mod tests {
         assert!(world.secret_file(&path).unwrap_err().contains("larger than"));
         let none = World {
             variables: BTreeMap::new(),
+            not_utf8: Vec::new(),
         };
         assert!(
             none.credential("t.toml")
@@ -415,6 +433,7 @@ mod tests {
             let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             World {
                 variables: variables.iter().map(text).collect(),
+                not_utf8: Vec::new(),
             }
             .default_state_dir()
         };
@@ -430,5 +449,21 @@ mod tests {
             Path::new("/var/lib/t")
         );
         assert_eq!(folder(&[]), Path::new("/var/lib/trapline"));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_known_by_its_name() {
+        use std::os::unix::ffi::OsStringExt;
+        let pair = |name: &[u8], value: &[u8]| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()));
+        let all = [
+            pair(b"A", b"\xff5"),
+            pair(b"B", b"5"),
+            pair(b"\xff", b"5"),
+            pair(b"CREDENTIALS_DIRECTORY", b"\xff"),
+        ];
+        let world = World::of(all.into_iter());
+        assert_eq!(world.not_utf8(), ["A", "CREDENTIALS_DIRECTORY"]);
+        assert_eq!((world.variable("A"), world.variable("B")), (None, Some("5".into())));
+        assert!(world.credential("x").unwrap_err().contains("is not UTF-8"));
     }
 }

@@ -1,14 +1,14 @@
 //! Whole configurations, from texts.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
 use trapline_sink::config::{
-    Common, ExposeSecret, Factory, Key, KeyKind, Problem, SinkType, SourceText, Table, Variables,
+    Common, ExposeSecret, Factory, Key, KeyKind, Outside, Problem, SinkType, SourceText, Table, Variables,
 };
 use trapline_sink::stream::{Fault, FaultKind};
 
@@ -112,6 +112,10 @@ fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigErr
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     let outside = Variables(variables.clone());
+    load_from(text, variables, &outside)
+}
+
+fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outside) -> Result<Loaded, ConfigError> {
     let sources = Sources {
         source: Arc::new(SourceText {
             name: "t.toml".into(),
@@ -122,7 +126,7 @@ fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigErr
         default_state_dir: "/var/lib/trapline".into(),
         literal_secrets: false,
         variables,
-        outside: &outside,
+        outside,
     };
     let rules = Rules {
         sinks: &[&FILE, &HEC],
@@ -655,6 +659,42 @@ fn variables_are_laid_over_the_text() {
     assert_eq!(config.decoys[0].listen[1], "[::1]:1".parse().unwrap());
     assert_eq!(config.sinks[0].inputs, ["front"]);
     assert_eq!(config.sinks[0].batch.events, Some(5));
+}
+
+/// An outside with a variable that is not UTF-8.
+#[derive(Debug)]
+struct Garbled(Vec<String>);
+
+impl Outside for Garbled {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn not_utf8(&self) -> &[String] {
+        &self.0
+    }
+    fn secret_file(&self, _: &Path) -> Result<String, String> {
+        Err("no files here".into())
+    }
+    fn credential(&self, _: &str) -> Result<String, String> {
+        Err("no credentials here".into())
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_told_by_its_name() {
+    let names = ["TRAPLINE__JOURNAL__RETAIN_DAYS", "A", "LANG"].map(str::to_owned);
+    let outside = Garbled(names.into());
+    let text = "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = '${A}'";
+    let refused = load_from(text, BTreeMap::new(), &outside).unwrap_err().to_string();
+    assert!(
+        refused.contains("environment variable TRAPLINE__JOURNAL__RETAIN_DAYS: the value is not UTF-8"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("4:9: the value of environment variable `A` is not UTF-8"),
+        "{refused}"
+    );
+    assert!(refused.ends_with("2 configuration errors"), "{refused}");
 }
 
 #[test]

@@ -29,6 +29,18 @@ pub(super) fn overlay(tree: &mut Node, variables: &BTreeMap<String, String>, pro
     }
 }
 
+/// A variable of ours that is not UTF-8 means something that nobody can read.
+pub(super) fn refuse_not_utf8(names: &[String], problems: &Problems) {
+    let prefix = format!("{PREFIX}{SEPARATOR}").to_lowercase();
+    for name in names {
+        let lower = name.to_lowercase();
+        if let Some(path) = lower.strip_prefix(&prefix) {
+            let place = place(name, &path.replace(SEPARATOR, "."));
+            problems.push(Problem::error(place, "the value is not UTF-8", "UTF-8 text"));
+        }
+    }
+}
+
 /// The variables' own names by the path they stand for. Two that differ only in case are a problem.
 fn ours(variables: &BTreeMap<String, String>, problems: &Problems) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();

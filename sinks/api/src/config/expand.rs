@@ -59,6 +59,9 @@ fn fill(text: &str, dollar: usize, outside: &dyn Outside) -> Result<(String, usi
     }
     match outside.variable(name) {
         Some(value) => Ok((value, dollar + 2 + length + 1)),
+        None if outside.not_utf8().iter().any(|other| other == name) => Err(wrong(format!(
+            "the value of environment variable `{name}` is not UTF-8"
+        ))),
         None => Err(wrong(format!("environment variable `{name}` is not set"))),
     }
 }

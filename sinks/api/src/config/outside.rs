@@ -10,6 +10,10 @@ use super::problem::Problems;
 pub trait Outside: Debug {
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
+    /// Names of environment variables whose value is not UTF-8; [`Outside::variable`] does not give these.
+    fn not_utf8(&self) -> &[String] {
+        &[]
+    }
     /// The text of a secret's file, without line ends at its end; or why not, as a lower-case fragment.
     fn secret_file(&self, path: &Path) -> Result<String, String>;
     /// A systemd credential by name; or why not.
