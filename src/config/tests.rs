@@ -531,6 +531,25 @@ fn a_wrong_key_of_a_transform_hides_none_of_the_others() {
 }
 
 #[test]
+fn a_name_that_is_two_things_is_one_of_the_allowed_inputs() {
+    let told = lines(
+        "[decoys.aa]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']\n[transforms.aa]\ntype = 'filter'\nwhen = 'true'\n\
+         inputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['nobody']\npath = 'x'",
+    );
+    let input = told.iter().find(|line| line.contains("nobody")).unwrap();
+    assert_eq!(input.matches("aa").count(), 1, "{input}");
+}
+
+#[test]
+fn a_key_that_nests_too_deep_is_told_at_its_line() {
+    for before in ["", "[log]\nlevel = 'info'\n"] {
+        let text = format!("{before}{}=1\n\n", vec!["a"; 3000].join("."));
+        let line = before.lines().count() + 1;
+        only(&text, &format!("t.toml:{line}:1: nested too deep"));
+    }
+}
+
+#[test]
 fn a_diamond_is_no_circle() {
     good(
         "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['decoys']\n\

@@ -109,7 +109,10 @@ impl Wiring<'_> {
     }
 
     fn candidates(&self) -> impl Iterator<Item = &str> {
-        let named = self.decoys.iter().chain(&self.transforms).map(String::as_str);
+        // A name that is two things by mistake is one candidate.
+        let transforms = self.transforms.iter().filter(|name| !self.decoys.contains(*name));
+        let named = self.decoys.iter().chain(transforms).map(String::as_str);
+        let named = named.filter(|name| !RESERVED.contains(name));
         RESERVED.iter().copied().chain(named)
     }
 

@@ -46,6 +46,9 @@ pub struct Place {
     pub key: String,
 }
 
+/// The mark that some editors put before the text: no editor counts it as a column.
+pub(super) const BOM: char = '\u{feff}';
+
 impl Place {
     /// Line and column, both from 1; columns count characters. `None` for variables and defaults.
     pub fn position(&self) -> Option<(usize, usize)> {
@@ -53,6 +56,7 @@ impl Place {
             return None;
         };
         let before = source.text.get(..span.start).unwrap_or(&source.text);
+        let before = before.strip_prefix(BOM).unwrap_or(before);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.matches('\n').count() + 1;
         let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
@@ -165,6 +169,12 @@ mod tests {
         assert_eq!(place("a = 1\né = 2\n", 0..1).position(), Some((1, 1)));
         assert_eq!(place("a = 1\né = 2\n", 11..12).position(), Some((2, 5)));
         assert_eq!(place("a = 1", 5..5).label(), "t.toml:1:6");
+        assert_eq!(
+            place("\u{feff}a = 1\nb = 2", 3..4).position(),
+            Some((1, 1)),
+            "a mark is no column"
+        );
+        assert_eq!(place("\u{feff}a = 1\nb = 2", 9..10).position(), Some((2, 1)));
     }
 
     #[test]

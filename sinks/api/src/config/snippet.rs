@@ -1,6 +1,6 @@
 //! The line of a problem, with a caret under it.
 
-use super::place::Origin;
+use super::place::{BOM, Origin};
 use super::problem::{Problem, Visible, escaped};
 
 /// Longest line shown, in characters; a longer one is left out.
@@ -15,6 +15,10 @@ pub(super) fn snippet(problem: &Problem, paint: impl Fn(&str) -> String) -> Opti
     let start = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let end = text.get(start..)?.find('\n').map_or(text.len(), |at| start + at);
     let stop = span.end.clamp(span.start.min(end), end);
+    let start = match text.starts_with(BOM) && start == 0 {
+        true => BOM.len_utf8().min(span.start),
+        false => start,
+    };
     let outside = |text: &str| match problem.visible {
         Visible::Line => printable(text),
         _ => masked(text),
@@ -119,6 +123,14 @@ mod tests {
         assert_eq!(
             drawn("a = 1\nbb = 22\n", "22", Visible::Place),
             "  |\n2 | bb = 22\n  |      ^^\n"
+        );
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_not_shown() {
+        assert_eq!(
+            drawn("\u{feff}bb = 22\n", "22", Visible::Place),
+            "  |\n1 | bb = 22\n  |      ^^\n"
         );
     }
 

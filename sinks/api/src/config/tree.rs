@@ -221,7 +221,11 @@ fn joined(parent: &str, name: &str) -> String {
 }
 
 fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
-    let span = error.span().unwrap_or(source.text.len()..source.text.len());
+    let end = source.text.len();
+    let (span, message) = match (error.span(), error.message().trim()) {
+        (None, TOO_DEEP) => (deepest(&source.text), "nested too deep"),
+        (span, message) => (span.unwrap_or(end..end), message),
+    };
     let visible = match secret_line(&source.text, span.start) {
         true => Visible::Nothing,
         false => Visible::Place,
@@ -235,7 +239,7 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
         key: String::new(),
     };
     if error.message() != "duplicate key" {
-        return Problem::error(place, error.message().trim(), "TOML 1.1").show(visible);
+        return Problem::error(place, message, "TOML 1.1").show(visible);
     }
     let key = shown(source.text.get(span.clone()).unwrap_or_default());
     let problem = Problem::error(place, format!("duplicate key `{key}`"), "each key and table once").show(visible);
@@ -243,6 +247,27 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
         Some(first) => problem.hint(format!("the first one is at {}", first.label())),
         None => problem,
     }
+}
+
+/// What the parser says, without a place, of a text that nests too deep.
+const TOO_DEEP: &str = "recursion limit";
+
+/// The beginning of the line with the most dots and brackets: where the nesting is, as far as can be told.
+fn deepest(text: &str) -> Range<usize> {
+    let mut end = 0;
+    let lines = text.split_inclusive('\n').map(|line| {
+        end += line.len();
+        (line.matches(['.', '[', '{']).count(), end - line.len())
+    });
+    // The first of those that have as many.
+    let start = lines.max_by_key(|(depth, start)| (*depth, std::cmp::Reverse(*start)));
+    let start = start.map_or(0, |(_, start)| start);
+    start
+        ..start
+            + text
+                .get(start..)
+                .and_then(|rest| rest.chars().next())
+                .map_or(0, char::len_utf8)
 }
 
 /// Where a key that stands twice stands first: in the same table, or in an equal head of a table.
