@@ -43,6 +43,7 @@
 
 mod backup;
 mod chain;
+mod growth;
 mod handle;
 pub mod index;
 mod lock;

@@ -10,9 +10,10 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::salvage::log_of;
+use super::sqlite::CHECKPOINT_BYTES;
 
-/// How far the log is filled up: a few hundred lone entries, at which an idle writer checkpoints.
-pub(super) const ROOM_BYTES: u64 = 8 << 20;
+/// How far the log is filled up: to where a busy writer checkpoints, and the group behind which it does.
+pub(super) const ROOM_BYTES: u64 = CHECKPOINT_BYTES + (1 << 20);
 /// The disk must have so many times the room left.
 const SPARE: u64 = 64;
 

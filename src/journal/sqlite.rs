@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use trapline_schemas::Timestamp;
 
 use super::chain::{self, Stored, Tip};
+use super::growth::Growth;
 use super::lock::same_file;
 use super::room;
 use super::{Commit, DeadLetter, Durability, Entry, JournalError, Offset};
@@ -45,7 +46,7 @@ pub(super) struct Store {
     /// The oldest entry's offset, and the chain before it.
     pub anchor: Tip,
     last_at: Timestamp,
-    log_bytes: usize,
+    growth: Growth,
     file: File,
     path: PathBuf,
 }
@@ -224,16 +225,17 @@ impl Store {
     pub fn open(path: &Path, durability: Durability) -> Result<Self, OpenFault> {
         let file = File::open(path)?;
         check_header(&file)?;
-        let conn = connect_writer(path, durability)?;
+        let mut conn = connect_writer(path, durability)?;
         let Ends { anchor, tip, last_at } = Ends::read(&conn, path)?;
         room::make(path);
+        let growth = Growth::of(&mut conn)?;
         let path = path.to_owned();
         Ok(Self {
             conn,
             tip,
             anchor,
             last_at,
-            log_bytes: 0,
+            growth,
             file,
             path,
         })
@@ -252,7 +254,6 @@ impl Store {
             tip: self.tip,
             anchor: self.anchor,
             at: self.last_at.max(now),
-            bytes: 0,
         };
         let mut firsts = Vec::new();
         let written = (|| {
@@ -290,7 +291,6 @@ impl Store {
             tip: self.tip,
             anchor: self.anchor,
             at: self.last_at,
-            bytes: 0,
         };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for entry in entries {
@@ -321,7 +321,6 @@ impl Store {
         self.tip = draft.tip;
         self.anchor = draft.anchor;
         self.last_at = draft.at;
-        self.log_bytes += draft.bytes;
     }
 
     /// Every consumer's cursor.
@@ -333,12 +332,13 @@ impl Store {
 
     /// Whether the log has grown enough to be carried into the file; less is enough when `idle`.
     pub fn wants_checkpoint(&self, idle: bool) -> bool {
-        self.log_bytes >= if idle { CHECKPOINT_IDLE_BYTES } else { CHECKPOINT_BYTES }
+        let bytes = self.growth.frames() * PAGE_BYTES as u64;
+        bytes >= if idle { CHECKPOINT_IDLE_BYTES } else { CHECKPOINT_BYTES }
     }
 
     /// Carries the log into the file as far as readers allow.
     pub fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        self.log_bytes = 0;
+        self.growth.restart();
         self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
@@ -352,7 +352,7 @@ impl Store {
         if busy != 0 {
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
         }
-        self.log_bytes = 0;
+        self.growth.restart();
         Ok(())
     }
 
@@ -405,7 +405,6 @@ pub(super) struct Draft {
     pub tip: Tip,
     pub anchor: Tip,
     pub at: Timestamp,
-    bytes: usize,
 }
 
 impl Draft {
@@ -428,7 +427,6 @@ impl Draft {
             insert.raw_bind_parameter(column(2), self.at.micros())?;
             insert.raw_bind_parameter(column(3), &self.tip.extend(self.at, body)[..])?;
             insert.raw_bind_parameter(column(4), &body[..])?;
-            self.bytes += body.len() + ROW_OVERHEAD;
         }
         insert.raw_execute().map(|_| ())
     }
@@ -676,8 +674,6 @@ const TABLES: &str = "
 const FIXED_HEADER: [u8; 8] = [0x20, 0x00, 2, 2, 0, 64, 32, 32];
 
 /// Log bytes after which a busy writer checkpoints.
-const CHECKPOINT_BYTES: usize = 8 << 20;
+pub(super) const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Log bytes after which an idle one does.
-const CHECKPOINT_IDLE_BYTES: usize = 256 << 10;
-/// About what a row costs beside its body.
-const ROW_OVERHEAD: usize = 64;
+const CHECKPOINT_IDLE_BYTES: u64 = 1 << 20;
