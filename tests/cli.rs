@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::{PATIENCE, Trap, eventually, exists, json, text, touch, trapline};
+use harness::{PATIENCE, Trap, eventually, exists, json, lines, text, touch, trapline};
 
 const DONE: Option<i32> = Some(0);
 const FAILED: Option<i32> = Some(1);
@@ -479,6 +479,32 @@ fn events_are_read_from_the_file_when_nothing_runs() {
     for action in ["sensor-started", "listener-started", "decoy-connect", "sensor-stopped"] {
         assert!(actions.iter().any(|found| found == action), "{action} in {actions:?}");
     }
+}
+
+#[test]
+fn a_pager_that_reads_the_file_keeps_no_start_out() {
+    let mut trap = Trap::start(PLAIN);
+    (0..100).for_each(|_| drop(touch(trap.address("door"))));
+    eventually("the hits are events", || {
+        Some(trap.events(&["--action", "decoy-connect", "--limit", "0"])).filter(|hits| hits.len() == 100)
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    // More than a pipe holds, and nobody takes more than the first byte of it.
+    let mut pager = trap
+        .command(&["events", "--limit", "0", "--format", "ecs"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = pager.stdout.take().unwrap();
+    let mut text = vec![0];
+    printed.read_exact(&mut text).unwrap();
+    trap.launch();
+    touch(trap.address("door"));
+    printed.read_to_end(&mut text).unwrap();
+    assert!(pager.wait().unwrap().success());
+    assert!(text.len() > 65536, "{} bytes fit into a pipe", text.len());
+    assert!(lines(&text).len() >= 100);
 }
 
 /// What the journal knows of today's sources becomes yesterday's, as if the night had passed meanwhile.

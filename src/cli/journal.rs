@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Request, VerifyReport};
+use crate::journal::Hold;
 
 use super::output::{self, Out};
 use super::{Exit, Globals, place};
@@ -40,7 +41,9 @@ fn verify(globals: &Globals) -> anyhow::Result<Exit> {
 
 /// Verifies the file of an instance that does not run. A damaged one is no failure of the command but what it found.
 fn verify_file(globals: &Globals) -> anyhow::Result<Exit> {
-    match place::with_journal(globals, async |journal| Ok(journal.verify().await?.into())) {
+    match place::with_journal(globals, Hold::WhileOpen, async |journal| {
+        Ok(journal.verify().await?.into())
+    }) {
         Ok(Some(report)) => show(globals, &report, COMPARE),
         Ok(None) if globals.json => show(globals, &VerifyReport::default(), COMPARE),
         Ok(None) => Ok(Exit::Done),

@@ -10,7 +10,7 @@ use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Query, Reason, Refusal, Request};
 use crate::control::query::Filter;
 use crate::control::search;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Hold, Journal, JournalError};
 
 use super::output::{self, Failure};
 use super::{Exit, Globals};
@@ -98,7 +98,8 @@ pub(super) fn read_journal(
             });
         }
     };
-    with_journal(globals, async |journal| {
+    // A pager may keep it for hours, and no start of the service waits for that.
+    with_journal(globals, Hold::WhileLooking, async |journal| {
         Ok(search::each(&journal, &filter, wanted.limit, &mut show).await?)
     })?;
     Ok(Exit::Done)
@@ -114,14 +115,15 @@ pub(super) fn damage(error: &anyhow::Error) -> Option<&JournalError> {
 /// What a person does about it.
 pub(super) const SALVAGE: &str = "`trapline run` or a restart of the service keeps the damaged file, salvages what can be read, and tells the numbers";
 
-/// Opens the journal file of an instance that does not run, holding its lock meanwhile; `None` if there is no file.
+/// Opens the journal file of an instance that does not run; `None` if there is no file.
 /// The file stays as it is, also a damaged one.
 pub(super) fn with_journal<T>(
     globals: &Globals,
+    hold: Hold,
     act: impl AsyncFnOnce(Journal) -> anyhow::Result<T>,
 ) -> anyhow::Result<Option<T>> {
     let path = journal_path(globals)?;
-    let Some(journal) = Journal::open_to_read(path.clone())? else {
+    let Some(journal) = Journal::open_to_read(path.clone(), hold)? else {
         output::hint(&format!(
             "nothing was recorded yet: there is no journal `{}`",
             path.display()

@@ -119,6 +119,15 @@ impl Drop for Life {
     }
 }
 
+/// How long a reader keeps an owner out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// While any handle is there: nothing may change under the reader.
+    WhileOpen,
+    /// Not at all, once it was looked at: what an owner appends or trims meanwhile is seen or not.
+    WhileLooking,
+}
+
 impl Journal {
     /// Opens the journal, making it if absent, and starts its writer.
     ///
@@ -145,16 +154,17 @@ impl Journal {
     /// Opens the journal of an instance that does not run, to read it; `None` if there never was one.
     ///
     /// Nothing is changed: commits are refused, a log is left to the next owner, and so is the salvage of a damaged file.
-    /// Blocking, for 2 s or so at most. The lock is held as long as a handle is.
+    /// Blocking, for 2 s or so at most, while the lock is held; `hold` says for how long after.
     /// Errors: as of [`Journal::open`], and [`JournalError::Damaged`].
-    pub fn open_to_read(path: PathBuf) -> Result<Option<Self>, JournalError> {
+    pub fn open_to_read(path: PathBuf, hold: Hold) -> Result<Option<Self>, JournalError> {
         let Some(Looked { lock, tip, has_log }) = look::look(&path)? else {
             return Ok(None);
         };
         let shared = Shared::at(&JournalSettings::at(path), tip, has_log);
         shared.queue.close();
         shared.ended.send_replace(true);
-        Ok(Some(Self::with(Arc::new(shared), Some(lock))))
+        let lock = Some(lock).filter(|_| hold == Hold::WhileOpen);
+        Ok(Some(Self::with(Arc::new(shared), lock)))
     }
 
     fn with(shared: Arc<Shared>, lock: Option<Lock>) -> Self {

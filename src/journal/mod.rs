@@ -67,7 +67,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
-pub use handle::Journal;
+pub use handle::{Hold, Journal};
 pub use settings::{
     CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged, Told,
 };

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::index::{self, Index};
-use super::super::{ChainFault, Commit, Entry, Fact, Journal, JournalError, JournalReport, Salvaged, Told};
+use super::super::{ChainFault, Commit, Entry, Fact, Hold, Journal, JournalError, JournalReport, Salvaged, Told};
 use super::{all, append, folder, open, settings};
 
 /// A closed journal of `count` entries, one of them long, with a cursor and a state, and its path.
@@ -287,7 +287,7 @@ async fn a_journal_that_is_gone_is_told_and_a_first_start_that_came_to_nothing_i
     journal.commit(append(&["one"])).await.unwrap();
     journal.close().await;
     std::fs::remove_file(&path).unwrap();
-    let read = Journal::open_to_read(path.clone());
+    let read = Journal::open_to_read(path.clone(), Hold::WhileOpen);
     assert!(matches!(read, Err(JournalError::Damaged { .. })), "{read:?}");
     let (journal, report) = opened();
     assert!(report.cut_short.unwrap().gone);
@@ -310,7 +310,7 @@ async fn offsets_that_the_index_has_seen_are_not_given_again_and_the_hole_is_cou
     run.await.unwrap();
     drop(index);
     super::until("the journal is free", async || {
-        Journal::open_to_read(path.clone()).is_ok()
+        Journal::open_to_read(path.clone(), Hold::WhileOpen).is_ok()
     })
     .await;
     // Not a page of it is left: the salvage finds nothing, the index knows better.
