@@ -358,18 +358,16 @@ fn a_sink_that_accepts_and_never_answers_delays_nobody() {
     for _ in 0..200 {
         touch(ftp);
     }
+    // At least, as a sink may get an event twice and the port a guest from a test beside this one; `agreed` compares ids.
     let connects = |events: &[Value]| events.iter().filter(|event| action(event) == "decoy-connect").count();
-    eventually("the others have all", || (connects(&place.file()) == 200).then_some(()));
+    let has_all = |events: &[Value]| (connects(events) >= 200).then_some(());
+    eventually("the others have all", || has_all(&place.file()));
     if place.rsyslog.is_some() {
-        eventually("rsyslog has all", || {
-            (connects(&place.syslog().unwrap()) == 200).then_some(())
-        });
+        eventually("rsyslog has all", || has_all(&place.syslog().unwrap()));
     }
     assert_eq!(connects(&place.hec()), 0);
     place.collector.heal();
-    eventually("the stalled one catches up by itself", || {
-        (connects(&place.hec()) == 200).then_some(())
-    });
+    eventually("the stalled one catches up by itself", || has_all(&place.hec()));
     place.agreed();
 }
 
