@@ -784,9 +784,8 @@ fn a_site_key_that_was_made_beside_an_older_journal_is_told() {
     assert_eq!(about(&trap, "site key"), None, "told once");
 }
 
-#[test]
-fn after_a_salvage_status_is_degraded_counts_what_is_left_and_says_it_in_words() {
-    let mut trap = Trap::start(PLAIN);
+/// Forty contacts in the journal of an instance that has ended in order.
+fn record_and_end(trap: &mut Trap) {
     let door = trap.address("door");
     (0..40).for_each(|_| drop(touch(door)));
     eventually("all is written", || {
@@ -794,6 +793,12 @@ fn after_a_salvage_status_is_degraded_counts_what_is_left_and_says_it_in_words()
     });
     trap.signal("TERM");
     trap.ended();
+}
+
+#[test]
+fn after_a_salvage_status_is_degraded_counts_what_is_left_and_says_it_in_words() {
+    let mut trap = Trap::start(PLAIN);
+    record_and_end(&mut trap);
     let path = trap.path("state/journal.db");
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(path.metadata().unwrap().len() / 2).unwrap();
@@ -826,13 +831,7 @@ fn journal_files(trap: &Trap) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn a_damaged_journal_is_told_by_whoever_reads_it_and_salvaged_by_its_owner_alone() {
     let mut trap = Trap::start(PLAIN);
-    let door = trap.address("door");
-    (0..40).for_each(|_| drop(touch(door)));
-    eventually("all is written", || {
-        (trap.status()["journal"]["head"].as_u64()? > 40).then_some(())
-    });
-    trap.signal("TERM");
-    trap.ended();
+    record_and_end(&mut trap);
     let path = trap.path("state/journal.db");
     let good = std::fs::read(&path).unwrap();
     let mut inverted = good.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trapline_schemas::Timestamp;
 
 use super::super::read::DEAD_LETTER_COUNTS;
-use super::super::{Commit, DeadLetter, Journal, JournalError};
+use super::super::{Commit, DeadLetter, Journal, JournalError, room};
 use super::{all, append, folder, open, settings, texts};
 
 #[tokio::test]
@@ -299,4 +299,17 @@ async fn the_state_folder_is_made_for_its_owner_alone() {
         (0o700, 0o600, 0o600)
     );
     assert_eq!(mode("journal.db-wal"), 0o600);
+}
+
+#[tokio::test]
+async fn lone_entries_do_not_outgrow_the_room_that_was_made_for_the_log() {
+    let folder = folder();
+    let journal = open(&folder);
+    // Two pages each: twice the room, if nothing was carried over meanwhile.
+    for _ in 0..1200 {
+        journal.commit(append(&["lone"])).await.unwrap();
+    }
+    let log = folder.path().join("journal.db-wal").metadata().unwrap().len();
+    assert!(log <= room::ROOM_BYTES, "{log} bytes");
+    journal.close().await;
 }
