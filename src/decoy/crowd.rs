@@ -13,22 +13,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
-
+use crate::decoy::stream::Stream;
 use crate::roles::Contact;
 
 /// A session's socket, reachable from outside of its task.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) contact: Arc<Contact>,
     touched: AtomicU64,
     ended: OnceLock<&'static str>,
 }
 
 impl Live {
-    pub(crate) fn new(stream: TcpStream, contact: Arc<Contact>) -> Self {
+    pub(crate) fn new(stream: Stream, contact: Arc<Contact>) -> Self {
         Self {
             stream,
             contact,
@@ -45,7 +43,7 @@ impl Live {
     /// Ends the session from outside: its next read or write fails, and says why.
     pub(crate) fn end(&self, why: &'static str) {
         let _ = self.ended.set(why);
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+        self.stream.shut(Shutdown::Both);
     }
 
     /// Why it was ended from outside, if it was.

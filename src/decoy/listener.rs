@@ -7,13 +7,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,7 @@ use trapline_schemas::{Action, Timestamp, ids};
 
 use crate::decoy::crowd::{Full, Live};
 use crate::decoy::session::Session;
+use crate::decoy::stream::Stream;
 use crate::decoy::{DecoySpec, Shared};
 use crate::roles::{Contact, Hit, Touch};
 
@@ -37,7 +41,8 @@ const ROOM: usize = 16;
 /// One listening TCP socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: TcpListener,
+    /// Tokio's listener would give the reactor whatever it accepts; a stream of it lets us accept ourselves.
+    socket: TcpStream,
     host: Host,
 }
 
@@ -67,7 +72,7 @@ impl Listener {
             shared,
             complained: None,
         };
-        let socket = TcpListener::from_std(socket)?;
+        let socket = TcpStream::from_std(OwnedFd::from(socket).into())?;
         Ok(Self { socket, host })
     }
 
@@ -79,38 +84,33 @@ impl Listener {
             // Cancel: accept is safe, an unaccepted connection stays in the backlog.
             let accepted = tokio::select! {
                 () = &mut stopped => break,
-                accepted = socket.accept() => accepted,
+                accepted = socket.async_io(Interest::READABLE, || accept(&socket)) => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => host.greet(stream, peer).await,
+                Ok((socket, peer)) => host.greet(socket, peer).await,
                 Err(error) => host.cope(&error).await,
             }
         }
-        if let Ok(socket) = socket.into_std() {
-            host.empty(&socket).await;
-        }
+        host.empty(&socket).await;
     }
 }
 
 impl Host {
     /// Receives what the kernel has accepted already. The socket is asked itself: the reactor may not have been told.
-    async fn empty(&mut self, socket: &std::net::TcpListener) {
-        while let Ok((stream, peer)) = socket.accept() {
-            let ready = stream.set_nonblocking(true);
-            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
-                self.greet(stream, peer).await;
-            }
+    async fn empty(&mut self, socket: &TcpStream) {
+        while let Ok((socket, peer)) = accept(socket) {
+            self.greet(socket, peer).await;
         }
     }
 
     /// Reports the contact, then gives it a session if there is a seat.
-    async fn greet(&mut self, stream: TcpStream, peer: SocketAddr) {
+    async fn greet(&mut self, socket: std::net::TcpStream, peer: SocketAddr) {
         if self.specs.has_changed().unwrap_or(false) {
             self.spec = Arc::clone(&self.specs.borrow_and_update());
         }
-        let contact = self.contact(&stream, peer);
+        let contact = self.contact(&socket, peer);
         let _ = self.shared.hits.send(connect(&contact)).await;
-        let live = Arc::new(Live::new(stream, contact));
+        let live = Arc::new(Live::new(Stream::new(socket), contact));
         let limits = &self.spec.limits;
         let sessions = limits.sessions.min(self.shared.sessions_max);
         match self.shared.crowd.sit(&live, sessions, limits.sessions_per_source) {
@@ -126,23 +126,23 @@ impl Host {
         }
     }
 
-    fn contact(&self, stream: &TcpStream, peer: SocketAddr) -> Arc<Contact> {
+    fn contact(&self, socket: &std::net::TcpStream, peer: SocketAddr) -> Arc<Contact> {
         let at = Timestamp::now();
         Arc::new(Contact {
             session: ids::fresh(at),
             at,
             peer: canonical(peer),
-            local: self.local(stream),
+            local: self.local(socket),
             spec: Arc::clone(&self.spec),
         })
     }
 
     /// The address that was touched: ours if it is not a wildcard, which saves the call, else the kernel's word.
-    fn local(&self, stream: &TcpStream) -> SocketAddr {
+    fn local(&self, socket: &std::net::TcpStream) -> SocketAddr {
         if !self.bound.ip().is_unspecified() {
             return canonical(self.bound);
         }
-        canonical(stream.local_addr().unwrap_or(self.bound))
+        canonical(socket.local_addr().unwrap_or(self.bound))
     }
 
     async fn cope(&mut self, error: &io::Error) {
@@ -182,6 +182,13 @@ impl Host {
             say();
         }
     }
+}
+
+/// Accepts one connection, which will not block.
+fn accept(listener: impl AsFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.ok_or(Errno::CONNABORTED)?.try_into()?;
+    Ok((socket.into(), peer))
 }
 
 fn connect(contact: &Arc<Contact>) -> Hit {

@@ -22,6 +22,7 @@ pub mod personality;
 pub mod role;
 pub mod services;
 pub mod session;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -20,8 +20,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rustix::net::SendFlags;
-use socket2::SockRef;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use trapline_schemas::{Action, Field, Timestamp, Value, text};
@@ -78,6 +76,8 @@ pub struct Session {
     abort: bool,
     /// It is settled whether the kernel may join small writes.
     prompt: bool,
+    /// The peer was waited for once.
+    waited: bool,
 }
 
 impl Session {
@@ -97,17 +97,22 @@ impl Session {
             reported: false,
             abort: false,
             prompt: false,
+            waited: false,
         }
     }
 
     /// Lets the decoy's service speak until the session ends, then closes and reports what is left to report.
-    pub(crate) async fn run(mut self) {
-        let outcome = match self.contact.spec.service.speak {
-            Speak::Stream(serve) => contain(serve(&mut self)).await,
-            Speak::Datagram(_) => Ok(()),
-        };
-        if let Some(farewell) = self.close(outcome) {
-            Box::pin(farewell.report()).await;
+    #[expect(clippy::manual_async_fn, reason = "an async function would hold the session twice")]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let outcome = match self.contact.spec.service.speak {
+                Speak::Stream(serve) => contain(serve(&mut self)).await,
+                Speak::Datagram(_) => Ok(()),
+            };
+            let farewell = self.close(outcome).map(|farewell| Box::pin(farewell.report()));
+            if let Some(farewell) = farewell {
+                farewell.await;
+            }
         }
     }
 
@@ -164,8 +169,14 @@ impl Session {
                 tokio::task::consume_budget().await;
                 return Ok(count);
             }
-            if timeout_at(until, self.live.stream.readable()).await.is_err() {
-                return self.in_time().map(|()| 0);
+            // Whoever came for the banner alone has gone when the others had their turn.
+            if !self.live.stream.is_watched() && !std::mem::replace(&mut self.waited, true) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            match timeout_at(until, self.live.stream.readable()).await {
+                Ok(ready) => ready?,
+                Err(_) => return self.in_time().map(|()| 0),
             }
         }
     }
@@ -177,7 +188,7 @@ impl Session {
 
     /// Whether bytes of the peer wait in the kernel now: before a first [`Session::send`], the peer spoke first.
     pub fn has_waiting(&self) -> bool {
-        rustix::io::ioctl_fionread(&self.live.stream).is_ok_and(|count| count > 0)
+        self.live.stream.has_waiting()
     }
 
     /// Bytes received and not yet consumed.
@@ -203,23 +214,32 @@ impl Session {
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         if self.sent > 0 && !std::mem::replace(&mut self.prompt, true) {
             // Later writes are answers of a dialogue; real servers do not let them wait for an acknowledgement.
-            let _ = self.live.stream.set_nodelay(true);
+            self.live.stream.join_no_writes();
         }
-        let mut rest = bytes;
         // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
-        if let Ok(count) = rustix::net::send(&self.live.stream, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            rest = self.advance(rest, count);
+        let rest = match self.live.stream.send_now(bytes) {
+            Ok(count) => self.advance(bytes, count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => bytes,
+            Err(error) => return Err(self.why(error)),
+        };
+        if rest.is_empty() {
+            return Ok(());
         }
+        // On the heap, so that a silent session does not hold the room of a wait to write.
+        Box::pin(self.send_rest(rest)).await
+    }
+
+    async fn send_rest(&mut self, mut rest: &[u8]) -> Result<(), SessionError> {
         let until = self.until(self.limits().write);
         while !rest.is_empty() {
             match self.live.stream.try_write(rest) {
                 Ok(count) => rest = self.advance(rest, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let room = timeout_at(until, self.live.stream.writable()).await;
-                    if room.is_err() {
+                    let Ok(room) = timeout_at(until, self.live.stream.writable()).await else {
                         self.in_time()?;
                         return Err(SessionError::Limit("write"));
-                    }
+                    };
+                    room?;
                 }
                 Err(error) => return Err(self.why(error)),
             }
@@ -237,7 +257,7 @@ impl Session {
     /// Ends our side of the stream and reads until the peer ends its own, at most for `wait`: how a server closes
     /// that wants its last words to arrive. What comes is captured and consumed.
     pub async fn drain(&mut self, wait: Duration) -> Result<(), SessionError> {
-        let _ = SockRef::from(&self.live.stream).shutdown(std::net::Shutdown::Write);
+        self.live.stream.shut(std::net::Shutdown::Write);
         let until = self.until(wait);
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -486,7 +506,7 @@ impl Session {
     fn close(mut self, outcome: Result<(), SessionError>) -> Option<Farewell> {
         self.hide_unread_login();
         if self.abort {
-            let _ = SockRef::from(&self.live.stream).set_linger(Some(Duration::ZERO));
+            self.live.stream.reset_on_close();
         }
         let lasted = self.started.elapsed();
         tracing::debug!(event.reason = ?outcome, event.duration = ?lasted, "session ended");
