@@ -1,0 +1,168 @@
+//! A configuration is read again: by command, by signal, good and bad.
+
+use super::*;
+
+/// Needs the right to mount a small file system for the journal.
+#[test]
+fn on_a_full_disk_a_reload_of_sinks_is_refused_and_sigterm_ends() {
+    let mut trap = Trap::idle(PLAIN);
+    let state = trap.path("state");
+    std::fs::create_dir(&state).unwrap();
+    let Some(_disk) = SmallDisk::mount(&state) else {
+        println!("SKIPPED: no right to mount a tmpfs; a reload on a full disk was not tried");
+        return;
+    };
+    trap.launch();
+    let mut filler = std::fs::File::create(state.join("filler")).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    // Each touch is an event: the journal notices.
+    let address = trap.address("door");
+    eventually("the journal fails", || {
+        touch(address);
+        (trap.status()["journal"]["health"] != "ok").then_some(())
+    });
+    trap.configure(&format!(
+        "{PLAIN}\n[sinks.late]\ntype = \"file\"\ninputs = [\"*\"]\npath = \"late.jsonl\"\n"
+    ));
+    let reload = trap.command(&["reload"]).output().unwrap();
+    assert_ne!(reload.status.code(), DONE);
+    let said = String::from_utf8_lossy(&reload.stderr);
+    assert!(said.contains("the journal's disk fails"), "{said}");
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+}
+
+/// A tmpfs of 4 MiB, unmounted at the end.
+struct SmallDisk<'p>(&'p Path);
+
+impl<'p> SmallDisk<'p> {
+    fn mount(path: &'p Path) -> Option<Self> {
+        let arguments = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", path.to_str()?];
+        let mounted = Command::new("mount").args(arguments).output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
+
+/// The newest event of an action, once there are `count` of them.
+fn told(trap: &Trap, action: &str, count: usize) -> serde_json::Value {
+    eventually("the journal tells of it", || {
+        let mut events = trap.events(&["--action", action]);
+        (events.len() == count).then(|| events.pop()).flatten()
+    })
+}
+
+#[test]
+fn a_good_reload_opens_and_closes_what_changed_and_nothing_else() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let mut held = TcpStream::connect(door).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    trap.configure(&with_second_decoy());
+    let output = trap.trapline(&["reload"]);
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("window"), "{}", text(&output.stdout));
+    assert_eq!(told(&trap, "config-reloaded", 1)["event.reason"], "decoy window added");
+    assert!(touch(trap.address("window")).starts_with(b"220"));
+    assert_eq!(trap.address("door"), door, "the unchanged listener keeps its port");
+    held.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert!(held.read(&mut [0; 64]).unwrap() > 0, "the open session goes on");
+    trap.configure(PLAIN);
+    let window = trap.address("window");
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    eventually("the removed decoy is closed", || {
+        TcpStream::connect(window).is_err().then_some(())
+    });
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    assert_eq!(told(&trap, "config-reloaded", 3)["event.reason"], "nothing changed");
+    assert!(trap.events(&["--action", "config-refused"]).is_empty());
+}
+
+#[test]
+fn a_reload_of_limits_drops_no_session_and_reopens_no_listener() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let mut held = TcpStream::connect(door).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    trap.configure(&format!("{PLAIN}\n[limits]\nsessions = 321\n"));
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    assert_eq!(told(&trap, "config-reloaded", 1)["event.reason"], "decoy door changed");
+    assert_eq!(trap.address("door"), door);
+    // Longer than the grace that sessions have at a stop.
+    std::thread::park_timeout(std::time::Duration::from_secs(4));
+    held.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert!(held.read(&mut [0; 64]).unwrap() > 0, "the open session goes on");
+    assert!(trap.events(&["--action", "listener-stopped"]).is_empty());
+}
+
+#[test]
+fn a_broken_reload_changes_nothing_and_says_why() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let broken = with_second_decoy().replace("\"ftp\"", "\"f\\u001bt\"");
+    trap.configure(&format!("{broken}servce = \"ftp\"\n"));
+    let output = trap.trapline(&["reload"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), CONFIG, "{said}");
+    assert!(
+        said.contains("trapline.toml:15:") && said.contains("trapline.toml:17:1:"),
+        "{said}"
+    );
+    assert!(said.contains("did you mean `service`"), "{said}");
+    let refused = told(&trap, "config-refused", 1);
+    assert_eq!(refused["honeyport.config.mistakes"], 2, "{refused:#}");
+    let first = refused["error.message"].as_str().unwrap();
+    assert!(first.contains("trapline.toml:15:"), "{first}");
+    assert!(!first.chars().any(char::is_control), "{first:?}");
+    assert!(trap.events(&["--action", "config-reloaded"]).is_empty());
+    assert_eq!(trap.address("door"), door);
+    assert_eq!(trap.status()["listeners"].as_array().unwrap().len(), 1);
+    assert!(touch(door).starts_with(b"SSH-2.0-"));
+}
+
+#[test]
+fn a_hangup_reloads_and_a_broken_file_is_logged() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(&with_second_decoy());
+    trap.signal("HUP");
+    eventually("the second decoy listens", || {
+        let status = trap.status();
+        status["listeners"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["decoy"] == "window")
+            .cloned()
+    });
+    let door = trap.address("door");
+    trap.configure("[decoys.door]\nservice = 7\n");
+    trap.signal("HUP");
+    eventually("the refusal is logged", || {
+        trap.log().contains("trapline.toml:2:").then_some(())
+    });
+    assert!(touch(door).starts_with(b"SSH-2.0-"));
+}
+
+#[test]
+fn a_reload_refuses_what_only_a_restart_can_change() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(&PLAIN.replace("state/journal.db", "elsewhere/journal.db"));
+    trap.signal("HUP");
+    eventually("the refusal is logged", || trap.log().contains("restart").then_some(()));
+    // With the path as it was, the instance is found again.
+    trap.configure(PLAIN);
+    let refused = told(&trap, "config-refused", 1);
+    let logged = trap.log().matches("takes a restart").count();
+    assert_eq!(refused["honeyport.config.mistakes"], logged, "{refused:#}");
+    assert!(refused["error.message"].as_str().unwrap().contains("takes a restart"));
+    assert!(!trap.path("elsewhere").exists());
+}
