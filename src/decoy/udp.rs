@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, getsockopt, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Timestamp, Value, ids, text};
+use trapline_sink::kernel::{SocketCounts, socket_counts};
 
 use crate::decoy::listener::canonical;
 use crate::decoy::mask;
@@ -88,18 +89,6 @@ struct Datagram {
     local: SocketAddr,
 }
 
-/// What the kernel counts of a socket, since Linux 4.12; the last is how many datagrams it has dropped.
-#[derive(Debug, Clone, Copy)]
-struct MemInfo;
-
-nix::getsockopt_impl!(
-    MemInfo,
-    libc::SOL_SOCKET,
-    libc::SO_MEMINFO,
-    [u32; 9],
-    sockopt::GetStruct<[u32; 9]>
-);
-
 impl Datagrams {
     /// Takes over a bound socket.
     pub(crate) fn new(
@@ -114,7 +103,7 @@ impl Datagrams {
         } else {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
-        if let Err(error) = getsockopt(&socket, MemInfo) {
+        if let Err(error) = socket_counts(&socket) {
             tracing::warn!(
                 decoy.name = %spec.name,
                 error = %error,
@@ -337,7 +326,7 @@ impl Datagrams {
 
     /// What the kernel dropped and was not reported, and its count now. It counts round.
     fn missed(&self) -> Option<(Missed, u32)> {
-        let dropped = *getsockopt(&self.socket, MemInfo).ok()?.last()?;
+        let SocketCounts { dropped, .. } = socket_counts(&self.socket).ok()?;
         let datagrams = dropped.wrapping_sub(self.dropped);
         if datagrams == 0 {
             return None;

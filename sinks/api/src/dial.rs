@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nix::libc;
-use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,6 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::kernel::socket_counts;
 use crate::stream::{Fault, FaultKind};
 use crate::tls::{Tls, explain};
 
@@ -296,21 +295,6 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What the kernel counts of a socket, since Linux 4.12.
-#[derive(Debug, Clone, Copy)]
-struct MemInfo;
-
-nix::getsockopt_impl!(
-    MemInfo,
-    libc::SOL_SOCKET,
-    libc::SO_MEMINFO,
-    [u32; 9],
-    sockopt::GetStruct<[u32; 9]>
-);
-
-/// Where [`MemInfo`] counts what is written and not yet acknowledged (`SK_MEMINFO_WMEM_QUEUED`).
-const UNACKNOWLEDGED: usize = 5;
-
 impl Stream {
     /// Whether the peer's kernel has acknowledged all that was written, and has not reset the connection. A peer that
     /// ends a stream in this state has read all of it: a kernel resets where the reader left something.
@@ -321,7 +305,7 @@ impl Stream {
             Self::Plain(tcp) => tcp,
             Self::Tls(stream) => stream.get_ref().0,
         };
-        let queued = getsockopt(tcp, MemInfo).ok().map(|counts| counts[UNACKNOWLEDGED]);
+        let queued = socket_counts(tcp).ok().map(|counts| counts.unacknowledged);
         // The error comes second: a reset empties the queue.
         queued == Some(0) && matches!(tcp.take_error(), Ok(None))
     }

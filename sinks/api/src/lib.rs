@@ -9,6 +9,7 @@ pub mod config;
 pub mod conformance;
 pub mod dial;
 pub mod http;
+pub mod kernel;
 pub mod parcel;
 pub mod stream;
 pub mod task;
