@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,7 +181,11 @@ fn refuse_unsafe(path: &Path, metadata: &Metadata, trusted: u32) -> Result<(), P
     }
     // The path as written and the file it leads to: a link in a folder of others is as good as the folder.
     let written = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
-    let real = path.canonicalize().map_err(|source| unreadable(path, source))?;
+    let real = match path.canonicalize() {
+        // A pipe that a shell made stands in no folder.
+        Err(_) if metadata.file_type().is_fifo() => written.clone(),
+        real => real.map_err(|source| unreadable(path, source))?,
+    };
     for folder in written.ancestors().skip(1).chain(real.ancestors().skip(1)) {
         let metadata = folder.metadata().map_err(|source| unreadable(folder, source))?;
         let sticky = metadata.uid() == ROOT && metadata.mode() & 0o1000 != 0;

@@ -279,3 +279,20 @@ fn a_text_that_hides_where_the_instance_is_is_told_as_such() {
         }
     }
 }
+
+#[test]
+fn a_configuration_comes_by_a_pipe_as_well() {
+    let mut check = trapline()
+        .args(["check", "--config", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mistaken = PLAIN.replace("ssh", "shs");
+    check.stdin.take().unwrap().write_all(mistaken.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), CONFIG);
+    let said = text(&output.stderr);
+    assert!(said.contains("/dev/stdin:6:"), "{said}");
+}
