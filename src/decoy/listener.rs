@@ -41,8 +41,9 @@ const ROOM: usize = 16;
 /// One listening TCP socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// Tokio's listener would give the reactor whatever it accepts; a stream of it lets us accept ourselves.
-    socket: TcpStream,
+    /// A listening socket in the type of a stream: tokio's listener would give the reactor whatever it accepts, and has
+    /// no way for us to accept ourselves.
+    listener: TcpStream,
     host: Host,
 }
 
@@ -72,33 +73,33 @@ impl Listener {
             shared,
             complained: None,
         };
-        let socket = TcpStream::from_std(OwnedFd::from(socket).into())?;
-        Ok(Self { socket, host })
+        let listener = TcpStream::from_std(OwnedFd::from(socket).into())?;
+        Ok(Self { listener, host })
     }
 
     /// Accepts until `stop`. Cancel: not safe; stop it by the token.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let Self { socket, mut host } = self;
+        let Self { listener, mut host } = self;
         let mut stopped = pin!(stop.cancelled());
         loop {
             // Cancel: accept is safe, an unaccepted connection stays in the backlog.
             let accepted = tokio::select! {
                 () = &mut stopped => break,
-                accepted = socket.async_io(Interest::READABLE, || accept(&socket)) => accepted,
+                accepted = listener.async_io(Interest::READABLE, || accept(&listener)) => accepted,
             };
             match accepted {
                 Ok((socket, peer)) => host.greet(socket, peer).await,
                 Err(error) => host.cope(&error).await,
             }
         }
-        host.empty(&socket).await;
+        host.empty(&listener).await;
     }
 }
 
 impl Host {
     /// Receives what the kernel has accepted already. The socket is asked itself: the reactor may not have been told.
-    async fn empty(&mut self, socket: &TcpStream) {
-        while let Ok((socket, peer)) = accept(socket) {
+    async fn empty(&mut self, listener: &TcpStream) {
+        while let Ok((socket, peer)) = accept(listener) {
             self.greet(socket, peer).await;
         }
     }

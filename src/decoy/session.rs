@@ -76,8 +76,8 @@ pub struct Session {
     abort: bool,
     /// It is settled whether the kernel may join small writes.
     prompt: bool,
-    /// The peer was waited for once.
-    waited: bool,
+    /// The others had one turn before the reactor was asked to watch the peer.
+    yielded: bool,
 }
 
 impl Session {
@@ -97,7 +97,7 @@ impl Session {
             reported: false,
             abort: false,
             prompt: false,
-            waited: false,
+            yielded: false,
         }
     }
 
@@ -109,6 +109,7 @@ impl Session {
                 Speak::Stream(serve) => contain(serve(&mut self)).await,
                 Speak::Datagram(_) => Ok(()),
             };
+            // Boxed before it is awaited, or every session would hold the room of its farewell.
             let farewell = self.close(outcome).map(|farewell| Box::pin(farewell.report()));
             if let Some(farewell) = farewell {
                 farewell.await;
@@ -169,13 +170,13 @@ impl Session {
                 tokio::task::consume_budget().await;
                 return Ok(count);
             }
-            // Whoever came for the banner alone has gone when the others had their turn.
-            if !self.live.stream.is_watched() && !std::mem::replace(&mut self.waited, true) {
+            // Whoever came for the banner alone has often gone when the others had their turn.
+            if !self.live.stream.is_watched() && !std::mem::replace(&mut self.yielded, true) {
                 tokio::task::yield_now().await;
                 continue;
             }
             match timeout_at(until, self.live.stream.readable()).await {
-                Ok(ready) => ready?,
+                Ok(ready) => ready.map_err(|error| self.why(error))?,
                 Err(_) => return self.in_time().map(|()| 0),
             }
         }
@@ -214,7 +215,10 @@ impl Session {
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         if self.sent > 0 && !std::mem::replace(&mut self.prompt, true) {
             // Later writes are answers of a dialogue; real servers do not let them wait for an acknowledgement.
-            self.live.stream.join_no_writes();
+            self.live.stream.send_promptly();
+        }
+        if bytes.is_empty() {
+            return Ok(());
         }
         // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
         let rest = match self.live.stream.send_now(bytes) {
@@ -239,7 +243,7 @@ impl Session {
                         self.in_time()?;
                         return Err(SessionError::Limit("write"));
                     };
-                    room?;
+                    room.map_err(|error| self.why(error))?;
                 }
                 Err(error) => return Err(self.why(error)),
             }

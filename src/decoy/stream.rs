@@ -1,12 +1,16 @@
 //! A session's socket, which the reactor is told of only when somebody must wait for it.
 //!
-//! In a flood most peers have read the banner and gone before anybody waits for them: each is spared two calls into
+//! In a flood many peers have read the banner and gone before anybody waits for them: each is spared two calls into
 //! the kernel and a place in the reactor.
+//!
+//! Invariants: 1. at most one task waits to read and one to write. 2. Any thread may shut the socket at any time; it is
+//! reached whoever has it just then. 3. A socket that the reactor refuses is closed, and every later call fails.
 
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -49,18 +53,18 @@ impl Stream {
         self.with(|socket| send(socket, bytes))
     }
 
-    /// Whether it was waited for, so that the reactor has it.
+    /// Whether the reactor has it.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.get().is_some()
     }
 
-    /// Waits until a read may find something; it may be in vain. One task at a time. Cancel: safe.
+    /// Waits until a read may find something; it may be in vain. Errors: the reactor takes no more sockets. Cancel: safe.
     pub(crate) fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        // A poll of the socket's own, because a future of the socket's would be held by every silent session.
+        // Tokio's own `readable` keeps its waker in the future, which every silent session would hold.
         poll_fn(|cx| self.watched()?.poll_read_ready(cx))
     }
 
-    /// Waits until a write may find room; it may be in vain. One task at a time. Cancel: safe.
+    /// Waits until a write may find room; as [`Stream::readable`].
     pub(crate) fn writable(&self) -> impl Future<Output = io::Result<()>> {
         poll_fn(|cx| self.watched()?.poll_write_ready(cx))
     }
@@ -72,7 +76,7 @@ impl Stream {
     }
 
     /// Sends small writes at once instead of joining them.
-    pub(crate) fn join_no_writes(&self) {
+    pub(crate) fn send_promptly(&self) {
         let _ = self.with(|socket| SockRef::from(&socket).set_tcp_nodelay(true));
     }
 
@@ -88,7 +92,7 @@ impl Stream {
 }
 
 impl Stream {
-    /// Tries a call of the socket; once the reactor has it, only if the reactor holds it for ready.
+    /// Tries a call that may block; once the reactor has the socket, only while the reactor holds it for ready.
     fn attempt<R>(&self, interest: Interest, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         match self.watched.get() {
             Some(stream) => stream.try_io(interest, || call(stream.as_fd())),
@@ -96,6 +100,7 @@ impl Stream {
         }
     }
 
+    /// Calls the socket, whoever has it.
     fn with<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         if let Some(stream) = self.watched.get() {
             return call(stream.as_fd());
@@ -104,18 +109,19 @@ impl Stream {
         match (&*own, self.watched.get()) {
             (Some(socket), _) => call(socket.as_fd()),
             (None, Some(stream)) => call(stream.as_fd()),
+            // The reactor refused it.
             (None, None) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// The socket in the reactor, given to it now if it is not there yet. Errors: the reactor has no room.
+    /// The socket in the reactor, given to it now if it is not there yet.
     fn watched(&self) -> io::Result<&TcpStream> {
         if let Some(stream) = self.watched.get() {
             return Ok(stream);
         }
         let mut own = self.own();
         if let Some(socket) = own.take() {
-            let stream = TcpStream::from_std(socket)?;
+            let stream = TcpStream::from_std(socket).inspect_err(complain)?;
             return Ok(self.watched.get_or_init(|| stream));
         }
         self.watched.get().ok_or_else(|| io::ErrorKind::NotConnected.into())
@@ -123,6 +129,17 @@ impl Stream {
 
     fn own(&self) -> MutexGuard<'_, Option<std::net::TcpStream>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says once what would else be said of every peer.
+fn complain(error: &io::Error) {
+    static COMPLAINED: AtomicBool = AtomicBool::new(false);
+    if !COMPLAINED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            %error,
+            "the kernel watches no more sockets, so sessions end at their first wait; raise fs.epoll.max_user_watches"
+        );
     }
 }
 
@@ -138,6 +155,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream as Peer};
+    use std::os::fd::OwnedFd;
 
     use super::*;
 
@@ -146,6 +164,7 @@ mod tests {
         let peer = Peer::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
+        SockRef::from(&socket).set_send_buffer_size(16 << 10).unwrap();
         (Stream::new(socket), peer)
     }
 
@@ -164,6 +183,9 @@ mod tests {
     async fn what_comes_before_and_after_the_reactor_has_the_socket_is_read() {
         let (stream, mut peer) = pair();
         peer.write_all(b"early").unwrap();
+        while !stream.has_waiting() {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(read(&stream).await, b"early");
         assert!(!stream.is_watched());
         let (late, ()) = tokio::join!(read(&stream), async { peer.write_all(b"late").unwrap() });
@@ -177,32 +199,60 @@ mod tests {
     async fn a_socket_that_is_shut_reads_its_end_whoever_has_it() {
         for watched in [false, true] {
             let (stream, _peer) = pair();
+            assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             if watched {
                 stream.watched().unwrap();
             }
-            let (end, ()) = tokio::join!(read(&stream), async { stream.shut(Shutdown::Both) });
-            assert_eq!(end, b"");
+            stream.shut(Shutdown::Both);
+            assert_eq!(read(&stream).await, b"");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken_by_the_shut() {
+        let (stream, _peer) = pair();
+        let (end, ()) = tokio::join!(read(&stream), async { stream.shut(Shutdown::Both) });
+        assert_eq!(end, b"");
+    }
+
+    /// All that fits is written at once, the rest as the peer makes room.
+    async fn write(stream: &Stream, bytes: &[u8]) {
+        let mut rest = &bytes[stream.send_now(bytes).unwrap()..];
+        assert!(!rest.is_empty(), "nothing was left to wait for");
+        while !rest.is_empty() {
+            match stream.try_write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await.unwrap(),
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 
     #[tokio::test]
     async fn a_write_waits_until_the_peer_has_made_room() {
-        let (stream, mut peer) = pair();
-        let chunk = [b'x'; 65536];
-        let mut written = 0;
-        while let Ok(count) = stream.try_write(&chunk) {
-            written += count;
-        }
-        let reader = tokio::task::spawn_blocking(move || peer.read_exact(&mut vec![0; written]).map(|()| peer));
-        let more = loop {
-            match stream.try_write(b"more") {
-                Ok(count) => break count,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        const BYTES: usize = 16 << 20;
+        for watched in [false, true] {
+            let (stream, mut peer) = pair();
+            if watched {
+                stream.watched().unwrap();
             }
-            stream.writable().await.unwrap();
-        };
-        let mut rest = vec![0; more];
-        reader.await.unwrap().unwrap().read_exact(&mut rest).unwrap();
-        assert_eq!(rest, b"more"[..more]);
+            let reader = tokio::task::spawn_blocking(move || peer.read_exact(&mut vec![0; BYTES]));
+            write(&stream, &vec![b'x'; BYTES]).await;
+            assert!(stream.is_watched());
+            reader.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_the_reactor_refuses_fails_and_goes_on_failing() {
+        let file = std::net::TcpStream::from(OwnedFd::from(tempfile::tempfile().unwrap()));
+        file.set_nonblocking(true).unwrap();
+        let stream = Stream::new(file);
+        assert_eq!(
+            stream.readable().await.unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
+        );
+        assert_eq!(stream.readable().await.unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert_eq!(stream.try_write(b"x").unwrap_err().kind(), io::ErrorKind::NotConnected);
     }
 }
