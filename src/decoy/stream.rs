@@ -230,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_waits_until_the_peer_has_made_room() {
-        const BYTES: usize = 16 << 20;
+        const BYTES: usize = 1 << 20;
         for watched in [false, true] {
             let (stream, mut peer) = pair();
             if watched {

@@ -55,3 +55,23 @@ async fn logins_sent_ahead_of_a_server_that_hangs_up_are_in_no_capture() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn a_login_before_a_host_is_in_no_capture() {
+    for (sent, shown) in [
+        (
+            "GET / HTTP/1.1\r\nHost: bob:hunter2@lure\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: bob:*******@lure\r\n\r\n",
+        ),
+        (
+            "CONNECT bob:hunter2@lure:443 HTTP/1.1\r\nHost: lure\r\n\r\n",
+            "CONNECT bob:*******@lure:443 HTTP/1.1\r\nHost: lure\r\n\r\n",
+        ),
+        (
+            "GET http://bob:hunter2@lure/x HTTP/1.1\r\nHost: lure\r\n\r\n",
+            "GET http://bob:*******@lure/x HTTP/1.1\r\nHost: lure\r\n\r\n",
+        ),
+    ] {
+        assert_eq!(captured("apache-ubuntu-22.04", sent.as_bytes()).await, shown);
+    }
+}

@@ -47,7 +47,18 @@ pub(super) fn offered(request: &Request<'_>) -> Vec<Login> {
         };
         logins.extend(login.map(|login| moved(login, header.at)));
     }
-    logins.extend(userinfo(request.target).map(|login| moved(login, request.target_at)));
+    for host in request
+        .headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case(b"host"))
+    {
+        logins.extend(userinfo(&host.value).map(|login| moved(login, host.at)));
+    }
+    let target = match request.method {
+        b"CONNECT" => userinfo(request.target),
+        _ => absolute_userinfo(request.target),
+    };
+    logins.extend(target.map(|login| moved(login, request.target_at)));
     if let Some((query, at)) = request.query() {
         logins.extend(pairs(query).login.map(|login| moved(login, at)));
     }
@@ -130,18 +141,23 @@ fn is_ntlm_request(proof: &[u8]) -> bool {
         .is_ok_and(|message| message.starts_with(b"NTLMSSP\0\x01"))
 }
 
-/// Reads the user and password that stand in an absolute target (RFC 3986 section 3.2.1), as a proxy is asked with.
-fn userinfo(target: &[u8]) -> Option<Login> {
+/// Reads the user and password that stand in an absolute target, as a proxy is asked with.
+fn absolute_userinfo(target: &[u8]) -> Option<Login> {
     let from = memchr::memmem::find(target, b"://").filter(|_| !target.starts_with(b"/"))? + 3;
     let rest = target.get(from..)?;
     let authority = rest.get(..memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()))?;
+    userinfo(authority).map(|login| moved(login, from))
+}
+
+/// Reads the user and password that stand before a host (RFC 3986 section 3.2.1).
+fn userinfo(authority: &[u8]) -> Option<Login> {
     let info = authority.get(..memchr::memrchr(b'@', authority)?)?;
     let colon = memchr::memchr(b':', info)?;
     Some(Login {
         kind: "password",
         user: decode(info.get(..colon)?),
         secret: decode(info.get(colon + 1..)?),
-        places: std::iter::once(from + colon + 1..from + info.len()).collect(),
+        places: std::iter::once(colon + 1..info.len()).collect(),
     })
 }
 
