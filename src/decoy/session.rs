@@ -78,6 +78,10 @@ pub struct Session {
     prompt: bool,
     /// The others had one turn before the reactor was asked to watch the peer.
     yielded: bool,
+    /// The peer hears no more; what it has said is still read.
+    deaf: bool,
+    /// It has reset the connection.
+    reset: bool,
 }
 
 impl Session {
@@ -98,6 +102,8 @@ impl Session {
             abort: false,
             prompt: false,
             yielded: false,
+            deaf: false,
+            reset: false,
         }
     }
 
@@ -210,21 +216,24 @@ impl Session {
             .map_or(0..0, |inbound| inbound.consume(count))
     }
 
-    /// Writes all of `bytes`. Errors: a peer that does not read for the write limit is [`SessionError::Limit`].
-    /// Cancel: what was written so far stays written.
+    /// Writes all of `bytes`. To a peer that is gone nothing is written, and that is no error: what it said before is
+    /// still to be read, and [`Session::fill`] tells of its end behind it.
+    ///
+    /// Errors: a peer that does not read for the write limit is [`SessionError::Limit`]. Cancel: what was written so
+    /// far stays written.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         if self.sent > 0 && !std::mem::replace(&mut self.prompt, true) {
             // Later writes are answers of a dialogue; real servers do not let them wait for an acknowledgement.
             self.live.stream.send_promptly();
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.deaf {
             return Ok(());
         }
         // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
         let rest = match self.live.stream.send_now(bytes) {
             Ok(count) => self.advance(bytes, count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => bytes,
-            Err(error) => return Err(self.why(error)),
+            Err(error) => return self.unheard(error),
         };
         if rest.is_empty() {
             return Ok(());
@@ -245,14 +254,29 @@ impl Session {
                     };
                     room.map_err(|error| self.why(error))?;
                 }
-                Err(error) => return Err(self.why(error)),
+                Err(error) => return self.unheard(error),
             }
         }
         Ok(())
     }
 
-    /// Waits as a person or a slow host would: `base` give or take a fifth. Errors: the total limit. Cancel: safe.
+    /// What a failed write means: a peer that is gone hears no more, which ends nothing yet.
+    fn unheard(&mut self, error: io::Error) -> Result<(), SessionError> {
+        match self.why(error) {
+            SessionError::Reset => self.reset = true,
+            SessionError::Closed => {}
+            other => return Err(other),
+        }
+        self.deaf = true;
+        Ok(())
+    }
+
+    /// Waits as a person or a slow host would: `base` give or take a fifth; not at all for a peer that is gone. Errors:
+    /// the total limit. Cancel: safe.
     pub async fn pause(&mut self, base: Duration) -> Result<(), SessionError> {
+        if self.deaf {
+            return Ok(());
+        }
         let until = self.until(base.mul_f64(rand::random_range(0.8..1.2)));
         tokio::time::sleep_until(until).await;
         self.in_time()
@@ -412,13 +436,21 @@ impl Session {
         let mut chunk = [0; READ_BYTES];
         let chunk = chunk.get_mut(..room).unwrap_or_default();
         match self.live.stream.try_read(chunk) {
-            Ok(0) => Err(self.live.why_ended().map_or(SessionError::Closed, SessionError::Ended)),
+            Ok(0) => Err(self.end_of_stream()),
             Ok(count) => {
                 self.take(chunk.get(..count).unwrap_or_default())?;
                 Ok(Some(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(self.why(error)),
+        }
+    }
+
+    fn end_of_stream(&self) -> SessionError {
+        match self.live.why_ended() {
+            Some(why) => SessionError::Ended(why),
+            None if self.reset => SessionError::Reset,
+            None => SessionError::Closed,
         }
     }
 
@@ -508,6 +540,11 @@ impl Session {
 
     /// Closes the socket; gives what is still to be reported, if anything.
     fn close(mut self, outcome: Result<(), SessionError>) -> Option<Farewell> {
+        // Whoever was gone before the decoy closed is why it ended.
+        let outcome = match outcome {
+            Ok(()) if self.deaf => Err(self.end_of_stream()),
+            outcome => outcome,
+        };
         self.hide_unread_login();
         if self.abort {
             self.live.stream.reset_on_close();

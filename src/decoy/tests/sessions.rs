@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use trapline_schemas::{Action, Field, Value};
 
+use crate::decoy::personality::embedded;
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::{INPUT_BYTES_MAX, Session, SessionError};
 use crate::decoy::testing::{Stage, actions, fact, personality, spec, spec_of};
@@ -218,6 +219,30 @@ async fn a_reset_midway_keeps_what_came_before() {
         other => assert_eq!(actions(other), [Action::SessionEnd]),
     }
     assert_eq!(reason(&hits), "the peer reset");
+}
+
+/// What a peer does that has said all it has to say.
+async fn leave(mut client: TcpStream, by_reset: bool) {
+    match by_reset {
+        true => reset(client),
+        // It is closed with the greeting unread, or not, as it comes.
+        false => client.shutdown().await.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_said_before_it_left_is_read_to_the_end() {
+    let mut stage = Stage::open(spec(embedded("vsftpd-3.0.5").unwrap())).await;
+    for by_reset in [true, false].repeat(20) {
+        let mut client = stage.connect().await;
+        client.write_all(b"USER root\r\nPASS hunter2\r\n").await.unwrap();
+        leave(client, by_reset).await;
+        let hits = stage.session().await;
+        let expected = [Action::Connect, Action::Credential, Action::Payload, Action::SessionEnd];
+        assert_eq!(actions(&hits), expected, "{by_reset}: {}", reason(&hits));
+        let ended = ["the peer reset", "the peer closed"].contains(&reason(&hits).as_str());
+        assert!(ended, "{by_reset}: {}", reason(&hits));
+    }
 }
 
 service!(LOGIN, session, {
