@@ -50,13 +50,19 @@ pub(crate) fn judge(answer: &Answer, count: usize) -> Verdict {
     let Some(reply) = reply else {
         return by_status(answer, None);
     };
-    if let (Some(event), true) = (reply.invalid_event.filter(|event| *event < count), answer.status == 400) {
-        return Verdict::Invalid {
-            event,
-            reason: refused(answer, reply.code),
-        };
-    }
-    by_code(answer, reply.code).unwrap_or_else(|| by_status(answer, reply.code))
+    // The code first: collectors number an event also where the index or the token is at fault, and no event is then.
+    by_code(answer, reply.code)
+        .or_else(|| invalid(answer, &reply, count))
+        .unwrap_or_else(|| by_status(answer, reply.code))
+}
+
+/// The event that the collector names, if the request has it.
+fn invalid(answer: &Answer, reply: &Reply, count: usize) -> Option<Verdict> {
+    let event = reply.invalid_event.filter(|event| *event < count)?;
+    (answer.status == 400).then(|| Verdict::Invalid {
+        event,
+        reason: refused(answer, reply.code),
+    })
 }
 
 /// What a code means beside its own status. With another it is not the collector's: gateways number faults as well,
@@ -195,6 +201,21 @@ mod tests {
     fn a_numbered_event_is_refused_alone() {
         let body = r#"{"text":"Invalid data format","code":6,"invalid-event-number":1}"#;
         assert!(matches!(verdict(400, body), Verdict::Invalid { event: 1, .. }));
+    }
+
+    #[test]
+    fn no_event_is_at_fault_where_the_index_the_token_or_the_channel_is() {
+        let numbered = |code: i64, event: usize| format!(r#"{{"code":{code},"invalid-event-number":{event}}}"#);
+        for event in [0, 1, 2] {
+            assert_eq!(kind(400, &numbered(7, event)), Some(FaultKind::Config));
+            for code in [1, 2, 3, 4, 16] {
+                assert_eq!(kind(400, &numbered(code, event)), Some(FaultKind::Auth), "code {code}");
+            }
+            for code in [10, 11] {
+                assert_eq!(verdict(400, &numbered(code, event)), Verdict::NewChannel, "code {code}");
+            }
+            assert_eq!(verdict(400, &numbered(14, event)), Verdict::NoAcknowledgement);
+        }
     }
 
     #[test]
