@@ -87,7 +87,7 @@ impl Facts {
         match event.action {
             Action::Credential | Action::Ntlm => self.learn_credential(event),
             Action::Query | Action::File => self.learn_request(event),
-            Action::Handshake => self.learn_identity(event),
+            Action::Handshake => self.learn_first_request(event),
             Action::Payload => self.learn_payload(event),
             Action::UdpProbe => self.learn_datagram(event),
             Action::SessionEnd => {
@@ -136,10 +136,16 @@ impl Facts {
         }
     }
 
+    /// A handshake is the first request too, where requests are what is spoken.
+    fn learn_first_request(&mut self, event: &Event) {
+        self.learn_identity(event);
+        self.request_count += self.requests.len().min(1) as u32;
+    }
+
+    /// What an event says of its peer and of the request that it belongs to; which request counts is for the caller.
     fn learn_identity(&mut self, event: &Event) {
         if let Some(target) = event.text(Field::UrlOriginal).or_else(|| event.text(Field::UrlPath)) {
             let method = event.text(Field::HttpMethod).map_or("", SmolStr::as_str);
-            self.request_count += 1;
             keep(&mut self.requests, SmolStr::from(format!("{method} {target}").trim()));
         }
         if let Some(version) = event.text(Field::SshClientVersion) {

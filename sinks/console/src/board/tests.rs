@@ -252,3 +252,30 @@ fn many_commands_are_told_as_a_few_and_a_count() {
         ["id | uname -a | cat /etc/passwd and 2 more · 312 B · 4.2 s"]
     );
 }
+
+#[test]
+fn a_request_counts_once_however_many_events_tell_of_it() {
+    let with_target = |action, target: &str| {
+        let mut event = event(1, action, "intent");
+        event.set(Field::HttpMethod, "GET");
+        event.set(Field::UrlOriginal, target);
+        event
+    };
+    let (now, mut told) = (Instant::now(), Told::default());
+    told.take(&with_target(Action::Handshake, "/a"), now);
+    for _ in 0..3 {
+        let mut offered = with_target(Action::Credential, "/a");
+        offered.set(Field::CredentialKind, "token");
+        told.take(&offered, now);
+    }
+    for target in ["/b", "/c", "/d"] {
+        let mut query = with_target(Action::Query, target);
+        query.set(Field::Commands, vec![smol_str::SmolStr::from(format!("GET {target}"))]);
+        told.take(&query, now);
+    }
+    told.take(&end(1), now);
+    assert_eq!(
+        told.texts(),
+        ["token ×3 · GET /a | GET /b | GET /c and 1 more · 312 B · 4.2 s"]
+    );
+}
