@@ -70,7 +70,9 @@ pub fn set_level(level: &str) {
 /// directives such as `trapline::delivery=debug`. A second call changes nothing.
 pub fn start(level: &str) {
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Diagnostics)
+        // It would be told on standard error too, which is what has just failed.
+        .log_internal_errors(false)
         .with_ansi(colours(std::io::stderr().is_terminal()))
         .fmt_fields(House::default())
         .event_format(House::default())
@@ -84,6 +86,20 @@ pub fn start(level: &str) {
         // Fails only when the subscriber is gone, and it lives as long as the process.
         let _ = LEVEL.set(Box::new(move |level| drop(handle.reload(filter(level)))));
         count_panics();
+    }
+}
+
+/// Standard error, as far as it takes anything: a full disk or a reader that has gone must not take the service down.
+struct Diagnostics;
+
+impl io::Write for Diagnostics {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::Write::write_all(&mut io::stderr(), line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -121,9 +137,10 @@ fn directives(text: &OsStr) -> Result<String, String> {
     }
 }
 
-/// Whether colours are wanted on a stream that is a terminal or not: `NO_COLOR` wins.
+/// Whether colours are wanted on a stream that is a terminal or not: `NO_COLOR` and a dumb terminal win.
 pub fn colours(terminal: bool) -> bool {
-    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let is_plain = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    terminal && !is_plain && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn count_panics() {

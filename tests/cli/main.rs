@@ -149,6 +149,23 @@ fn sigterm_ends_with_exit_code_0_and_frees_port_and_socket() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_takes_nothing_down() {
+    let mut trap = Trap::idle(PLAIN);
+    std::os::unix::fs::symlink("/dev/full", trap.path("stderr.log")).unwrap();
+    trap.launch();
+    touch(trap.address("door"));
+    trap.configure("broken");
+    assert_eq!(trap.trapline(&["reload"]).status.code(), CONFIG);
+    trap.configure(PLAIN);
+    eventually("the touch is recorded", || {
+        let connects = trap.events(&["--action", "decoy-connect"]);
+        (connects.len() == 1).then_some(())
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+}
+
+#[test]
 fn no_core_is_ever_written() {
     let trap = Trap::start(PLAIN);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", trap.pid())).unwrap();
