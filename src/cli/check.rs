@@ -102,10 +102,18 @@ fn folders(config: &Config) -> impl Iterator<Item = String> {
     if journal != config.state_dir {
         wanted.push(("journal.path", journal));
     }
-    wanted.into_iter().filter_map(|(key, folder)| {
+    let folders = wanted.into_iter().filter_map(|(key, folder)| {
         let why = unusable(folder)?;
         Some(format!("{key}: {why}"))
-    })
+    });
+    folders.chain(no_file(&config.journal.path))
+}
+
+/// What stands where the journal's file should be and is none.
+fn no_file(journal: &Path) -> Option<String> {
+    let found = journal.metadata().ok()?;
+    let name = journal.display();
+    (!found.is_file()).then(|| format!("journal.path: `{name}` is not a file; the key names the journal's file itself"))
 }
 
 /// Why files cannot be made in a folder, which is made itself if it is missing.
@@ -269,6 +277,9 @@ fn verdict(config: &Config, found: &Findings) -> String {
     }
     if !found.ok {
         let failed = found.sinks.iter().filter(|report| !report.ok).count();
+        if failed == 0 {
+            return count(found.errors.len(), "thing") + " would keep it from starting";
+        }
         return format!("{failed} of {} cannot be reached", count(found.sinks.len(), "sink"));
     }
     format!(

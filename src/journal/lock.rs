@@ -37,6 +37,7 @@ impl Lock {
     /// Time: at most [`PATIENCE`] if it is held: a predecessor that is just ending is waited for.
     /// Errors: [`JournalError::Held`] with the holder's pid, [`JournalError::Folder`] if the file cannot be made.
     pub fn take(journal: &Path) -> Result<Self, JournalError> {
+        refuse_no_file(journal)?;
         let path = journal.with_extension("lock");
         let until = Instant::now() + PATIENCE;
         loop {
@@ -164,6 +165,16 @@ pub(super) fn same_file(file: &File, path: &Path) -> bool {
 
 const PATIENCE: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_millis(10);
+
+/// A salvage would move away whatever is there, so it must be a file at least.
+fn refuse_no_file(journal: &Path) -> Result<(), JournalError> {
+    match journal.metadata() {
+        Ok(found) if !found.is_file() => Err(JournalError::NotAFile {
+            path: journal.display().to_string().into(),
+        }),
+        _ => Ok(()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -227,6 +227,12 @@ pub enum JournalError {
         /// Its application id.
         found: i32,
     },
+    /// A folder or a device stands where the file should be; it is left as it is.
+    #[error("`{path}` is not a file: `journal.path` names the journal's file itself")]
+    NotAFile {
+        /// What stands there.
+        path: Arc<str>,
+    },
     /// The linked SQLite may corrupt a WAL file.
     #[error("SQLite {found} is linked, 3.51.3 or later is needed: earlier ones can corrupt a WAL file")]
     SqliteTooOld {

@@ -266,6 +266,22 @@ fn a_check_tries_the_state_folder() {
 }
 
 #[test]
+fn a_folder_in_place_of_the_journal_is_told_before_and_left_alone() {
+    let trap = Trap::idle("[journal]\npath = \"precious\"\n");
+    std::fs::create_dir_all(trap.path("precious/sub")).unwrap();
+    for command in ["check", "run"] {
+        let output = trap.trapline(&[command]);
+        assert_eq!(output.status.code(), FAILED, "{command}");
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("journal.path") && said.contains("is not a file"),
+            "{said}"
+        );
+    }
+    assert!(trap.path("precious/sub").is_dir());
+}
+
+#[test]
 fn a_text_that_hides_where_the_instance_is_is_told_as_such() {
     let trap = Trap::idle(PLAIN);
     for (broken, mistake) in [("garbage[", "1"), ("stat_dir = \"/tmp\"", "stat_dir")] {

@@ -279,6 +279,18 @@ async fn a_newer_file_and_a_foreign_file_are_refused_and_left_as_they_are() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
+#[test]
+fn a_folder_where_the_file_should_be_is_left_as_it_is() {
+    let folder = folder();
+    let path = settings(&folder).path;
+    std::fs::create_dir_all(path.join("precious")).unwrap();
+    let before: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    let refused = Journal::open(settings(&folder)).unwrap_err();
+    assert!(matches!(refused, JournalError::NotAFile { .. }), "{refused}");
+    assert!(path.join("precious").is_dir());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before.len());
+}
+
 #[tokio::test]
 async fn the_state_folder_is_made_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
