@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use clap::ValueEnum;
-use jiff::{SpanRelativeTo, Timestamp, Unit};
+use jiff::{SpanRelativeTo, Timestamp};
 use trapline_schemas::{Event, Field, Format, Value, codec, render};
 
 use crate::control::client::{self, ClientError};
@@ -215,24 +215,34 @@ impl Printer {
     }
 }
 
-/// Widths of all columns but the last, and what is shown of the time, for windows that are wide and for others.
-const WIDE: ([usize; 5], Range<usize>) = ([23, 21, 16, 17, 7], 0..23);
-const NARROW: ([usize; 5], Range<usize>) = ([14, 21, 14, 16, 7], 5..19);
-/// From here on a window is wide.
-const WIDE_FROM: usize = 120;
+/// Widths of all columns but the last, 0 for those left out, and what is shown of the time.
+type Layout = ([usize; 5], Range<usize>);
+
+const WIDE: Layout = ([23, 21, 16, 17, 7], 0..23);
+const NARROW: Layout = ([14, 21, 14, 16, 7], 5..19);
+/// The sentence at the end names the decoy's port and what was done.
+const SLIM: Layout = ([11, 15, 0, 0, 7], 5..16);
+
+/// How the columns are laid out in a window, or in a pipe.
+const fn layout(width: Option<usize>) -> Layout {
+    match width {
+        Some(..100) => SLIM,
+        Some(100..120) => NARROW,
+        _ => WIDE,
+    }
+}
+
 /// Least that is worth showing of what happened, the last column.
 const WHAT_LEAST: usize = 16;
 
 /// One line. On a terminal it fits, else nothing of it is cut.
 fn columns(cells: [String; 6], width: Option<usize>) -> String {
-    let (widths, shown) = match width {
-        Some(width) if width < WIDE_FROM => NARROW,
-        _ => WIDE,
-    };
+    let (widths, shown) = layout(width);
     let [at, rest @ .., what] = cells;
     let at = at.get(shown).unwrap_or(&at).to_owned();
     let mut line = String::new();
-    for (cell, room) in std::iter::once(at).chain(rest).zip(widths) {
+    let cells = std::iter::once(at).chain(rest).zip(widths);
+    for (cell, room) in cells.filter(|(_, room)| *room > 0) {
         let cell = match width {
             Some(_) => output::cut(&cell, room),
             None => cell,
@@ -261,9 +271,9 @@ fn cells(event: &Event) -> [String; 6] {
 /// The local time, to be compared with a clock on the wall.
 fn moment(event: &Event) -> String {
     let at = Timestamp::from_microsecond(event.at.micros()).unwrap_or_default();
+    // What is below a millisecond is left out, as in every other form.
     let local = at.to_zoned(jiff::tz::TimeZone::system());
-    let rounded = local.round(Unit::Millisecond).unwrap_or(local);
-    rounded.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+    local.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
 fn endpoint(event: &Event, ip: Field, port: Field) -> String {
@@ -303,14 +313,19 @@ mod tests {
             let [at, source, decoy, action] = cells;
             [at, source, decoy, action, "proof".to_owned(), "what ".repeat(40)]
         };
-        for width in [40, 80, 119, 120, 200] {
+        for width in [10, 40, 80, 99, 100, 119, 120, 200] {
             let line = columns(cells(), Some(width));
             assert!(line.chars().count() <= width, "{width}: {line}");
         }
-        let narrow = columns(cells(), Some(80));
+        let narrow = columns(cells(), Some(100));
         assert!(
-            narrow.starts_with("11-22 18:06:24") && narrow.ends_with("decoy-credential  proof"),
+            narrow.starts_with("11-22 18:06:24") && narrow.contains("decoy-credential  proof"),
             "{narrow}"
+        );
+        let slim = columns(cells(), Some(80));
+        assert!(
+            slim.starts_with("11-22 18:06") && slim.contains("proof    what what what"),
+            "{slim}"
         );
         let whole = columns(cells(), None);
         assert!(cells().iter().all(|cell| whole.contains(cell.trim_end())), "{whole}");
