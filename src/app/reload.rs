@@ -68,6 +68,8 @@ impl App {
         let looks = changed_looks(&self.decoys, &next.decoys, &next.changes.decoys);
         if touches_delivery(&next.changes) {
             self.swap_delivery(next.plan).await?;
+        } else if let Some(pipeline) = &self.pipeline {
+            pipeline.retry_now();
         }
         let wanted = next.decoys.iter().map(|made| made.wanted.clone()).collect();
         if self.wishes.send(wanted).await.is_err() {

@@ -17,7 +17,7 @@
 //!    was delivered since.
 //! 3. A lone event goes at once; batches grow only while an earlier one is under way.
 //! 4. A sink that fails is tried for ever: 1 s, doubled up to 60 s, with jitter; at its own word if it gave one; each
-//!    60 s where a person must act. Meanwhile nothing is sent to it.
+//!    60 s where a person must act. Meanwhile nothing is sent to it. A reload ends a wait that it did not ask for.
 //! 5. A refused batch is split down to the event at fault, which becomes a dead letter with the sink's reason.
 //! 6. A sink costs the others nothing: own task, own cursor, bounded memory; who falls behind reads for himself.
 //! 7. A task that breaks down, which is a bug, begins anew with what the journal has, at a bounded pace; a worker's is

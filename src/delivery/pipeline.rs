@@ -1,11 +1,12 @@
 //! All of delivery, started and stopped as one: the feed, the windows, the workers.
 //!
-//! A reload stops one pipeline and starts the next: cursors are in the journal, identity is the name, and a sink that
-//! waited for a person is tried at once.
+//! A reload that changes delivery stops one pipeline and starts the next: cursors are in the journal, identity is the
+//! name. After any other the sinks that wait to be tried again are tried at once: [`Pipeline::retry_now`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +106,7 @@ pub struct Pipeline {
     tasks: JoinSet<()>,
     helpers: JoinSet<()>,
     stop: CancellationToken,
+    reloads: watch::Sender<()>,
     parts: Parts,
 }
 
@@ -126,6 +128,7 @@ impl Pipeline {
             tasks: JoinSet::new(),
             helpers: JoinSet::new(),
             stop: CancellationToken::new(),
+            reloads: watch::Sender::new(()),
             parts,
         };
         for (node, name, spec) in plan.graph.throttles() {
@@ -183,7 +186,13 @@ impl Pipeline {
         let next = self.place(&sink_consumer(&name), first).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
         let reader_at = move |next| Reader::new(&feed, &decoder, node, next);
-        let worker = Worker::new(sink, self.parts.clone(), reader_at(next), self.stop.clone());
+        let worker = Worker::new(
+            sink,
+            self.parts.clone(),
+            reader_at(next),
+            self.stop.clone(),
+            self.reloads.subscribe(),
+        );
         let span = info_span!("delivery", sink.name = %name);
         self.tasks.spawn(worker.run(grace, reader_at).instrument(span));
         Ok(())
@@ -210,6 +219,12 @@ impl Pipeline {
     pub fn status(&self) -> Vec<SinkStatus> {
         let head = *self.parts.store.head().borrow();
         self.parts.board.snapshot(head)
+    }
+
+    /// Tries every sink that waits after a failure at once, once: a person may have mended it. A try that is under way
+    /// may have begun before, so one that fails is followed by another. What a destination asked for is waited out.
+    pub fn retry_now(&self) {
+        self.reloads.send_replace(());
     }
 
     /// Stops: each worker delivers what the journal held at this moment if its sink takes it, within the grace given

@@ -60,6 +60,10 @@ pub(super) struct Worker {
     round: u32,
     /// Nothing is sent before this.
     not_before: Option<Instant>,
+    /// The part of that wait that the destination asked for.
+    asked_until: Option<Instant>,
+    /// Changes at each reload that leaves delivery as it is; seen once a try has begun since.
+    reloads: watch::Receiver<()>,
     saved: Offset,
     /// When the sink was last asked what is to be noted of it.
     noted: Option<Instant>,
@@ -87,7 +91,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(plan: SinkPlan, parts: Parts, reader: Reader, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        plan: SinkPlan,
+        parts: Parts,
+        reader: Reader,
+        stop: CancellationToken,
+        reloads: watch::Receiver<()>,
+    ) -> Self {
         let next = reader.next_offset();
         let status = parts.board.enter(&plan.common.name);
         let (failing_since, refusals) = telling::unfinished(&status.borrow());
@@ -111,6 +121,8 @@ impl Worker {
             breakdowns: Breakdowns::default(),
             round: 0,
             not_before: None,
+            asked_until: None,
+            reloads,
             saved: next,
             noted: None,
             save_at: None,
@@ -173,6 +185,7 @@ impl Worker {
     /// Makes the sink, trying for ever: a folder or certificate that is missing now may come.
     async fn open(&mut self) -> Option<Arc<dyn StreamSink>> {
         loop {
+            self.reloads.mark_unchanged();
             match build(&self.plan).await {
                 Ok(sink) => {
                     self.opened(sink.as_ref());
@@ -186,13 +199,13 @@ impl Worker {
 
     /// Waits until the next try is due. `None`: told to stop, or the journal is closed.
     async fn wait_out(&mut self) -> Option<()> {
-        let until = self.not_before.unwrap_or_else(Instant::now);
-        while Instant::now() < until {
+        while let Some(until) = self.not_before.filter(|until| Instant::now() < *until) {
             self.show();
             let wake = self.trouble.due().map_or(until, |due| due.min(until));
             tokio::select! {
                 // Cancel: all are safe.
                 () = self.stop.cancelled() => return None,
+                Ok(()) = self.reloads.changed() => self.hurry(),
                 // The first event in wait says how far behind the sink is.
                 chunk = self.reader.read(1), if self.queue.is_empty() => self.take(chunk.ok()?),
                 () = tokio::time::sleep_until(wake.min(self.looked + LOOK_EVERY)) => {}
@@ -201,6 +214,11 @@ impl Worker {
             self.look().await.ok()?;
         }
         Some(())
+    }
+
+    /// A person may have mended what was wrong: the next try is due now, unless the destination asked for the wait.
+    fn hurry(&mut self) {
+        self.not_before = self.asked_until.filter(|until| Instant::now() < *until);
     }
 
     fn opened(&mut self, sink: &dyn StreamSink) {
@@ -237,6 +255,7 @@ impl Worker {
                     self.last = Some(*self.parts.store.head().borrow());
                     deadline = Some(Instant::now() + grace);
                 }
+                Ok(()) = self.reloads.changed(), if self.not_before.is_some() => self.hurry(),
                 chunk = self.reader.read(room), if room > 0 => self.take(chunk?),
                 () = sleep_until(wake), if wake.is_some() => self.woken().await?,
             }

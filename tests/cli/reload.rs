@@ -129,6 +129,81 @@ fn a_broken_reload_changes_nothing_and_says_why() {
     assert!(touch(door).starts_with(b"SSH-2.0-"));
 }
 
+/// A HEC collector: refuses the first requests, then takes what comes. Tells of each request.
+fn collector(refused: usize) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for number in 1.. {
+            let stream = listener.accept().unwrap().0;
+            let answer = match number <= refused {
+                true => ("403 Forbidden", r#"{"text":"Invalid token","code":4}"#),
+                false => ("200 OK", r#"{"text":"Success","code":0}"#),
+            };
+            answer_one(stream, answer);
+            if told.send(number).is_err() {
+                return;
+            }
+        }
+    });
+    (address, requests)
+}
+
+/// Reads one request and answers it.
+fn answer_one(mut stream: TcpStream, (status, body): (&str, &str)) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    let mut line = String::new();
+    while reader.read_line(&mut line).unwrap() > 2 {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    reader.read_exact(&mut vec![0; length]).unwrap();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close",
+        body.len()
+    );
+    let _ = write!(stream, "{head}\r\n\r\n{body}");
+}
+
+#[test]
+fn a_reload_that_changes_nothing_tries_a_refused_sink_again_at_once() {
+    let (address, requests) = collector(2);
+    let sink = format!("[sinks.siem]\ntype = \"splunk_hec\"\ninputs = [\"*\"]\nendpoint = \"http://{address}\"\n");
+    let trap = Trap::start_with(
+        &format!("{PLAIN}\n{sink}token = \"${{HEC_TOKEN}}\"\n"),
+        &[("HEC_TOKEN", "11111111-2222-3333-4444-555555555555")],
+    );
+    let next = || {
+        requests
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("{}", trap.log()))
+    };
+    let siem = || {
+        let status = trap.status();
+        let mut sinks = status["sinks"].as_array().unwrap().iter();
+        sinks.find(|sink| sink["name"] == "siem").unwrap().clone()
+    };
+    let waits = || {
+        eventually("the sink waits for a person", || {
+            siem()["retry_in_secs"].is_u64().then_some(())
+        })
+    };
+    touch(trap.address("door"));
+    assert_eq!(next(), 1);
+    waits();
+    let output = trap.trapline(&["reload"]);
+    assert_eq!(text(&output.stdout), "nothing changed\n", "{}", text(&output.stderr));
+    assert_eq!(next(), 2);
+    waits();
+    trap.signal("HUP");
+    assert_eq!(next(), 3);
+    eventually("the sink works", || (siem()["health"] == "ok").then_some(()));
+}
+
 #[test]
 fn a_hangup_reloads_and_a_broken_file_is_logged() {
     let trap = Trap::start(PLAIN);

@@ -189,6 +189,88 @@ async fn refused_credentials_alarm_at_once_and_are_retried_each_minute() {
     assert_eq!(ops.got()[0].text(Field::ErrorType).unwrap(), "auth");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_changes_nothing_tries_a_sink_that_waits_once_at_once() {
+    for kind in [FaultKind::Auth, FaultKind::Config, FaultKind::Tls] {
+        let store = MemoryStore::new();
+        let sink = fails(3, kind);
+        let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+        let sent = hits(&store, 1);
+        for call in 1..=2 {
+            // The state and the wait are shown after the answer.
+            let waits = |status: &SinkStatus| status.retry_at.is_some_and(|retry| retry > at(0));
+            sink.wait_for_calls(call).await;
+            rig.wait_for_status("siem", waits).await;
+            rig.pipeline.retry_now();
+        }
+        sink.wait_for(1).await;
+        let waits = waits(&sink.calls());
+        assert_eq!(waits[..2], [Duration::ZERO; 2], "{kind:?}");
+        assert!(waits[2] >= Duration::from_secs(4), "{kind:?}: {waits:?}");
+        assert_eq!(sink.ids(), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_while_a_try_is_under_way_is_answered_by_one_more() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::with(LIMITS, Some(0), |_, batch| {
+        Answer::Is(Delivery::retry(batch.len(), fault(FaultKind::Auth)))
+    });
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    hits(&store, 1);
+    sink.wait_for_calls(1).await;
+    rig.pipeline.retry_now();
+    rig.pipeline.retry_now();
+    sink.open_gate(100);
+    sink.wait_for_calls(4).await;
+    let minute = Duration::from_secs(60);
+    assert_eq!(waits(&sink.calls()), [Duration::ZERO, minute, minute]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_sends_nothing_twice_and_is_forgotten_by_a_sink_that_works() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits { in_flight: 4, ..LIMITS };
+    let sink = ScriptedSink::with(limits, Some(0), |call, batch| {
+        Answer::Is(match call {
+            3 => Delivery::retry(batch.len(), fault(FaultKind::Auth)),
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    let mut sent = hits(&store, 16);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(2).await;
+    rig.pipeline.retry_now();
+    sink.open_gate(100);
+    sink.wait_for(16).await;
+    sent.extend(hits(&store, 1));
+    sink.wait_for(17).await;
+    assert_eq!(sink.ids(), sent);
+    let waits = waits(&sink.calls());
+    assert_eq!(waits.last(), Some(&Duration::from_secs(60)), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_shorten_a_pause_that_the_destination_asked_for() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|call, batch| {
+        Answer::Is(match call {
+            1 => Delivery {
+                retry_after: Some(Duration::from_secs(600)),
+                ..Delivery::retry(batch.len(), fault(FaultKind::Busy))
+            },
+            _ => Delivery::all(batch.len()),
+        })
+    });
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    hits(&store, 1);
+    rig.wait_for_status("siem", |status| status.retry_at.is_some()).await;
+    rig.pipeline.retry_now();
+    sink.wait_for(1).await;
+    assert_eq!(waits(&sink.calls())[0], Duration::from_secs(600));
+}
+
 /// The status after trouble that outlives a reload.
 async fn after_a_reload(sink: &std::sync::Arc<ScriptedSink>, begun: impl FnMut(&SinkStatus) -> bool) -> Rig {
     let store = MemoryStore::new();
@@ -542,6 +624,23 @@ async fn a_sink_that_cannot_be_made_is_tried_again() {
     rig.wait_for_status("siem", |status| status.state == SinkState::Working)
         .await;
     assert_eq!(rig.status("siem").last_fault.map(|fault| fault.attempts), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_tries_at_once_to_make_a_sink_that_could_not_be_made() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let fails = Sunk {
+        fails: 1,
+        ..sunk("siem", &sink)
+    };
+    let begun = tokio::time::Instant::now();
+    let rig = Rig::start(&store, vec![fails]).await;
+    hits(&store, 1);
+    rig.wait_for_status("siem", |status| status.retry_at.is_some()).await;
+    rig.pipeline.retry_now();
+    sink.wait_for(1).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,11 +15,18 @@ impl Worker {
     pub(super) fn begin_anew(&mut self, reader_at: impl Fn(Offset) -> Reader) {
         // What the sink owes may have grown since the cursor was saved.
         let reader = reader_at(self.saved.min(self.cursor()));
-        let fresh = Self::new(self.plan.clone(), self.parts.clone(), reader, self.stop.clone());
+        let fresh = Self::new(
+            self.plan.clone(),
+            self.parts.clone(),
+            reader,
+            self.stop.clone(),
+            self.reloads.clone(),
+        );
         let broken = std::mem::replace(self, fresh);
         self.trouble = broken.trouble;
         // A pause that the destination asked for still holds.
         self.not_before = broken.not_before;
+        self.asked_until = broken.asked_until;
         self.breakdowns = broken.breakdowns;
         self.note_breakdown();
     }

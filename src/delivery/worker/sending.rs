@@ -35,6 +35,7 @@ impl Worker {
             let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
                 return;
             };
+            self.reloads.mark_unchanged();
             self.tell_status(|status, _| status.totals.batches += 1);
             let answer = deliver(Arc::clone(sink), batch, self.round);
             self.under_way.push(answer.boxed());

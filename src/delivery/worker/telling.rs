@@ -33,6 +33,7 @@ impl Worker {
         self.round = self.round.wrapping_add(u32::from(counts));
         let wait = self.plan.pace.wait(kind, attempts, asked, rand::random());
         self.not_before = self.not_before.max(Some(now + wait));
+        self.asked_until = self.asked_until.max(asked.map(|_| now + wait));
         let fault = fault.unwrap_or_else(|| nameless(asked));
         if attempts == 1 && counts {
             warn!(
