@@ -178,6 +178,8 @@ impl Fact {
             (Self::DeadLettersDropped { count }, Self::DeadLettersDropped { count: more }) => *count += more,
             // Told at its begin and at its end, with all numbers.
             (Self::Salvaged(now), Self::Salvaged(before)) if now.kept_as == before.kept_as => {}
+            // Told at the opening, for whoever asks before the first group, and with that group.
+            (Self::CutShort(now), Self::CutShort(before)) if now == before => {}
             (
                 Self::Replaced { lost, rewritten },
                 Self::Replaced {

@@ -292,6 +292,8 @@ async fn a_journal_that_is_gone_is_told_and_a_first_start_that_came_to_nothing_i
     let (journal, report) = opened();
     assert!(report.cut_short.unwrap().gone);
     assert!(matches!(journal.told()[0].fact, Fact::CutShort(_)));
+    journal.commit(append(&["two"])).await.unwrap();
+    assert_eq!(journal.told().len(), 1, "{:?}", journal.told());
     journal.close().await;
     let (journal, report) = opened();
     assert_eq!(report.cut_short, None, "told once");
@@ -320,6 +322,9 @@ async fn offsets_that_the_index_has_seen_are_not_given_again_and_the_hole_is_cou
     assert_eq!((cut.gone, cut.count(), cut.next), (false, 20, 21), "{cut}");
     assert!(before.iter().all(|entry| entry.offset < report.head));
     assert_eq!(journal.commit(append(&["new"])).await.unwrap(), 21);
+    let told = journal.told();
+    let cuts = told.iter().filter(|told| matches!(told.fact, Fact::CutShort(_)));
+    assert_eq!(cuts.count(), 1, "{told:?}");
     assert_eq!(journal.count().await.unwrap(), 1);
     let verified = journal.verify().await.unwrap();
     assert_eq!((verified.fault, verified.breaks.as_slice()), (None, &[21][..]));
