@@ -249,10 +249,6 @@ impl Dialer {
                 message: format!("TLS with {}: {}", self.address(), fault.message),
                 ..fault
             },
-            None if error.kind() == io::ErrorKind::UnexpectedEof => tls_fault(format!(
-                "{} closed during the TLS handshake: is this a plain-text port, or does it want a client certificate?",
-                self.address()
-            )),
             None => unreachable(format!("TLS with {}: {error}", self.address())),
         }
     }

@@ -250,6 +250,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use reqwest::header::HeaderValue;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsAcceptor;
+
+    use crate::conformance::certs::Authority;
+    use crate::tls::TlsSettings;
 
     fn asked(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
@@ -300,6 +306,72 @@ mod tests {
         let fault = exchange(client.request(Method::GET, "health")).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unreachable);
         assert!(!fault.message.contains("hush"), "{}", fault.message);
+    }
+
+    /// What a TLS server wants of its clients.
+    #[derive(PartialEq, Eq)]
+    enum Asks {
+        ForNothing,
+        ForACertificate,
+    }
+
+    /// What is said of a `https` peer that does as `serve` with the first connection.
+    async fn told<F: Future<Output = ()>>(asks: Asks, serve: impl FnOnce(TcpStream, TlsAcceptor) -> F) -> Fault {
+        let (authority, folder) = (Authority::new().unwrap(), tempfile::tempdir().unwrap());
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let settings = TlsSettings {
+            ca: Some(ca),
+            ..TlsSettings::default()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = Url::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+        let tls = Some(Tls::new(&settings).unwrap());
+        let client = HttpClient::new(base, tls, Duration::from_secs(30), Resolver::default()).unwrap();
+        let clients = (asks == Asks::ForACertificate).then_some(&authority);
+        let shown = authority.issue("127.0.0.1").unwrap().server(clients).unwrap();
+        let asked = tokio::spawn(exchange(client.request(Method::GET, "health")));
+        serve(listener.accept().await.unwrap().0, TlsAcceptor::from(shown)).await;
+        asked.await.unwrap().unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_closes_in_the_handshake_is_asked_for_as_a_plain_text_port() {
+        let fault = told(Asks::ForNothing, |mut tcp, _| async move {
+            let _ = tcp.read(&mut [0; 4096]).await;
+        })
+        .await;
+        assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
+        for said in ["plain-text port", "without TLS", "`tls.cert`"] {
+            assert!(fault.message.contains(said), "{fault:?}");
+        }
+    }
+
+    /// With TLS 1.3 the handshake is done for the client before the server has looked at its certificate.
+    #[tokio::test]
+    async fn a_missing_client_certificate_is_named() {
+        let fault = told(Asks::ForACertificate, |tcp, acceptor| async move {
+            let (_, mut tcp) = acceptor.accept(tcp).into_fallible().await.unwrap_err();
+            tcp.shutdown().await.unwrap();
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
+        assert!(fault.message.contains("set `tls.cert`"), "{fault:?}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_breaks_tls_off_is_told_in_plain_words_and_without_a_link() {
+        let fault = told(Asks::ForNothing, |tcp, acceptor| async move {
+            let mut stream = acceptor.accept(tcp).await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            // Ends TCP alone.
+            stream.get_mut().0.shutdown().await.unwrap();
+        })
+        .await;
+        assert_eq!(fault.kind, FaultKind::Unreachable, "{fault:?}");
+        assert!(fault.message.contains("`tls.cert`"), "{fault:?}");
+        assert!(!fault.message.contains("http"), "{fault:?}");
     }
 
     const WORDS: &[&str] = &[

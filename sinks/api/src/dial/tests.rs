@@ -205,15 +205,27 @@ async fn server_name_is_verified_instead_of_the_host() {
 }
 
 #[tokio::test]
-async fn a_plain_text_port_is_named_as_such() {
+async fn a_plain_text_port_is_named_as_such_whether_it_speaks_or_closes() {
+    for greeting in [b"220 mail.example ESMTP ready\r\n".as_slice(), b""] {
+        let fault = at_plain_text_port(greeting).await;
+        assert_eq!(fault.kind, FaultKind::Tls);
+        assert!(fault.message.contains("plain-text port"), "{}", fault.message);
+    }
+}
+
+/// What is said of a port that reads the hello, says `greeting`, or closes if it is empty.
+async fn at_plain_text_port(greeting: &'static [u8]) -> Fault {
     let authority = Authority::new().unwrap();
     let (_folder, settings) = trusting(&authority);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
-        tcp.write_all(b"220 mail.example ESMTP ready\r\n").await.unwrap();
-        std::future::pending::<()>().await;
+        let _ = tcp.read(&mut [0; 4096]).await;
+        if !greeting.is_empty() {
+            tcp.write_all(greeting).await.unwrap();
+            std::future::pending::<()>().await;
+        }
     });
     let names = Names::new(
         Address {
@@ -222,12 +234,10 @@ async fn a_plain_text_port_is_named_as_such() {
         },
         Resolver::new(move |_, _| Ok(vec![at])),
     );
-    let fault = Dialer::new(names, Some(Tls::new(&settings).unwrap()))
+    Dialer::new(names, Some(Tls::new(&settings).unwrap()))
         .connect()
         .await
-        .unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Tls);
-    assert!(fault.message.contains("plain-text port"), "{}", fault.message);
+        .unwrap_err()
 }
 
 #[test]

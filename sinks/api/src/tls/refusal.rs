@@ -131,7 +131,8 @@ fn is_ca_as_leaf(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
-/// Says what failed in a TLS handshake or connection, if TLS is what failed: walks the causes of `error` to rustls'.
+/// Says what failed in a TLS handshake or connection, if TLS is what failed: walks the causes of `error` to rustls', or
+/// to the end of a connection that came too early.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<Fault> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -141,6 +142,9 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<Fault> {
                 message: describe(error),
             });
         }
+        if let Some(fault) = error.downcast_ref().and_then(broken_off) {
+            return Some(fault);
+        }
         // An io::Error hides the error it wraps from `source`.
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
@@ -149,6 +153,30 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<Fault> {
     }
     None
 }
+
+/// A peer that left without a word of TLS, which is no error of rustls: it is told apart by the text alone.
+fn broken_off(error: &io::Error) -> Option<Fault> {
+    let text = (error.kind() == io::ErrorKind::UnexpectedEof).then(|| error.to_string())?;
+    let (kind, message) = match text.as_str() {
+        HANDSHAKE_EOF => (FaultKind::Tls, CLOSED_IN_HANDSHAKE),
+        // A server that ends does so too: nobody is called before the usual time.
+        text if text.starts_with(NO_CLOSE_NOTIFY) => (FaultKind::Unreachable, BROKEN_OFF),
+        _ => return None,
+    };
+    Some(Fault {
+        kind,
+        message: message.to_owned(),
+    })
+}
+
+const CLOSED_IN_HANDSHAKE: &str = "the peer closed during the TLS handshake: is this a plain-text port (give its TLS \
+    port, or set the sink up without TLS), or does it want a client certificate (set `tls.cert` and `tls.key`)?";
+const BROKEN_OFF: &str = "the peer closed the connection without ending TLS: does it break down, or does it want a client \
+    certificate (set `tls.cert` and `tls.key`)?";
+/// What `tokio-rustls` says when the stream ends within the handshake.
+const HANDSHAKE_EOF: &str = "tls handshake eof";
+/// How rustls begins when it ends after the handshake; a link to its manual follows, which is no help to an operator.
+const NO_CLOSE_NOTIFY: &str = "peer closed connection without sending TLS close_notify";
 
 fn describe(error: &rustls::Error) -> String {
     use rustls::{AlertDescription, Error, InvalidMessage};
