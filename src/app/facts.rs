@@ -69,6 +69,14 @@ fn event(fact: &Fact) -> Event {
             );
             because(Action::ChainBreak, &reason)
         }
+        Fact::Missing(missing) => {
+            let mut event = gap(&missing.to_string(), missing.count);
+            if missing.count > 0 {
+                event.set(Field::GapFirst, number(missing.first));
+                event.set(Field::GapLast, number(missing.last));
+            }
+            event
+        }
         Fact::CutShort(cut) => {
             let mut event = gap(&cut.to_string(), cut.count());
             if cut.count() > 0 {

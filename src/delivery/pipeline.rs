@@ -217,8 +217,9 @@ impl Pipeline {
 
     /// What the sinks do at this moment.
     pub fn status(&self) -> Vec<SinkStatus> {
-        let head = *self.parts.store.head().borrow();
-        self.parts.board.snapshot(head)
+        let store = &self.parts.store;
+        let head = *store.head().borrow();
+        self.parts.board.snapshot(head, &store.skipped())
     }
 
     /// Tries every sink that waits after a failure at once, once: a person may have mended it. A try that is under way

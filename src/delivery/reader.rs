@@ -149,12 +149,22 @@ impl Reader {
     }
 
     fn advance(&mut self, mut items: Vec<Arc<Item>>, next: Offset) -> Chunk {
-        let missing = holes(&items, self.next, next);
+        let missing = self.lost(&items, next);
         let node = self.node;
         items.retain(|item| item.reach.contains(node));
         self.next = next;
         self.place.store(next, Ordering::Relaxed);
         Chunk { items, next, missing }
+    }
+
+    /// What stood between here and `next` and no item has.
+    fn lost(&self, items: &[Arc<Item>], next: Offset) -> Vec<(Offset, Offset)> {
+        let holes = holes(items, self.next, next);
+        if holes.is_empty() {
+            return holes;
+        }
+        let skipped = self.decoder.store.skipped();
+        holes.into_iter().flat_map(|hole| skipped.given(hole)).collect()
     }
 }
 

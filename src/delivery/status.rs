@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use trapline_schemas::Timestamp;
 use trapline_sink::FaultKind;
 
-use crate::journal::Offset;
+use crate::journal::{Offset, Skipped};
 
 /// What a sink's worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,13 +133,13 @@ impl Board {
         Arc::default()
     }
 
-    /// The sinks as they are now; `head` is the journal's, for the lag.
-    pub fn snapshot(&self, head: Offset) -> Vec<SinkStatus> {
+    /// The sinks as they are now; `head` is the journal's and `skipped` what it never gave, for the lag.
+    pub fn snapshot(&self, head: Offset, skipped: &Skipped) -> Vec<SinkStatus> {
         let sinks = self.lock();
         let copies = sinks.values().map(|sink| sink.borrow().clone());
         copies
             .map(|status| SinkStatus {
-                lag: status.taken + head.saturating_sub(status.read_to),
+                lag: status.taken + skipped.count_given(status.read_to, head),
                 ..status
             })
             .collect()

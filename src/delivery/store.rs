@@ -1,9 +1,11 @@
 //! What delivery needs of the journal: the seam behind which tests put a double.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::journal::{Commit, Entry, Health, HealthLevel, Journal, JournalError, Offset};
+use crate::journal::{Commit, Entry, Health, HealthLevel, Journal, JournalError, Offset, Skipped};
 
 /// The journal, as far as its consumers see it. See [`Journal`] for each promise.
 #[async_trait]
@@ -20,6 +22,8 @@ pub trait Store: Send + Sync + 'static {
     fn health(&self) -> watch::Receiver<Health>;
     /// The oldest offset that is still there.
     async fn oldest(&self) -> Result<Offset, JournalError>;
+    /// Offsets that no entry ever had.
+    fn skipped(&self) -> Arc<Skipped>;
     /// A consumer's cursor.
     async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError>;
     /// All state whose key starts with `prefix`.
@@ -45,6 +49,9 @@ impl Store for Journal {
     }
     async fn oldest(&self) -> Result<Offset, JournalError> {
         Self::oldest(self).await
+    }
+    fn skipped(&self) -> Arc<Skipped> {
+        Self::skipped(self)
     }
     async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError> {
         Self::cursor(self, consumer).await

@@ -16,6 +16,8 @@ use super::queue::{Job, Queue};
 use super::read::{self, Readers, Tail};
 use super::salvage::Salvage;
 use super::settings::{Fact, Health, HealthLevel, JournalReport, JournalSettings, Told};
+use super::skipped::Skipped;
+use super::sqlite::Store;
 use super::verify::{Verified, Walk};
 use super::writer::Writer;
 use super::{Commit, Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset, start};
@@ -44,6 +46,8 @@ pub(super) struct Shared {
     tip: Mutex<Tip>,
     consumers: Mutex<Arc<[String]>>,
     told: Mutex<Vec<Told>>,
+    /// Offsets that no entry ever had.
+    skipped: Mutex<Arc<Skipped>>,
     /// The lock file that the writer holds.
     held_lock: Mutex<Option<Inode>>,
 }
@@ -53,6 +57,7 @@ impl Shared {
         let shared = Self::at(settings, started.store.tip, true);
         let below = started.salvage.as_ref().map_or(0, Salvage::below);
         shared.unread_below.store(below, Ordering::Release);
+        shared.note_skipped(&started.store);
         shared.set_held_lock(started.lock.held());
         // It is told with the first group; who asks before must not hear that all is well.
         shared.tell(&started.report.facts());
@@ -78,6 +83,7 @@ impl Shared {
             tip: Mutex::new(tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
             told: Mutex::default(),
+            skipped: Mutex::default(),
             held_lock: Mutex::default(),
         }
     }
@@ -87,6 +93,14 @@ impl Shared {
         let now = Timestamp::now();
         let mut told = lock(&self.told);
         facts.iter().for_each(|fact| Told::add(&mut told, fact, now));
+    }
+
+    /// Takes over which offsets no entry of the file ever had.
+    pub fn note_skipped(&self, store: &Store) {
+        match Skipped::read(&store.conn) {
+            Ok(skipped) => *lock(&self.skipped) = Arc::new(skipped),
+            Err(error) => tracing::warn!(%error, "offsets that were passed over may be counted as lost"),
+        }
     }
 
     pub fn set_tip(&self, tip: Tip) {
@@ -251,6 +265,11 @@ impl Journal {
     /// What the journal told of itself since the start.
     pub fn told(&self) -> Vec<Told> {
         lock(&self.shared.told).clone()
+    }
+
+    /// Offsets that no entry ever had: whoever reads past them has lost nothing.
+    pub fn skipped(&self) -> Arc<Skipped> {
+        lock(&self.shared.skipped).clone()
     }
 
     /// Names the consumers whose cursors hold the age trim back, in place of those named before.

@@ -26,7 +26,7 @@
 //! # Invariants
 //! 1. What `commit` acknowledged survives a kill at any instruction, and with [`Durability::Full`] power loss.
 //! 2. Offsets only grow; none is ever given twice, also if the file is gone: its index knows how far it was. Holes are
-//!    where entries were trimmed or lost, nowhere else.
+//!    where entries were trimmed or lost, or where a salvage skipped ahead, which is noted ([`Skipped`]).
 //! 3. One thread owns the only writing connection and every checkpoint; readers hold short transactions.
 //! 4. Age never takes what an enabled consumer has not read; bytes may, and then a gap entry says how much, in the
 //!    commit in which the consumer reports it or, for a loss that goes on, within a minute. A full disk takes only what
@@ -53,6 +53,7 @@ mod read;
 mod room;
 mod salvage;
 mod settings;
+mod skipped;
 mod sqlite;
 mod start;
 #[cfg(test)]
@@ -69,8 +70,9 @@ use trapline_schemas::Timestamp;
 
 pub use handle::{Hold, Journal};
 pub use settings::{
-    CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Salvaged, Told,
+    CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Missing, Salvaged, Told,
 };
+pub use skipped::Skipped;
 pub use verify::{ChainFault, Verified};
 
 /// Position of an entry: 1, 2, 3, … without end; holes only where entries were trimmed or lost.

@@ -7,12 +7,14 @@
 //! 2. Entries keep offset, time and hash. Where the chain no longer links, a break is recorded, and the verification
 //!    names it; a published head hash can still be found.
 //! 3. New offsets are above every old one: by the newest row if that is beyond doubt, else by what the file could
-//!    hold at most beyond any row found.
+//!    hold at most beyond any row found. The offsets in between are noted as never given (`super::skipped`).
 //! 4. The start waits for [`FOREGROUND`] at most; the rest is carried over by the writer between groups. Until then
 //!    entries of the old file are not given out, so that no reader walks past one that is still to come.
+//! 5. What the old file had held and the new one has not is counted, with its offsets (`extent`).
 //!
 //! Pages are read without SQLite (`pages`, `rows`): a broken link in the tree must not hide the leaves behind it.
 
+mod extent;
 mod pages;
 mod rows;
 
@@ -25,11 +27,14 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use trapline_schemas::Timestamp;
 
+use self::extent::{Clues, Extent};
 use self::pages::{Log, Pages};
 use self::rows::{Found, Kind, Row, Value};
 use super::chain::{self, GENESIS, Hash, Stored, Tip};
+use super::index::{self, Seen};
 use super::settings::{JournalSettings, Salvaged};
-use super::sqlite::{self, OpenFault, Store, offset, record_break, sql};
+use super::skipped::{self, Skipped};
+use super::sqlite::{self, OpenFault, Store, offset, record_break, save_state, sql};
 use super::{Commit, DeadLetter, Entry, Offset};
 
 /// A salvage on its way.
@@ -42,6 +47,7 @@ pub(super) struct Salvage {
     resumed: Tip,
     /// Whether the newest old row is known for sure, so that the chain goes on from it.
     certain: bool,
+    extent: Extent,
     numbers: Salvaged,
 }
 
@@ -74,12 +80,17 @@ impl Salvage {
         );
         let pages = Pages::open(path, &log_of(path))?;
         let small = Small::read(&pages);
-        let (resumed, certain) = resume_at(&pages, &small);
+        let Resume {
+            tip: resumed,
+            certain,
+            found,
+        } = resume_at(&pages, &small);
+        let extent = small.extent(resumed.next, found, index::seen(&index::beside(path)));
         let anchor = small.anchor.unwrap_or(Tip {
             next: 1,
             chain: GENESIS,
         });
-        let commit = small.commit(resumed.next);
+        let mut commit = small.commit(resumed.next);
         let carried = commit.cursors.len() + commit.state.len() + commit.dead_letters.len();
         let numbers = Salvaged {
             kept_as,
@@ -94,8 +105,13 @@ impl Salvage {
             anchor,
             resumed,
             certain,
+            extent,
             numbers,
         };
+        if extent.next < resumed.next {
+            let skipped = salvage.skipped(small.skipped(), extent.next);
+            commit.state.push((skipped::KEY.into(), Some(skipped.lines())));
+        }
         salvage.make_new_file(settings, &commit)?;
         put_in_place(path, &salvage.numbers.kept_as)?;
         let mut store = Store::open(path, settings.durability)?;
@@ -108,6 +124,11 @@ impl Salvage {
         if store.tip.next == self.resumed.next {
             store.tip = self.resumed;
         }
+    }
+
+    /// What no entry has, given what was noted before and the offset after the last entry.
+    fn skipped(&self, before: Skipped, next: Offset) -> Skipped {
+        before.with(next, self.resumed.next, self.anchor.next)
     }
 
     fn make_new_file(&self, settings: &JournalSettings, commit: &Commit) -> Result<(), OpenFault> {
@@ -140,7 +161,7 @@ impl Salvage {
     }
 
     /// Begins a salvage again that an earlier run did not finish; rows that are there already are passed over.
-    pub fn resume(store: &mut Store) -> Result<Option<Self>, OpenFault> {
+    pub fn resume(path: &Path, store: &mut Store) -> Result<Option<Self>, OpenFault> {
         let noted = store
             .conn
             .query_row("SELECT kept_as, reason, next, hash, certain FROM salvage", [], |row| {
@@ -165,12 +186,15 @@ impl Salvage {
         match Pages::open(&numbers.kept_as, &log_of(&numbers.kept_as)) {
             Ok(pages) => {
                 let (phase, anchor) = (Phase::Rows { page: 1 }, store.anchor);
+                let sure = certain || matches!(index::seen(&index::beside(path)), Seen::Until { .. });
+                let extent = Extent::again(anchor.next, resumed.next, &Skipped::read(&store.conn)?, sure);
                 let salvage = Self {
                     pages,
                     phase,
                     anchor,
                     resumed,
                     certain,
+                    extent,
                     numbers,
                 };
                 salvage.lead(store);
@@ -202,7 +226,7 @@ impl Salvage {
             let mut numbers = self.numbers.clone();
             let phase = match self.phase {
                 Phase::Rows { page } => self.carry(&tx, page, &mut numbers)?,
-                Phase::Chain { behind } => self.find_breaks(&tx, behind)?,
+                Phase::Chain { behind } => self.find_breaks(&tx, behind, &mut numbers)?,
                 Phase::Done => Phase::Done,
             };
             tx.commit()?;
@@ -248,8 +272,8 @@ impl Salvage {
         Ok(())
     }
 
-    /// Walks over the next rows carried over and records where the chain does not link.
-    fn find_breaks(&self, tx: &Transaction<'_>, mut behind: Tip) -> rusqlite::Result<Phase> {
+    /// Walks over the next rows carried over, records where the chain does not link, and counts what is missing.
+    fn find_breaks(&self, tx: &Transaction<'_>, mut behind: Tip, numbers: &mut Salvaged) -> rusqlite::Result<Phase> {
         let mut next = tx.prepare_cached(
             "SELECT offset, appended_at, hash, body FROM entries WHERE offset >= ?1 AND offset < ?2
              ORDER BY offset LIMIT ?3",
@@ -263,6 +287,10 @@ impl Salvage {
             if !stored.is_some_and(|stored| stored.follows(&behind.chain, &digest)) {
                 record_break(tx, place, at)?;
             }
+            self.extent
+                .hole(behind.next, place)
+                .into_iter()
+                .for_each(|hole| numbers.missing.add(hole));
             behind = Tip {
                 next: place + 1,
                 chain: stored.map_or(GENESIS, |stored| stored.chain),
@@ -275,8 +303,25 @@ impl Salvage {
         if !self.certain || behind.chain != self.resumed.chain {
             record_break(tx, self.resumed.next, Timestamp::now())?;
         }
-        tx.execute("DELETE FROM salvage", [])?;
+        self.end(tx, behind, numbers)?;
         Ok(Phase::Done)
+    }
+
+    /// Counts what is missing behind the last row carried over.
+    fn end(&self, tx: &Transaction<'_>, behind: Tip, numbers: &mut Salvaged) -> rusqlite::Result<()> {
+        let next = self.extent.next.max(behind.next);
+        if let Some(hole) = self.extent.hole(behind.next, next) {
+            numbers.missing.add(hole);
+        }
+        numbers.missing.unsure = !self.extent.sure;
+        if next < self.resumed.next {
+            // What is missing before is told by us: no reader tells it again.
+            record_break(tx, next, Timestamp::now())?;
+            let skipped = self.skipped(Skipped::read(tx)?, next);
+            save_state(tx, skipped::KEY, Some(&skipped.lines()))?;
+        }
+        tx.execute("DELETE FROM salvage", [])?;
+        Ok(())
     }
 }
 
@@ -391,6 +436,24 @@ impl Small {
             ..Commit::default()
         }
     }
+
+    /// What the file had held, if the new one goes on at `resumed` and `found` is behind the newest row found.
+    fn extent(&self, resumed: Offset, found: Offset, seen: Seen) -> Extent {
+        let clues = Clues {
+            found,
+            given: self.given,
+            seen,
+        };
+        Extent::of(self.anchor.map(|anchor| anchor.next), resumed, &clues)
+    }
+
+    /// What earlier salvages had skipped.
+    fn skipped(&self) -> Skipped {
+        let lines = self.state.iter().filter_map(state).find(|(key, _)| key == skipped::KEY);
+        lines
+            .and_then(|(_, lines)| lines)
+            .map_or_else(Skipped::default, |lines| Skipped::parse(&lines))
+    }
 }
 
 fn sound(row: Row) -> Option<Found> {
@@ -475,32 +538,42 @@ impl Roots {
     }
 }
 
-/// Where the new file goes on, and whether that is right behind the newest old row.
-fn resume_at(pages: &Pages, small: &Small) -> (Tip, bool) {
+/// Where a new file goes on.
+struct Resume {
+    tip: Tip,
+    /// Whether that is right behind the newest old row.
+    certain: bool,
+    /// The offset after the newest row found.
+    found: Offset,
+}
+
+fn resume_at(pages: &Pages, small: &Small) -> Resume {
     if let (Some(found), Some(given)) = (&small.newest, small.given)
         && given == found.entry.offset
     {
-        return (
-            Tip {
+        return Resume {
+            tip: Tip {
                 next: given + 1,
                 chain: found.stored.chain,
             },
-            true,
-        );
+            certain: true,
+            found: given + 1,
+        };
     }
     let known = small
         .newest
         .as_ref()
         .map(|found| found.entry.offset)
         .max(newest_of_pages(pages));
-    let hidden = pages.bytes() / ROW_BYTES_MIN;
-    (
-        Tip {
-            next: known.unwrap_or(0) + hidden + 1,
+    let (found, hidden) = (known.unwrap_or(0) + 1, pages.bytes() / ROW_BYTES_MIN);
+    Resume {
+        tip: Tip {
+            next: found + hidden,
             chain: GENESIS,
         },
-        false,
-    )
+        certain: false,
+        found,
+    }
 }
 
 /// The highest sound offset on the last pages, looked for from the end.

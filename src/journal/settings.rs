@@ -115,6 +115,8 @@ pub enum Fact {
     },
     /// The file was damaged: a new one was begun with what could be read.
     Salvaged(Salvaged),
+    /// Entries that a salvage has not found.
+    Missing(Missing),
     /// At the start the file ended before what an earlier run had given, or there was none.
     CutShort(CutShort),
     /// The file was gone or older than what had been acknowledged: a new one goes on from memory.
@@ -178,8 +180,8 @@ impl Fact {
             (Self::DeadLettersDropped { count }, Self::DeadLettersDropped { count: more }) => *count += more,
             // Told at its begin and at its end, with all numbers.
             (Self::Salvaged(now), Self::Salvaged(before)) if now.kept_as == before.kept_as => {}
-            // Told at the opening, for whoever asks before the first group, and with that group.
-            (Self::CutShort(now), Self::CutShort(before)) if now == before => {}
+            // Shown from the start on, told with the first group.
+            (Self::CutShort(_) | Self::Missing(_), before) if *before == *later => {}
             (
                 Self::Replaced { lost, rewritten },
                 Self::Replaced {
@@ -236,6 +238,7 @@ impl fmt::Display for Fact {
                 write!(f, "{count} dead letters beyond what is kept were dropped, oldest first")
             }
             Self::Salvaged(salvaged) => salvaged.fmt(f),
+            Self::Missing(missing) => missing.fmt(f),
             Self::CutShort(cut) => cut.fmt(f),
             Self::Replaced { lost, rewritten } => write!(
                 f,
@@ -294,6 +297,8 @@ pub struct Salvaged {
     pub entries: u64,
     /// Rows whose sum did not hold.
     pub refused: u64,
+    /// Entries that the damaged file had held and the new one has not, as far as they were counted.
+    pub missing: Missing,
     /// Cursors, state values and dead letters carried over.
     pub small: u64,
     /// Whether entries are still being carried over in the background.
@@ -315,6 +320,49 @@ impl fmt::Display for Salvaged {
             self.refused,
             self.kept_as.display()
         )
+    }
+}
+
+impl Salvaged {
+    /// What of it must stand in the journal.
+    pub(super) fn facts(self) -> Vec<Fact> {
+        let is_counted = !self.running && (self.missing.count > 0 || self.missing.unsure);
+        let missing = is_counted.then(|| Fact::Missing(self.missing.clone()));
+        std::iter::once(Fact::Salvaged(self)).chain(missing).collect()
+    }
+}
+
+/// Entries that a damaged file had held and that nothing of it gives back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// How many.
+    pub count: u64,
+    /// The first offset, if there are any.
+    pub first: Offset,
+    /// The last offset, if there are any.
+    pub last: Offset,
+    /// Whether nothing says how far the file went: newer ones may be missing as well.
+    pub unsure: bool,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, first, last, .. } = self;
+        f.write_str("the journal was damaged: ")?;
+        if *count > 0 {
+            write!(f, "{count} entries, offsets {first} to {last}, are lost")?;
+            let others = count.saturating_add(*first) <= *last;
+            f.write_str(if others {
+                ", others between them were carried over"
+            } else {
+                ""
+            })?;
+        }
+        match (self.unsure, count) {
+            (false, _) => Ok(()),
+            (true, 0) => f.write_str("how many of its newest entries are lost is not known"),
+            (true, _) => f.write_str("; how many newer ones are is not known"),
+        }
     }
 }
 
@@ -420,9 +468,9 @@ pub struct Health {
 impl JournalReport {
     /// What of it must stand in the journal.
     pub(super) fn facts(&self) -> Vec<Fact> {
-        let salvaged = self.salvaged.clone().map(Fact::Salvaged);
+        let salvaged = self.salvaged.clone().map(Salvaged::facts);
         let cut_short = self.cut_short.clone().map(Fact::CutShort);
-        salvaged.into_iter().chain(cut_short).collect()
+        salvaged.into_iter().flatten().chain(cut_short).collect()
     }
 }
 

@@ -165,7 +165,7 @@ fn open_sound(settings: &JournalSettings, patience: Duration) -> Result<Opened, 
     }
     let mut store = Store::open(path, settings.durability)?;
     let checked_whole = quick_check(&store.conn)?;
-    match Salvage::resume(&mut store)? {
+    match Salvage::resume(path, &mut store)? {
         Some(salvage) => Opened::salvaging(store, salvage, patience),
         None => Ok(Opened::sound(store, false, checked_whole)),
     }

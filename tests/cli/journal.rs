@@ -316,6 +316,48 @@ fn a_journal_whose_log_was_cut_is_told_and_no_offset_is_given_again() {
     is_told_after(cut, "was cut short: ");
 }
 
+/// The offsets of all events.
+fn offsets(trap: &Trap) -> std::collections::BTreeSet<u64> {
+    let events = trap.events(&["--limit", "0"]);
+    let offset = |event: &serde_json::Value| event["honeyport.journal.sequence"].as_u64().unwrap();
+    events.iter().map(offset).collect()
+}
+
+#[test]
+fn what_a_torn_file_cost_is_one_exact_gap_and_a_sink_behind_counts_nothing_else() {
+    let mut trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    (0..150).for_each(|_| drop(touch(door)));
+    indexed_head(&trap);
+    trap.signal("TERM");
+    trap.ended();
+    let before = offsets(&trap);
+    let path = trap.path("state/journal.db");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("UPDATE cursors SET offset = 2").unwrap();
+    drop(file);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(path.metadata().unwrap().len() - 50_123).unwrap();
+    trap.launch();
+    let gaps = eventually("it stands in the journal", || {
+        Some(trap.events(&["--action", "journal-gap"])).filter(|gaps| !gaps.is_empty())
+    });
+    let after = offsets(&trap);
+    let lost: Vec<u64> = before.difference(&after).copied().collect();
+    assert!(!lost.is_empty() && gaps.len() == 1, "{lost:?}, {gaps:?}");
+    let told = ["finding.hits", "gap.first", "gap.last"].map(|field| gaps[0][format!("honeyport.{field}")].as_u64());
+    let count = lost.len() as u64;
+    assert_eq!(told, [Some(count), lost.first().copied(), lost.last().copied()]);
+    eventually("the sink counts them", || {
+        let sink = trap.status()["sinks"][0].clone();
+        (sink["lost"] == count && sink["lag"] == 0).then_some(())
+    });
+    let said = format!("{count} entries, offsets ");
+    let faults = trap.status()["faults"].to_string();
+    assert_eq!(faults.matches(&said).count(), 1, "{faults}");
+    assert_eq!(trap.log().matches(&said).count(), 1, "{}", trap.log());
+}
+
 #[test]
 fn entries_that_are_gone_or_unreadable_are_counted_and_told_by_their_cause() {
     let mut trap = Trap::start(PLAIN);

@@ -14,7 +14,7 @@ impl Core {
     pub(super) async fn sink_statuses(&self, config: &Config, head: u64, faults: &mut Vec<Fault>) -> Vec<SinkStatus> {
         let mut sinks = Vec::new();
         let letters = self.journal.dead_letter_counts().await.unwrap_or_default();
-        for seen in self.board.snapshot(head) {
+        for seen in self.board.snapshot(head, &self.journal.skipped()) {
             let kind = config
                 .sinks
                 .iter()

@@ -85,7 +85,7 @@ async fn a_stop_does_not_wait_for_a_worker_that_rests_and_the_next_start_deliver
     let board = rig.board.clone();
     rig.pipeline.stop().await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    assert_eq!(board.snapshot(0)[0].state, SinkState::Stopped);
+    assert_eq!(board.snapshot(0, &Default::default())[0].state, SinkState::Stopped);
     let _rig = Rig::start(&store, vec![sunk("siem", &next)]).await;
     next.wait_for(20).await;
     assert_eq!(next.ids(), sent);

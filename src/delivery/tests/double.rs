@@ -12,7 +12,7 @@ use trapline_schemas::{Timestamp, codec};
 use super::sinks::take_one;
 use crate::delivery::store::Store;
 use crate::graph::Body;
-use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, Loss, Offset};
+use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, Loss, Offset, Skipped};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ pub(super) struct Kept {
     pub(super) state: BTreeMap<String, Vec<u8>>,
     pub(super) dead: Vec<DeadLetter>,
     pub(super) losses: Vec<Loss>,
+    pub(super) skipped: Arc<Skipped>,
     next: Offset,
     /// Commits until the process is killed.
     fuse: Option<usize>,
@@ -114,6 +115,13 @@ impl MemoryStore {
     fn meet(&self, at: Breaking) {
         let breaks = self.kept.lock().unwrap().breaking.get_mut(&at).is_some_and(take_one);
         assert!(!breaks, "on purpose");
+    }
+
+    /// Has no entries from `first` to `last`, and never had those `skipped`.
+    pub(super) fn lose(&self, first: Offset, last: Offset, skipped: Skipped) {
+        let mut kept = self.kept.lock().unwrap();
+        kept.entries.retain(|offset, _| !(first..=last).contains(offset));
+        kept.skipped = skipped.into();
     }
 
     /// The process is killed at the commit after `commits` more: that one and all later ones are not kept.
@@ -266,6 +274,9 @@ impl Store for MemoryStore {
     async fn oldest(&self) -> Result<Offset, JournalError> {
         let kept = self.kept.lock().unwrap();
         Ok(kept.entries.keys().next().copied().unwrap_or(kept.next))
+    }
+    fn skipped(&self) -> Arc<Skipped> {
+        Arc::clone(&self.kept.lock().unwrap().skipped)
     }
     async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError> {
         Ok(self.cursor_of(consumer))

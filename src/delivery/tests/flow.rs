@@ -8,6 +8,7 @@ use trapline_sink::{BatchLimits, Delivery};
 use super::double::MemoryStore;
 use super::sinks::{Answer, LIMITS, Rig, ScriptedSink, hits, sunk};
 use crate::delivery::{SinkState, Start};
+use crate::journal::Skipped;
 
 #[tokio::test(start_paused = true)]
 async fn a_lone_hit_goes_at_once() {
@@ -233,6 +234,24 @@ async fn what_retention_took_is_counted_and_the_rest_delivered() {
         [(1, 200)],
         "what it had read before is none"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_that_no_entry_ever_had_are_neither_lost_nor_waiting() {
+    let store = MemoryStore::new();
+    let stalled = ScriptedSink::new(|_, _| Answer::Never);
+    let rig = Rig::start(&store, vec![sunk("siem", &stalled)]).await;
+    rig.pipeline.stop().await;
+    hits(&store, 300);
+    store.lose(91, 290, Skipped::parse(b"101 290"));
+    let sink = ScriptedSink::good();
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    let lag = rig.pipeline.status()[0].lag;
+    assert!(lag <= 111, "{lag} are said to wait, 110 do");
+    sink.wait_for(100).await;
+    assert_eq!(rig.status("siem").totals.missing, 10);
+    rig.wait_for_status("siem", |status| status.cursor == 301).await;
+    assert_eq!(store.losses_of("sink/siem"), [(91, 100)]);
 }
 
 /// The journal is told while the sink still takes nothing, and of what it never had alone.

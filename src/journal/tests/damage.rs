@@ -136,9 +136,18 @@ async fn a_zeroed_leaf_costs_its_own_rows_and_the_break_is_recorded() {
     let (folder, path, before) = filled(200).await;
     let bytes = std::fs::metadata(&path).unwrap().len() / 8192;
     overwrite(&path, bytes / 2 * 8192, &[0; 8192]);
-    let (journal, _, after) = reopened(&folder, &before).await;
+    let (journal, report, after) = reopened(&folder, &before).await;
     assert!(after.len() >= 180 && after.len() < 200, "{} of 200", after.len());
     assert!(!journal.verify().await.unwrap().breaks.is_empty());
+    let missing = report.salvaged.unwrap().missing;
+    let held = |offset: &u64| after.iter().any(|entry| entry.offset == *offset);
+    let lost: Vec<u64> = (1..=200).filter(|offset| !held(offset)).collect();
+    let told = (missing.count, missing.first, missing.last, missing.unsure);
+    assert_eq!(told, (lost.len() as u64, lost[0], lost[lost.len() - 1], false));
+    assert!(missing.to_string().ends_with(" are lost"), "{missing}");
+    let is_told = |told: &&Told| told.fact == Fact::Missing(missing.clone());
+    assert_eq!(journal.told().iter().filter(is_told).count(), 1);
+    assert_eq!(journal.skipped(), Arc::default(), "the newest entry is there");
     journal.close().await;
     assert_eq!(
         open(&folder).verify().await.unwrap().fault,
@@ -302,19 +311,7 @@ async fn a_journal_that_is_gone_is_told_and_a_first_start_that_came_to_nothing_i
 
 #[tokio::test]
 async fn offsets_that_the_index_has_seen_are_not_given_again_and_the_hole_is_counted_once() {
-    let (folder, path, before) = filled(20).await;
-    let index = Index::new(index::beside(&path), open(&folder), Arc::new(|_| None));
-    let stop = CancellationToken::new();
-    let (running, stopping) = (index.clone(), stop.clone());
-    let run = tokio::spawn(async move { running.run(stopping).await });
-    super::until("all is indexed", async || index.indexed_to() == 21).await;
-    stop.cancel();
-    run.await.unwrap();
-    drop(index);
-    super::until("the journal is free", async || {
-        Journal::open_to_read(path.clone(), Hold::WhileOpen).is_ok()
-    })
-    .await;
+    let (folder, path, before) = filled_and_indexed(20).await;
     // Not a page of it is left: the salvage finds nothing, the index knows better.
     std::fs::write(&path, b"").unwrap();
     let (journal, report) = Journal::open(settings(&folder)).unwrap();
@@ -329,6 +326,72 @@ async fn offsets_that_the_index_has_seen_are_not_given_again_and_the_hole_is_cou
     let verified = journal.verify().await.unwrap();
     assert_eq!((verified.fault, verified.breaks.as_slice()), (None, &[21][..]));
     journal.close().await;
+}
+
+/// A closed journal as of [`filled`] whose index has seen all of it.
+async fn filled_and_indexed(count: u32) -> (TempDir, PathBuf, Vec<Entry>) {
+    let (folder, path, before) = filled(count).await;
+    let index = Index::new(index::beside(&path), open(&folder), Arc::new(|_| None));
+    let stop = CancellationToken::new();
+    let (running, stopping) = (index.clone(), stop.clone());
+    let run = tokio::spawn(async move { running.run(stopping).await });
+    super::until("all is indexed", async || index.indexed_to() == u64::from(count) + 1).await;
+    stop.cancel();
+    run.await.unwrap();
+    drop(index);
+    super::until("the journal is free", async || {
+        Journal::open_to_read(path.clone(), Hold::WhileOpen).is_ok()
+    })
+    .await;
+    (folder, path, before)
+}
+
+fn cut_off(path: &Path, bytes: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(path.metadata().unwrap().len() - bytes).unwrap();
+}
+
+#[tokio::test]
+async fn after_a_torn_tail_what_the_index_had_seen_is_missing_and_what_was_skipped_is_not() {
+    let (folder, path, before) = filled_and_indexed(200).await;
+    cut_off(&path, 50_123);
+    let (journal, report, after) = reopened(&folder, &before).await;
+    let lost = 200 - after.len() as u64;
+    let missing = report.salvaged.unwrap().missing;
+    assert_eq!((missing.count, missing.last, missing.unsure), (lost, 200, false));
+    assert_eq!(report.cut_short, None);
+    assert!(report.head > 1000, "no offset is given twice: {}", report.head);
+    let hole = (missing.first, report.head - 1);
+    assert_eq!(journal.skipped().given(hole), [(missing.first, 200)]);
+    journal.close().await;
+    let journal = open(&folder);
+    assert_eq!(
+        journal.skipped().given(hole),
+        [(missing.first, 200)],
+        "also after a restart"
+    );
+    assert_eq!(journal.told(), [], "told once");
+    journal.close().await;
+    // Nothing is skipped twice when the file is damaged again.
+    overwrite(&path, 0, &[0; 100]);
+    assert_eq!(open(&folder).skipped().given(hole), [(missing.first, 200)]);
+}
+
+#[tokio::test]
+async fn how_many_of_the_newest_entries_a_torn_tail_cost_is_not_known_if_nothing_tells() {
+    let (folder, path, before) = filled(200).await;
+    cut_off(&path, 50_123);
+    // The table that says which offset was given last.
+    overwrite(&path, 2 * 8192, &[0; 8192]);
+    let (journal, report, after) = reopened(&folder, &before).await;
+    let missing = report.salvaged.unwrap().missing;
+    assert!(
+        missing.unsure && missing.to_string().ends_with("is not known"),
+        "{missing}"
+    );
+    let newest = after.last().unwrap().offset;
+    assert!(missing.last < newest, "{missing}");
+    assert_eq!(journal.skipped().given((newest + 1, report.head - 1)), []);
 }
 
 #[tokio::test]

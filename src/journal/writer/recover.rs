@@ -15,7 +15,7 @@ use crate::journal::chain::Tip;
 use crate::journal::lock::Lock;
 use crate::journal::queue::Job;
 use crate::journal::salvage::Salvage;
-use crate::journal::settings::{Fact, HealthLevel};
+use crate::journal::settings::{Fact, HealthLevel, Salvaged};
 use crate::journal::sqlite::{Store, WriteFault, is_busy, is_full};
 use crate::journal::unkept::Debt;
 use crate::journal::{JournalError, start};
@@ -100,7 +100,8 @@ impl Writer {
         let mut store = opened.store;
         self.shared.readers.renew();
         self.salvage = opened.salvage;
-        self.facts.extend(opened.salvaged.map(Fact::Salvaged));
+        self.facts
+            .extend(opened.salvaged.map(Salvaged::facts).into_iter().flatten());
         if let Err(error) = self.catch_up(&mut store) {
             store.abandon();
             return Err(error);
@@ -122,6 +123,7 @@ impl Writer {
         }
         self.sync_failed = false;
         self.reconcile(store)?;
+        self.shared.note_skipped(store);
         self.trimmer.load(store)?;
         self.cursors = store.cursors()?;
         Ok(())
@@ -138,8 +140,9 @@ impl Writer {
                 "entries of a damaged journal are being carried over",
             ),
             Ok(true) => {
-                self.facts.push(Fact::Salvaged(salvage.numbers().clone()));
+                self.facts.extend(salvage.numbers().clone().facts());
                 self.salvage = None;
+                self.shared.note_skipped(store);
                 self.shared.unread_below.store(0, Ordering::Release);
                 self.shared.head.send_modify(|_| {});
                 self.set_health(HealthLevel::Ok, "");
