@@ -75,7 +75,7 @@ fn show(globals: &Globals, report: &VerifyReport, hint: &str) -> anyhow::Result<
         );
         out.line(&format!("{sound}, head {}", report.hash))?;
         for at in &report.breaks {
-            out.line(&format!("the chain starts anew at {at}, after a salvage"))?;
+            out.line(&format!("the chain starts anew at {at}, after damage"))?;
         }
     }
     out.flush()?;

@@ -200,7 +200,7 @@ pub struct VerifyReport {
     pub next: u64,
     /// Chain hash of the last sound entry, hex.
     pub hash: String,
-    /// Offsets at which the chain starts anew, after a salvage.
+    /// Offsets at which the chain starts anew, after damage.
     pub breaks: Vec<u64>,
     /// The first fault; the walk ended there.
     pub fault: Option<String>,

@@ -14,7 +14,7 @@
 //! | `state` | opaque bytes by key |
 //! | `dead_letters` | entries that a sink refused for good, with reason and body |
 //! | `anchor` | one row: offset and chain hash just before the oldest entry |
-//! | `breaks` | offsets at which the chain starts anew after a salvage |
+//! | `breaks` | offsets at which the chain starts anew, after a salvage or behind what was taken away |
 //! | `losses` | what a consumer misses and no gap event has told yet, and what it reported that its cursor has not passed |
 //! | `salvage` | one row while entries of a damaged file are being carried over |
 //!

@@ -366,14 +366,14 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Entries of an earlier run that the file has no more, by what stands beside it.
+/// Entries of an earlier run that the file has no more, by its own count or by what stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutShort {
     /// Whether there was no file at all.
     pub gone: bool,
     /// The first offset that is missing, as far as is known.
     pub first: Offset,
-    /// The offset after the last that the index had seen, where the journal goes on.
+    /// The offset after the last that the file or its index knew of, where the journal goes on.
     pub next: Offset,
 }
 
@@ -401,7 +401,7 @@ impl fmt::Display for CutShort {
         let last = next.saturating_sub(1);
         write!(
             f,
-            "{what}: {count} entries that its index had seen, {first} to {last}, are gone, it goes on at {next}"
+            "{what}: {count} entries that had been written, {first} to {last}, are gone, it goes on at {next}"
         )
     }
 }

@@ -25,6 +25,8 @@ use super::chain::{self, Stored, Tip};
 use super::growth::Growth;
 use super::lock::same_file;
 use super::room;
+use super::skipped::Skipped;
+use super::verify::is_tail_missing;
 use super::{Commit, DeadLetter, Durability, Entry, JournalError, Offset};
 
 /// Schema version of the files that this build writes.
@@ -315,6 +317,22 @@ impl Store {
         )?;
         self.tip = tip;
         Ok(())
+    }
+
+    /// Looks whether the newest entries were taken away, which leaves a chain that holds: their first offset. That the
+    /// chain starts anew behind them is recorded, so that it is found once.
+    pub fn find_taken(&mut self) -> rusqlite::Result<Option<Offset>> {
+        let newest: Option<i64> = self
+            .conn
+            .query_row("SELECT max(offset) FROM entries", [], |row| row.get(0))?;
+        let next = newest.map_or(self.anchor.next, |newest| offset(newest) + 1);
+        if !is_tail_missing(&self.conn, next, self.tip.next)? {
+            return Ok(None);
+        }
+        record_break(&self.conn, self.tip.next, self.last_at)?;
+        // Behind a salvage that was never finished nobody knows what there was.
+        let skipped = Skipped::read(&self.conn)?.before(self.tip.next);
+        Ok(Some(skipped.map_or(next, |_| self.tip.next)))
     }
 
     fn keep(&mut self, draft: &Draft) {

@@ -82,18 +82,24 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
     })
 }
 
-/// Compares the file with what earlier runs left beside it, and goes on behind what the index saw: an offset that was
-/// given is not given again.
+/// Compares the file with what it says of itself and with what earlier runs left beside it, and goes on behind what the
+/// index saw: an offset that was given is not given again.
 fn compare(path: &Path, opened: &mut Opened, is_first: bool) -> Result<Option<CutShort>, JournalError> {
     let (seen, head, gone) = (index::seen(&index::beside(path)), opened.store.tip.next, opened.created);
+    // A salvage counts by itself what is missing.
+    let taken = match opened.salvaged {
+        None => opened.store.find_taken()?,
+        Some(_) => None,
+    };
+    let end = taken.unwrap_or(head);
     let cut = |first: Offset, next| Some(CutShort { gone, first, next });
     match seen {
         Seen::Until { oldest, next } if next > head => {
             opened.store.restore(&[], next, &sqlite::Cursors::new())?;
-            Ok(cut(oldest.unwrap_or(head).max(head), next))
+            Ok(cut(oldest.unwrap_or(end).max(end), next))
         }
         Seen::Never if is_first => Ok(None),
-        _ if gone => Ok(cut(head, head)),
+        _ if gone || taken.is_some() => Ok(cut(end, head)),
         _ => Ok(None),
     }
 }

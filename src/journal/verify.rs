@@ -21,7 +21,7 @@ pub struct Verified {
     pub next: Offset,
     /// Chain hash of the last sound entry.
     pub hash: [u8; 32],
-    /// Offsets at which a salvage recorded that the chain starts anew.
+    /// Offsets at which it was recorded that the chain starts anew.
     pub breaks: Vec<Offset>,
     /// The first fault; the walk ends there.
     pub fault: Option<ChainFault>,
@@ -124,12 +124,17 @@ impl Walk {
         let given: i64 = tx.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'entries'", [], |row| {
             row.get(0)
         })?;
-        let told = tx
-            .prepare_cached("SELECT 1 FROM breaks WHERE offset > ?1 AND offset <= ?2")?
-            .exists((sql(self.behind.next) - 1, given + 1))?;
-        let missing = offset(given) >= self.behind.next && !told;
-        Ok(missing.then_some(ChainFault::Missing(self.behind.next)))
+        let is_missing = is_tail_missing(tx, self.behind.next, offset(given) + 1)?;
+        Ok(is_missing.then_some(ChainFault::Missing(self.behind.next)))
     }
+}
+
+/// Whether offsets from `next` on were given, up to before `head`, and no break says that they are gone.
+pub(super) fn is_tail_missing(conn: &Connection, next: Offset, head: Offset) -> rusqlite::Result<bool> {
+    let told = conn
+        .prepare_cached("SELECT 1 FROM breaks WHERE offset >= ?1 AND offset <= ?2")?
+        .exists((sql(next), sql(head)))?;
+    Ok(next < head && !told)
 }
 
 fn anchor(conn: &Connection) -> rusqlite::Result<Tip> {

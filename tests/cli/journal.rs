@@ -284,7 +284,7 @@ fn is_told_after(cut: impl FnOnce(&Path), said: &str) {
         "no offset is given again: {gaps:?}"
     );
     assert_eq!(gaps[0]["honeyport.gap.last"], head - 1);
-    assert!(trap.log().contains("entries that its index had seen"), "{}", trap.log());
+    assert!(trap.log().contains("entries that had been written"), "{}", trap.log());
     trap.signal("TERM");
     trap.ended();
     trap.launch();
@@ -356,6 +356,43 @@ fn what_a_torn_file_cost_is_one_exact_gap_and_a_sink_behind_counts_nothing_else(
     let faults = trap.status()["faults"].to_string();
     assert_eq!(faults.matches(&said).count(), 1, "{faults}");
     assert_eq!(trap.log().matches(&said).count(), 1, "{}", trap.log());
+}
+
+#[test]
+fn the_newest_entries_taken_away_are_told_by_the_start_that_finds_them_gone() {
+    let mut trap = Trap::start(PLAIN);
+    record_and_end(&mut trap);
+    let file = rusqlite::Connection::open(trap.path("state/journal.db")).unwrap();
+    let newest: u32 = file
+        .query_row("SELECT max(offset) FROM entries", [], |row| row.get(0))
+        .unwrap();
+    file.execute("DELETE FROM entries WHERE offset > ?1", [newest - 10])
+        .unwrap();
+    drop(file);
+    let verify = |trap: &Trap| trap.trapline(&["journal", "verify"]);
+    for _ in 0..2 {
+        assert_eq!(verify(&trap).status.code(), FAILED, "who reads changes nothing");
+    }
+    trap.launch();
+    let what = about(&trap, "journal").unwrap();
+    assert!(what.contains("was cut short: 10 entries"), "{what}");
+    let gaps = eventually("it stands in the journal", || {
+        Some(trap.events(&["--action", "journal-gap"])).filter(|gaps| !gaps.is_empty())
+    });
+    let told = ["gap.first", "gap.last"].map(|field| gaps[0][format!("honeyport.{field}")].as_u64());
+    assert_eq!(
+        (told, gaps.len()),
+        ([newest - 9, newest].map(|at| Some(u64::from(at))), 1)
+    );
+    assert!(trap.log().contains("was cut short: 10 entries"), "{}", trap.log());
+    trap.signal("TERM");
+    trap.ended();
+    let verified = verify(&trap);
+    assert_eq!(verified.status.code(), DONE);
+    let anew = format!("starts anew at {}", newest + 1);
+    assert!(text(&verified.stdout).contains(&anew), "{}", text(&verified.stdout));
+    trap.launch();
+    assert_eq!(about(&trap, "journal"), None, "told once");
 }
 
 #[test]

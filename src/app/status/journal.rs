@@ -65,7 +65,7 @@ fn told_fault(told: &Told, now: Timestamp) -> Option<Fault> {
         Fact::DeadLettersDropped { .. } => "mend what the sink refuses; the log names it",
         Fact::Salvaged(_) => "check the disk; the damaged file is kept, and `trapline journal verify` names the breaks",
         Fact::Missing(_) => "check the disk; what the damaged file still holds is kept beside the journal",
-        Fact::CutShort(_) => "put the file back from a backup, or find out who took it or its log away",
+        Fact::CutShort(_) => "put the file back from a backup, or find out who took it, its log or its rows away",
         Fact::Replaced { .. } => "find out who removed the journal's file; nobody but trapline may touch it",
     };
     Some(Fault {

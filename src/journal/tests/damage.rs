@@ -227,10 +227,13 @@ async fn the_verification_names_the_first_row_that_was_altered_removed_or_moved(
     let (folder, path, _) = filled(50).await;
     let verdict = async |change: &str| {
         let copy = copy_of(&folder);
-        let raw = rusqlite::Connection::open(copy.path().join("journal.db")).unwrap();
+        let path = copy.path().join("journal.db");
+        let raw = rusqlite::Connection::open(&path).unwrap();
         raw.execute_batch(change).unwrap();
         raw.close().unwrap();
-        let verified = open(&copy).verify().await.unwrap();
+        // The start of an owner would note the break.
+        let read = Journal::open_to_read(path, Hold::WhileOpen).unwrap().unwrap();
+        let verified = read.verify().await.unwrap();
         (verified.entries, verified.fault)
     };
     assert_eq!(verdict("").await, (50, None));
@@ -307,6 +310,35 @@ async fn a_journal_that_is_gone_is_told_and_a_first_start_that_came_to_nothing_i
     let (journal, report) = opened();
     assert_eq!(report.cut_short, None, "told once");
     journal.close().await;
+}
+
+#[tokio::test]
+async fn the_newest_entries_taken_away_are_told_once_with_or_without_an_index() {
+    for indexed in [false, true] {
+        let (folder, path, _) = match indexed {
+            true => filled_and_indexed(50).await,
+            false => filled(50).await,
+        };
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        raw.execute("DELETE FROM entries WHERE offset > 40", []).unwrap();
+        raw.close().unwrap();
+        let looked = Journal::open_to_read(path.clone(), Hold::WhileOpen).unwrap().unwrap();
+        assert_eq!(looked.verify().await.unwrap().fault, Some(ChainFault::Missing(41)));
+        drop(looked);
+        let (journal, report) = Journal::open(settings(&folder)).unwrap();
+        let cut = report.cut_short.unwrap();
+        assert_eq!((cut.gone, cut.first, cut.next), (false, 41, 51), "{cut}");
+        assert_eq!(journal.commit(append(&["new"])).await.unwrap(), 51);
+        let told: Vec<_> = journal.told().into_iter().map(|told| told.fact).collect();
+        assert_eq!(told, [Fact::CutShort(cut)]);
+        let verified = journal.verify().await.unwrap();
+        assert_eq!((verified.fault, verified.breaks.as_slice()), (None, &[51][..]));
+        assert_eq!(journal.count().await.unwrap(), 41);
+        journal.close().await;
+        let (journal, report) = Journal::open(settings(&folder)).unwrap();
+        assert_eq!((report.cut_short, journal.told()), (None, Vec::new()), "told once");
+        journal.close().await;
+    }
 }
 
 #[tokio::test]
