@@ -264,6 +264,10 @@ async fn fill_up(journal: &Journal) -> u64 {
     while journal.health().borrow().level != HealthLevel::Failing {
         journal.enqueue(append(&[&body])).await.unwrap();
         sent += 1;
+        // Far below what memory holds, or some would be shed before the failure shows.
+        if sent % 64 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
     sent
 }
