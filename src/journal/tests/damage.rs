@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::index::{self, Index};
-use super::super::{ChainFault, Commit, Entry, Fact, Hold, Journal, JournalError, JournalReport, Salvaged, Told};
+use super::super::{
+    ChainFault, Commit, Entry, Fact, Hold, Journal, JournalError, JournalReport, Missing, Salvaged, Told,
+};
 use super::{all, append, folder, open, settings};
 
 /// A closed journal of `count` entries, one of them long, with a cursor and a state, and its path.
@@ -281,8 +283,9 @@ async fn a_salvage_that_was_killed_between_its_renames_is_finished() {
     .unwrap();
     raw.execute("DELETE FROM breaks", []).unwrap();
     raw.close().unwrap();
-    let journal = open(&folder);
+    let (journal, report) = Journal::open(settings(&folder)).unwrap();
     assert_eq!(all(&journal).await[..50], before);
+    assert_eq!(report.salvaged.unwrap().missing, Missing::default());
 }
 
 #[tokio::test]
