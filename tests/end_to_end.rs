@@ -130,16 +130,35 @@ impl Deployment {
                 .all(|sink| sink["lag"] == 0)
                 .then_some(())
         });
+        let mut said = String::new();
         eventually("journal, file, rsyslog and collector agree", || {
             let journal = self.journal();
             let (expected, doubles) = ids(&journal);
             assert_eq!(doubles, 0, "an id stands twice in the journal");
             let mut receivers = vec![("file", self.file()), ("collector", self.hec())];
             receivers.extend(self.syslog().map(|events| ("rsyslog", events)));
-            let same = receivers.iter().all(|(_, events)| ids(events).0 == expected);
-            same.then_some(journal)
+            let others = receivers.iter().map(|(name, events)| (name, ids(events).0));
+            let others: Vec<_> = others.filter(|(_, held)| *held != expected).collect();
+            let told = others.iter().map(|(name, held)| differs(name, held, &expected));
+            let told: String = told.collect();
+            if told != said {
+                println!("{told}");
+                said = told;
+            }
+            others.is_empty().then_some(journal)
         })
     }
+}
+
+/// By how much a receiver differs from the journal, and by which event first.
+fn differs(name: &str, held: &BTreeSet<String>, expected: &BTreeSet<String>) -> String {
+    let (lacks, more) = (expected.difference(held), held.difference(expected));
+    format!(
+        "{name} lacks {} and has {} more: {:?} ",
+        lacks.clone().count(),
+        more.clone().count(),
+        lacks.chain(more).next()
+    )
 }
 
 #[test]
