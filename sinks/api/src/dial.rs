@@ -26,7 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::kernel::socket_counts;
 use crate::stream::{Fault, FaultKind};
-use crate::tls::{Tls, explain};
+use crate::tls::{CLOSED_IN_HANDSHAKE, Tls, explain};
 
 /// Longest time to a connected, TLS-verified stream.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -249,6 +249,10 @@ impl Dialer {
                 message: format!("TLS with {}: {}", self.address(), fault.message),
                 ..fault
             },
+            // As an end does; which of the two is seen is a race where the peer has left something unread.
+            None if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+                tls_fault(format!("TLS with {}: {CLOSED_IN_HANDSHAKE}", self.address()))
+            }
             None => unreachable(format!("TLS with {}: {error}", self.address())),
         }
     }

@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Key, KeyKind, Problem, Table};
 use crate::stream::{Fault, FaultKind};
+pub(crate) use refusal::CLOSED_IN_HANDSHAKE;
 use refusal::Certificate;
 pub use refusal::{Refusal, RefusalCause, explain};
 

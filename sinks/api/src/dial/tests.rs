@@ -204,6 +204,22 @@ async fn server_name_is_verified_instead_of_the_host() {
     );
 }
 
+#[test]
+fn a_reset_within_the_handshake_is_told_as_an_end_is() {
+    let address = Address {
+        host: "logs.example".into(),
+        port: 6514,
+    };
+    let dialer = Dialer::new(Names::new(address, Resolver::default()), None);
+    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+        let fault = dialer.handshake_fault(&kind.into());
+        assert_eq!(fault.kind, FaultKind::Tls);
+        assert!(fault.message.contains("client certificate"), "{}", fault.message);
+    }
+    let other = dialer.handshake_fault(&io::ErrorKind::TimedOut.into());
+    assert_eq!(other.kind, FaultKind::Unreachable);
+}
+
 #[tokio::test]
 async fn a_plain_text_port_is_named_as_such_whether_it_speaks_or_closes() {
     for greeting in [b"220 mail.example ESMTP ready\r\n".as_slice(), b""] {

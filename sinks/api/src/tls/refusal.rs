@@ -169,7 +169,8 @@ fn broken_off(error: &io::Error) -> Option<Fault> {
     })
 }
 
-const CLOSED_IN_HANDSHAKE: &str = "the peer closed during the TLS handshake: is this a plain-text port (give its TLS \
+/// Of a peer that leaves before the handshake is done.
+pub(crate) const CLOSED_IN_HANDSHAKE: &str = "the peer closed during the TLS handshake: is this a plain-text port (give its TLS \
     port, or set the sink up without TLS), or does it want a client certificate (set `tls.cert` and `tls.key`)?";
 const BROKEN_OFF: &str = "the peer closed the connection without ending TLS: does it break down, or does it want a client \
     certificate (set `tls.cert` and `tls.key`)?";
