@@ -148,7 +148,8 @@ impl Journal {
     /// Blocking: call it before the runtime starts, or on a blocking thread. Time: within 10 s in any case (a salvage
     /// or a check that takes longer goes on in the background), within 1 s if another instance holds it.
     /// Errors: [`JournalError::Held`], [`JournalError::Newer`], [`JournalError::Foreign`],
-    /// [`JournalError::NotAFile`], [`JournalError::SqliteTooOld`], [`JournalError::Folder`], or [`JournalError::Storage`] if the disk refuses.
+    /// [`JournalError::NotAFile`], [`JournalError::SqliteTooOld`], [`JournalError::Folder`], or
+    /// [`JournalError::Storage`] if the disk refuses.
     pub fn open(settings: JournalSettings) -> Result<(Self, JournalReport), JournalError> {
         let begun = Instant::now();
         let started = start::start(&settings)?;

@@ -351,12 +351,9 @@ impl fmt::Display for Missing {
         f.write_str("the journal was damaged: ")?;
         if *count > 0 {
             write!(f, "{count} entries, offsets {first} to {last}, are lost")?;
-            let others = count.saturating_add(*first) <= *last;
-            f.write_str(if others {
-                ", others between them were carried over"
-            } else {
-                ""
-            })?;
+            if count.saturating_add(*first) <= *last {
+                f.write_str(", others between them were carried over")?;
+            }
         }
         match (self.unsure, count) {
             (false, _) => Ok(()),

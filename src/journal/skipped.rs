@@ -53,7 +53,7 @@ impl Skipped {
     pub(super) fn before(&self, next: Offset) -> Option<Offset> {
         self.0
             .iter()
-            .find(|(_, last)| last + 1 == next)
+            .find(|(_, last)| last.checked_add(1) == Some(next))
             .map(|(first, _)| *first)
     }
 
@@ -96,6 +96,8 @@ mod tests {
         assert_eq!(skipped.given((5, 45)), [(5, 9), (20, 29), (40, 45)]);
         assert_eq!((skipped.count_given(5, 46), skipped.count_given(46, 46)), (21, 0));
         assert_eq!((skipped.before(20), skipped.before(25)), (Some(10), None));
+        let last = Skipped::parse(format!("5 {}", Offset::MAX).as_bytes());
+        assert_eq!((last.before(0), last.given((3, 9))), (None, vec![(3, 4)]));
     }
 
     #[test]

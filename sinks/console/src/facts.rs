@@ -139,7 +139,7 @@ impl Facts {
     /// A handshake is the first request too, where requests are what is spoken.
     fn learn_first_request(&mut self, event: &Event) {
         self.learn_identity(event);
-        self.request_count += self.requests.len().min(1) as u32;
+        self.request_count += u32::from(!self.requests.is_empty());
     }
 
     /// What an event says of its peer and of the request that it belongs to; which request counts is for the caller.
