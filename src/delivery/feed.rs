@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{error, warn};
-use trapline_schemas::{Event, Field};
+use trapline_schemas::{Event, Field, Format};
 use trapline_sink::Parcel;
 
+use super::forms::{Asking, render_ahead};
 use crate::delivery::store::Store;
 use crate::fresh::Taker;
 use crate::graph::wiring::Origin;
-use crate::graph::{Body, Graph, Pass, Reach};
+use crate::graph::{Body, Graph, Node, Pass, Reach};
 use crate::journal::{Entry, JournalError, Offset};
 use trapline_schemas::Timestamp;
 
@@ -30,6 +31,8 @@ const RING_ITEMS: usize = 4096;
 const RING_BYTES: usize = 8 << 20;
 /// Items that stay when everybody has them.
 const RING_KEPT: usize = 64;
+/// Who is no further behind the tip keeps up, and will ask for what comes next at once.
+const NEAR_TIP: u64 = READ_ITEMS as u64;
 /// Entries and bytes read at a time.
 pub(super) const READ_ITEMS: usize = 256;
 pub(super) const READ_BYTES: usize = 1 << 20;
@@ -79,7 +82,25 @@ struct Ring {
     bytes: usize,
     /// The offset that the ring begins at: nothing from here to the tip is missing.
     base: Offset,
-    places: Vec<Weak<AtomicU64>>,
+    consumers: Vec<Consumer>,
+}
+
+/// Who takes from the ring.
+#[derive(Debug)]
+struct Consumer {
+    /// The next offset that it will take; gone when it is.
+    place: Weak<AtomicU64>,
+    node: Node,
+    form: Option<Format>,
+}
+
+impl Consumer {
+    /// What it will ask for next, if it is a sink that keeps up.
+    fn asking(&self, tip: Offset) -> Option<Asking> {
+        let place = self.place.upgrade()?.load(Ordering::Relaxed);
+        let form = self.form.filter(|_| place + NEAR_TIP >= tip)?;
+        Some((self.node, form))
+    }
 }
 
 /// What the ring has for a consumer.
@@ -101,7 +122,7 @@ impl Feed {
                 items: VecDeque::new(),
                 bytes: 0,
                 base: head,
-                places: Vec::new(),
+                consumers: Vec::new(),
             }),
             tip: watch::Sender::new(head),
         }
@@ -123,6 +144,7 @@ impl Feed {
                 Ok(items) if items.is_empty() => tokio::time::sleep(READ_AGAIN).await,
                 Ok(items) => {
                     let many = items.len() >= MANY;
+                    render_ahead(&items, &self.asking(next));
                     self.push(items);
                     if many && *head.borrow() == *self.tip.borrow() {
                         tokio::time::sleep(GATHER).await;
@@ -151,9 +173,16 @@ impl Feed {
         self.tip.send_replace(tip);
     }
 
-    /// Registers a consumer; its place lets the ring forget what everybody has.
-    pub(super) fn register(&self, place: &Arc<AtomicU64>) {
-        self.lock().places.push(Arc::downgrade(place));
+    /// Registers the consumer behind `node`; its place lets the ring forget what everybody has. A sink names its form.
+    pub(super) fn register(&self, place: &Arc<AtomicU64>, node: Node, form: Option<Format>) {
+        let place = Arc::downgrade(place);
+        self.lock().consumers.push(Consumer { place, node, form });
+    }
+
+    /// The sinks that keep up, where the next entry will be the one at `tip`.
+    fn asking(&self, tip: Offset) -> Vec<Asking> {
+        let ring = self.lock();
+        ring.consumers.iter().filter_map(|sink| sink.asking(tip)).collect()
     }
 
     /// Up to `count` items from `from` on.
@@ -193,9 +222,9 @@ impl Feed {
 
 impl Ring {
     fn evict(&mut self, tip: Offset) {
-        self.places.retain(|place| place.strong_count() > 0);
+        self.consumers.retain(|consumer| consumer.place.strong_count() > 0);
         let base = self.base;
-        let places = self.places.iter().filter_map(Weak::upgrade);
+        let places = self.consumers.iter().filter_map(|consumer| consumer.place.upgrade());
         let near = places
             .map(|place| place.load(Ordering::Relaxed))
             .filter(|place| *place >= base);

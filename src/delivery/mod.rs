@@ -30,6 +30,7 @@ mod breakdown;
 mod clock;
 mod divide;
 mod feed;
+mod forms;
 mod health;
 mod ledger;
 mod pace;

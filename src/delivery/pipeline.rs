@@ -162,7 +162,7 @@ impl Pipeline {
         let next = self.place(&window_consumer(name), head).await?;
         let window = Window::restore(name, spec, self.parts.clone(), next).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
-        let reader_at = move |next| Reader::new(&feed, &decoder, node, next);
+        let reader_at = move |next| Reader::new(&feed, &decoder, node, None, next);
         let work = window.run(reader_at, self.stop.clone());
         let span = info_span!("delivery", transform.name = %name);
         self.tasks.spawn(work.instrument(span));
@@ -182,10 +182,10 @@ impl Pipeline {
             Start::Now => head,
             Start::Oldest => self.parts.store.oldest().await?,
         };
-        let name = sink.common.name.clone();
+        let (name, form) = (sink.common.name.clone(), sink.common.format);
         let next = self.place(&sink_consumer(&name), first).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
-        let reader_at = move |next| Reader::new(&feed, &decoder, node, next);
+        let reader_at = move |next| Reader::new(&feed, &decoder, node, Some(form), next);
         let worker = Worker::new(
             sink,
             self.parts.clone(),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tracing::error;
+use trapline_schemas::Format;
 
 use super::feed::{Decoder, Feed, Item, READ_AGAIN, Taken};
 use crate::graph::{Node, Reach};
@@ -41,10 +42,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader for `node` that begins at `next`.
-    pub(super) fn new(feed: &Arc<Feed>, decoder: &Decoder, node: Node, next: Offset) -> Self {
+    /// A reader for `node` that begins at `next`; for a sink, with the form that it will ask for.
+    pub(super) fn new(feed: &Arc<Feed>, decoder: &Decoder, node: Node, form: Option<Format>, next: Offset) -> Self {
         let place = Arc::new(AtomicU64::new(next));
-        feed.register(&place);
+        feed.register(&place, node, form);
         Self {
             feed: Arc::clone(feed),
             decoder: decoder.clone(),

@@ -38,6 +38,11 @@ impl Parcel {
         })
     }
 
+    /// Whether that form has been rendered.
+    pub fn is_rendered(&self, format: Format) -> bool {
+        self.rendered[format as usize].get().is_some()
+    }
+
     /// The event in `format` with at most `max` bytes, by the drop order; `None` if it cannot be made to fit.
     pub fn rendered_within(&self, format: Format, max: usize) -> Option<Bytes> {
         let whole = self.rendered(format);
@@ -61,6 +66,7 @@ mod tests {
             parcel.rendered(Format::Ecs).as_ptr(),
             parcel.rendered(Format::Ecs).as_ptr()
         );
+        assert!(parcel.is_rendered(Format::Ecs) && !parcel.is_rendered(Format::Ocsf));
         let within = parcel.rendered_within(Format::Ecs, usize::MAX).unwrap();
         assert_eq!(within.as_ptr(), parcel.rendered(Format::Ecs).as_ptr());
         assert_ne!(parcel.rendered(Format::Ecs), parcel.rendered(Format::Ocsf));

@@ -6,6 +6,7 @@ mod disk;
 mod double;
 mod faults;
 mod flow;
+mod forms;
 mod kill;
 mod real;
 mod sinks;
