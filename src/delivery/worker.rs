@@ -222,14 +222,19 @@ impl Worker {
     }
 
     fn opened(&mut self, sink: &dyn StreamSink) {
-        let limits = self.plan.batch.apply(sink.limits());
-        self.queue.set_limits(limits);
-        self.in_order = limits.in_flight <= 1;
+        self.heed_limits(sink);
         self.arrears = sink.arrears();
         self.tell_status(|status, _| status.unconfirmed = !sink.confirms());
         self.note(sink);
         // The first answer may tell more.
         self.noted = None;
+    }
+
+    /// Takes over what the sink can take at a time, which it may know only by its first answers.
+    fn heed_limits(&mut self, sink: &dyn StreamSink) {
+        let limits = self.plan.batch.apply(sink.limits());
+        self.queue.set_limits(limits);
+        self.in_order = limits.in_flight <= 1;
     }
 
     async fn work(&mut self, sink: &Arc<dyn StreamSink>, grace: Duration) -> Result<(), JournalError> {
@@ -248,6 +253,7 @@ impl Worker {
                 biased;
                 Some(answered) = self.under_way.next() => {
                     self.note(sink.as_ref());
+                    self.heed_limits(sink.as_ref());
                     self.answered(answered).await?;
                 }
                 arrears = arrears::changed(&mut self.arrears) => self.look_after(arrears).await,

@@ -120,7 +120,7 @@ pub struct Arrears {
 /// A destination for events. Made by its crate's `Factory` (see [`crate::config`]).
 #[async_trait]
 pub trait StreamSink: Send + Sync + 'static {
-    /// How much it takes at a time.
+    /// How much it takes at a time. Asked when it is made and after each answer, which may have taught it better.
     fn limits(&self) -> BatchLimits;
 
     /// Sends a batch and says what became of each event.

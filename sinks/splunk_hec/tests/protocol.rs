@@ -141,7 +141,9 @@ async fn a_collector_that_knows_no_channel_at_all_is_a_fault_after_three_of_them
 async fn a_token_without_acknowledgement_delivers_and_status_says_so() {
     let collector = Collector::start(Settings::default()).await;
     let sink = sink(&collector, "acknowledge = true");
+    assert_eq!(sink.limits().in_flight, 4, "an acknowledgement takes its time");
     assert_eq!(sink.deliver(&events(1, false)).await.outcomes, vec![Outcome::Delivered]);
+    assert_eq!(sink.limits().in_flight, 1, "an answer alone does not");
     assert!(
         sink.notes().iter().any(|note| note.contains("acknowledgement off")),
         "{:?}",

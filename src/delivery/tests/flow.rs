@@ -49,6 +49,15 @@ async fn several_batches_are_under_way_when_the_sink_allows() {
     let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
     sink.wait_for_calls(3).await;
     assert_eq!(rig.status("siem").cursor, 1, "nothing is finished");
+    sink.open_gate(1);
+    rig.wait_for_status("siem", |status| status.cursor > 1).await;
+    let cursor = rig.status("siem").cursor;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        store.cursor_of("sink/siem"),
+        Some(cursor),
+        "what is answered is saved at once"
+    );
     sink.open_gate(100);
     sink.wait_for(30).await;
     let mut got = sink.ids();
@@ -57,6 +66,21 @@ async fn several_batches_are_under_way_when_the_sink_allows() {
     all.sort();
     assert_eq!(got, all);
     rig.wait_for_status("siem", |status| status.cursor == 31).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_may_learn_with_an_answer_that_one_batch_at_a_time_is_enough() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::with(LIMITS, Some(0), |_, batch| Answer::Is(Delivery::all(batch.len())));
+    sink.allow(2);
+    hits(&store, 50);
+    let _rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(2).await;
+    sink.allow(1);
+    sink.open_gate(2);
+    sink.wait_for_calls(3).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(sink.calls().len(), 3, "the fourth waits for the third");
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,7 +43,7 @@ type Script = Box<dyn FnMut(usize, &[Arc<Parcel>]) -> Answer + Send>;
 
 /// A sink that does as the test says.
 pub(super) struct ScriptedSink {
-    limits: BatchLimits,
+    limits: Mutex<BatchLimits>,
     script: Mutex<Script>,
     calls: Mutex<Vec<Call>>,
     /// Events answered as delivered, in order of arrival.
@@ -92,7 +92,7 @@ impl ScriptedSink {
         script: impl FnMut(usize, &[Arc<Parcel>]) -> Answer + Send + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: Mutex::new(limits),
             script: Mutex::new(Box::new(script)),
             calls: Mutex::default(),
             got: Mutex::default(),
@@ -107,6 +107,11 @@ impl ScriptedSink {
     /// Takes everything.
     pub(super) fn good() -> Arc<Self> {
         Self::new(|_, batch| Answer::Is(Delivery::all(batch.len())))
+    }
+
+    /// Takes so many batches at once from its next answer on.
+    pub(super) fn allow(&self, in_flight: usize) {
+        self.limits.lock().unwrap().in_flight = in_flight;
     }
 
     /// Takes its worker down this often, each time after an answer that is then not settled.
@@ -168,7 +173,7 @@ async fn wait(counter: &watch::Sender<usize>, count: usize) {
 #[async_trait]
 impl StreamSink for ScriptedSink {
     fn limits(&self) -> BatchLimits {
-        self.limits
+        *self.limits.lock().unwrap()
     }
     async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery {
         let offsets = batch.iter().map(|parcel| parcel.offset).collect();

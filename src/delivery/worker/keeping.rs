@@ -15,7 +15,7 @@ use crate::delivery::pipeline::sink_consumer;
 use crate::delivery::store::{commit_unless_failing, is_failing};
 use crate::journal::{Cause, Commit, DeadLetter, JournalError, Loss, Offset};
 
-/// How long a cursor that moved may be unsaved, where several batches are under way or nothing was sent.
+/// How long a cursor that moved may be unsaved where nothing was sent.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
 /// Wait after the journal could not keep a dead letter or cursor.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
@@ -84,6 +84,18 @@ impl Worker {
             .saturating_sub(usize::try_from(owed).unwrap_or(usize::MAX));
         let done = self.ledger.cursor();
         self.sent.get(at).map_or(done, |first| done.min(*first))
+    }
+
+    /// What an answer has settled goes to the journal at once. One that keeps an order waits until it is there; where
+    /// others are under way it rides the next group, and a dead letter is kept as soon as the worker is awake again.
+    pub(super) async fn settle(&mut self) -> Result<(), JournalError> {
+        if self.in_order {
+            return self.keep().await;
+        }
+        if self.letters.is_empty() && self.cursor() != self.saved {
+            return self.enqueue_cursor().await;
+        }
+        Ok(())
     }
 
     /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at

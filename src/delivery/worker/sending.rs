@@ -60,7 +60,7 @@ impl Worker {
             self.worked().await;
         }
         self.note_cursor();
-        if self.in_order { self.keep().await } else { Ok(()) }
+        self.settle().await
     }
 }
 
