@@ -23,10 +23,12 @@ impl Block {
     }
 
     /// Adds a message, as a frame if so asked.
-    pub(crate) fn push(&mut self, message: &[u8], framing: Option<Framing>) {
+    pub(crate) fn push(&mut self, header: &[u8], body: &[u8], framing: Option<Framing>) {
         match framing {
-            Some(framing) => framing.frame(message, &mut self.bytes),
-            None => self.bytes.extend_from_slice(message),
+            Some(framing) => framing.frame(header, body, &mut self.bytes),
+            None => [header, body]
+                .iter()
+                .for_each(|part| self.bytes.extend_from_slice(part)),
         }
         self.ends.push(self.bytes.len());
     }
@@ -71,11 +73,12 @@ mod tests {
     fn pieces_are_what_was_added_and_follow_on_each_other() {
         let mut block = Block::with_room(2);
         assert!(block.is_empty());
-        block.push(b"first", Some(Framing::OctetCounting));
-        block.push(b"second", Some(Framing::Newline));
+        block.push(b"fi", b"rst", Some(Framing::OctetCounting));
+        block.push(b"second", b"", Some(Framing::Newline));
+        block.push(b"thi", b"rd", None);
         let block = block.finish();
-        assert_eq!(block.bytes(), b"5 firstsecond\n");
+        assert_eq!(block.bytes(), b"5 firstsecond\nthird");
         let pieces: Vec<_> = block.pieces().collect();
-        assert_eq!(pieces, [&b"5 first"[..], b"second\n"]);
+        assert_eq!(pieces, [&b"5 first"[..], b"second\n", b"third"]);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use syslog::{Facility, Severity};
 use trapline_schemas::{Event, Field, Format, Value, json};
 use trapline_sink::Parcel;
@@ -27,13 +28,14 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// One message as a frame.
-    pub(crate) fn frame(self, message: &[u8], out: &mut Vec<u8>) {
+    /// One message, which is a header and a body, as a frame.
+    pub(crate) fn frame(self, header: &[u8], body: &[u8], out: &mut Vec<u8>) {
         if self == Self::OctetCounting {
-            push_number(out, message.len() as u64);
+            push_number(out, (header.len() + body.len()) as u64);
             out.push(b' ');
         }
-        out.extend_from_slice(message);
+        out.extend_from_slice(header);
+        out.extend_from_slice(body);
         match self {
             Self::OctetCounting => {}
             Self::Newline => out.push(b'\n'),
@@ -87,24 +89,22 @@ impl Writer {
         }
     }
 
-    /// Writes one message into `out`, which is cleared first. Errors: it does not fit even in its smallest form.
-    pub(crate) fn message(&self, parcel: &Parcel, out: &mut Vec<u8>) -> Result<(), String> {
-        out.clear();
+    /// One message: its header, written into `header`, which is cleared first, and its body. Errors: it does not fit
+    /// even in its smallest form.
+    pub(crate) fn message(&self, parcel: &Parcel, header: &mut Vec<u8>) -> Result<Bytes, String> {
+        header.clear();
         match self.rfc {
-            Rfc::Rfc5424 => self.header_5424(&parcel.event, out),
-            Rfc::Rfc3164 => self.header_3164(&parcel.event, out),
+            Rfc::Rfc5424 => self.header_5424(&parcel.event, header),
+            Rfc::Rfc3164 => self.header_3164(&parcel.event, header),
         }
-        let left = self.bytes_max.saturating_sub(out.len());
-        match parcel.rendered_within(self.format, left) {
-            Some(body) => {
-                out.extend_from_slice(&body);
-                Ok(())
-            }
-            None => Err(format!(
+        let left = self.bytes_max.saturating_sub(header.len());
+        let too_large = || {
+            format!(
                 "the event does not fit in `message_bytes_max` = {} bytes",
                 self.bytes_max
-            )),
-        }
+            )
+        };
+        parcel.rendered_within(self.format, left).ok_or_else(too_large)
     }
 
     /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID [SD] ` and the BOM.
@@ -183,8 +183,9 @@ fn param(out: &mut Vec<u8>, name: &str, value: &Value) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"=\"");
     match value {
-        Value::Text(text) => escape(out, text.chars().take(PARAM_CHARS_MAX)),
+        Value::Text(text) => param_text(out, text),
         Value::Int(number) => json::int(out, *number),
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => json::int(out, *number as i64),
         Value::Float(number) => put(out, format_args!("{number}")),
         Value::Ip(ip) => json::raw_ip(out, *ip),
         Value::Id(id) => json::raw_id(out, *id),
@@ -192,6 +193,16 @@ fn param(out: &mut Vec<u8>, name: &str, value: &Value) {
         _ => {}
     }
     out.push(b'"');
+}
+
+/// Most are short names, with nothing to escape.
+fn param_text(out: &mut Vec<u8>, text: &str) {
+    let usual = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b']');
+    if text.len() <= PARAM_CHARS_MAX && text.bytes().all(usual) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escape(out, text.chars().take(PARAM_CHARS_MAX));
+    }
 }
 
 /// RFC 5424 section 6.3.3: exactly `"`, `\` and `]` are escaped. Text in events is clean; what were not becomes a space.
@@ -211,6 +222,9 @@ fn push_printable(text: &str, max: usize, out: &mut Vec<u8>) {
     let shown = |ch: char| if ch.is_ascii_graphic() { ch as u8 } else { b'_' };
     match text {
         "" => out.push(b'-'),
+        _ if text.len() <= max && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            out.extend_from_slice(text.as_bytes());
+        }
         _ => out.extend(text.chars().map(shown).take(max)),
     }
 }

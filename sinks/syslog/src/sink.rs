@@ -40,10 +40,10 @@ impl SyslogSink {
     /// message".
     fn written(&self, batch: &[Arc<Parcel>], framing: Option<Framing>) -> (Block, Vec<Outcome>) {
         let mut block = Block::with_room(batch.len());
-        let mut message = Vec::with_capacity(2048);
-        let write = |parcel: &Arc<Parcel>| match self.writer.message(parcel, &mut message) {
-            Ok(()) => {
-                block.push(&message, framing);
+        let mut header = Vec::with_capacity(512);
+        let write = |parcel: &Arc<Parcel>| match self.writer.message(parcel, &mut header) {
+            Ok(body) => {
+                block.push(&header, &body, framing);
                 Outcome::Retry
             }
             Err(reason) => Outcome::Rejected(reason),

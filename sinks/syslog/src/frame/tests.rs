@@ -35,7 +35,8 @@ fn event() -> Event {
 
 fn message(writer: &Writer, event: Event) -> String {
     let mut out = Vec::new();
-    writer.message(&Parcel::new(7, Arc::new(event)), &mut out).unwrap();
+    let body = writer.message(&Parcel::new(7, Arc::new(event)), &mut out).unwrap();
+    out.extend_from_slice(&body);
     String::from_utf8(out).unwrap()
 }
 
@@ -169,7 +170,7 @@ fn the_mark_of_utf_8_is_written_only_when_asked_for() {
 fn each_framing_ends_or_counts_its_message() {
     let framed = |framing: Framing| {
         let mut out = Vec::new();
-        framing.frame(b"<1>1 x", &mut out);
+        framing.frame(b"<1>1 ", b"x", &mut out);
         out
     };
     assert_eq!(framed(Framing::OctetCounting), b"6 <1>1 x");
@@ -223,7 +224,7 @@ proptest! {
     fn counted_frames_are_read_back_one_by_one(messages in proptest::collection::vec("<1>\\PC{1,60}", 1..20)) {
         let mut stream = Vec::new();
         for message in &messages {
-            Framing::OctetCounting.frame(message.as_bytes(), &mut stream);
+            Framing::OctetCounting.frame(b"", message.as_bytes(), &mut stream);
         }
         let (mut rest, mut read) = (stream.as_slice(), Vec::new());
         while let Some(space) = rest.iter().position(|byte| *byte == b' ') {
