@@ -435,6 +435,7 @@ fn kill_under_load_loses_nothing_that_was_promised() {
     let most = rounds * 2 * 500;
     for (name, events) in [("file", place.file()), ("collector", place.hec())] {
         let doubles = ids(&events).1;
+        println!("{name}: {} events, {doubles} twice after {rounds} kills", events.len());
         assert!(doubles <= most, "{name}: {doubles} doubles in {rounds} rounds");
     }
 }
