@@ -19,7 +19,8 @@
 //! 4. A sink that fails is tried for ever: 1 s, doubled up to 60 s, with jitter; at its own word if it gave one; each
 //!    60 s where a person must act. Meanwhile nothing is sent to it. A reload ends a wait that it did not ask for.
 //! 5. A refused batch is split down to the event at fault, which becomes a dead letter with the sink's reason.
-//! 6. A sink costs the others nothing: own task, own cursor, bounded memory; who falls behind reads for himself.
+//! 6. A sink costs the others nothing: own task, own cursor, bounded memory; who falls behind reads for himself. A form
+//!    that two who keep up need is rendered once, by the feed.
 //! 7. A task that breaks down, which is a bug, begins anew with what the journal has, at a bounded pace; a worker's is
 //!    an alarm and an event at once.
 //! 8. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
