@@ -32,7 +32,7 @@ const RING_BYTES: usize = 8 << 20;
 /// Items that stay when everybody has them.
 const RING_KEPT: usize = 64;
 /// Who is no further behind the tip keeps up, and will ask for what comes next at once.
-const NEAR_TIP: u64 = READ_ITEMS as u64;
+const NEAR_TIP: u64 = 2 * READ_ITEMS as u64;
 /// Entries and bytes read at a time.
 pub(super) const READ_ITEMS: usize = 256;
 pub(super) const READ_BYTES: usize = 1 << 20;
@@ -98,7 +98,7 @@ impl Consumer {
     /// What it will ask for next, if it is a sink that keeps up.
     fn asking(&self, tip: Offset) -> Option<Asking> {
         let place = self.place.upgrade()?.load(Ordering::Relaxed);
-        let form = self.form.filter(|_| place + NEAR_TIP >= tip)?;
+        let form = self.form.filter(|_| place.saturating_add(NEAR_TIP) >= tip)?;
         Some((self.node, form))
     }
 }
@@ -148,6 +148,9 @@ impl Feed {
                     self.push(items);
                     if many && *head.borrow() == *self.tip.borrow() {
                         tokio::time::sleep(GATHER).await;
+                    } else {
+                        // Nothing here waits while the journal is ahead, and others live on this thread.
+                        tokio::task::yield_now().await;
                     }
                 }
                 Err(JournalError::Closed) => return,

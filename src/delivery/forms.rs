@@ -17,30 +17,25 @@ use crate::graph::Node;
 /// A sink that keeps up: its node, and the form that it will ask for.
 pub(super) type Asking = (Node, Format);
 
-/// Forms in one piece of memory: few enough that one event which is long under way holds on to little.
-const PIECE: usize = 16;
-
 /// Renders each form of each item that at least two of `sinks` will ask for.
 pub(super) fn render_ahead(items: &[Arc<Item>], sinks: &[Asking]) {
     if sinks.len() < 2 {
         return;
     }
-    for piece in items.chunks(PIECE) {
-        Format::ALL.iter().for_each(|format| render(piece, sinks, *format));
+    for item in items {
+        if let Content::Parcel(parcel) = &item.content {
+            let shared = |format: &&Format| is_shared(item, sinks, **format);
+            Format::ALL.iter().filter(shared).for_each(|form| render(parcel, *form));
+        }
     }
-}
-
-/// A renderer that breaks down, which is a bug, must not take the feed with it: the sinks meet it themselves.
-fn render(items: &[Arc<Item>], sinks: &[Asking], format: Format) {
-    let shared = items.iter().filter(|item| is_shared(item, sinks, format));
-    let parcels = shared.filter_map(|item| match &item.content {
-        Content::Parcel(parcel) => Some(parcel.as_ref()),
-        Content::Lost | Content::Unreadable => None,
-    });
-    let _ = catch_unwind(AssertUnwindSafe(|| Parcel::render_all(parcels, format)));
 }
 
 fn is_shared(item: &Item, sinks: &[Asking], format: Format) -> bool {
     let asks = |(node, form): &&Asking| *form == format && item.reach.contains(*node);
     sinks.iter().filter(asks).nth(1).is_some()
+}
+
+/// A renderer that breaks down, which is a bug, must not take the feed with it: the sinks meet it themselves.
+fn render(parcel: &Parcel, format: Format) {
+    let _ = catch_unwind(AssertUnwindSafe(|| parcel.rendered(format).len()));
 }

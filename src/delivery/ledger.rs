@@ -68,6 +68,11 @@ impl Ledger {
         self.unfinished
     }
 
+    /// How many entries were taken from the oldest unfinished one on.
+    pub(super) fn span(&self) -> usize {
+        self.open.len()
+    }
+
     /// When the oldest unfinished entry was appended.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.open.front().map(|open| open.appended_at)

@@ -23,6 +23,8 @@ pub(super) struct Queue {
     since: Option<Instant>,
     /// When the last batch went, if it was of several: then more are on their way.
     crowded: Option<Instant>,
+    /// What is new waits for an open event, see [`Queue::pace`].
+    held: bool,
 }
 
 /// Longest time that a batch waits for more with nothing under way: a receiver that answers at once shall not be asked
@@ -39,12 +41,20 @@ impl Queue {
             bytes: 0,
             since: None,
             crowded: None,
+            held: false,
         }
     }
 
-    /// The sink's own limits, known once it is made.
+    /// The sink's own limits, known once it is made, and better with its answers.
     pub(super) fn set_limits(&mut self, limits: BatchLimits) {
         self.limits = limits;
+    }
+
+    /// Holds back what is new while so much was sent from the oldest open event on as batches under way may hold: a
+    /// crash sends all of it again. `span` counts the entries from that event to the last one that waits here.
+    pub(super) fn pace(&mut self, span: usize) {
+        let sent = span.saturating_sub(self.fresh.len());
+        self.held = sent >= self.limits.in_flight.max(1).saturating_mul(self.limits.events.max(1));
     }
 
     /// How many more it takes: enough for the batch under way and the next one.
@@ -77,13 +87,13 @@ impl Queue {
             return Some(batch);
         }
         let lingered = self.lingers_until(under_way).is_none_or(|until| now >= until);
-        let ready = self.is_full() || lingered;
+        let ready = (self.is_full() || lingered) && !self.held;
         (ready && !self.fresh.is_empty()).then(|| self.cut_fresh(now))
     }
 
     /// When a batch that is not full goes beside `under_way` others; `None` if at once, or not before an answer.
     pub(super) fn lingers_until(&self, under_way: usize) -> Option<Instant> {
-        let since = self.since?;
+        let since = self.since.filter(|_| !self.held)?;
         match under_way {
             0 => self.crowded.map(|last| last + self.limits.linger.min(GATHER_MAX)),
             _ if under_way < self.limits.in_flight => Some(since + self.limits.linger),

@@ -8,7 +8,8 @@
 //! One task owns all of it; batches under way are futures within the task. The decisions (which batch, what an answer
 //! means, when to try again, whom to tell, what the cursor is) are in the pure files beside this one.
 //!
-//! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way, one answer in ten minutes.
+//! Bounds: twice `limits.events` parcels in wait, `limits.in_flight` batches under way and no more than they may hold
+//! from the oldest open event to the newest sent, one answer in ten minutes.
 
 mod arrears;
 mod keeping;
@@ -302,10 +303,10 @@ impl Worker {
         if self.save_at.is_none_or(|at| Instant::now() < at) {
             return Ok(());
         }
-        if self.letters.is_empty() {
-            self.enqueue_cursor().await
-        } else {
+        if self.has_to_keep() {
             self.keep().await
+        } else {
+            self.enqueue_cursor().await
         }
     }
 

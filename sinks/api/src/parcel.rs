@@ -38,24 +38,6 @@ impl Parcel {
         })
     }
 
-    /// Renders a form of several, where it is not there yet, into one piece of memory; it stays until the last of them
-    /// is dropped.
-    pub fn render_all<'p>(parcels: impl Iterator<Item = &'p Self>, format: Format) {
-        let missing: Vec<_> = parcels.filter(|parcel| !parcel.is_rendered(format)).collect();
-        let mut text = Vec::with_capacity(missing.len() * BYTES_USUAL);
-        let write = |parcel: &&Self| {
-            render(&parcel.event, format, &mut text);
-            text.len()
-        };
-        let ends: Vec<_> = missing.iter().map(write).collect();
-        let (text, mut from) = (Bytes::from(text), 0);
-        for (parcel, end) in missing.iter().zip(ends) {
-            // Somebody may have rendered the same in between.
-            let _ = parcel.rendered[format as usize].set(text.slice(from..end));
-            from = end;
-        }
-    }
-
     /// Whether that form has been rendered.
     pub fn is_rendered(&self, format: Format) -> bool {
         self.rendered[format as usize].get().is_some()
@@ -88,19 +70,6 @@ mod tests {
         let within = parcel.rendered_within(Format::Ecs, usize::MAX).unwrap();
         assert_eq!(within.as_ptr(), parcel.rendered(Format::Ecs).as_ptr());
         assert_ne!(parcel.rendered(Format::Ecs), parcel.rendered(Format::Ocsf));
-    }
-
-    #[test]
-    fn several_are_rendered_as_each_alone_and_what_is_there_stays() {
-        let together = events(3, false);
-        let there = together[1].rendered(Format::Cef).as_ptr();
-        Parcel::render_all(together.iter().map(AsRef::as_ref), Format::Cef);
-        assert_eq!(together[1].rendered(Format::Cef).as_ptr(), there);
-        for parcel in &together {
-            let alone = Parcel::new(parcel.offset, Arc::clone(&parcel.event));
-            assert!(parcel.is_rendered(Format::Cef));
-            assert_eq!(parcel.rendered(Format::Cef), alone.rendered(Format::Cef));
-        }
     }
 
     #[test]

@@ -69,6 +69,27 @@ async fn several_batches_are_under_way_when_the_sink_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_is_sent_past_an_open_batch_than_may_be_under_way() {
+    let store = MemoryStore::new();
+    let limits = BatchLimits { in_flight: 2, ..LIMITS };
+    let sink = ScriptedSink::with(limits, None, |call, batch| match call {
+        1 => Answer::Never,
+        _ => Answer::Is(Delivery::all(batch.len())),
+    });
+    let sent = hits(&store, 100);
+    let rig = Rig::start(&store, vec![sunk("siem", &sink)]).await;
+    sink.wait_for_calls(2).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(
+        sink.calls().len(),
+        2,
+        "a crash doubles two batches, not all that came since"
+    );
+    rig.wait_for_status("siem", |status| status.cursor == 101).await;
+    assert_eq!(sink.ids().len(), sent.len(), "the open one was given up and sent again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_may_learn_with_an_answer_that_one_batch_at_a_time_is_enough() {
     let store = MemoryStore::new();
     let sink = ScriptedSink::with(LIMITS, Some(0), |_, batch| Answer::Is(Delivery::all(batch.len())));

@@ -15,7 +15,7 @@ use crate::delivery::pipeline::sink_consumer;
 use crate::delivery::store::{commit_unless_failing, is_failing};
 use crate::journal::{Cause, Commit, DeadLetter, JournalError, Loss, Offset};
 
-/// How long a cursor that moved may be unsaved where nothing was sent.
+/// How long a cursor that moved may be unsaved without an answer: past entries of others, or what is owed no more.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
 /// Wait after the journal could not keep a dead letter or cursor.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
@@ -26,7 +26,8 @@ impl Worker {
     /// Takes what the sink refused for good; it is kept before the cursor passes it, in one commit.
     pub(super) fn bury(&mut self, dead: &[(Arc<Parcel>, String)]) {
         if !dead.is_empty() {
-            self.save_at.get_or_insert_with(Instant::now);
+            let waits_for_disk = self.save_at.filter(|_| is_failing(self.parts.store.as_ref()));
+            self.save_at = Some(waits_for_disk.unwrap_or_else(Instant::now));
         }
         for (parcel, reason) in dead {
             warn!(
@@ -87,15 +88,20 @@ impl Worker {
     }
 
     /// What an answer has settled goes to the journal at once. One that keeps an order waits until it is there; where
-    /// others are under way it rides the next group, and a dead letter is kept as soon as the worker is awake again.
+    /// others are under way it rides the next group, but for what must be kept, which the worker does when it wakes.
     pub(super) async fn settle(&mut self) -> Result<(), JournalError> {
-        if self.in_order {
+        if self.in_order && self.under_way.is_empty() {
             return self.keep().await;
         }
-        if self.letters.is_empty() && self.cursor() != self.saved {
+        if !self.has_to_keep() && self.cursor() != self.saved {
             return self.enqueue_cursor().await;
         }
         Ok(())
+    }
+
+    /// Whether there is more to save than a cursor, whose loss repeats a delivery and no more.
+    pub(super) fn has_to_keep(&self) -> bool {
+        !self.letters.is_empty() || !self.losses.is_empty()
     }
 
     /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at
@@ -125,7 +131,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Saves the cursor with the next group, without waiting for it. A disk that fails is left alone: cursors would
+    /// Saves the cursor, where that is all there is to save, with the next group, without waiting for it. A disk that fails is left alone: cursors would
     /// crowd out the hits that memory holds for it.
     pub(super) async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
         if is_failing(self.parts.store.as_ref()) {
@@ -138,7 +144,6 @@ impl Worker {
             Err(JournalError::Closed) => Err(JournalError::Closed),
             Ok(()) => {
                 self.saved = cursor;
-                self.losses.clear();
                 Ok(())
             }
             // The next save makes up for one that was shed.
