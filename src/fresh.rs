@@ -3,7 +3,7 @@
 //! In: each body on its way to the journal, with the event it was made of. Out: the event, once, to whoever holds the
 //! same bytes. It is a short cut and no more: the journal stays the only truth, and what is not here is decoded.
 //!
-//! Bounds: [`EVENTS_MAX`] events and [`BYTES_MAX`] of bodies, the oldest go first; nothing while nobody takes any.
+//! Bounds: `EVENTS_MAX` events and `BYTES_MAX` of bodies, the oldest go first; nothing while nobody takes any.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
