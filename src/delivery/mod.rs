@@ -13,6 +13,7 @@
 //! 1. A cursor moves only past events that were delivered or are dead letters: it is the lowest unfinished offset.
 //! 2. Delivery is at least once. A sink with one batch under way (`in_flight = 1`) gets its events in order, and after
 //!    a kill at most one batch twice: the next batch does not start before the cursor behind the last one is kept.
+//!    With several under way a kill repeats at most as many: no more is sent past the oldest open event.
 //!    While the journal's disk fails delivery goes on with cursors and dead letters in memory; a kill then repeats what
 //!    was delivered since.
 //! 3. A lone event goes at once; batches grow only while an earlier one is under way.

@@ -23,7 +23,7 @@ pub(super) struct Queue {
     since: Option<Instant>,
     /// When the last batch went, if it was of several: then more are on their way.
     crowded: Option<Instant>,
-    /// What is new waits for an open event, see [`Queue::pace`].
+    /// What is new waits for an open event, see [`Queue::hold`].
     held: bool,
 }
 
@@ -50,9 +50,14 @@ impl Queue {
         self.limits = limits;
     }
 
+    /// Whether one batch at a time goes.
+    pub(super) fn keeps_order(&self) -> bool {
+        self.limits.in_flight <= 1
+    }
+
     /// Holds back what is new while so much was sent from the oldest open event on as batches under way may hold: a
     /// crash sends all of it again. `span` counts the entries from that event to the last one that waits here.
-    pub(super) fn pace(&mut self, span: usize) {
+    pub(super) fn hold(&mut self, span: usize) {
         let sent = span.saturating_sub(self.fresh.len());
         self.held = sent >= self.limits.in_flight.max(1).saturating_mul(self.limits.events.max(1));
     }

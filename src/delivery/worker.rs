@@ -75,7 +75,6 @@ pub(super) struct Worker {
     /// What the journal is still to be told that this sink will never have.
     losses: Vec<Loss>,
     looked: Instant,
-    in_order: bool,
     last_fault: Option<Fault>,
     /// Since when tries fail.
     failing_since: Option<Timestamp>,
@@ -130,7 +129,6 @@ impl Worker {
             letters: Vec::new(),
             losses: Vec::new(),
             looked: Instant::now(),
-            in_order: true,
             last_fault: None,
             failing_since,
             arrears: None,
@@ -233,9 +231,7 @@ impl Worker {
 
     /// Takes over what the sink can take at a time, which it may know only by its first answers.
     fn heed_limits(&mut self, sink: &dyn StreamSink) {
-        let limits = self.plan.batch.apply(sink.limits());
-        self.queue.set_limits(limits);
-        self.in_order = limits.in_flight <= 1;
+        self.queue.set_limits(self.plan.batch.apply(sink.limits()));
     }
 
     async fn work(&mut self, sink: &Arc<dyn StreamSink>, grace: Duration) -> Result<(), JournalError> {

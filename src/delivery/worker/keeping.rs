@@ -90,7 +90,7 @@ impl Worker {
     /// What an answer has settled goes to the journal at once. One that keeps an order waits until it is there; where
     /// others are under way it rides the next group, but for what must be kept, which the worker does when it wakes.
     pub(super) async fn settle(&mut self) -> Result<(), JournalError> {
-        if self.in_order && self.under_way.is_empty() {
+        if self.queue.keeps_order() && self.under_way.is_empty() {
             return self.keep().await;
         }
         if !self.has_to_keep() && self.cursor() != self.saved {
@@ -131,8 +131,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Saves the cursor, where that is all there is to save, with the next group, without waiting for it. A disk that fails is left alone: cursors would
-    /// crowd out the hits that memory holds for it.
+    /// Saves the cursor, where that is all there is to save, with the next group, without waiting for it. A disk that
+    /// fails is left alone: cursors would crowd out the hits that memory holds for it.
     pub(super) async fn enqueue_cursor(&mut self) -> Result<(), JournalError> {
         if is_failing(self.parts.store.as_ref()) {
             self.save_at = Some(Instant::now() + KEEP_AGAIN);

@@ -31,7 +31,7 @@ impl Worker {
             return;
         }
         self.not_before = None;
-        self.queue.pace(self.ledger.span());
+        self.queue.hold(self.ledger.span());
         while !self.trouble.is_on() || self.under_way.is_empty() {
             let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
                 return;
@@ -40,7 +40,7 @@ impl Worker {
             self.tell_status(|status, _| status.totals.batches += 1);
             let answer = deliver(Arc::clone(sink), batch, self.round);
             self.under_way.push(answer.boxed());
-            self.queue.pace(self.ledger.span());
+            self.queue.hold(self.ledger.span());
         }
     }
 
