@@ -39,6 +39,7 @@ fn silent_decoy() -> Arc<DecoySpec> {
             ..Limits::default()
         },
         secrets: Secrets::Hmac,
+        provided: None,
     })
 }
 

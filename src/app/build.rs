@@ -9,6 +9,7 @@ use trapline_sink::dial::Resolver;
 
 use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
+use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality::{self, Install, Personality, PersonalityError};
 use crate::decoy::services;
 use crate::decoy::{self, DecoySpec, Secrets};
@@ -29,6 +30,14 @@ pub(super) enum BuildError {
         decoy: String,
         /// Why.
         source: PersonalityError,
+    },
+    /// What its service needs cannot be made of the install's keys.
+    #[error("decoy `{decoy}` has no keys")]
+    Keys {
+        /// The decoy.
+        decoy: String,
+        /// Why.
+        source: KeyFault,
     },
     /// The wiring; the configuration's own check should have found it.
     #[error("the wiring of `{node}` does not hold: {message}")]
@@ -100,6 +109,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
     let personality = Personality::load(&decoy.personality, Some(looks), install).map_err(wrong)?;
     let service =
         services::find(decoy.service).ok_or_else(|| wrong(PersonalityError::Unknown(decoy.personality.clone())))?;
+    let provided = provided(config, decoy, service, &personality)?;
     let spec = DecoySpec {
         name: SmolStr::new(&decoy.name),
         service,
@@ -109,12 +119,30 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
             .clone()
             .drawn(install.draw(&format!("{} patience", decoy.service))),
         secrets: secrets(config.capture.secrets),
+        provided,
     };
     let wanted = Wanted {
         spec: Arc::new(spec),
         addresses: decoy.listen.clone(),
     };
     Ok(Made { from, wanted })
+}
+
+fn provided(
+    config: &Config,
+    decoy: &Decoy,
+    service: &services::Service,
+    personality: &Personality,
+) -> Result<Option<Provided>, BuildError> {
+    let Some(provide) = service.provide else {
+        return Ok(None);
+    };
+    let folder = KeyFolder::within(&config.state_dir);
+    let provided = provide(&folder, &decoy.name, personality).map_err(|source| BuildError::Keys {
+        decoy: decoy.name.clone(),
+        source,
+    })?;
+    Ok(Some(provided))
 }
 
 /// The text of a personality, to tell whether it changed.

@@ -16,6 +16,7 @@
 pub mod bind;
 mod crowd;
 mod inbound;
+pub mod keys;
 mod listener;
 mod mask;
 pub mod personality;
@@ -42,7 +43,6 @@ pub use crowd::Hold;
 pub use personality::Personality;
 
 /// What a decoy is, as the configuration says. Shared by its listeners and sessions.
-#[derive(Debug)]
 pub struct DecoySpec {
     /// Its name in the configuration.
     pub name: SmolStr,
@@ -54,6 +54,17 @@ pub struct DecoySpec {
     pub limits: Limits,
     /// What becomes of secrets that peers offer.
     pub secrets: Secrets,
+    /// What the service made of the install's keys, if it needs any.
+    pub provided: Option<keys::Provided>,
+}
+
+impl std::fmt::Debug for DecoySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DecoySpec")
+            .field("name", &self.name)
+            .field("personality", &self.personality)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a secret that a peer offers: `capture.secrets`.

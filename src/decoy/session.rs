@@ -10,6 +10,7 @@
 //!    socket is shut and the report still waits.
 //! 4. The payload is reported at the end, when every secret in it is known, so that none leaves unmasked.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -126,6 +127,11 @@ impl Session {
     /// How the decoy looks.
     pub fn personality(&self) -> Arc<Personality> {
         Arc::clone(&self.contact.spec.personality)
+    }
+
+    /// What the service's own row made of the install's keys. The caller names the type.
+    pub fn provided<T: Any>(&self) -> Option<&T> {
+        self.contact.spec.provided.as_ref()?.downcast_ref()
     }
 
     /// The peer's address.

@@ -44,6 +44,7 @@ pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) 
         personality,
         limits: Limits::default(),
         secrets: Secrets::Hmac,
+        provided: None,
     }
 }
 

@@ -3,13 +3,15 @@
 //! Limits: the file has 64 hex digits and a line end. Recovery: a lost key makes new incident ids and new HMACs; it
 //! cannot be had back. It is written whole and synced under another name first, so a crash leaves no half a key.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rand::TryRngCore as _;
 use trapline_schemas::ids::{SiteKey, hex};
+
+use crate::decoy::keys;
 
 /// Why there is no site key.
 #[derive(Debug, thiserror::Error)]
@@ -147,21 +149,7 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 fn write(path: &Path, key: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let written = writeln!(file, "{key}")
-        .and_then(|()| file.sync_all())
-        // A link, not a rename: it never replaces a key that somebody else made in the meantime.
-        .and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
+    keys::write(path, format!("{key}\n").as_bytes())
 }
 
 #[cfg(test)]

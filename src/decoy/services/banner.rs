@@ -25,6 +25,7 @@ pub(super) const SERVICE: Service = Service {
     name: "banner",
     personality: "smtp-postfix",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Stream(serve),
 };
 

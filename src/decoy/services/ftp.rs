@@ -25,6 +25,7 @@ pub(super) const SERVICE: Service = Service {
     name: "ftp",
     personality: "vsftpd-3.0.5",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Stream(serve),
 };
 

@@ -46,6 +46,7 @@ pub(super) const SERVICE: Service = Service {
     name: "http",
     personality: "apache-ubuntu-22.04",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Stream(serve),
 };
 

@@ -18,6 +18,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use trapline_schemas::{Field, Value};
 
+use crate::decoy::keys::Provide;
 use crate::decoy::personality::{Look, Personality};
 use crate::decoy::session::{Session, SessionError};
 
@@ -55,6 +56,8 @@ pub struct Service {
     /// Reads the `[look]` table of a personality, once, at load: [`crate::decoy::personality::look`] of the service's
     /// own type.
     pub look: fn(&str) -> Result<Look, toml::de::Error>,
+    /// Makes what its sessions need besides the look, such as host keys, once per decoy: see [`Session::provided`].
+    pub provide: Option<Provide>,
     /// Speaks it.
     pub speak: Speak,
 }

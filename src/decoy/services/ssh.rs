@@ -33,6 +33,7 @@ pub(super) const SERVICE: Service = Service {
     name: "ssh",
     personality: "openssh-ubuntu-22.04",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Stream(serve),
 };
 

@@ -31,6 +31,7 @@ pub(super) const SERVICE: Service = Service {
     name: "telnet",
     personality: "telnet-ubuntu-22.04",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Stream(serve),
 };
 

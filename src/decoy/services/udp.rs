@@ -18,6 +18,7 @@ pub(super) const SERVICE: Service = Service {
     name: "udp",
     personality: "ntp-server",
     look: personality::look::<Look>,
+    provide: None,
     speak: Speak::Datagram(answer),
 };
 

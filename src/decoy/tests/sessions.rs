@@ -31,6 +31,7 @@ macro_rules! service {
             name: "test",
             personality: "test",
             look: |_| unreachable!("the personality is another's"),
+            provide: None,
             speak: Speak::Stream(|$session: &mut Session| async move $body.boxed()),
         };
     };

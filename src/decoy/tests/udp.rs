@@ -16,6 +16,7 @@ static ECHO: Service = Service {
     name: "echo",
     personality: "test",
     look: |_| unreachable!("the personality is another's"),
+    provide: None,
     speak: Speak::Datagram(|bytes, _| {
         let mut reply = bytes.to_vec();
         reply.extend(bytes.starts_with(b"+").then_some(0));
