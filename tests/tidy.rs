@@ -113,6 +113,7 @@ const READERS: &[&str] = &[
     "src/decoy/mask.rs",
     "src/decoy/tests/hostile.rs",
     "src/graph/condition/tests.rs",
+    "src/graph/window/model_tests.rs",
 ];
 
 #[test]

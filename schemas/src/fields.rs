@@ -222,6 +222,13 @@ catalogue! {
     DecoyInteraction = Keyword, Derived, "honeyport.decoy.interaction", "", "Always `low`: nothing a peer sends is run.";
     DecoyPersonality = Keyword, Stored, "honeyport.decoy.personality", "", "How the decoy looks.";
     DecoyService = Keyword, Stored, "honeyport.decoy.service", "dst_endpoint.svc_name", "The protocol the decoy speaks.";
+    DigestActions = Keywords, Stored, "honeyport.digest.actions", "", "What a digest counted by action, as `decoy-connect=12`, most frequent first.";
+    DigestPassed = Long, Stored, "honeyport.digest.passed", "", "Events of a digest's window that were sent as themselves; they are not in its count.";
+    DigestSample = Id, Stored, "honeyport.digest.sample_event_id", "finding_info.related_events.uid", "The first event of the window, as an example of what was counted.";
+    DigestSourceCount = Long, Stored, "honeyport.digest.source_count", "", "How many different sources a digest saw; its list ends at 32.";
+    DigestSources = Ips, Stored, "honeyport.digest.sources", "", "Which sources a digest saw, up to 32.";
+    DigestUserCount = Long, Stored, "honeyport.digest.user_count", "", "How many different users a digest saw tried; its list ends at 32.";
+    DigestUsers = Keywords, Stored, "honeyport.digest.users", "", "Which users a digest saw tried, up to 32.";
     FindingHits = Long, Stored, "honeyport.finding.hits", "count", "How many hits a finding or summary stands for.";
     FindingId = Id, Stored, "honeyport.finding.id", "finding_info.uid", "The finding's id over all its updates.";
     FindingStatus = Keyword, Stored, "honeyport.finding.status", "status_id", "new, updated or closed.";
@@ -260,11 +267,11 @@ catalogue! {
     ResponseState = Keyword, Stored, "honeyport.response.state", "", "decided, proposed, enforced, lifted or refused.";
     ResponseTarget = Keyword, Stored, "honeyport.response.target", "firewall_rule.name", "The set sink that acts.";
     ResponseTtl = Long, Stored, "honeyport.response.ttl_seconds", "firewall_rule.duration", "How long the act lasts, seconds.";
-    ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan touched.";
-    ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan touched.";
+    ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan or digest touched.";
+    ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan or digest touched.";
     ScanKind = Keyword, Stored, "honeyport.scan.kind", "", "vertical or horizontal.";
-    ScanPortCount = Long, Stored, "honeyport.scan.port_count", "", "How many ports a scan touched.";
-    ScanPorts = Longs, Stored, "honeyport.scan.ports", "", "Which ports a scan touched.";
+    ScanPortCount = Long, Stored, "honeyport.scan.port_count", "", "How many ports a scan or digest touched.";
+    ScanPorts = Longs, Stored, "honeyport.scan.ports", "", "Which ports a scan or digest touched.";
     ScanRate = Float, Stored, "honeyport.scan.rate_per_minute", "", "Hits a minute.";
     SessionCredentials = Long, Stored, "honeyport.session.credentials", "", "How many credentials the session offered in all.";
     SessionId = Id, Stored, "honeyport.session.id", "connection_info.uid", "One connection, from accept to close.";
@@ -293,7 +300,7 @@ catalogue! {
     TelnetWindow = Keyword, Stored, "honeyport.telnet.window", "", "Window size that the client gave, columns x rows.";
     TlsJa4 = Keyword, Stored, "honeyport.tls.ja4", "ja4_fingerprint_list.value", "JA4 of the TLS client.";
     TouchLevel = Keyword, Stored, "honeyport.touch.level", "", "contact, intent or proof.";
-    TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The key of the window that a derived event sums up.";
+    TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The values that the window of a derived event was counted by.";
     TransformName = Keyword, Stored, "honeyport.transform.name", "", "The graph node that made a derived event.";
     Truncated = Bool, Derived, "honeyport.truncated", "metadata.is_truncated", "Whether fields were left out or cut to stay within the sink's bound.";
     HttpRequestBytes = Long, Stored, "http.request.body.bytes", "http_request.body_length", "Size of the request body.";

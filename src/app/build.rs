@@ -193,7 +193,7 @@ pub(super) fn consumers(config: &Config) -> Vec<String> {
     let windows = config
         .transforms
         .iter()
-        .filter(|transform| matches!(transform.kind, TransformKind::Throttle(_)));
+        .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
     sinks.chain(windows).collect()

@@ -15,6 +15,7 @@ use trapline_sink::stream::{Fault, FaultKind};
 use super::*;
 use crate::decoy::services::Transport;
 use crate::graph::transforms::TransformKind;
+use crate::graph::window::Policy;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]
@@ -233,11 +234,14 @@ fn every_section_is_read() {
         ("front", "ssh", "openssh")
     );
     assert_eq!(front.listen.len(), 2);
-    let TransformKind::Throttle(throttle) = &config.transforms[0].kind else {
+    let TransformKind::Window(throttle) = &config.transforms[0].kind else {
         panic!("calm is a throttle")
     };
     assert_eq!(throttle.by[0].name(), "source.ip");
-    assert_eq!((throttle.limit, throttle.window), (3, Duration::from_secs(900)));
+    assert_eq!(
+        (throttle.policy, throttle.window),
+        (Policy::Throttle { limit: 3 }, Duration::from_secs(900))
+    );
     let sink = &config.sinks[0];
     assert_eq!(
         (sink.format, sink.start, sink.enabled),
@@ -349,8 +353,8 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "t.toml:2:8: this build has no sink of type `firewall`",
     );
     only(
-        "[transforms.d]\ntype = 'dedupe'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
-        "t.toml:2:8: this build has no transform of type `dedupe`; allowed: \"filter\" or \"throttle\"",
+        "[transforms.d]\ntype = 'sample'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
+        "t.toml:2:8: this build has no transform of type `sample`; allowed: \"filter\", \"throttle\", \"dedupe\" or \"aggregate\"",
     );
     only(
         "[decoys.all]\nservice = 'ssh'\nlisten = ['all-tcp']",

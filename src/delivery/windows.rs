@@ -16,8 +16,7 @@ use super::feed::{Content, Item};
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
 use crate::graph::Pass;
-use crate::graph::throttle::{Throttle, Verdict};
-use crate::graph::transforms::ThrottleSpec;
+use crate::graph::window::{Verdict, WindowSpec, Windows};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
@@ -35,9 +34,9 @@ type Ended = Result<Result<(), JournalError>, Broken>;
 /// A windowed node at work.
 pub(super) struct Window {
     node: String,
-    spec: ThrottleSpec,
+    spec: WindowSpec,
     parts: Parts,
-    throttle: Throttle,
+    windows: Windows,
     saved: Offset,
 }
 
@@ -45,12 +44,12 @@ impl Window {
     /// Goes on from the state in the journal; `next` is the node's cursor.
     pub(super) async fn restore(
         node: &str,
-        spec: &ThrottleSpec,
+        spec: &WindowSpec,
         parts: Parts,
         next: Offset,
     ) -> Result<Self, JournalError> {
         Ok(Self {
-            throttle: restore(node, spec, &parts).await?,
+            windows: restore(node, spec, &parts).await?,
             node: node.to_owned(),
             spec: spec.clone(),
             parts,
@@ -96,7 +95,7 @@ impl Window {
         reader_at: impl Fn(Offset) -> Reader,
         stop: &CancellationToken,
     ) -> Result<(), JournalError> {
-        self.throttle = restore(&self.node, &self.spec, &self.parts).await?;
+        self.windows = restore(&self.node, &self.spec, &self.parts).await?;
         self.work(reader_at(self.saved), stop).await
     }
 
@@ -111,14 +110,14 @@ impl Window {
             };
             let passes = chunk.items.iter().filter_map(|item| self.see(item)).collect();
             if reader.is_up_to_date() {
-                self.throttle.tick(self.parts.clock.now());
+                self.windows.tick(self.parts.clock.now());
             }
             self.commit(passes, &chunk).await?;
         }
     }
 
     fn wait_for_due(&self, up_to_date: bool) -> Option<Instant> {
-        let due = due(&self.throttle, up_to_date)?;
+        let due = due(&self.windows, up_to_date)?;
         Some(Instant::now() + due.since(self.parts.clock.now()))
     }
 
@@ -127,7 +126,7 @@ impl Window {
         let Content::Parcel(parcel) = &item.content else {
             return None;
         };
-        match self.throttle.see(&parcel.event) {
+        match self.windows.see(&parcel.event) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }
@@ -135,9 +134,9 @@ impl Window {
 
     async fn commit(&mut self, mut append: Vec<Vec<u8>>, chunk: &Chunk) -> Result<(), JournalError> {
         let next = chunk.next;
-        let closed = self.throttle.close(CLOSE_MAX);
+        let closed = self.windows.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
-        let state = self.throttle.changes();
+        let state = self.windows.changes();
         let losses = self.losses(chunk);
         let idle = append.is_empty() && state.is_empty() && losses.is_empty();
         if idle && next.saturating_sub(self.saved) < IDLE_ENTRIES {
@@ -177,21 +176,21 @@ impl Window {
 
 /// When to look at the clock. Not while entries wait to be read, unless something waits to be told: they come first,
 /// wake us by themselves, and a clock that is looked at in vain is looked at again at once.
-fn due(throttle: &Throttle, up_to_date: bool) -> Option<Timestamp> {
-    throttle.due().filter(|_| up_to_date || throttle.is_closing())
+fn due(windows: &Windows, up_to_date: bool) -> Option<Timestamp> {
+    windows.due().filter(|_| up_to_date || windows.is_closing())
 }
 
-async fn restore(node: &str, spec: &ThrottleSpec, parts: &Parts) -> Result<Throttle, JournalError> {
-    let prefix = Throttle::prefix(node);
+async fn restore(node: &str, spec: &WindowSpec, parts: &Parts) -> Result<Windows, JournalError> {
+    let prefix = Windows::prefix(node);
     let below = format!("{prefix}/");
     let mut rows = parts.store.states(&prefix).await?;
     // The prefix of one name can be that of another.
     rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
-    let (throttle, dropped) = Throttle::restore(node, spec, rows);
+    let (windows, dropped) = Windows::restore(node, spec, rows);
     if dropped > 0 {
         warn!(transform.name = %node, count = dropped, "transform {node} cannot read {dropped} rows of its state, they are dropped");
     }
-    Ok(throttle)
+    Ok(windows)
 }
 
 async fn sleep(due: Option<Instant>) {
@@ -206,25 +205,26 @@ mod tests {
     use trapline_schemas::{Action, Event};
 
     use super::*;
+    use crate::graph::window::Policy;
 
     #[test]
     fn a_window_that_is_due_waits_for_entries_not_yet_read_and_what_is_closed_does_not() {
-        let spec = ThrottleSpec {
+        let spec = WindowSpec {
             by: Vec::new(),
-            limit: 1,
             window: Duration::from_secs(60),
+            policy: Policy::Dedupe,
         };
-        let (mut throttle, _) = Throttle::restore("digest", &spec, Vec::new());
+        let (mut windows, _) = Windows::restore("digest", &spec, Vec::new());
         let at = Timestamp::from_micros(1);
-        throttle.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
-        assert!(due(&throttle, true).is_some());
+        windows.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
+        assert!(due(&windows, true).is_some());
         assert_eq!(
-            due(&throttle, false),
+            due(&windows, false),
             None,
             "the clock alone must not wake it again and again"
         );
-        throttle.tick(Timestamp::from_micros(600_000_000));
-        throttle.close(0);
-        assert!(due(&throttle, false).is_some());
+        windows.tick(Timestamp::from_micros(600_000_000));
+        windows.close(0);
+        assert!(due(&windows, false).is_some());
     }
 }

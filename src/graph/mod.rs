@@ -15,8 +15,8 @@
 pub mod condition;
 pub mod entry;
 pub mod inputs;
-pub mod throttle;
 pub mod transforms;
+pub mod window;
 pub mod wiring;
 
 pub use entry::{Body, Pass};

@@ -7,7 +7,8 @@ use trapline_schemas::{Event, Field};
 
 use super::condition::Condition;
 use super::inputs::{Class, RESERVED, is_about_a_sink};
-use super::transforms::{ThrottleSpec, TransformKind, TransformSpec};
+use super::transforms::{TransformKind, TransformSpec};
+use super::window::WindowSpec;
 
 /// Most transforms and sinks together.
 pub const NODES_MAX: usize = 128;
@@ -112,7 +113,7 @@ struct Vertex {
 #[derive(Debug)]
 enum VertexKind {
     Filter(Condition),
-    Throttle(ThrottleSpec),
+    Window(WindowSpec),
     Sink,
 }
 
@@ -264,10 +265,10 @@ impl Graph {
     }
 
     /// The windowed nodes, with their settings.
-    pub fn throttles(&self) -> impl Iterator<Item = (Node, &str, &ThrottleSpec)> {
+    pub fn windows(&self) -> impl Iterator<Item = (Node, &str, &WindowSpec)> {
         let vertices = self.vertices.iter().enumerate();
         vertices.filter_map(|(index, vertex)| match &vertex.kind {
-            VertexKind::Throttle(spec) => Some((node(index), vertex.name.as_str(), spec)),
+            VertexKind::Window(spec) => Some((node(index), vertex.name.as_str(), spec)),
             _ => None,
         })
     }
@@ -304,7 +305,7 @@ fn node(index: usize) -> Node {
 
 fn vertex_kind(transform: &TransformSpec, problems: &mut Vec<WiringProblem>) -> Option<VertexKind> {
     match &transform.kind {
-        TransformKind::Throttle(spec) => Some(VertexKind::Throttle(spec.clone())),
+        TransformKind::Window(spec) => Some(VertexKind::Window(spec.clone())),
         TransformKind::Filter { when } => match Condition::compile(when) {
             Ok(condition) => Some(VertexKind::Filter(condition)),
             Err(found) => {

@@ -7,6 +7,7 @@ use trapline_schemas::{Action, Timestamp};
 use uuid::Uuid;
 
 use super::*;
+use crate::graph::window::Policy;
 
 const ACTIONS: [Action; 6] = [
     Action::Connect,
@@ -36,12 +37,12 @@ fn filter(name: &str, inputs: &[&str], when: &str) -> TransformSpec {
 }
 
 fn throttle(name: &str, inputs: &[&str]) -> TransformSpec {
-    let spec = ThrottleSpec {
+    let spec = WindowSpec {
         by: vec![Field::SourceIp],
-        limit: 1,
         window: Duration::from_secs(60),
+        policy: Policy::Throttle { limit: 1 },
     };
-    transform(name, inputs, TransformKind::Throttle(spec))
+    transform(name, inputs, TransformKind::Window(spec))
 }
 
 fn transform(name: &str, inputs: &[&str], kind: TransformKind) -> TransformSpec {
@@ -272,7 +273,7 @@ fn gives(spec: &GraphSpec, event: &Event, pass: Option<&str>, input: &str) -> bo
         None if RESERVED.contains(&input) => recorded && Class::named(input).contains(&class),
         None => recorded && class == Class::Decoys && event.text(Field::DecoyId).is_some_and(|id| id == input),
         Some(TransformSpec {
-            kind: TransformKind::Throttle(_),
+            kind: TransformKind::Window(_),
             ..
         }) => own(event, pass, input),
         Some(TransformSpec {

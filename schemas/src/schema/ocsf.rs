@@ -324,6 +324,7 @@ fn findings() -> Value {
                     &["uid", "name", "type_id"],
                 ),
                 "data_sources": {"type": "array", "items": text()}, "related_events_count": number(),
+                "related_events": {"type": "array", "items": closed(json!({"uid": {"$ref": "#/$defs/uuid"}}), &["uid"])},
             }),
             &["uid", "title"],
         ),

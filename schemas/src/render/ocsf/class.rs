@@ -115,7 +115,7 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::Unblock => (&NETWORK_REMEDIATION, 3),
         Action::Sinkhole => (&REMEDIATION, 1),
         Action::Tag => (&REMEDIATION, OTHER),
-        Action::Scan | Action::HeldBack => (&FINDING, finding_activity(view)),
+        Action::Scan | Action::HeldBack | Action::Digest => (&FINDING, finding_activity(view)),
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),

@@ -91,6 +91,12 @@ fn finding_info(w: &mut Writer<'_, '_>) {
     if let Some(hits) = w.view.int(Field::FindingHits) {
         w.key("related_events_count").small(hits);
     }
+    if w.view.id(Field::DigestSample).is_some() {
+        w.key("related_events").open_list().item().open();
+        w.field("uid", Field::DigestSample);
+        w.close();
+        w.close_list();
+    }
     w.close();
 }
 
