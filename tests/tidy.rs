@@ -113,6 +113,8 @@ const READERS: &[&str] = &[
     "src/decoy/mask.rs",
     "src/decoy/tests/hostile.rs",
     "src/graph/condition/tests.rs",
+    "src/graph/shape/scrub.rs",
+    "src/graph/shape/tests.rs",
     "src/graph/window/model_tests.rs",
 ];
 

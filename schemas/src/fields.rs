@@ -112,7 +112,7 @@ impl Field {
 }
 
 impl Field {
-    /// The fields that can be derived, in catalogue order: the derived ones, and the risk, which has a default.
+    /// The fields that can be derived, in catalogue order: the derived ones, and those that have a default.
     pub(crate) const DERIVED: [Self; DERIVED_COUNT] = {
         let mut derived = [Self::Timestamp; DERIVED_COUNT];
         let (mut row, mut at) = (0, 0);
@@ -137,7 +137,11 @@ const DERIVED_COUNT: usize = {
 };
 
 const fn is_derived(row: &Row) -> bool {
-    matches!(row.origin, Origin::Derived) || matches!(row.field, Field::EventRiskScore)
+    matches!(row.origin, Origin::Derived)
+        || matches!(
+            row.field,
+            Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress
+        )
 }
 
 /// Size of the name index: sparse, so that most names are found or missed at the first slot.
@@ -175,7 +179,7 @@ const fn mix(hash: u64, word: u64) -> u64 {
 
 catalogue! {
     Timestamp = Date, Derived, "@timestamp", "time", "When the hit happened: accept or first datagram.";
-    DestinationAddress = Keyword, Derived, "destination.address", "", "The address that was touched, as text.";
+    DestinationAddress = Keyword, Stored, "destination.address", "dst_endpoint.uid", "The address that was touched, as text; a pseudonym where `redact` hides it.";
     DestinationBytes = Long, Stored, "destination.bytes", "traffic.bytes_out", "Bytes the decoy sent.";
     DestinationDomain = Keyword, Derived, "destination.domain", "dst_endpoint.hostname", "Name of the host that was touched.";
     DestinationIp = Ip, Stored, "destination.ip", "dst_endpoint.ip", "The address that was touched, never a wildcard.";
@@ -267,6 +271,7 @@ catalogue! {
     ResponseState = Keyword, Stored, "honeyport.response.state", "", "decided, proposed, enforced, lifted or refused.";
     ResponseTarget = Keyword, Stored, "honeyport.response.target", "firewall_rule.name", "The set sink that acts.";
     ResponseTtl = Long, Stored, "honeyport.response.ttl_seconds", "firewall_rule.duration", "How long the act lasts, seconds.";
+    SampleOneIn = Long, Stored, "honeyport.sample.one_in", "", "How many events this one stands for: a sample lets one in so many through.";
     ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan or digest touched.";
     ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan or digest touched.";
     ScanKind = Keyword, Stored, "honeyport.scan.kind", "", "vertical or horizontal.";
@@ -332,7 +337,7 @@ catalogue! {
     RuleName = Keyword, Derived, "rule.name", "finding_info.title", "Name of the built-in rule.";
     RuleRuleset = Keyword, Derived, "rule.ruleset", "", "Always `trapline-builtin`.";
     RuleVersion = Keyword, Derived, "rule.version", "finding_info.analytic.version", "Version of the rule.";
-    SourceAddress = Keyword, Derived, "source.address", "", "Who came, as text.";
+    SourceAddress = Keyword, Stored, "source.address", "src_endpoint.uid", "Who came, as text; a pseudonym where `redact` hides it.";
     SourceBytes = Long, Stored, "source.bytes", "traffic.bytes_in", "Bytes the peer sent.";
     SourceDomain = Keyword, Stored, "source.domain", "src_endpoint.hostname", "Name that the peer gave itself.";
     SourceIp = Ip, Stored, "source.ip", "src_endpoint.ip", "Who came: the kernel's peer address.";

@@ -17,8 +17,8 @@ use crate::delivery::{Pace, Plan, SinkPlan};
 use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
-use crate::record::Zones;
 use crate::record::zones::Zone;
+use crate::record::{Identity, Zones};
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -205,11 +205,12 @@ pub(super) fn enabled(config: &Config) -> impl Iterator<Item = &SinkSettings> {
 }
 
 /// What delivery runs.
-pub(super) fn plan(config: &Config, observer: &str) -> Result<Plan, BuildError> {
+pub(super) fn plan(config: &Config, identity: &Identity) -> Result<Plan, BuildError> {
     let spec = GraphSpec {
         decoys: config.decoys.iter().map(|decoy| decoy.name.clone()).collect(),
         transforms: config.transforms.clone(),
         sinks: enabled(config).map(wiring).collect(),
+        key: Some(identity.key.clone()),
     };
     let graph = Graph::build(&spec).map_err(|problems| {
         let first = problems.into_iter().next();
@@ -218,7 +219,7 @@ pub(super) fn plan(config: &Config, observer: &str) -> Result<Plan, BuildError> 
     })?;
     Ok(Plan {
         graph: Arc::new(graph),
-        sinks: enabled(config).map(|sink| sink_plan(sink, observer)).collect(),
+        sinks: enabled(config).map(|sink| sink_plan(sink, &identity.name)).collect(),
     })
 }
 

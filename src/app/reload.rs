@@ -54,7 +54,7 @@ impl App {
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
         let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
-        let plan = build::plan(&config, &self.core.identity.name).map_err(wrong)?;
+        let plan = build::plan(&config, &self.core.identity).map_err(wrong)?;
         try_sinks(&self.core, &config, &changes.sinks)?;
         Ok(Next {
             config,
@@ -98,7 +98,7 @@ impl App {
             }
             Err(error) => {
                 let refused = Refused::new(Refusal::Failed, format!("the journal failed, sinks as before: {error}"));
-                let before = build::plan(&self.core.config(), &self.core.identity.name);
+                let before = build::plan(&self.core.config(), &self.core.identity);
                 if let Ok(before) = before {
                     self.pipeline = Pipeline::start(before, parts(), DELIVERY_GRACE).await.ok();
                 }

@@ -236,7 +236,7 @@ impl App {
             tasks,
             shortage,
         };
-        let plan = build::plan(&config, &core.identity.name)?;
+        let plan = build::plan(&config, &core.identity)?;
         let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
         let (reload, reloads) = mpsc::channel(1);

@@ -353,8 +353,8 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "t.toml:2:8: this build has no sink of type `firewall`",
     );
     only(
-        "[transforms.d]\ntype = 'sample'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
-        "t.toml:2:8: this build has no transform of type `sample`; allowed: \"filter\", \"throttle\", \"dedupe\" or \"aggregate\"",
+        "[transforms.d]\ntype = 'enrich'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
+        "t.toml:2:8: this build has no transform of type `enrich`; allowed: \"filter\", \"throttle\", \"dedupe\", \"aggregate\", \"sample\" or \"redact\"",
     );
     only(
         "[decoys.all]\nservice = 'ssh'\nlisten = ['all-tcp']",
@@ -876,5 +876,33 @@ fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
     ] {
         assert!(!validator.is_valid(&json(wrong)), "{wrong}");
         assert!(load_with(wrong, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_a_redact_cannot_hide_is_said_with_what_it_is_made_of() {
+    let with = |fields: &str| {
+        lines(&format!(
+            "[transforms.t]\ntype = 'redact'\ninputs = ['*']\nfields = {fields}\n[sinks.f]\ntype = 'file'\n\
+             inputs = ['t']\npath = 'x'"
+        ))
+    };
+    assert!(with("['user.*', 'source.ip', 'honeyport.payload.*']").is_empty());
+    for (fields, place, words) in [
+        ("['sorce.ip']", "4:11", "did you mean `source.ip`"),
+        (
+            "['source.ip', 'message']",
+            "4:24",
+            "made of other fields when it is shown",
+        ),
+        ("['event.original']", "4:11", "honeyport.payload.base64"),
+        ("['usr.*']", "4:11", "`usr.*` is no path"),
+        ("[]", "4:10", "at least one field"),
+    ] {
+        let told = with(fields).join("\n");
+        assert!(
+            told.contains(&format!("t.toml:{place}: ")) && told.contains(words),
+            "{told}"
+        );
     }
 }

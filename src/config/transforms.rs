@@ -17,7 +17,7 @@ pub const COMMON: &[Key] = &[
 ];
 
 /// Types that the design has and this build has not.
-const LATER: &[&str] = &["sample", "redact", "enrich"];
+const LATER: &[&str] = &["enrich"];
 
 /// Reads all transforms; those of unknown type are left out.
 pub(super) fn transforms(loader: &Loader<'_>) -> Vec<TransformSpec> {

@@ -15,8 +15,8 @@ use super::breakdown::{Breakdowns, Broken, caught};
 use super::feed::{Content, Item};
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
-use crate::graph::Pass;
 use crate::graph::window::{Verdict, WindowSpec, Windows};
+use crate::graph::{Node, Pass};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
@@ -108,7 +108,8 @@ impl Window {
                 chunk = reader.read(CHUNK) => chunk?,
                 () = sleep(due) => Chunk { next: reader.next_offset(), ..Chunk::default() },
             };
-            let passes = chunk.items.iter().filter_map(|item| self.see(item)).collect();
+            let node = reader.node();
+            let passes = chunk.items.iter().filter_map(|item| self.see(item, node)).collect();
             if reader.is_up_to_date() {
                 self.windows.tick(self.parts.clock.now());
             }
@@ -122,11 +123,11 @@ impl Window {
     }
 
     /// The pass of an entry that goes on.
-    fn see(&mut self, item: &Arc<Item>) -> Option<Vec<u8>> {
+    fn see(&mut self, item: &Arc<Item>, node: Node) -> Option<Vec<u8>> {
         let Content::Parcel(parcel) = &item.content else {
             return None;
         };
-        match self.windows.see(&parcel.event) {
+        match self.windows.see(&item.parcel_for(node, parcel).event) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }

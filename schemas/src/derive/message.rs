@@ -147,14 +147,17 @@ impl Line<'_> {
         }
         match view.ip(Field::SourceIp) {
             Some(ip) => self.add(" from ").ip(ip),
-            None => self,
+            None => match view.text(Field::SourceAddress) {
+                Some(pseudonym) => self.add(" from ").part(pseudonym),
+                None => self,
+            },
         }
     }
 
     fn source(&mut self, view: &View<'_>) -> &mut Self {
         match view.ip(Field::SourceIp) {
             Some(ip) => self.ip(ip),
-            None => self.add("a source"),
+            None => self.part(view.text(Field::SourceAddress).unwrap_or("a source")),
         }
     }
 

@@ -217,8 +217,9 @@ fn endpoints() -> Value {
                 "ip": {"$ref": "#/$defs/ip"}, "port": {"$ref": "#/$defs/port"},
                 "hostname": {"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9_.-]+$"},
                 "mac": {"type": "string", "pattern": "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"}, "svc_name": text(),
+                "uid": text(),
             }),
-            &["ip"],
+            &[],
         ),
         "connection_info": closed(
             json!({

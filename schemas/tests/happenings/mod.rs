@@ -373,7 +373,14 @@ fn unusual(make: &mut Maker) -> Vec<Event> {
     newer.keep_unknown("honeyport.mind".to_owned(), "{\"read\":true}".into());
     let mut nowhere = make.event(Action::Other);
     nowhere.set_action_name("moon-phase");
-    vec![benign, masked, newer, nowhere]
+    let mut pseudonym = make.hit(Action::Connect, "ssh", From::Outside);
+    pseudonym.remove(Field::SourceIp);
+    pseudonym.remove(Field::NetworkCommunityId);
+    pseudonym.set(Field::SourceAddress, "5d1f0b6c9a3e47288c6f2a1b0d9e4f77");
+    pseudonym.remove(Field::DestinationIp);
+    pseudonym.set(Field::DestinationAddress, "08d0d1b7c5a94c2f9b1e2f3a4c5d6e7f");
+    pseudonym.set(Field::SampleOneIn, 10_i64);
+    vec![benign, masked, newer, nowhere, pseudonym]
 }
 
 /// What one source did in a window whose first event went out at once.

@@ -1,11 +1,13 @@
 //! The transforms there are: one row each, with the keys of its table.
 
+mod shaping;
 mod windowed;
 
 use trapline_sink::config::{Key, KeyKind, Table};
 
 pub use windowed::BY_MAX;
 
+use super::shape::{RedactSpec, SampleSpec};
 use super::window::WindowSpec;
 
 /// One `[transforms.NAME]`.
@@ -29,6 +31,10 @@ pub enum TransformKind {
     },
     /// Takes events together by key and window: `throttle`, `dedupe`, `aggregate`.
     Window(WindowSpec),
+    /// Lets one in so many through.
+    Sample(SampleSpec),
+    /// Hides fields.
+    Redact(RedactSpec),
 }
 
 /// A type of transform: one row.
@@ -73,6 +79,18 @@ pub static TRANSFORMS: &[TransformType] = &[
         keys: windowed::AGGREGATE,
         parse: windowed::aggregate,
         doc: "sums up the events of a key and window in one digest",
+    },
+    TransformType {
+        name: "sample",
+        keys: shaping::SAMPLE,
+        parse: shaping::sample,
+        doc: "lets one in so many through, and says so in each",
+    },
+    TransformType {
+        name: "redact",
+        keys: shaping::REDACT,
+        parse: shaping::redact,
+        doc: "hides fields from the sinks behind it",
     },
 ];
 

@@ -67,20 +67,24 @@ pub(super) fn aggregate(table: &Table) -> TransformKind {
 }
 
 fn window(table: &Table, least: usize, policy: Policy) -> TransformKind {
+    TransformKind::Window(WindowSpec {
+        by: by(table, least),
+        window: table.duration("window").max(Duration::from_secs(1)),
+        policy,
+    })
+}
+
+/// The fields of the key `by`, at least so many.
+pub(super) fn by(table: &Table, least: usize) -> Vec<Field> {
     let names = table.texts("by");
     if names.len() < least || names.len() > BY_MAX {
         let found = format!("{} fields", names.len());
         table.problem("by", &found, &format!("{least}..={BY_MAX} fields"));
     }
-    let by = names
-        .iter()
-        .enumerate()
-        .filter_map(|(index, name)| key_field(table, index, name));
-    TransformKind::Window(WindowSpec {
-        by: by.collect(),
-        window: table.duration("window").max(Duration::from_secs(1)),
-        policy,
-    })
+    let fields = names.iter().enumerate();
+    fields
+        .filter_map(|(index, name)| key_field(table, index, name))
+        .collect()
 }
 
 fn key_field(table: &Table, index: usize, name: &str) -> Option<Field> {

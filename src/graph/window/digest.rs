@@ -20,6 +20,7 @@ const OTHER: &str = "other";
 
 /// What a digest takes over from its events as long as they agree.
 const COMMON: &[Field] = &[
+    Field::DestinationAddress,
     Field::DestinationIp,
     Field::DestinationPort,
     Field::BenignName,
@@ -36,6 +37,7 @@ const COMMON: &[Field] = &[
     Field::SourceSpoofable,
     Field::SourceZone,
     Field::NetworkTransport,
+    Field::SourceAddress,
     Field::SourceDomain,
     Field::SourceIp,
     Field::SourceMac,

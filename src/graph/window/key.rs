@@ -21,7 +21,7 @@ const IDENTITY: &[Field] = &[
 ];
 
 /// The key of an event: its values of the fields, told apart from absent ones.
-pub(super) fn key_of(by: &[Field], event: &Event) -> String {
+pub(in crate::graph) fn key_of(by: &[Field], event: &Event) -> String {
     let mut key = String::new();
     for (index, field) in by.iter().enumerate() {
         if index > 0 {

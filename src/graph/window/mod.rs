@@ -39,6 +39,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
+pub(super) use key::key_of;
 pub use machine::{ITEMS_MAX, KEYS_MAX, LATENESS, StateRow, Windows};
 pub use policy::{First, Policy, WindowSpec};
 

@@ -56,7 +56,13 @@ fn finding(w: &mut Writer<'_, '_>, activity: u8) {
     w.place(Field::FindingStatus);
     count(w);
     finding_info(w);
-    if w.view.ip(Field::SourceIp).or(w.view.ip(Field::DestinationIp)).is_some() {
+    let ends = [
+        Field::SourceIp,
+        Field::SourceAddress,
+        Field::DestinationIp,
+        Field::DestinationAddress,
+    ];
+    if ends.iter().any(|end| w.view.has(*end)) {
         evidences(w);
     }
 }
