@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
+use crate::app::tables::{self, BadTable, Watched};
 use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
@@ -18,7 +19,7 @@ use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
 use crate::record::zones::Zone;
-use crate::record::{Identity, Zones};
+use crate::record::{Identity, Networks, Zones};
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub(super) enum BuildError {
         /// Why.
         source: KeyFault,
     },
+    /// A file that a transform looks things up in.
+    #[error(transparent)]
+    Table(#[from] BadTable),
     /// The wiring; the configuration's own check should have found it.
     #[error("the wiring of `{node}` does not hold: {message}")]
     Wiring {
@@ -173,6 +177,18 @@ pub(super) fn zones(config: &Config) -> Zones {
     Zones::new(config.zones.iter().map(zone).collect())
 }
 
+/// Who answers for which networks.
+pub(super) fn owners(config: &Config) -> Networks<SmolStr> {
+    let each = config.owners.iter();
+    let networks = each.flat_map(|owner| owner.networks.iter().map(|net| (*net, SmolStr::new(&owner.name))));
+    Networks::new(networks.collect())
+}
+
+/// Addresses that many share.
+pub(super) fn shared(config: &Config) -> Networks<()> {
+    Networks::new(config.observer.shared_addresses.iter().map(|net| (*net, ())).collect())
+}
+
 /// What the journal is told.
 pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
     JournalSettings {
@@ -205,12 +221,13 @@ pub(super) fn enabled(config: &Config) -> impl Iterator<Item = &SinkSettings> {
 }
 
 /// What delivery runs.
-pub(super) fn plan(config: &Config, identity: &Identity) -> Result<Plan, BuildError> {
+pub(super) fn plan(config: &Config, identity: &Identity, tables: &[Watched]) -> Result<Plan, BuildError> {
     let spec = GraphSpec {
         decoys: config.decoys.iter().map(|decoy| decoy.name.clone()).collect(),
         transforms: config.transforms.clone(),
         sinks: enabled(config).map(wiring).collect(),
         key: Some(identity.key.clone()),
+        tables: tables::shared(tables),
     };
     let graph = Graph::build(&spec).map_err(|problems| {
         let first = problems.into_iter().next();

@@ -89,6 +89,16 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         ("observer.name", old.observer.name == new.observer.name),
         ("observer.site", old.observer.site == new.observer.site),
         ("observer.site_key", old.observer.site_key == new.observer.site_key),
+        (
+            "observer.neighbours",
+            old.observer.neighbours == new.observer.neighbours,
+        ),
+        ("observer.leases", old.observer.leases == new.observer.leases),
+        (
+            "observer.shared_addresses",
+            old.observer.shared_addresses == new.observer.shared_addresses,
+        ),
+        ("owners", old.owners == new.owners),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
         ("journal.retain_days", old.journal.retain == new.journal.retain),

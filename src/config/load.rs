@@ -261,13 +261,6 @@ impl<'a> Loader<'a> {
         self.root.get(section).unwrap_or(self.root).key_place.clone()
     }
 
-    /// Adds a warning at a section's name.
-    pub(super) fn warn(&self, section: &str, found: &str) {
-        self.context
-            .problems
-            .push(Problem::warning(self.place(section), found, ""));
-    }
-
     /// Files in the state folder that no sink may write.
     pub(super) fn reserved_outputs(&self) -> Vec<(PathBuf, String)> {
         let own = |name: &str| (self.context.state_dir.join(name), "trapline itself".to_owned());

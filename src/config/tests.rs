@@ -353,10 +353,6 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "t.toml:2:8: this build has no sink of type `firewall`",
     );
     only(
-        "[transforms.d]\ntype = 'enrich'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
-        "t.toml:2:8: this build has no transform of type `enrich`; allowed: \"filter\", \"throttle\", \"dedupe\", \"aggregate\", \"sample\" or \"redact\"",
-    );
-    only(
         "[decoys.all]\nservice = 'ssh'\nlisten = ['all-tcp']",
         "t.toml:3:11: this build has no `all-tcp`",
     );

@@ -59,7 +59,7 @@ fn graph(transforms: Vec<TransformSpec>, sinks: &[(&str, &[&str])]) -> Graph {
         decoys: Vec::new(),
         transforms,
         sinks: sinks.collect(),
-        key: None,
+        ..GraphSpec::default()
     })
     .unwrap()
 }

@@ -10,7 +10,7 @@ use trapline_schemas::{Event, Field};
 use super::condition::Condition;
 use super::inputs::{Class, RESERVED, is_about_a_sink};
 use super::reach::{Node, Reach};
-use super::shape::{Redact, Sample, Shaper};
+use super::shape::{Enrich, Redact, Sample, Shaper, SharedTables};
 use super::transforms::{TransformKind, TransformSpec};
 use super::walk::{Reached, Walk};
 use super::window::WindowSpec;
@@ -31,6 +31,8 @@ pub struct GraphSpec {
     pub sinks: Vec<SinkWiring>,
     /// The site key, for pseudonyms; none where nothing will run.
     pub key: Option<SiteKey>,
+    /// By node, what it looks things up in; nothing where nothing will run.
+    pub tables: HashMap<String, Arc<SharedTables>>,
 }
 
 /// A stream sink and its inputs.
@@ -319,6 +321,10 @@ fn vertex_kind(spec: &GraphSpec, transform: &TransformSpec, problems: &mut Vec<W
         TransformKind::Redact(redact) => {
             let key = spec.key.clone().unwrap_or_else(|| SiteKey::new([0; 32]));
             VertexKind::Shaper(Shaper::Redact(Redact::new(redact, key)))
+        }
+        TransformKind::Enrich(enrich) => {
+            let tables = spec.tables.get(&transform.name).cloned().unwrap_or_default();
+            VertexKind::Shaper(Shaper::Enrich(Enrich::new(enrich, tables)))
         }
     })
 }

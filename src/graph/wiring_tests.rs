@@ -72,7 +72,7 @@ fn spec(transforms: Vec<TransformSpec>, sinks: Vec<SinkWiring>) -> GraphSpec {
         decoys: vec!["ssh".to_owned(), "web".to_owned()],
         transforms,
         sinks,
-        key: None,
+        ..GraphSpec::default()
     }
 }
 
@@ -298,7 +298,7 @@ fn gives(spec: &GraphSpec, event: &Event, pass: Option<&str>, input: &str) -> bo
             ..
         }) => own(event, pass, input) || model(spec, event, pass, inputs),
         Some(TransformSpec {
-            kind: TransformKind::Sample(_),
+            kind: TransformKind::Sample(_) | TransformKind::Enrich(_),
             ..
         }) => unreachable!("no random graph has one"),
         Some(TransformSpec {

@@ -131,3 +131,79 @@ fn killed_in_the_midst_of_windows_every_contact_counts_exactly_once() {
     let message = sent(&trap, "digest")[0]["message"].to_string();
     assert!(message.contains("127.0.0.1 touched decoy 'door'"), "{message}");
 }
+
+/// A decoy whose events are looked up in a table beside the configuration.
+const ENRICHED: &str = r#"
+[journal]
+path = "state/journal.db"
+
+[decoys.door]
+service = "ssh"
+listen = ["127.0.0.1:0"]
+
+[transforms.known]
+type = "enrich"
+inputs = ["decoys"]
+table = "inventory.csv"
+
+[sinks.known_file]
+type = "file"
+inputs = ["known"]
+path = "known.jsonl"
+"#;
+
+/// The owners that the sink's events name, in order of their coming.
+fn owners(trap: &Trap) -> Vec<String> {
+    let contacts = sent(trap, "known");
+    let owner = |event: &Value| event["honeyport"]["source"]["owner"].as_str().map(str::to_owned);
+    contacts.iter().filter_map(owner).collect()
+}
+
+#[test]
+fn an_inventory_that_changes_is_read_again_and_a_bad_one_leaves_the_tables_as_they_were() {
+    let mut trap = Trap::idle(ENRICHED);
+    let write = |text: &str| std::fs::write(trap.path("inventory.csv"), text).unwrap();
+    write("address,owner\n127.0.0.0/8,first team\n");
+    trap.launch();
+    let knock = |wanted: &str| {
+        eventually("the table in force is the one wanted", || {
+            touch(trap.address("door"));
+            owners(&trap).last().filter(|owner| *owner == wanted).map(drop)
+        });
+    };
+    let write = |text: &str| std::fs::write(trap.path("inventory.csv"), text).unwrap();
+    knock("first team");
+    write("address,owner\n127.0.0.1,second and better team\n");
+    knock("second and better team");
+    write("nothing\nof use\n");
+    eventually("it is told", || {
+        trap.log().contains("the tables stay as they were").then_some(())
+    });
+    assert_eq!(trap.trapline(&["check"]).status.code(), CONFIG);
+    let before = owners(&trap).len();
+    touch(trap.address("door"));
+    eventually("it is delivered", || (owners(&trap).len() > before).then_some(()));
+    assert_eq!(owners(&trap).last().unwrap(), "second and better team");
+}
+
+#[test]
+fn check_and_run_say_which_table_is_missing_or_wrong() {
+    let trap = Trap::idle(&ENRICHED.replace("table =", "geoip ="));
+    for (content, words) in [
+        (None, "No such file"),
+        (Some("no database"), "it is no MaxMind database"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(trap.path("inventory.csv"), content).unwrap();
+        }
+        for command in ["check", "run"] {
+            let output = trap.trapline(&[command]);
+            assert_eq!(output.status.code(), CONFIG, "{command}");
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert!(
+                said.contains("transforms.known.geoip: ") && said.contains(words),
+                "{said}"
+            );
+        }
+    }
+}

@@ -217,7 +217,12 @@ fn endpoints() -> Value {
                 "ip": {"$ref": "#/$defs/ip"}, "port": {"$ref": "#/$defs/port"},
                 "hostname": {"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9_.-]+$"},
                 "mac": {"type": "string", "pattern": "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"}, "svc_name": text(),
-                "uid": text(),
+                "uid": text(), "owner": closed(json!({"name": text()}), &["name"]),
+                "location": closed(
+                    json!({"city": text(), "country": text(), "lat": {"type": "number"}, "long": {"type": "number"}, "region": text()}),
+                    &[],
+                ),
+                "autonomous_system": closed(json!({"name": text(), "number": number()}), &[]),
             }),
             &[],
         ),

@@ -380,7 +380,19 @@ fn unusual(make: &mut Maker) -> Vec<Event> {
     pseudonym.remove(Field::DestinationIp);
     pseudonym.set(Field::DestinationAddress, "08d0d1b7c5a94c2f9b1e2f3a4c5d6e7f");
     pseudonym.set(Field::SampleOneIn, 10_i64);
-    vec![benign, masked, newer, nowhere, pseudonym]
+    let mut known = make.hit(Action::Connect, "ssh", From::Outside);
+    known.set(Field::SourceOwner, "Lab team");
+    known.set(Field::SourceTags, texts(&["lab", "partner"]));
+    known.set(Field::SourceAsNumber, 64_496_i64);
+    known.set(Field::SourceAsName, "Example Net");
+    known.set(Field::SourceGeoCity, "Lyon");
+    known.set(Field::SourceGeoContinent, "EU");
+    known.set(Field::SourceGeoCountry, "FR");
+    known.set(Field::SourceGeoCountryName, "France");
+    known.set(Field::SourceGeoLat, 45.75);
+    known.set(Field::SourceGeoLon, 4.85);
+    known.set(Field::SourceGeoRegion, "Auvergne");
+    vec![benign, masked, newer, nowhere, pseudonym, known]
 }
 
 /// What one source did in a window whose first event went out at once.

@@ -7,7 +7,7 @@ use trapline_sink::config::{Key, KeyKind, Table};
 
 pub use windowed::BY_MAX;
 
-use super::shape::{RedactSpec, SampleSpec};
+use super::shape::{EnrichSpec, RedactSpec, SampleSpec};
 use super::window::WindowSpec;
 
 /// One `[transforms.NAME]`.
@@ -35,6 +35,8 @@ pub enum TransformKind {
     Sample(SampleSpec),
     /// Hides fields.
     Redact(RedactSpec),
+    /// Adds what tables know.
+    Enrich(EnrichSpec),
 }
 
 /// A type of transform: one row.
@@ -91,6 +93,12 @@ pub static TRANSFORMS: &[TransformType] = &[
         keys: shaping::REDACT,
         parse: shaping::redact,
         doc: "hides fields from the sinks behind it",
+    },
+    TransformType {
+        name: "enrich",
+        keys: shaping::ENRICH,
+        parse: shaping::enrich,
+        doc: "adds what databases and an inventory know of the source",
     },
 ];
 

@@ -1,11 +1,11 @@
-//! `sample`, `redact`: what changes events for the sinks behind it.
+//! `sample`, `redact`, `enrich`: what changes events for the sinks behind it.
 
 use trapline_schemas::{CATALOGUE, Field, fields::Row};
 use trapline_sink::config::{Key, KeyKind, Problem, Table, shown};
 
 use super::TransformKind;
-use super::windowed::by;
-use crate::graph::shape::{RedactSpec, SampleSpec, With};
+use super::windowed::{by, key_field};
+use crate::graph::shape::{EnrichSpec, RedactSpec, SampleSpec, With};
 
 pub(super) const SAMPLE: &[Key] = &[
     Key::required(
@@ -39,6 +39,45 @@ pub(super) const REDACT: &[Key] = &[
         "What stands in their place: stars (of an address its network), nothing, or a pseudonym under the site key.",
     ),
 ];
+
+pub(super) const ENRICH: &[Key] = &[
+    Key::optional(
+        "geoip",
+        KeyKind::InputPath,
+        "MaxMind database of cities or countries: GeoLite2-City.mmdb.",
+    ),
+    Key::optional(
+        "asn",
+        KeyKind::InputPath,
+        "MaxMind database of autonomous systems: GeoLite2-ASN.mmdb.",
+    ),
+    Key::optional(
+        "table",
+        KeyKind::InputPath,
+        "CSV inventory by address, CIDR or word, with columns such as owner, host, tags.",
+    ),
+    Key::default(
+        "key",
+        KeyKind::Text,
+        "\"source.ip\"",
+        "Path by whose value the inventory is asked.",
+    ),
+];
+
+pub(super) fn enrich(table: &Table) -> TransformKind {
+    let [geoip, asn, inventory] = ["geoip", "asn", "table"].map(|key| table.path(key));
+    if geoip.is_none() && asn.is_none() && inventory.is_none() {
+        table.problem("table", "no table", "`geoip`, `asn` or `table`");
+    }
+    let name = table.text("key");
+    let key = key_field(table, "key", None, &name);
+    TransformKind::Enrich(EnrichSpec {
+        geoip,
+        asn,
+        table: inventory,
+        key: key.unwrap_or(Field::SourceIp),
+    })
+}
 
 pub(super) fn sample(table: &Table) -> TransformKind {
     TransformKind::Sample(SampleSpec {

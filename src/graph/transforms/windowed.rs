@@ -83,18 +83,23 @@ pub(super) fn by(table: &Table, least: usize) -> Vec<Field> {
     }
     let fields = names.iter().enumerate();
     fields
-        .filter_map(|(index, name)| key_field(table, index, name))
+        .filter_map(|(index, name)| key_field(table, "by", Some(index), name))
         .collect()
 }
 
-fn key_field(table: &Table, index: usize, name: &str) -> Option<Field> {
+/// The field of a key's text, or of an item of its list.
+pub(super) fn key_field(table: &Table, key: &str, item: Option<usize>, name: &str) -> Option<Field> {
     let field = Field::find(name).filter(|field| is_single(field.row().kind));
     if field.is_none() {
         let paths = CATALOGUE.iter().filter(|row| is_single(row.kind)).map(|row| row.ecs);
         let found = format!("`{}` is no path to count by", shown(name));
         let allowed = "a field of the catalogue with a single value";
-        let problem = Problem::error(table.item_place("by", index), found, allowed);
-        table.report("by", problem.did_you_mean(name, paths));
+        let place = match item {
+            Some(index) => table.item_place(key, index),
+            None => table.place_within(key, 0),
+        };
+        let problem = Problem::error(place, found, allowed);
+        table.report(key, problem.did_you_mean(name, paths));
     }
     field
 }

@@ -153,6 +153,7 @@ pub(super) fn endpoints(w: &mut Writer<'_, '_>) {
         w.port("port", Field::SourcePort);
         w.field_if("hostname", Field::SourceDomain, is_host);
         w.field_if("mac", Field::SourceMac, is_mac);
+        about_source(w);
         w.close();
     }
     if w.view.ip(Field::DestinationIp).is_some() || w.view.has(Field::DestinationAddress) {
@@ -167,6 +168,36 @@ pub(super) fn endpoints(w: &mut Writer<'_, '_>) {
             w.field("svc_name", Field::DecoyService);
         }
         w.close();
+    }
+}
+
+/// What is known of the source from elsewhere: who answers for it, where it is, whose network it is in.
+fn about_source(w: &mut Writer<'_, '_>) {
+    let objects: [(&'static str, &[(&'static str, Field)]); 3] = [
+        ("owner", &[("name", Field::SourceOwner)]),
+        (
+            "location",
+            &[
+                ("city", Field::SourceGeoCity),
+                ("country", Field::SourceGeoCountry),
+                ("lat", Field::SourceGeoLat),
+                ("long", Field::SourceGeoLon),
+                ("region", Field::SourceGeoRegion),
+            ],
+        ),
+        (
+            "autonomous_system",
+            &[("name", Field::SourceAsName), ("number", Field::SourceAsNumber)],
+        ),
+    ];
+    for (name, members) in objects {
+        if members.iter().any(|(_, field)| w.view.get(*field).is_some()) {
+            w.key(name).open();
+            for (key, field) in members {
+                w.field(key, *field);
+            }
+            w.close();
+        }
     }
 }
 
