@@ -78,11 +78,32 @@ impl Redact {
                 self.hide(&mut hidden, &mut scrub, *field, &value);
             }
         }
+        self.hide_twins(event, &mut hidden, &mut scrub);
         scrub.clean(&mut hidden);
         if touches_flow(&self.spec.fields) {
             hidden.remove(Field::NetworkCommunityId);
         }
         Shaped::Changed(Box::new(hidden))
+    }
+
+    /// Hides the same addresses in other fields: a source that is the destination too, or in a digest's list.
+    fn hide_twins(&self, event: &Event, hidden: &mut Event, scrub: &mut Scrub) {
+        let address = |field: &Field| event.ip(*field);
+        let addresses: Vec<IpAddr> = self.spec.fields.iter().filter_map(address).collect();
+        for (field, value) in event.facts() {
+            match value {
+                _ if self.spec.fields.contains(field) => {}
+                Value::Ip(ip) if addresses.contains(ip) => {
+                    hidden.remove(*field);
+                    self.hide_address(hidden, scrub, *field, *ip);
+                }
+                Value::Ips(ips) if ips.iter().any(|ip| addresses.contains(ip)) => {
+                    let left: Vec<_> = ips.iter().filter(|ip| !addresses.contains(ip)).copied().collect();
+                    hidden.set(*field, left);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Puts in place of a value what may be seen of it, and has it looked for elsewhere.

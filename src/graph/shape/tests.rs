@@ -137,6 +137,25 @@ fn a_pseudonym_of_an_address_stands_where_a_text_may_stand_in_each_form() {
 }
 
 #[test]
+fn an_address_that_stands_in_another_field_too_is_hidden_there_as_well() {
+    let mut event = login(Action::Connect);
+    let source = event.ip(Field::SourceIp).unwrap();
+    event.set(Field::DestinationIp, source);
+    event.set(Field::DigestSources, vec![source, IpAddr::from([192, 0, 2, 9])]);
+    for with in WITH {
+        let event = hidden(&event, &[Field::SourceIp], with);
+        for format in Format::ALL {
+            assert!(
+                !line(&event, *format).contains("203.0.113.77"),
+                "{}",
+                line(&event, *format)
+            );
+        }
+        assert_valid(&event);
+    }
+}
+
+#[test]
 fn a_masked_address_is_its_network() {
     let event = hidden(&login(Action::Connect), &[Field::SourceIp], With::Mask);
     assert_eq!(event.ip(Field::SourceIp), Some(IpAddr::from([203, 0, 113, 0])));
