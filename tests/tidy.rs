@@ -118,6 +118,7 @@ const READERS: &[&str] = &[
     "src/graph/shape/scrub.rs",
     "src/graph/shape/tests.rs",
     "src/graph/window/model_tests.rs",
+    "src/graph/scan/tests.rs",
     "src/record/leases.rs",
     "src/record/neighbours.rs",
 ];

@@ -15,6 +15,8 @@ use crate::decoy::personality::{self, Install, Personality, PersonalityError};
 use crate::decoy::services;
 use crate::decoy::{self, DecoySpec, Secrets};
 use crate::delivery::{Pace, Plan, SinkPlan};
+use crate::graph::inputs::Class;
+use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
@@ -212,7 +214,15 @@ pub(super) fn consumers(config: &Config) -> Vec<String> {
         .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
-    sinks.chain(windows).collect()
+    let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
+    sinks.chain(windows).chain(watch).collect()
+}
+
+/// Whether scans are to be found and somebody takes findings.
+fn watches_for_scans(config: &Config) -> bool {
+    let transforms = config.transforms.iter().map(|transform| &transform.inputs);
+    let mut inputs = enabled(config).map(|sink| &sink.inputs).chain(transforms).flatten();
+    config.scans.is_some() && inputs.any(|input| Class::named(input).contains(&Class::Findings))
 }
 
 /// Sinks that run.
@@ -226,6 +236,7 @@ pub(super) fn plan(config: &Config, identity: &Identity, tables: &[Watched]) -> 
         decoys: config.decoys.iter().map(|decoy| decoy.name.clone()).collect(),
         transforms: config.transforms.clone(),
         sinks: enabled(config).map(wiring).collect(),
+        scans: config.scans.clone(),
         key: Some(identity.key.clone()),
         tables: tables::shared(tables),
     };

@@ -171,7 +171,7 @@ fn try_sinks(core: &Core, config: &Config, difference: &Difference) -> Result<()
 /// Decoys are inputs too, so a decoy that comes or goes may change the wiring.
 fn touches_delivery(changes: &Changes) -> bool {
     let decoys = !changes.decoys.added.is_empty() || !changes.decoys.removed.is_empty();
-    decoys || !changes.sinks.is_empty() || !changes.transforms.is_empty()
+    decoys || changes.scans || !changes.sinks.is_empty() || !changes.transforms.is_empty()
 }
 
 /// Decoys whose own table is the same but whose personality file or limits are not.
@@ -198,6 +198,9 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         }
     }
     lines.extend(looks.iter().map(|name| format!("decoy {name} changed")));
+    if changes.scans {
+        lines.push("what makes a scan changed".into());
+    }
     if changes.log {
         lines.push("log level changed".into());
     }

@@ -14,6 +14,8 @@ pub struct Changes {
     pub decoys: Difference,
     /// Transforms.
     pub transforms: Difference,
+    /// What makes a scan.
+    pub scans: bool,
     /// Sinks.
     pub sinks: Difference,
     /// Whether `[zones]` changed.
@@ -75,6 +77,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         decoys: Difference::of(&old.decoys, &new.decoys, |decoy| &decoy.name),
         transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
+        scans: old.scans != new.scans,
         zones: old.zones != new.zones,
         owners: old.owners != new.owners,
         capture: old.capture != new.capture,

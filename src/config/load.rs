@@ -17,8 +17,9 @@ use super::sections::{LATER, SECTIONS, TOP};
 use super::sinks::{SinkSettings, sinks};
 use super::storage::{self, Capture, JournalSettings, Log};
 use super::transforms::transforms;
-use super::{variables, wiring};
+use super::{findings, variables, wiring};
 use crate::decoy::Limits;
+use crate::graph::scan::ScanSpec;
 use crate::graph::transforms::TransformSpec;
 
 /// Where a configuration comes from: everything that was read, nothing that must be.
@@ -61,6 +62,8 @@ pub struct Config {
     pub decoys: Vec<Decoy>,
     /// Transforms, by name.
     pub transforms: Vec<TransformSpec>,
+    /// What makes a scan, if scans are to be found.
+    pub scans: Option<ScanSpec>,
     /// Sinks, by name.
     pub sinks: Vec<SinkSettings>,
     /// Diagnostics.
@@ -193,6 +196,7 @@ impl<'a> Loader<'a> {
             sinks: sinks(self),
             log: storage::log(self),
             transforms: transforms(self),
+            scans: findings::scans(self),
         };
         wiring::check(self);
         config

@@ -25,8 +25,7 @@ use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
 use super::worker::Worker;
 use crate::fresh::{Fresh, Taker};
-use crate::graph::window::WindowSpec;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, MachineSpec, Node};
 use crate::journal::{Commit, JournalError, Offset};
 
 /// Where a sink without a cursor begins.
@@ -156,7 +155,7 @@ impl Pipeline {
         decoder: &Decoder,
         node: Node,
         name: &str,
-        spec: &WindowSpec,
+        spec: &MachineSpec,
         head: Offset,
     ) -> Result<(), JournalError> {
         let next = self.place(&window_consumer(name), head).await?;

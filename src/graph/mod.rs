@@ -18,7 +18,9 @@
 pub mod condition;
 pub mod entry;
 pub mod inputs;
+mod machine;
 mod reach;
+pub mod scan;
 pub mod shape;
 pub mod transforms;
 mod walk;
@@ -26,6 +28,7 @@ pub mod window;
 pub mod wiring;
 
 pub use entry::{Body, Pass};
+pub use machine::{Machine, MachineSpec};
 pub use reach::{Node, Reach};
 pub use walk::{Reached, Version};
 pub use wiring::{Graph, GraphSpec, SinkWiring, WiringProblem};

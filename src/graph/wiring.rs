@@ -9,14 +9,15 @@ use trapline_schemas::{Event, Field};
 
 use super::condition::Condition;
 use super::inputs::{Class, RESERVED, is_about_a_sink};
+use super::machine::MachineSpec;
 use super::reach::{Node, Reach};
+use super::scan::{self, ScanSpec};
 use super::shape::{Enrich, Redact, Sample, Shaper, SharedTables};
 use super::transforms::{TransformKind, TransformSpec};
 use super::walk::{Reached, Walk};
-use super::window::WindowSpec;
 
-/// Most transforms and sinks together.
-pub const NODES_MAX: usize = 128;
+/// Most transforms and sinks together; one more watches for scans.
+pub const NODES_MAX: usize = 127;
 /// Longest name of a node, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
 
@@ -29,6 +30,8 @@ pub struct GraphSpec {
     pub transforms: Vec<TransformSpec>,
     /// All stream sinks.
     pub sinks: Vec<SinkWiring>,
+    /// What makes a scan, if findings about them are wanted.
+    pub scans: Option<ScanSpec>,
     /// The site key, for pseudonyms; none where nothing will run.
     pub key: Option<SiteKey>,
     /// By node, what it looks things up in; nothing where nothing will run.
@@ -95,7 +98,7 @@ pub(super) struct Vertex {
 pub(super) enum VertexKind {
     Filter(Condition),
     Shaper(Shaper),
-    Window(WindowSpec),
+    Window(MachineSpec),
     Sink,
 }
 
@@ -138,6 +141,12 @@ impl Graph {
         }
         for sink in &spec.sinks {
             graph.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
+        }
+        // Only where somebody listens: a watch costs a little for each contact.
+        let is_heard = graph.by_class[Class::Findings as usize] != Reach::default();
+        if let Some(scans) = spec.scans.as_ref().filter(|_| is_heard) {
+            let kind = VertexKind::Window(MachineSpec::Scans(scans.clone()));
+            graph.add(scan::NODE, kind, &["decoys".to_owned()], spec);
         }
         graph
     }
@@ -262,7 +271,7 @@ impl Graph {
     }
 
     /// The windowed nodes, with their settings.
-    pub fn windows(&self) -> impl Iterator<Item = (Node, &str, &WindowSpec)> {
+    pub fn windows(&self) -> impl Iterator<Item = (Node, &str, &MachineSpec)> {
         let vertices = self.vertices.iter().enumerate();
         vertices.filter_map(|(index, vertex)| match &vertex.kind {
             VertexKind::Window(spec) => Some((node(index), vertex.name.as_str(), spec)),
@@ -309,7 +318,7 @@ fn node(index: usize) -> Node {
 
 fn vertex_kind(spec: &GraphSpec, transform: &TransformSpec, problems: &mut Vec<WiringProblem>) -> Option<VertexKind> {
     Some(match &transform.kind {
-        TransformKind::Window(window) => VertexKind::Window(window.clone()),
+        TransformKind::Window(window) => VertexKind::Window(MachineSpec::Window(window.clone())),
         TransformKind::Filter { when } => VertexKind::Filter(compiled(transform, "when", when, problems)?),
         TransformKind::Sample(sample) => {
             let keep = match &sample.keep {

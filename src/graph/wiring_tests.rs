@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::graph::shape::{RedactSpec, With};
-use crate::graph::window::Policy;
+use crate::graph::window::{Policy, WindowSpec};
 
 const ACTIONS: [Action; 6] = [
     Action::Connect,
@@ -221,7 +221,7 @@ fn a_circle_is_refused() {
 #[test]
 fn more_nodes_than_the_bound_are_refused() {
     let sinks = (0..=NODES_MAX).map(|n| sink(&format!("s{n}"), &["*"])).collect();
-    assert!(messages(&spec(vec![], sinks))[0].contains("more than 128"));
+    assert!(messages(&spec(vec![], sinks))[0].contains("more than 127"));
 }
 
 /// A random graph: node n takes reserved names, decoys and nodes before it.

@@ -207,3 +207,59 @@ fn check_and_run_say_which_table_is_missing_or_wrong() {
         }
     }
 }
+
+/// Three decoys, and a sink that takes findings alone.
+const WATCHED: &str = r#"
+[journal]
+path = "state/journal.db"
+
+[findings]
+scan_close_after = "15s"
+
+[decoys.ssh]
+service = "ssh"
+listen = ["127.0.0.1:0"]
+
+[decoys.ftp]
+service = "ftp"
+listen = ["127.0.0.1:0"]
+
+[decoys.telnet]
+service = "telnet"
+listen = ["127.0.0.1:0"]
+
+[sinks.found]
+type = "file"
+inputs = ["findings"]
+path = "found.jsonl"
+"#;
+
+#[test]
+fn a_scan_is_found_at_once_and_closed_once_it_is_quiet_whatever_is_killed_meanwhile() {
+    let mut trap = Trap::start(WATCHED);
+    let scans = |trap: &Trap| -> Vec<Value> {
+        let all = sent(trap, "found").into_iter();
+        all.filter(|event| event["event"]["action"] == "decoy-scan").collect()
+    };
+    for decoy in ["ssh", "ftp", "telnet"] {
+        touch(trap.address(decoy));
+    }
+    eventually("the scan is told of", || (scans(&trap).len() == 1).then_some(()));
+    trap.signal("KILL");
+    trap.ended();
+    trap.launch();
+    touch(trap.address("ssh"));
+    let all = eventually("the scan is over", || {
+        let all = scans(&trap);
+        (all.last()?["honeyport"]["finding"]["status"] == "closed").then_some(all)
+    });
+    let of = |event: &Value, part: &str| event["honeyport"]["finding"][part].clone();
+    assert_eq!(
+        (&of(&all[0], "status"), &of(&all[0], "hits")),
+        (&"new".into(), &3.into())
+    );
+    let last = all.last().unwrap();
+    assert_eq!(of(last, "hits"), 4, "before and after the kill");
+    assert!(all.iter().all(|event| of(event, "id") == of(&all[0], "id")));
+    assert_eq!(last["honeyport"]["scan"]["decoy_count"], 3);
+}
