@@ -113,6 +113,14 @@ const READERS: &[&str] = &[
     "src/decoy/mask.rs",
     "src/decoy/tests/hostile.rs",
     "src/graph/condition/tests.rs",
+    "src/graph/shape/enrich_tests.rs",
+    "src/graph/shape/inventory.rs",
+    "src/graph/shape/scrub.rs",
+    "src/graph/shape/tests.rs",
+    "src/graph/window/model_tests.rs",
+    "src/graph/scan/tests.rs",
+    "src/record/leases.rs",
+    "src/record/neighbours.rs",
 ];
 
 #[test]

@@ -41,6 +41,7 @@ actions! {
     SessionEnd = "session-end", "A session ended.";
     SourceFolded = "source-folded", "Hits of one source beyond its rate, as a count.";
     HeldBack = "held-back", "How many events a throttle or dedupe window held back.";
+    Digest = "digest", "What came together in an aggregate window.";
     Block = "block-ip", "A source was shut out.";
     Unblock = "unblock-ip", "A source was let in again.";
     Tag = "tag-host", "A host was tagged.";
@@ -158,6 +159,12 @@ impl Event {
         if let Some(value) = value {
             self.set(field, value);
         }
+    }
+
+    /// Takes a stored fact away.
+    pub fn remove(&mut self, field: Field) -> Option<Value> {
+        let at = self.facts.binary_search_by_key(&field, |(f, _)| *f).ok()?;
+        Some(self.facts.remove(at).1)
     }
 
     /// A stored fact.

@@ -112,7 +112,7 @@ impl Field {
 }
 
 impl Field {
-    /// The fields that can be derived, in catalogue order: the derived ones, and the risk, which has a default.
+    /// The fields that can be derived, in catalogue order: the derived ones, and those that have a default.
     pub(crate) const DERIVED: [Self; DERIVED_COUNT] = {
         let mut derived = [Self::Timestamp; DERIVED_COUNT];
         let (mut row, mut at) = (0, 0);
@@ -137,7 +137,11 @@ const DERIVED_COUNT: usize = {
 };
 
 const fn is_derived(row: &Row) -> bool {
-    matches!(row.origin, Origin::Derived) || matches!(row.field, Field::EventRiskScore)
+    matches!(row.origin, Origin::Derived)
+        || matches!(
+            row.field,
+            Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress
+        )
 }
 
 /// Size of the name index: sparse, so that most names are found or missed at the first slot.
@@ -175,7 +179,7 @@ const fn mix(hash: u64, word: u64) -> u64 {
 
 catalogue! {
     Timestamp = Date, Derived, "@timestamp", "time", "When the hit happened: accept or first datagram.";
-    DestinationAddress = Keyword, Derived, "destination.address", "", "The address that was touched, as text.";
+    DestinationAddress = Keyword, Stored, "destination.address", "dst_endpoint.uid", "The address that was touched, as text; a pseudonym where `redact` hides it.";
     DestinationBytes = Long, Stored, "destination.bytes", "traffic.bytes_out", "Bytes the decoy sent.";
     DestinationDomain = Keyword, Derived, "destination.domain", "dst_endpoint.hostname", "Name of the host that was touched.";
     DestinationIp = Ip, Stored, "destination.ip", "dst_endpoint.ip", "The address that was touched, never a wildcard.";
@@ -222,6 +226,13 @@ catalogue! {
     DecoyInteraction = Keyword, Derived, "honeyport.decoy.interaction", "", "Always `low`: nothing a peer sends is run.";
     DecoyPersonality = Keyword, Stored, "honeyport.decoy.personality", "", "How the decoy looks.";
     DecoyService = Keyword, Stored, "honeyport.decoy.service", "dst_endpoint.svc_name", "The protocol the decoy speaks.";
+    DigestActions = Keywords, Stored, "honeyport.digest.actions", "", "What a digest counted by action, as `decoy-connect=12`, most frequent first.";
+    DigestPassed = Long, Stored, "honeyport.digest.passed", "", "Events of a digest's window that were sent as themselves; they are not in its count.";
+    DigestSample = Id, Stored, "honeyport.digest.sample_event_id", "finding_info.related_events.uid", "The first event of the window, as an example of what was counted.";
+    DigestSourceCount = Long, Stored, "honeyport.digest.source_count", "", "How many different sources a digest saw; its list ends at 32.";
+    DigestSources = Ips, Stored, "honeyport.digest.sources", "", "Which sources a digest saw, up to 32.";
+    DigestUserCount = Long, Stored, "honeyport.digest.user_count", "", "How many different users a digest saw tried; its list ends at 32.";
+    DigestUsers = Keywords, Stored, "honeyport.digest.users", "", "Which users a digest saw tried, up to 32.";
     FindingHits = Long, Stored, "honeyport.finding.hits", "count", "How many hits a finding or summary stands for.";
     FindingId = Id, Stored, "honeyport.finding.id", "finding_info.uid", "The finding's id over all its updates.";
     FindingStatus = Keyword, Stored, "honeyport.finding.status", "status_id", "new, updated or closed.";
@@ -260,11 +271,12 @@ catalogue! {
     ResponseState = Keyword, Stored, "honeyport.response.state", "", "decided, proposed, enforced, lifted or refused.";
     ResponseTarget = Keyword, Stored, "honeyport.response.target", "firewall_rule.name", "The set sink that acts.";
     ResponseTtl = Long, Stored, "honeyport.response.ttl_seconds", "firewall_rule.duration", "How long the act lasts, seconds.";
-    ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan touched.";
-    ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan touched.";
+    SampleOneIn = Long, Stored, "honeyport.sample.one_in", "", "How many events this one stands for: a sample lets one in so many through.";
+    ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan or digest touched.";
+    ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan or digest touched.";
     ScanKind = Keyword, Stored, "honeyport.scan.kind", "", "vertical or horizontal.";
-    ScanPortCount = Long, Stored, "honeyport.scan.port_count", "", "How many ports a scan touched.";
-    ScanPorts = Longs, Stored, "honeyport.scan.ports", "", "Which ports a scan touched.";
+    ScanPortCount = Long, Stored, "honeyport.scan.port_count", "", "How many ports a scan or digest touched.";
+    ScanPorts = Longs, Stored, "honeyport.scan.ports", "", "Which ports a scan or digest touched.";
     ScanRate = Float, Stored, "honeyport.scan.rate_per_minute", "", "Hits a minute.";
     SessionCredentials = Long, Stored, "honeyport.session.credentials", "", "How many credentials the session offered in all.";
     SessionId = Id, Stored, "honeyport.session.id", "connection_info.uid", "One connection, from accept to close.";
@@ -279,8 +291,10 @@ catalogue! {
     SmbShare = Keyword, Stored, "honeyport.smb.share", "share", "SMB share that was asked for.";
     SnmpVersion = Keyword, Stored, "honeyport.snmp.version", "", "SNMP version of the request.";
     SourceZoneInside = Bool, Stored, "honeyport.source.inside", "", "Whether that zone is inside.";
+    SourceOwner = Keyword, Stored, "honeyport.source.owner", "src_endpoint.owner.name", "Who answers for the source.";
     SourceSharedAddress = Bool, Stored, "honeyport.source.shared_address", "", "A known shared address: never acted on automatically.";
     SourceSpoofable = Bool, Stored, "honeyport.source.spoofable", "", "True where no handshake proved the address.";
+    SourceTags = Keywords, Stored, "honeyport.source.tags", "", "What an inventory says of the source, in words.";
     SourceZone = Keyword, Stored, "honeyport.source.zone", "", "The configured zone of the source, else `external`.";
     SshAuthMethod = Keyword, Stored, "honeyport.ssh.auth_method", "", "SSH authentication method tried.";
     SshClientVersion = Keyword, Stored, "honeyport.ssh.client_version", "", "SSH identification of the client.";
@@ -293,7 +307,7 @@ catalogue! {
     TelnetWindow = Keyword, Stored, "honeyport.telnet.window", "", "Window size that the client gave, columns x rows.";
     TlsJa4 = Keyword, Stored, "honeyport.tls.ja4", "ja4_fingerprint_list.value", "JA4 of the TLS client.";
     TouchLevel = Keyword, Stored, "honeyport.touch.level", "", "contact, intent or proof.";
-    TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The key of the window that a derived event sums up.";
+    TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The values that the window of a derived event was counted by.";
     TransformName = Keyword, Stored, "honeyport.transform.name", "", "The graph node that made a derived event.";
     Truncated = Bool, Derived, "honeyport.truncated", "metadata.is_truncated", "Whether fields were left out or cut to stay within the sink's bound.";
     HttpRequestBytes = Long, Stored, "http.request.body.bytes", "http_request.body_length", "Size of the request body.";
@@ -325,9 +339,18 @@ catalogue! {
     RuleName = Keyword, Derived, "rule.name", "finding_info.title", "Name of the built-in rule.";
     RuleRuleset = Keyword, Derived, "rule.ruleset", "", "Always `trapline-builtin`.";
     RuleVersion = Keyword, Derived, "rule.version", "finding_info.analytic.version", "Version of the rule.";
-    SourceAddress = Keyword, Derived, "source.address", "", "Who came, as text.";
+    SourceAddress = Keyword, Stored, "source.address", "src_endpoint.uid", "Who came, as text; a pseudonym where `redact` hides it.";
+    SourceAsNumber = Long, Stored, "source.as.number", "src_endpoint.autonomous_system.number", "Number of the autonomous system that the source is in.";
+    SourceAsName = Keyword, Stored, "source.as.organization.name", "src_endpoint.autonomous_system.name", "Who runs that system.";
     SourceBytes = Long, Stored, "source.bytes", "traffic.bytes_in", "Bytes the peer sent.";
     SourceDomain = Keyword, Stored, "source.domain", "src_endpoint.hostname", "Name that the peer gave itself.";
+    SourceGeoCity = Keyword, Stored, "source.geo.city_name", "src_endpoint.location.city", "City of the source.";
+    SourceGeoContinent = Keyword, Stored, "source.geo.continent_code", "", "Continent of the source, two letters.";
+    SourceGeoCountry = Keyword, Stored, "source.geo.country_iso_code", "src_endpoint.location.country", "Country of the source, two letters of ISO 3166-1.";
+    SourceGeoCountryName = Keyword, Stored, "source.geo.country_name", "", "Country of the source.";
+    SourceGeoLat = Float, Stored, "source.geo.location.lat", "src_endpoint.location.lat", "Latitude of the source, about.";
+    SourceGeoLon = Float, Stored, "source.geo.location.lon", "src_endpoint.location.long", "Longitude of the source, about.";
+    SourceGeoRegion = Keyword, Stored, "source.geo.region_name", "src_endpoint.location.region", "Region of the source.";
     SourceIp = Ip, Stored, "source.ip", "src_endpoint.ip", "Who came: the kernel's peer address.";
     SourceMac = Keyword, Stored, "source.mac", "src_endpoint.mac", "MAC of a neighbour.";
     SourcePackets = Long, Stored, "source.packets", "traffic.packets_in", "Datagrams the peer sent.";

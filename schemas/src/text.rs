@@ -49,6 +49,20 @@ pub fn clean_within(bytes: &[u8], chars_max: usize) -> SmolStr {
     text.finish()
 }
 
+/// A MAC as ECS writes it, `00-00-5E-00-53-23`, from six pairs of hex digits with `:` or `-` or nothing between them.
+pub fn mac(text: &[u8]) -> Option<SmolStr> {
+    let digits: Vec<u8> = text
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b':' | b'-'))
+        .collect();
+    let is_mac = digits.len() == 12 && digits.iter().all(u8::is_ascii_hexdigit) && text.len() <= 17;
+    let pairs = digits
+        .chunks(2)
+        .map(|pair| String::from_utf8_lossy(pair).to_uppercase());
+    is_mac.then(|| SmolStr::from(pairs.collect::<Vec<_>>().join("-")))
+}
+
 /// Whether `text` could have come from [`clean`]: it hides nothing.
 pub fn is_clean(text: &str) -> bool {
     is_plain(text.as_bytes()) || !text.chars().any(hidden)

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
+use crate::app::tables::{self, BadTable, Watched};
 use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
@@ -14,11 +15,13 @@ use crate::decoy::personality::{self, Install, Personality, PersonalityError};
 use crate::decoy::services;
 use crate::decoy::{self, DecoySpec, Secrets};
 use crate::delivery::{Pace, Plan, SinkPlan};
+use crate::graph::inputs::Class;
+use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
-use crate::record::Zones;
 use crate::record::zones::Zone;
+use crate::record::{Identity, Networks, Zones};
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub(super) enum BuildError {
         /// Why.
         source: KeyFault,
     },
+    /// A file that a transform looks things up in.
+    #[error(transparent)]
+    Table(#[from] BadTable),
     /// The wiring; the configuration's own check should have found it.
     #[error("the wiring of `{node}` does not hold: {message}")]
     Wiring {
@@ -173,6 +179,18 @@ pub(super) fn zones(config: &Config) -> Zones {
     Zones::new(config.zones.iter().map(zone).collect())
 }
 
+/// Who answers for which networks.
+pub(super) fn owners(config: &Config) -> Networks<SmolStr> {
+    let each = config.owners.iter();
+    let networks = each.flat_map(|owner| owner.networks.iter().map(|net| (*net, SmolStr::new(&owner.name))));
+    Networks::new(networks.collect())
+}
+
+/// Addresses that many share.
+pub(super) fn shared(config: &Config) -> Networks<()> {
+    Networks::new(config.observer.shared_addresses.iter().map(|net| (*net, ())).collect())
+}
+
 /// What the journal is told.
 pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
     JournalSettings {
@@ -193,10 +211,18 @@ pub(super) fn consumers(config: &Config) -> Vec<String> {
     let windows = config
         .transforms
         .iter()
-        .filter(|transform| matches!(transform.kind, TransformKind::Throttle(_)));
+        .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
-    sinks.chain(windows).collect()
+    let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
+    sinks.chain(windows).chain(watch).collect()
+}
+
+/// Whether scans are to be found and somebody takes findings.
+fn watches_for_scans(config: &Config) -> bool {
+    let transforms = config.transforms.iter().map(|transform| &transform.inputs);
+    let mut inputs = enabled(config).map(|sink| &sink.inputs).chain(transforms).flatten();
+    config.scans.is_some() && inputs.any(|input| Class::named(input).contains(&Class::Findings))
 }
 
 /// Sinks that run.
@@ -205,11 +231,14 @@ pub(super) fn enabled(config: &Config) -> impl Iterator<Item = &SinkSettings> {
 }
 
 /// What delivery runs.
-pub(super) fn plan(config: &Config, observer: &str) -> Result<Plan, BuildError> {
+pub(super) fn plan(config: &Config, identity: &Identity, tables: &[Watched]) -> Result<Plan, BuildError> {
     let spec = GraphSpec {
         decoys: config.decoys.iter().map(|decoy| decoy.name.clone()).collect(),
         transforms: config.transforms.clone(),
         sinks: enabled(config).map(wiring).collect(),
+        scans: config.scans.clone(),
+        key: Some(identity.key.clone()),
+        tables: tables::shared(tables),
     };
     let graph = Graph::build(&spec).map_err(|problems| {
         let first = problems.into_iter().next();
@@ -218,7 +247,7 @@ pub(super) fn plan(config: &Config, observer: &str) -> Result<Plan, BuildError> 
     })?;
     Ok(Plan {
         graph: Arc::new(graph),
-        sinks: enabled(config).map(|sink| sink_plan(sink, observer)).collect(),
+        sinks: enabled(config).map(|sink| sink_plan(sink, &identity.name)).collect(),
     })
 }
 

@@ -192,6 +192,9 @@ mod tests {
             state: Vec::new(),
             identity: Arc::new(identity(1)),
             zones: crate::record::Zones::new(Vec::new()),
+            owners: Default::default(),
+            shared: Default::default(),
+            hosts: Default::default(),
             events_per_source_per_minute: 1,
         });
         let mut counts = Vec::new();

@@ -8,7 +8,7 @@ use trapline_schemas::{Action, Field, Value, text};
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
 use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
-use crate::app::trial;
+use crate::app::{tables, trial};
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
@@ -22,6 +22,7 @@ struct Next {
     changes: Changes,
     decoys: Vec<Made>,
     plan: Plan,
+    tables: Vec<tables::Watched>,
 }
 
 impl App {
@@ -54,13 +55,21 @@ impl App {
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
         let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
-        let plan = build::plan(&config, &self.core.identity.name).map_err(wrong)?;
+        let (config, tables) = tokio::task::spawn_blocking(move || {
+            let tables = tables::load(&config);
+            (config, tables)
+        })
+        .await
+        .map_err(|broken| Refused::new(Refusal::Failed, broken))?;
+        let tables = tables.map_err(|error| wrong(error.into()))?;
+        let plan = build::plan(&config, &self.core.identity, &tables).map_err(wrong)?;
         try_sinks(&self.core, &config, &changes.sinks)?;
         Ok(Next {
             config,
             changes,
             decoys,
             plan,
+            tables,
         })
     }
 
@@ -68,6 +77,7 @@ impl App {
         let looks = changed_looks(&self.decoys, &next.decoys, &next.changes.decoys);
         if touches_delivery(&next.changes) {
             self.swap_delivery(next.plan).await?;
+            self.tables.put(next.tables);
         } else if let Some(pipeline) = &self.pipeline {
             pipeline.retry_now();
         }
@@ -85,6 +95,15 @@ impl App {
         Ok(lines(&next.changes, &looks))
     }
 
+    /// What delivery ran by until now.
+    fn plan_in_force(&self) -> Result<Plan, build::BuildError> {
+        let config = self.core.config();
+        let tables = tables::load(&config)?;
+        let plan = build::plan(&config, &self.core.identity, &tables)?;
+        self.tables.put(tables);
+        Ok(plan)
+    }
+
     /// Stops delivery and starts it anew: cursors are in the journal, so nothing is lost and nothing is sent twice.
     async fn swap_delivery(&mut self, plan: Plan) -> Result<(), Refused> {
         if let Some(old) = self.pipeline.take() {
@@ -98,7 +117,7 @@ impl App {
             }
             Err(error) => {
                 let refused = Refused::new(Refusal::Failed, format!("the journal failed, sinks as before: {error}"));
-                let before = build::plan(&self.core.config(), &self.core.identity.name);
+                let before = self.plan_in_force();
                 if let Ok(before) = before {
                     self.pipeline = Pipeline::start(before, parts(), DELIVERY_GRACE).await.ok();
                 }
@@ -152,7 +171,7 @@ fn try_sinks(core: &Core, config: &Config, difference: &Difference) -> Result<()
 /// Decoys are inputs too, so a decoy that comes or goes may change the wiring.
 fn touches_delivery(changes: &Changes) -> bool {
     let decoys = !changes.decoys.added.is_empty() || !changes.decoys.removed.is_empty();
-    decoys || !changes.sinks.is_empty() || !changes.transforms.is_empty()
+    decoys || changes.scans || !changes.sinks.is_empty() || !changes.transforms.is_empty()
 }
 
 /// Decoys whose own table is the same but whose personality file or limits are not.
@@ -179,6 +198,9 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         }
     }
     lines.extend(looks.iter().map(|name| format!("decoy {name} changed")));
+    if changes.scans {
+        lines.push("what makes a scan changed".into());
+    }
     if changes.log {
         lines.push("log level changed".into());
     }

@@ -14,7 +14,7 @@ use crate::app::build::{self, BuildError, Made};
 use crate::app::core::{Core, Reloaded};
 use crate::app::load::{LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
-use crate::app::{Tasks, banner, chores, facts, folder, indexed, keeper, process};
+use crate::app::{Tasks, banner, chores, facts, folder, hosts, indexed, keeper, process, tables};
 use crate::config::Config;
 use crate::control::{self, server};
 use crate::decoy::bind::{Binder, Wanted};
@@ -167,6 +167,7 @@ pub(super) struct App {
     pub(super) decoys: Vec<Made>,
     pub(super) wishes: mpsc::Sender<Vec<Wanted>>,
     pub(super) pipeline: Option<Pipeline>,
+    pub(super) tables: tables::InUse,
     pub(super) stops: Stops,
     pub(super) stations: Stations,
 }
@@ -211,6 +212,9 @@ impl App {
         let (recorder, record) = record::start(record::Settings {
             identity: identity.clone(),
             zones: build::zones(&config),
+            owners: build::owners(&config),
+            shared: build::shared(&config),
+            hosts: hosts::look_around(&config.observer, &tasks, &stops.serving),
             events_per_source_per_minute: config.limits.events_per_source_per_minute,
             state: journal.states(record::STATE).await?,
         });
@@ -236,7 +240,15 @@ impl App {
             tasks,
             shortage,
         };
-        let plan = build::plan(&config, &core.identity.name)?;
+        let watched = tables::load(&config).map_err(BuildError::from)?;
+        let plan = build::plan(&config, &core.identity, &watched)?;
+        let tables = tables::InUse::default();
+        tables.put(watched);
+        core.tasks.spawn_station(
+            "tables",
+            stops.serving.clone(),
+            tables::run(tables.clone(), stops.serving.clone()),
+        );
         let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
         let (reload, reloads) = mpsc::channel(1);
@@ -257,6 +269,7 @@ impl App {
             decoys,
             wishes,
             pipeline: Some(pipeline),
+            tables,
             stops,
             stations,
         };

@@ -14,6 +14,8 @@ pub struct Changes {
     pub decoys: Difference,
     /// Transforms.
     pub transforms: Difference,
+    /// What makes a scan.
+    pub scans: bool,
     /// Sinks.
     pub sinks: Difference,
     /// Whether `[zones]` changed.
@@ -75,6 +77,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         decoys: Difference::of(&old.decoys, &new.decoys, |decoy| &decoy.name),
         transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
+        scans: old.scans != new.scans,
         zones: old.zones != new.zones,
         owners: old.owners != new.owners,
         capture: old.capture != new.capture,
@@ -89,6 +92,16 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         ("observer.name", old.observer.name == new.observer.name),
         ("observer.site", old.observer.site == new.observer.site),
         ("observer.site_key", old.observer.site_key == new.observer.site_key),
+        (
+            "observer.neighbours",
+            old.observer.neighbours == new.observer.neighbours,
+        ),
+        ("observer.leases", old.observer.leases == new.observer.leases),
+        (
+            "observer.shared_addresses",
+            old.observer.shared_addresses == new.observer.shared_addresses,
+        ),
+        ("owners", old.owners == new.owners),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
         ("journal.retain_days", old.journal.retain == new.journal.retain),

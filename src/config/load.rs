@@ -17,8 +17,9 @@ use super::sections::{LATER, SECTIONS, TOP};
 use super::sinks::{SinkSettings, sinks};
 use super::storage::{self, Capture, JournalSettings, Log};
 use super::transforms::transforms;
-use super::{variables, wiring};
+use super::{findings, variables, wiring};
 use crate::decoy::Limits;
+use crate::graph::scan::ScanSpec;
 use crate::graph::transforms::TransformSpec;
 
 /// Where a configuration comes from: everything that was read, nothing that must be.
@@ -61,6 +62,8 @@ pub struct Config {
     pub decoys: Vec<Decoy>,
     /// Transforms, by name.
     pub transforms: Vec<TransformSpec>,
+    /// What makes a scan, if scans are to be found.
+    pub scans: Option<ScanSpec>,
     /// Sinks, by name.
     pub sinks: Vec<SinkSettings>,
     /// Diagnostics.
@@ -193,6 +196,7 @@ impl<'a> Loader<'a> {
             sinks: sinks(self),
             log: storage::log(self),
             transforms: transforms(self),
+            scans: findings::scans(self),
         };
         wiring::check(self);
         config
@@ -259,13 +263,6 @@ impl<'a> Loader<'a> {
     /// Where a section's name stands; the whole text if it is not there.
     pub(super) fn place(&self, section: &str) -> Place {
         self.root.get(section).unwrap_or(self.root).key_place.clone()
-    }
-
-    /// Adds a warning at a section's name.
-    pub(super) fn warn(&self, section: &str, found: &str) {
-        self.context
-            .problems
-            .push(Problem::warning(self.place(section), found, ""));
     }
 
     /// Files in the state folder that no sink may write.

@@ -16,6 +16,7 @@
 pub mod changes;
 mod decoys;
 mod error;
+mod findings;
 mod load;
 mod observer;
 pub mod provision;

@@ -23,6 +23,23 @@ pub const OBSERVER: &[Key] = &[
         "Key that hides secrets and names incidents; shared by the sensors of a site. `file:` is relative to \
          `state_dir` and made if absent.",
     ),
+    Key::default(
+        "neighbours",
+        KeyKind::Bool,
+        "true",
+        "Whether events name the MAC of a source that is a neighbour, as the kernel knows it.",
+    ),
+    Key::optional(
+        "leases",
+        KeyKind::InputPath,
+        "Leases of a DHCP server (dnsmasq, ISC dhcpd, Kea's CSV), which name sources and their MACs.",
+    ),
+    Key::default(
+        "shared_addresses",
+        KeyKind::Texts,
+        "[]",
+        "Addresses or CIDR that many share (NAT, VPN, proxy, terminal server): never acted on automatically.",
+    ),
 ];
 
 /// Keys of `[zones.NAME]`.
@@ -66,6 +83,12 @@ pub struct Observer {
     pub site: String,
     /// Where the site key comes from.
     pub site_key: SiteKeySource,
+    /// Whether the kernel's neighbours are followed.
+    pub neighbours: bool,
+    /// Leases of a DHCP server.
+    pub leases: Option<PathBuf>,
+    /// Networks whose addresses many share.
+    pub shared_addresses: Vec<IpNet>,
 }
 
 /// Where the site key comes from.
@@ -121,6 +144,9 @@ pub(super) fn observer(loader: &Loader<'_>) -> Observer {
         name: table.text_opt("name"),
         site: table.text("site"),
         site_key: site_key(loader, &table),
+        neighbours: table.bool("neighbours"),
+        leases: table.path("leases"),
+        shared_addresses: networks(&table, "shared_addresses"),
     }
 }
 
@@ -141,7 +167,7 @@ fn site_key(loader: &Loader<'_>, table: &Table) -> SiteKeySource {
 pub(super) fn zones(loader: &Loader<'_>) -> Vec<Zone> {
     let zone = |(name, table): (String, Table)| Zone {
         name,
-        networks: networks(&table),
+        networks: networks(&table, "networks"),
         inside: table.bool("inside"),
     };
     let zones: Vec<_> = loader.named("zones", ZONE).into_iter().map(zone).collect();
@@ -154,14 +180,10 @@ pub(super) fn zones(loader: &Loader<'_>) -> Vec<Zone> {
 pub(super) fn owners(loader: &Loader<'_>) -> Vec<Owner> {
     let owner = |(name, table): (String, Table)| Owner {
         name,
-        networks: networks(&table),
+        networks: networks(&table, "networks"),
         email: table.text_opt("email"),
     };
-    let owners: Vec<_> = loader.named("owners", OWNER).into_iter().map(owner).collect();
-    if !owners.is_empty() {
-        loader.warn("owners", "owners are read, but no sink of this build asks for them");
-    }
-    owners
+    loader.named("owners", OWNER).into_iter().map(owner).collect()
 }
 
 fn inside() -> Zone {
@@ -172,12 +194,12 @@ fn inside() -> Zone {
     }
 }
 
-fn networks(table: &Table) -> Vec<IpNet> {
+fn networks(table: &Table, key: &'static str) -> Vec<IpNet> {
     let mut good = Vec::new();
-    for (index, text) in table.texts("networks").iter().enumerate() {
+    for (index, text) in table.texts(key).iter().enumerate() {
         match network(text) {
             Some(network) => good.push(network),
-            None => table.report("networks", no_network(table.item_place("networks", index), text)),
+            None => table.report(key, no_network(table.item_place(key, index), text)),
         }
     }
     good

@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{decoys, observer, storage};
+use super::{decoys, findings, observer, storage};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +68,12 @@ pub const SECTIONS: &[Section] = &[
         named: true,
         keys: decoys::KEYS,
         doc: "Listeners that have no honest users.",
+    },
+    Section {
+        name: "findings",
+        named: false,
+        keys: findings::KEYS,
+        doc: "What trapline looks for over several contacts.",
     },
     Section {
         name: "transforms",

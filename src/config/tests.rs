@@ -15,6 +15,7 @@ use trapline_sink::stream::{Fault, FaultKind};
 use super::*;
 use crate::decoy::services::Transport;
 use crate::graph::transforms::TransformKind;
+use crate::graph::window::Policy;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]
@@ -233,11 +234,14 @@ fn every_section_is_read() {
         ("front", "ssh", "openssh")
     );
     assert_eq!(front.listen.len(), 2);
-    let TransformKind::Throttle(throttle) = &config.transforms[0].kind else {
+    let TransformKind::Window(throttle) = &config.transforms[0].kind else {
         panic!("calm is a throttle")
     };
     assert_eq!(throttle.by[0].name(), "source.ip");
-    assert_eq!((throttle.limit, throttle.window), (3, Duration::from_secs(900)));
+    assert_eq!(
+        (throttle.policy, throttle.window),
+        (Policy::Throttle { limit: 3 }, Duration::from_secs(900))
+    );
     let sink = &config.sinks[0];
     assert_eq!(
         (sink.format, sink.start, sink.enabled),
@@ -347,10 +351,6 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     only(
         "[sinks.fw]\ntype = 'firewall'",
         "t.toml:2:8: this build has no sink of type `firewall`",
-    );
-    only(
-        "[transforms.d]\ntype = 'dedupe'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['d']\npath = 'x'",
-        "t.toml:2:8: this build has no transform of type `dedupe`; allowed: \"filter\" or \"throttle\"",
     );
     only(
         "[decoys.all]\nservice = 'ssh'\nlisten = ['all-tcp']",
@@ -872,5 +872,33 @@ fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
     ] {
         assert!(!validator.is_valid(&json(wrong)), "{wrong}");
         assert!(load_with(wrong, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_a_redact_cannot_hide_is_said_with_what_it_is_made_of() {
+    let with = |fields: &str| {
+        lines(&format!(
+            "[transforms.t]\ntype = 'redact'\ninputs = ['*']\nfields = {fields}\n[sinks.f]\ntype = 'file'\n\
+             inputs = ['t']\npath = 'x'"
+        ))
+    };
+    assert!(with("['user.*', 'source.ip', 'honeyport.payload.*']").is_empty());
+    for (fields, place, words) in [
+        ("['sorce.ip']", "4:11", "did you mean `source.ip`"),
+        (
+            "['source.ip', 'message']",
+            "4:24",
+            "made of other fields when it is shown",
+        ),
+        ("['event.original']", "4:11", "honeyport.payload.base64"),
+        ("['usr.*']", "4:11", "`usr.*` is no path"),
+        ("[]", "4:10", "at least one field"),
+    ] {
+        let told = with(fields).join("\n");
+        assert!(
+            told.contains(&format!("t.toml:{place}: ")) && told.contains(words),
+            "{told}"
+        );
     }
 }

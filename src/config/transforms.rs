@@ -16,9 +16,6 @@ pub const COMMON: &[Key] = &[
     ),
 ];
 
-/// Types that the design has and this build has not.
-const LATER: &[&str] = &["aggregate", "dedupe", "sample", "redact", "enrich"];
-
 /// Reads all transforms; those of unknown type are left out.
 pub(super) fn transforms(loader: &Loader<'_>) -> Vec<TransformSpec> {
     loader
@@ -26,7 +23,7 @@ pub(super) fn transforms(loader: &Loader<'_>) -> Vec<TransformSpec> {
         .into_iter()
         .filter_map(|(name, node)| {
             let types = TRANSFORMS.iter().map(|row| row.name);
-            let row = transforms::find(loader.kind(node, "transform", types, LATER)?)?;
+            let row = transforms::find(loader.kind(node, "transform", types, &[])?)?;
             let before = loader.context.problems.count();
             let table = loader.check(node, COMMON.iter().chain(row.keys));
             check_conditions(loader, &table, row.keys);

@@ -21,7 +21,7 @@ use super::forms::{Asking, render_ahead};
 use crate::delivery::store::Store;
 use crate::fresh::Taker;
 use crate::graph::wiring::Origin;
-use crate::graph::{Body, Graph, Node, Pass, Reach};
+use crate::graph::{Body, Graph, Node, Pass, Reach, Reached};
 use crate::journal::{Entry, JournalError, Offset};
 use trapline_schemas::Timestamp;
 
@@ -54,7 +54,26 @@ pub(super) struct Item {
     pub(super) content: Content,
     /// The nodes it reaches, of those that were asked about.
     pub(super) reach: Reach,
+    /// What those get that stand behind a node which changes events.
+    versions: Vec<(Reach, Arc<Parcel>)>,
     bytes: usize,
+}
+
+impl Item {
+    /// What a node gets of the entry, whose parcel this is.
+    pub(super) fn parcel_for<'i>(&'i self, node: Node, parcel: &'i Arc<Parcel>) -> &'i Arc<Parcel> {
+        let own = self.versions.iter().find(|(nodes, _)| nodes.contains(node));
+        own.map_or(parcel, |(_, own)| own)
+    }
+
+    /// Each form of the event that somebody gets.
+    pub(super) fn parcels(&self) -> impl Iterator<Item = &Arc<Parcel>> {
+        let recorded = match &self.content {
+            Content::Parcel(parcel) => Some(parcel),
+            Content::Lost | Content::Unreadable => None,
+        };
+        recorded.into_iter().chain(self.versions.iter().map(|(_, own)| own))
+    }
 }
 
 /// What an entry holds.
@@ -299,21 +318,19 @@ impl Decoder {
     }
 
     fn event_item(&self, entry: &Entry, event: Event, wanted: Reach) -> Item {
-        let event = numbered(event, entry.offset);
-        let reach = self.graph.reach(Origin::Recorded, &event, wanted);
-        let parcel = Parcel::new(entry.offset, Arc::new(event));
-        item(entry, Content::Parcel(Arc::new(parcel)), reach)
+        let event = Arc::new(numbered(event, entry.offset));
+        let reached = self.graph.follow(Origin::Recorded, &event, wanted);
+        delivered(entry, event, reached)
     }
 
     fn pass_item(&self, entry: &Entry, pass: &Pass, original: Option<Arc<Event>>, wanted: Reach) -> Item {
         let Some(event) = original else {
             return item(entry, Content::Lost, self.graph.downstream(&pass.node));
         };
-        let reach = self.graph.reach(Origin::Passed(&pass.node), &event, wanted);
-        let parcel = Parcel::new(entry.offset, event);
+        let reached = self.graph.follow(Origin::Passed(&pass.node), &event, wanted);
         Item {
             original: pass.of,
-            ..item(entry, Content::Parcel(Arc::new(parcel)), reach)
+            ..delivered(entry, event, reached)
         }
     }
 
@@ -336,6 +353,16 @@ impl Decoder {
     }
 }
 
+/// An entry that is there to be delivered, to each node in its form.
+fn delivered(entry: &Entry, event: Arc<Event>, reached: Reached) -> Item {
+    let parcel = |event| Arc::new(Parcel::new(entry.offset, event));
+    let versions = reached.versions.into_iter();
+    Item {
+        versions: versions.map(|own| (own.nodes, parcel(own.event))).collect(),
+        ..item(entry, Content::Parcel(parcel(event)), reached.nodes)
+    }
+}
+
 fn item(entry: &Entry, content: Content, reach: Reach) -> Item {
     Item {
         offset: entry.offset,
@@ -343,6 +370,7 @@ fn item(entry: &Entry, content: Content, reach: Reach) -> Item {
         original: entry.offset,
         content,
         reach,
+        versions: Vec::new(),
         bytes: entry.body.len(),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use trapline_schemas::Format;
 use trapline_sink::Parcel;
 
-use super::feed::{Content, Item};
+use super::feed::Item;
 use crate::graph::Node;
 
 /// A sink that keeps up: its node, and the form that it will ask for.
@@ -23,15 +23,16 @@ pub(super) fn render_ahead(items: &[Arc<Item>], sinks: &[Asking]) {
         return;
     }
     for item in items {
-        if let Content::Parcel(parcel) = &item.content {
-            let shared = |format: &&Format| is_shared(item, sinks, **format);
+        for parcel in item.parcels() {
+            let shared = |format: &&Format| is_shared(item, parcel, sinks, **format);
             Format::ALL.iter().filter(shared).for_each(|form| render(parcel, *form));
         }
     }
 }
 
-fn is_shared(item: &Item, sinks: &[Asking], format: Format) -> bool {
-    let asks = |(node, form): &&Asking| *form == format && item.reach.contains(*node);
+fn is_shared(item: &Item, parcel: &Arc<Parcel>, sinks: &[Asking], format: Format) -> bool {
+    let gets = |node| item.reach.contains(node) && Arc::ptr_eq(item.parcel_for(node, parcel), parcel);
+    let asks = |(node, form): &&Asking| *form == format && gets(*node);
     sinks.iter().filter(asks).nth(1).is_some()
 }
 

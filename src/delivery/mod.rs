@@ -6,7 +6,7 @@
 //! ```text
 //!  journal ──► feed (reads and decodes once) ──► worker: queue ► batch ► deliver ► outcomes ─┬► ledger ► cursor
 //!                 │                                        ▲                                 ├► again (retry, halves)
-//!                 └──► window task of each throttle        └── pace: when ◄── fault ─────────┴► dead letter
+//!                 └──► window task of each windowed node        └── pace: when ◄── fault ─────────┴► dead letter
 //! ```
 //!
 //! Invariants, each a named test:

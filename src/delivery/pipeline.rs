@@ -25,8 +25,7 @@ use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
 use super::worker::Worker;
 use crate::fresh::{Fresh, Taker};
-use crate::graph::transforms::ThrottleSpec;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, MachineSpec, Node};
 use crate::journal::{Commit, JournalError, Offset};
 
 /// Where a sink without a cursor begins.
@@ -131,7 +130,7 @@ impl Pipeline {
             reloads: watch::Sender::new(()),
             parts,
         };
-        for (node, name, spec) in plan.graph.throttles() {
+        for (node, name, spec) in plan.graph.windows() {
             pipeline.start_window(&feed, &decoder, node, name, spec, head).await?;
         }
         for sink in plan.sinks {
@@ -156,7 +155,7 @@ impl Pipeline {
         decoder: &Decoder,
         node: Node,
         name: &str,
-        spec: &ThrottleSpec,
+        spec: &MachineSpec,
         head: Offset,
     ) -> Result<(), JournalError> {
         let next = self.place(&window_consumer(name), head).await?;

@@ -58,6 +58,11 @@ impl Reader {
         }
     }
 
+    /// Whose eyes these are.
+    pub(super) fn node(&self) -> Node {
+        self.node
+    }
+
     /// The next offset to read.
     pub(super) fn next_offset(&self) -> Offset {
         self.next

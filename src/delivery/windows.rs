@@ -15,9 +15,8 @@ use super::breakdown::{Breakdowns, Broken, caught};
 use super::feed::{Content, Item};
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
-use crate::graph::Pass;
-use crate::graph::throttle::{Throttle, Verdict};
-use crate::graph::transforms::ThrottleSpec;
+use crate::graph::window::Verdict;
+use crate::graph::{Machine, MachineSpec, Node, Pass};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
@@ -35,9 +34,9 @@ type Ended = Result<Result<(), JournalError>, Broken>;
 /// A windowed node at work.
 pub(super) struct Window {
     node: String,
-    spec: ThrottleSpec,
+    spec: MachineSpec,
     parts: Parts,
-    throttle: Throttle,
+    machine: Machine,
     saved: Offset,
 }
 
@@ -45,12 +44,12 @@ impl Window {
     /// Goes on from the state in the journal; `next` is the node's cursor.
     pub(super) async fn restore(
         node: &str,
-        spec: &ThrottleSpec,
+        spec: &MachineSpec,
         parts: Parts,
         next: Offset,
     ) -> Result<Self, JournalError> {
         Ok(Self {
-            throttle: restore(node, spec, &parts).await?,
+            machine: restore(node, spec, &parts).await?,
             node: node.to_owned(),
             spec: spec.clone(),
             parts,
@@ -96,7 +95,7 @@ impl Window {
         reader_at: impl Fn(Offset) -> Reader,
         stop: &CancellationToken,
     ) -> Result<(), JournalError> {
-        self.throttle = restore(&self.node, &self.spec, &self.parts).await?;
+        self.machine = restore(&self.node, &self.spec, &self.parts).await?;
         self.work(reader_at(self.saved), stop).await
     }
 
@@ -109,25 +108,37 @@ impl Window {
                 chunk = reader.read(CHUNK) => chunk?,
                 () = sleep(due) => Chunk { next: reader.next_offset(), ..Chunk::default() },
             };
-            let passes = chunk.items.iter().filter_map(|item| self.see(item)).collect();
+            let node = reader.node();
+            let passes = chunk.items.iter().filter_map(|item| self.see(item, node)).collect();
             if reader.is_up_to_date() {
-                self.throttle.tick(self.parts.clock.now());
+                self.machine.tick(self.parts.clock.now());
             }
             self.commit(passes, &chunk).await?;
+            self.tell_unwatched();
+        }
+    }
+
+    fn tell_unwatched(&mut self) {
+        let contacts = self.machine.take_unwatched();
+        if contacts > 0 {
+            warn!(
+                count = contacts,
+                "{contacts} contacts of sources beyond those that are watched for scans"
+            );
         }
     }
 
     fn wait_for_due(&self, up_to_date: bool) -> Option<Instant> {
-        let due = due(&self.throttle, up_to_date)?;
+        let due = due(&self.machine, up_to_date)?;
         Some(Instant::now() + due.since(self.parts.clock.now()))
     }
 
     /// The pass of an entry that goes on.
-    fn see(&mut self, item: &Arc<Item>) -> Option<Vec<u8>> {
+    fn see(&mut self, item: &Arc<Item>, node: Node) -> Option<Vec<u8>> {
         let Content::Parcel(parcel) = &item.content else {
             return None;
         };
-        match self.throttle.see(&parcel.event) {
+        match self.machine.see(&item.parcel_for(node, parcel).event) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }
@@ -135,12 +146,17 @@ impl Window {
 
     async fn commit(&mut self, mut append: Vec<Vec<u8>>, chunk: &Chunk) -> Result<(), JournalError> {
         let next = chunk.next;
-        let closed = self.throttle.close(CLOSE_MAX);
+        let closed = self.machine.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
-        let state = self.throttle.changes();
         let losses = self.losses(chunk);
-        let idle = append.is_empty() && state.is_empty() && losses.is_empty();
-        if idle && next.saturating_sub(self.saved) < IDLE_ENTRIES {
+        let is_early = next.saturating_sub(self.saved) < IDLE_ENTRIES;
+        let has_nothing_to_tell = append.is_empty() && losses.is_empty();
+        // Asked for last: what is given is taken for kept.
+        if has_nothing_to_tell && is_early && self.machine.is_patient() {
+            return Ok(());
+        }
+        let state = self.machine.changes();
+        if has_nothing_to_tell && is_early && state.is_empty() {
             return Ok(());
         }
         let commit = Commit {
@@ -177,21 +193,21 @@ impl Window {
 
 /// When to look at the clock. Not while entries wait to be read, unless something waits to be told: they come first,
 /// wake us by themselves, and a clock that is looked at in vain is looked at again at once.
-fn due(throttle: &Throttle, up_to_date: bool) -> Option<Timestamp> {
-    throttle.due().filter(|_| up_to_date || throttle.is_closing())
+fn due(machine: &Machine, up_to_date: bool) -> Option<Timestamp> {
+    machine.due().filter(|_| up_to_date || machine.is_closing())
 }
 
-async fn restore(node: &str, spec: &ThrottleSpec, parts: &Parts) -> Result<Throttle, JournalError> {
-    let prefix = Throttle::prefix(node);
+async fn restore(node: &str, spec: &MachineSpec, parts: &Parts) -> Result<Machine, JournalError> {
+    let prefix = Machine::prefix(node, spec);
     let below = format!("{prefix}/");
     let mut rows = parts.store.states(&prefix).await?;
     // The prefix of one name can be that of another.
     rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
-    let (throttle, dropped) = Throttle::restore(node, spec, rows);
+    let (machine, dropped) = Machine::restore(node, spec, rows);
     if dropped > 0 {
         warn!(transform.name = %node, count = dropped, "transform {node} cannot read {dropped} rows of its state, they are dropped");
     }
-    Ok(throttle)
+    Ok(machine)
 }
 
 async fn sleep(due: Option<Instant>) {
@@ -206,25 +222,26 @@ mod tests {
     use trapline_schemas::{Action, Event};
 
     use super::*;
+    use crate::graph::window::{Policy, WindowSpec};
 
     #[test]
     fn a_window_that_is_due_waits_for_entries_not_yet_read_and_what_is_closed_does_not() {
-        let spec = ThrottleSpec {
+        let spec = MachineSpec::Window(WindowSpec {
             by: Vec::new(),
-            limit: 1,
             window: Duration::from_secs(60),
-        };
-        let (mut throttle, _) = Throttle::restore("digest", &spec, Vec::new());
+            policy: Policy::Dedupe,
+        });
+        let (mut windows, _) = Machine::restore("digest", &spec, Vec::new());
         let at = Timestamp::from_micros(1);
-        throttle.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
-        assert!(due(&throttle, true).is_some());
+        windows.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
+        assert!(due(&windows, true).is_some());
         assert_eq!(
-            due(&throttle, false),
+            due(&windows, false),
             None,
             "the clock alone must not wake it again and again"
         );
-        throttle.tick(Timestamp::from_micros(600_000_000));
-        throttle.close(0);
-        assert!(due(&throttle, false).is_some());
+        windows.tick(Timestamp::from_micros(600_000_000));
+        windows.close(0);
+        assert!(due(&windows, false).is_some());
     }
 }

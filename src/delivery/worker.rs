@@ -326,12 +326,13 @@ impl Worker {
             missing: chunk.missing.iter().map(|(first, last)| last - first + 1).sum(),
             ..Totals::default()
         };
+        let node = self.reader.node();
         let mut lost: Vec<_> = chunk.missing.iter().map(|hole| (*hole, Cause::Gone)).collect();
         for item in &chunk.items {
             match &item.content {
                 Content::Parcel(parcel) => {
                     self.ledger.take(item.offset, item.appended_at);
-                    self.queue.push(Arc::clone(parcel), now);
+                    self.queue.push(Arc::clone(item.parcel_for(node, parcel)), now);
                 }
                 Content::Lost => {
                     counts.lost += 1;

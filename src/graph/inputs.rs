@@ -55,7 +55,7 @@ impl Class {
             | Action::SensorStopped
             | Action::ConfigReloaded
             | Action::ConfigRefused => Self::Health,
-            Action::HeldBack => Self::Derived,
+            Action::HeldBack | Action::Digest => Self::Derived,
         }
     }
 

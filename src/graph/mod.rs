@@ -10,14 +10,25 @@
 //! 4. A windowed node decides once: what it let through is an entry of the journal (a *pass*), so that every sink
 //!    behind it, at whatever cursor, sees the same choice.
 //!
+//! 5. A node that changes events (`sample`, `redact`) changes them for what stands behind it alone, passes and what
+//!    windows sum up included.
+//!
 //! What it does not do: read the journal, keep cursors, send.
 
 pub mod condition;
 pub mod entry;
 pub mod inputs;
-pub mod throttle;
+mod machine;
+mod reach;
+pub mod scan;
+pub mod shape;
 pub mod transforms;
+mod walk;
+pub mod window;
 pub mod wiring;
 
 pub use entry::{Body, Pass};
-pub use wiring::{Graph, GraphSpec, Node, Reach, SinkWiring, WiringProblem};
+pub use machine::{Machine, MachineSpec};
+pub use reach::{Node, Reach};
+pub use walk::{Reached, Version};
+pub use wiring::{Graph, GraphSpec, SinkWiring, WiringProblem};

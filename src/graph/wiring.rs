@@ -1,16 +1,23 @@
 //! Which entry reaches which node: the `inputs` of the configuration, made a small graph of bits.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
+use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Event, Field};
 
 use super::condition::Condition;
 use super::inputs::{Class, RESERVED, is_about_a_sink};
-use super::transforms::{ThrottleSpec, TransformKind, TransformSpec};
+use super::machine::MachineSpec;
+use super::reach::{Node, Reach};
+use super::scan::{self, ScanSpec};
+use super::shape::{Enrich, Redact, Sample, Shaper, SharedTables};
+use super::transforms::{TransformKind, TransformSpec};
+use super::walk::{Reached, Walk};
 
-/// Most transforms and sinks together.
-pub const NODES_MAX: usize = 128;
+/// Most transforms and sinks together; one more watches for scans.
+pub const NODES_MAX: usize = 127;
 /// Longest name of a node, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
 
@@ -23,6 +30,12 @@ pub struct GraphSpec {
     pub transforms: Vec<TransformSpec>,
     /// All stream sinks.
     pub sinks: Vec<SinkWiring>,
+    /// What makes a scan, if findings about them are wanted.
+    pub scans: Option<ScanSpec>,
+    /// The site key, for pseudonyms; none where nothing will run.
+    pub key: Option<SiteKey>,
+    /// By node, what it looks things up in; nothing where nothing will run.
+    pub tables: HashMap<String, Arc<SharedTables>>,
 }
 
 /// A stream sink and its inputs.
@@ -51,36 +64,6 @@ pub struct WiringProblem {
     pub hint: Option<String>,
 }
 
-/// A transform or sink of one graph, by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Node(u8);
-
-/// A set of nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reach(u128);
-
-impl Reach {
-    /// Every node.
-    pub const ALL: Self = Self(u128::MAX);
-
-    /// Whether the node is in the set.
-    pub const fn contains(self, node: Node) -> bool {
-        self.0 & (1 << node.0) != 0
-    }
-
-    fn insert(&mut self, index: usize) {
-        self.0 |= 1 << index;
-    }
-
-    const fn has(self, index: usize) -> bool {
-        self.0 & (1 << index) != 0
-    }
-
-    const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
 /// Where an entry came into the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin<'a> {
@@ -93,26 +76,29 @@ pub enum Origin<'a> {
 /// The wiring, ready to be asked. Transforms stand before what they feed.
 #[derive(Debug)]
 pub struct Graph {
-    vertices: Vec<Vertex>,
+    pub(super) vertices: Vec<Vertex>,
+    /// Whether a node changes events: without one nothing keeps account of it.
+    has_shapers: bool,
     by_name: HashMap<SmolStr, usize>,
     by_class: [Reach; Class::NAMED.len()],
     by_decoy: HashMap<SmolStr, Reach>,
 }
 
 #[derive(Debug)]
-struct Vertex {
+pub(super) struct Vertex {
     name: SmolStr,
-    kind: VertexKind,
+    pub(super) kind: VertexKind,
     /// Vertices whose output it takes.
-    inputs: Reach,
+    pub(super) inputs: Reach,
     /// It and all that feeds it.
-    ancestry: Reach,
+    pub(super) ancestry: Reach,
 }
 
 #[derive(Debug)]
-enum VertexKind {
+pub(super) enum VertexKind {
     Filter(Condition),
-    Throttle(ThrottleSpec),
+    Shaper(Shaper),
+    Window(MachineSpec),
     Sink,
 }
 
@@ -130,7 +116,7 @@ impl Graph {
         };
         let kinds: HashMap<usize, VertexKind> = order
             .iter()
-            .filter_map(|&at| Some((at, vertex_kind(&spec.transforms[at], &mut problems)?)))
+            .filter_map(|&at| Some((at, vertex_kind(spec, &spec.transforms[at], &mut problems)?)))
             .collect();
         if problems.is_empty() {
             Ok(Self::assemble(spec, &order, kinds))
@@ -142,6 +128,7 @@ impl Graph {
     fn assemble(spec: &GraphSpec, order: &[usize], mut kinds: HashMap<usize, VertexKind>) -> Self {
         let mut graph = Self {
             vertices: Vec::new(),
+            has_shapers: kinds.values().any(|kind| matches!(kind, VertexKind::Shaper(_))),
             by_name: HashMap::new(),
             by_class: [Reach::default(); Class::NAMED.len()],
             by_decoy: HashMap::new(),
@@ -154,6 +141,12 @@ impl Graph {
         }
         for sink in &spec.sinks {
             graph.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
+        }
+        // Only where somebody listens: a watch costs a little for each contact.
+        let is_heard = graph.by_class[Class::Findings as usize] != Reach::default();
+        if let Some(scans) = spec.scans.as_ref().filter(|_| is_heard) {
+            let kind = VertexKind::Window(MachineSpec::Scans(scans.clone()));
+            graph.add(scan::NODE, kind, &["decoys".to_owned()], spec);
         }
         graph
     }
@@ -192,10 +185,24 @@ impl Graph {
         (!matches!(self.vertices[index].kind, VertexKind::Sink)).then_some(index)
     }
 
-    /// The nodes that an entry reaches, of those in `wanted` (see [`Graph::ancestry`]; [`Reach::ALL`] for every node).
+    /// The nodes that an entry reaches, of those in `wanted` (see [`Graph::ancestry`]; [`Reach::ALL`] for every node),
+    /// and what each of them gets.
     ///
     /// In: for a pass, `event` is the original. A pass of a node that is no longer there reaches nothing.
-    pub fn reach(&self, origin: Origin<'_>, event: &Event, wanted: Reach) -> Reach {
+    pub fn follow(&self, origin: Origin<'_>, event: &Arc<Event>, wanted: Reach) -> Reached {
+        let mut reached = match self.has_shapers {
+            true => Walk::of(self, origin, event, wanted),
+            false => Reached {
+                nodes: self.reach(origin, event, wanted),
+                versions: Vec::new(),
+            },
+        };
+        reached.nodes = self.without_itself(reached.nodes, event);
+        reached
+    }
+
+    /// The nodes of a graph that changes no event.
+    fn reach(&self, origin: Origin<'_>, event: &Event, wanted: Reach) -> Reach {
         let (seeds, mut emitting) = self.enter(origin, event);
         let mut reached = Reach::default();
         for (index, vertex) in self.vertices.iter().enumerate() {
@@ -210,11 +217,11 @@ impl Graph {
                 emitting.insert(index);
             }
         }
-        self.without_itself(reached, event)
+        reached
     }
 
     /// What takes the entry directly, and what has it for output.
-    fn enter(&self, origin: Origin<'_>, event: &Event) -> (Reach, Reach) {
+    pub(super) fn enter(&self, origin: Origin<'_>, event: &Event) -> (Reach, Reach) {
         let class = Class::of(event.action);
         match origin {
             Origin::Passed(node) => (Reach::default(), self.output_of(node)),
@@ -264,10 +271,10 @@ impl Graph {
     }
 
     /// The windowed nodes, with their settings.
-    pub fn throttles(&self) -> impl Iterator<Item = (Node, &str, &ThrottleSpec)> {
+    pub fn windows(&self) -> impl Iterator<Item = (Node, &str, &MachineSpec)> {
         let vertices = self.vertices.iter().enumerate();
         vertices.filter_map(|(index, vertex)| match &vertex.kind {
-            VertexKind::Throttle(spec) => Some((node(index), vertex.name.as_str(), spec)),
+            VertexKind::Window(spec) => Some((node(index), vertex.name.as_str(), spec)),
             _ => None,
         })
     }
@@ -275,6 +282,12 @@ impl Graph {
     /// The node and all that feeds it: what must be asked to know whether an entry reaches it.
     pub fn ancestry(&self, node: Node) -> Reach {
         self.vertices[usize::from(node.0)].ancestry
+    }
+
+    /// Those of some nodes that change events.
+    pub(super) fn shapers(&self, nodes: Reach) -> Reach {
+        let is_shaper = |at: &usize| matches!(self.vertices[*at].kind, VertexKind::Shaper(_));
+        nodes.iter().filter(is_shaper).fold(Reach::default(), Reach::with)
     }
 
     /// All that stands behind a transform, whatever the filters on the way say of an event.
@@ -289,10 +302,11 @@ impl Graph {
         behind
     }
 
-    /// How many evaluations ended in an error, by filter.
+    /// How many evaluations ended in an error, by node with a condition.
     pub fn condition_errors(&self) -> impl Iterator<Item = (&str, u64)> {
         self.vertices.iter().filter_map(|vertex| match &vertex.kind {
             VertexKind::Filter(condition) => Some((vertex.name.as_str(), condition.errors())),
+            VertexKind::Shaper(Shaper::Sample(sample)) => Some((vertex.name.as_str(), sample.keep()?.errors())),
             _ => None,
         })
     }
@@ -302,21 +316,43 @@ fn node(index: usize) -> Node {
     Node(u8::try_from(index).expect("at most NODES_MAX vertices pass the build"))
 }
 
-fn vertex_kind(transform: &TransformSpec, problems: &mut Vec<WiringProblem>) -> Option<VertexKind> {
-    match &transform.kind {
-        TransformKind::Throttle(spec) => Some(VertexKind::Throttle(spec.clone())),
-        TransformKind::Filter { when } => match Condition::compile(when) {
-            Ok(condition) => Some(VertexKind::Filter(condition)),
-            Err(found) => {
-                problems.extend(found.into_iter().map(|problem| WiringProblem {
-                    offset: Some(problem.offset),
-                    hint: problem.hint,
-                    ..problem_at(&transform.name, "when", None, problem.message)
-                }));
-                None
-            }
-        },
-    }
+fn vertex_kind(spec: &GraphSpec, transform: &TransformSpec, problems: &mut Vec<WiringProblem>) -> Option<VertexKind> {
+    Some(match &transform.kind {
+        TransformKind::Window(window) => VertexKind::Window(MachineSpec::Window(window.clone())),
+        TransformKind::Filter { when } => VertexKind::Filter(compiled(transform, "when", when, problems)?),
+        TransformKind::Sample(sample) => {
+            let keep = match &sample.keep {
+                Some(keep) => Some(compiled(transform, "keep", keep, problems)?),
+                None => None,
+            };
+            VertexKind::Shaper(Shaper::Sample(Sample::new(&transform.name, sample, keep)))
+        }
+        TransformKind::Redact(redact) => {
+            let key = spec.key.clone().unwrap_or_else(|| SiteKey::new([0; 32]));
+            VertexKind::Shaper(Shaper::Redact(Redact::new(redact, key)))
+        }
+        TransformKind::Enrich(enrich) => {
+            let tables = spec.tables.get(&transform.name).cloned().unwrap_or_default();
+            VertexKind::Shaper(Shaper::Enrich(Enrich::new(enrich, tables)))
+        }
+    })
+}
+
+fn compiled(
+    transform: &TransformSpec,
+    key: &'static str,
+    text: &str,
+    problems: &mut Vec<WiringProblem>,
+) -> Option<Condition> {
+    Condition::compile(text)
+        .map_err(|found| {
+            problems.extend(found.into_iter().map(|problem| WiringProblem {
+                offset: Some(problem.offset),
+                hint: problem.hint,
+                ..problem_at(&transform.name, key, None, problem.message)
+            }));
+        })
+        .ok()
 }
 
 fn problem_at(node: &str, key: &'static str, value: Option<&str>, message: String) -> WiringProblem {

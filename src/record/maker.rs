@@ -1,5 +1,6 @@
 //! Makes events of hits. No I/O; the only state is what is remembered of sources.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use trapline_schemas::derive::risk::{self, Circumstances};
@@ -63,7 +64,7 @@ impl Maker {
             risk: risk(&hit, zone, several),
         };
         let mut event = Event::new(ids::fresh(hit.at), hit.at, hit.action);
-        about.place(&mut event, &hit.contact, &self.settings.identity);
+        about.place(&mut event, &hit.contact, &self.settings);
         for (field, value) in hit.facts {
             event.set(field, value);
         }
@@ -162,7 +163,8 @@ struct About<'a> {
 impl About<'_> {
     /// Writes who touched what, where, and how it is to be read. In the order of the catalogue, in which an event keeps
     /// its facts: so each is put behind the one before and none has to move, for every hit.
-    fn place(&self, event: &mut Event, contact: &Contact, identity: &Identity) {
+    fn place(&self, event: &mut Event, contact: &Contact, settings: &Settings) {
+        let (identity, source) = (&settings.identity, contact.peer.ip());
         set_destination(event, contact);
         identity.stamp_time(event);
         event.set(Field::EventRiskScore, self.risk);
@@ -171,11 +173,14 @@ impl About<'_> {
         event.set_some(Field::IncidentPrevious, self.incident.previous);
         event.set(Field::SessionId, contact.session);
         identity.stamp_place(event);
+        set_source(event, source, settings);
         set_zone(event, self.zone, Some(is_spoofable(contact)));
         event.set(Field::TouchLevel, self.touch.name());
         set_network(event, contact);
         identity.stamp_observer(event);
-        event.set(Field::SourceIp, contact.peer.ip());
+        event.set_some(Field::SourceDomain, settings.hosts.name(source));
+        event.set(Field::SourceIp, source);
+        event.set_some(Field::SourceMac, settings.hosts.mac(source));
         event.set(Field::SourcePort, contact.peer.port());
     }
 }
@@ -207,6 +212,12 @@ fn set_network(event: &mut Event, contact: &Contact) {
     let flow = ids::community(number, contact.peer, contact.local);
     event.set(Field::NetworkCommunityId, flow);
     event.set(Field::NetworkTransport, transport);
+}
+
+/// Who answers for the source, and whether many share its address.
+fn set_source(event: &mut Event, source: IpAddr, settings: &Settings) {
+    event.set_some(Field::SourceOwner, settings.owners.of(source).cloned());
+    event.set_some(Field::SourceSharedAddress, settings.shared.of(source).map(|()| true));
 }
 
 fn set_zone(event: &mut Event, zone: &Zone, spoofable: Option<bool>) {

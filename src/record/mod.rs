@@ -4,7 +4,8 @@
 //! encoded bodies, in the order of arrival, to the journal. One task; nothing on its way asks the network or the disk.
 //!
 //! Invariants:
-//! 1. Identity is bound here and once: observer, site, boot, incident, zone, community id, level of touch, risk.
+//! 1. Identity is bound here and once: observer, site, boot, incident, zone, owner, MAC, lease, shared address, community
+//!    id, level of touch, risk.
 //! 2. No secret leaves in a form that the policy does not allow: masked bytes are `*`, and where anything was masked
 //!    the payload's hash is keyed.
 //! 3. One source makes at most `limits.events_per_source_per_minute` events; what is beyond is counted, and told by
@@ -15,10 +16,13 @@
 //!
 //! It does not know who reads the journal.
 
+mod hosts;
 mod incidents;
 pub mod key;
+pub mod leases;
 mod maker;
 mod missed;
+pub mod neighbours;
 mod sheet;
 mod sources;
 mod task;
@@ -37,9 +41,10 @@ use uuid::Uuid;
 use crate::fresh::Fresh;
 use crate::roles::{Hit, Missed};
 
+pub use hosts::Hosts;
 pub use incidents::STATE;
 pub use task::{Append, Task, start};
-pub use zones::Zones;
+pub use zones::{Networks, Zones};
 
 /// Hits that may wait for the recorder; beyond, sessions wait.
 pub const HITS_MAX: usize = 8192;
@@ -93,6 +98,12 @@ pub struct Settings {
     pub identity: Arc<Identity>,
     /// Which sources are inside.
     pub zones: Zones,
+    /// Who answers for which sources.
+    pub owners: Networks<SmolStr>,
+    /// Addresses that many share.
+    pub shared: Networks<()>,
+    /// What is known of hosts around.
+    pub hosts: Arc<Hosts>,
     /// Events of one source within a minute before it is folded.
     pub events_per_source_per_minute: u32,
     /// What an earlier run left in the journal's state under [`STATE`].

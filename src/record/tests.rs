@@ -1,5 +1,6 @@
 //! What the recorder makes of hits.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
 use uuid::Uuid;
 
+use super::leases::Leases;
 use super::maker::Maker;
-use super::{Append, HostEvent, STATE, Settings, start};
+use super::neighbours::Change;
+use super::{Append, HostEvent, Networks, STATE, Settings, start};
 use crate::decoy::testing::{settings, spec};
 use crate::decoy::{DecoySpec, Secrets};
 use crate::journal::{Commit, Journal, JournalError, JournalSettings};
@@ -68,6 +71,57 @@ fn identity_and_place_are_bound_once_for_all() {
     let flow = ids::community(6, "203.0.113.7:40000".parse().unwrap(), "10.1.1.1:22".parse().unwrap());
     assert_eq!(text(&event, Field::NetworkCommunityId), flow);
     assert_eq!(codec::decode(&codec::encode(&event)).unwrap(), event);
+}
+
+#[test]
+fn what_is_known_of_the_source_is_bound_to_the_event() {
+    let source: IpAddr = "10.2.3.4".parse().unwrap();
+    let settings = Settings {
+        owners: Networks::new(vec![
+            ("10.0.0.0/8".parse().unwrap(), "office".into()),
+            ("10.2.0.0/16".parse().unwrap(), "net_team".into()),
+        ]),
+        shared: Networks::new(vec![("10.2.3.0/24".parse().unwrap(), ())]),
+        ..settings()
+    };
+    let hosts = Arc::clone(&settings.hosts);
+    hosts.put_leases(Leases::read(b"1700000000 00:00:5e:00:53:23 10.2.3.4 ws-0417 *\n").by_address);
+    let mut maker = Maker::new(settings);
+    let event = maker.event(hit(Action::Connect, "10.2.3.4", decoy("ssh"))).unwrap();
+    assert_eq!(text(&event, Field::SourceOwner), "net_team");
+    assert_eq!(event.get(Field::SourceSharedAddress), Some(&Value::Bool(true)));
+    assert_eq!(text(&event, Field::SourceDomain), "ws-0417");
+    assert_eq!(text(&event, Field::SourceMac), "00-00-5E-00-53-23", "of the lease");
+    hosts.note(Change {
+        address: source,
+        mac: Some("00-00-5E-00-53-99".into()),
+    });
+    let mut named = hit(Action::Ntlm, "10.2.3.4", decoy("smb"));
+    named.facts.push((Field::SourceDomain, "WS-EVIL".into()));
+    let event = maker.event(named).unwrap();
+    assert_eq!(
+        text(&event, Field::SourceMac),
+        "00-00-5E-00-53-99",
+        "what the kernel sees counts more"
+    );
+    assert_eq!(
+        text(&event, Field::SourceDomain),
+        "WS-EVIL",
+        "what the peer says of itself is what it said"
+    );
+    hosts.note(Change {
+        address: source,
+        mac: None,
+    });
+    let event = maker.event(hit(Action::Connect, "192.0.2.9", decoy("ssh"))).unwrap();
+    for field in [
+        Field::SourceOwner,
+        Field::SourceSharedAddress,
+        Field::SourceDomain,
+        Field::SourceMac,
+    ] {
+        assert_eq!(event.get(field), None, "{}", field.name());
+    }
 }
 
 #[test]

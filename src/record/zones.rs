@@ -15,12 +15,36 @@ pub struct Zone {
     pub inside: bool,
 }
 
+/// Networks, each with what is known of it; the longest prefix wins.
+#[derive(Debug, Clone)]
+pub struct Networks<T>(Arc<[(IpNet, T)]>);
+
+impl<T> Default for Networks<T> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl<T> Networks<T> {
+    /// Networks; of two equal ones the first counts.
+    pub fn new(mut networks: Vec<(IpNet, T)>) -> Self {
+        networks.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
+        Self(networks.into())
+    }
+
+    /// What is known of an address.
+    pub fn of(&self, address: IpAddr) -> Option<&T> {
+        let found = self.0.iter().find(|(net, _)| net.contains(&address));
+        found.map(|(_, known)| known)
+    }
+}
+
 /// All zones; the longest prefix wins, and what is in none is `external`.
 #[derive(Debug, Clone)]
 pub struct Zones {
     zones: Arc<[Zone]>,
-    /// Longest prefix first; the number is the zone's.
-    networks: Arc<[(IpNet, usize)]>,
+    /// With the zone's number.
+    networks: Networks<usize>,
     external: Zone,
 }
 
@@ -50,15 +74,14 @@ impl Default for Zones {
 impl Zones {
     /// Zones with their networks; of two equal networks the first counts.
     pub fn new(zones: Vec<(Zone, Vec<IpNet>)>) -> Self {
-        let mut networks: Vec<(IpNet, usize)> = zones
+        let networks = zones
             .iter()
             .enumerate()
             .flat_map(|(number, (_, nets))| nets.iter().map(move |net| (*net, number)))
             .collect();
-        networks.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
         Self {
             zones: zones.into_iter().map(|(zone, _)| zone).collect(),
-            networks: networks.into(),
+            networks: Networks::new(networks),
             external: Zone {
                 name: "external".into(),
                 inside: false,
@@ -68,10 +91,8 @@ impl Zones {
 
     /// The zone of an address.
     pub fn of(&self, address: IpAddr) -> &Zone {
-        let found = self.networks.iter().find(|(net, _)| net.contains(&address));
-        found
-            .and_then(|(_, number)| self.zones.get(*number))
-            .unwrap_or(&self.external)
+        let found = self.networks.of(address).and_then(|number| self.zones.get(*number));
+        found.unwrap_or(&self.external)
     }
 }
 

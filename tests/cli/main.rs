@@ -8,6 +8,7 @@ mod harness;
 mod journal;
 mod reload;
 mod sinks;
+mod transforms;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

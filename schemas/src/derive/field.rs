@@ -286,6 +286,10 @@ pub(crate) fn spoken<'e>(view: &View<'e>) -> Option<&'e str> {
 
 fn related<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
     match field {
+        Field::RelatedIp if view.has(Field::DigestSources) => {
+            return view.get(Field::DigestSources).map(Shown::Fact);
+        }
+        Field::RelatedUser if view.has(Field::DigestUsers) => return view.get(Field::DigestUsers).map(Shown::Fact),
         Field::RelatedIp => {
             let few = Few::of([view.ip(Field::SourceIp), view.ip(Field::DestinationIp)]);
             return few.some().map(Shown::Ips);

@@ -39,6 +39,7 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
             .source(view)
             .add(" counted, not kept"),
         Action::HeldBack => line.held_back(view),
+        Action::Digest => line.digest(view),
         Action::Block => line.act(view, "Blocked", "block"),
         Action::Unblock => line.act(view, "Unblocked", "unblock"),
         Action::Tag => line.act(view, "Tagged", "tag"),
@@ -146,14 +147,17 @@ impl Line<'_> {
         }
         match view.ip(Field::SourceIp) {
             Some(ip) => self.add(" from ").ip(ip),
-            None => self,
+            None => match view.text(Field::SourceAddress) {
+                Some(pseudonym) => self.add(" from ").part(pseudonym),
+                None => self,
+            },
         }
     }
 
     fn source(&mut self, view: &View<'_>) -> &mut Self {
         match view.ip(Field::SourceIp) {
             Some(ip) => self.ip(ip),
-            None => self.add("a source"),
+            None => self.part(view.text(Field::SourceAddress).unwrap_or("a source")),
         }
     }
 
@@ -263,6 +267,75 @@ impl Line<'_> {
             Some(key) => self.add(" for ").part(key),
             None => self,
         }
+    }
+
+    /// `203.0.113.7 touched 3 decoys 412 more times in 15 minutes: 380 decoy-credential, 32 decoy-connect`.
+    fn digest(&mut self, view: &View<'_>) -> &mut Self {
+        let touched = view.int(Field::ScanDecoyCount).is_some_and(|decoys| decoys > 0);
+        let more = view.int(Field::DigestPassed).is_some_and(|passed| passed > 0);
+        if touched {
+            self.sources(view).add(" touched ").decoys(view).add(" ");
+            self.several(view.int(Field::FindingHits), if more { " more time" } else { " time" });
+        } else {
+            self.several(
+                view.int(Field::FindingHits),
+                if more { " more event" } else { " event" },
+            );
+        }
+        self.span(view.int(Field::EventDuration));
+        if !touched && let Some(key) = view.text(Field::TransformKey) {
+            self.add(" for ").part(key);
+        }
+        self.breakdown(view.texts(Field::DigestActions))
+    }
+
+    fn sources(&mut self, view: &View<'_>) -> &mut Self {
+        match view.int(Field::DigestSourceCount) {
+            Some(count) if view.ip(Field::SourceIp).is_none() => self.several(Some(count), " source"),
+            _ => self.source(view),
+        }
+    }
+
+    fn decoys(&mut self, view: &View<'_>) -> &mut Self {
+        match view.text(Field::DecoyId) {
+            Some(decoy) => self.add("decoy '").part(decoy).add("'"),
+            None => self.several(view.int(Field::ScanDecoyCount), " decoy"),
+        }
+    }
+
+    /// `3 decoys`, for a word with the blank before it.
+    fn several(&mut self, number: Option<i64>, word: &str) -> &mut Self {
+        let number = number.unwrap_or(0);
+        let plural = if number == 1 { "" } else { "s" };
+        self.int(number).add(word).add(plural)
+    }
+
+    /// ` in 15 minutes`; nothing for less than a second.
+    fn span(&mut self, nanos: Option<i64>) -> &mut Self {
+        let seconds = nanos.unwrap_or(0) / 1_000_000_000;
+        let (number, unit) = match seconds {
+            ..1 => return self,
+            1..120 => (seconds, " second"),
+            120..7200 => ((seconds + 30) / 60, " minute"),
+            _ => ((seconds + 1800) / 3600, " hour"),
+        };
+        self.add(" in ").several(Some(number), unit)
+    }
+
+    /// `: 380 decoy-credential, 32 decoy-connect`, of at most three.
+    fn breakdown(&mut self, actions: &[smol_str::SmolStr]) -> &mut Self {
+        const SHOWN: usize = 3;
+        for (at, action) in actions.iter().take(SHOWN).enumerate() {
+            let (name, count) = action.rsplit_once('=').unwrap_or((action, ""));
+            self.add(if at == 0 { ": " } else { ", " })
+                .part(count)
+                .add(" ")
+                .part(name);
+        }
+        if actions.len() > SHOWN {
+            self.add(", …");
+        }
+        self
     }
 
     fn act(&mut self, view: &View<'_>, done: &str, verb: &str) -> &mut Self {

@@ -71,6 +71,7 @@ const fn is_core(field: Field) -> bool {
             | Field::CredentialSecretLength
             | Field::DecoyId
             | Field::DecoyService
+            | Field::DestinationAddress
             | Field::DestinationIp
             | Field::DestinationPort
             | Field::ErrorMessage
@@ -92,7 +93,9 @@ const fn is_core(field: Field) -> bool {
             | Field::ResponseState
             | Field::ScanKind
             | Field::SessionId
+            | Field::SampleOneIn
             | Field::SinkName
+            | Field::SourceAddress
             | Field::SourceIp
             | Field::SourcePort
             | Field::SourceSpoofable

@@ -118,6 +118,12 @@ fn endpoints(view: &View<'_>, p: &mut Pairs<'_>) {
     p.text("dhost", touched, 1023);
 }
 
+/// The pseudonym of a source whose address is hidden.
+fn hidden_source<'e>(view: &View<'e>) -> Option<&'e str> {
+    let pseudonym = view.text(Field::SourceAddress)?;
+    view.ip(Field::SourceIp).is_none().then_some(pseudonym)
+}
+
 fn span(view: &View<'_>, p: &mut Pairs<'_>) {
     for (key, field) in [("start", Field::EventStart), ("end", Field::EventEnd)] {
         if let Some(Value::Time(at)) = view.get(field) {
@@ -192,7 +198,9 @@ fn tried(view: &View<'_>, p: &mut Pairs<'_>) {
     p.text("dntdom", view.text(Field::UserDomain), 255);
     p.text(
         "shost",
-        view.text(Field::SourceDomain).or(view.text(Field::NtlmWorkstation)),
+        view.text(Field::SourceDomain)
+            .or(view.text(Field::NtlmWorkstation))
+            .or(hidden_source(view)),
         1023,
     );
     p.text("requestMethod", view.text(Field::HttpMethod), 1023);

@@ -73,6 +73,9 @@ fn put_value(out: &mut Vec<u8>, ch: char) {
 fn contact(view: &View<'_>, p: &mut Pairs<'_>) {
     p.ip("src", view.ip(Field::SourceIp));
     p.int("srcPort", view.int(Field::SourcePort));
+    if view.ip(Field::SourceIp).is_none() {
+        p.text("srcAddress", view.text(Field::SourceAddress), TEXT_MAX);
+    }
     p.ip("dst", view.ip(Field::DestinationIp));
     p.int("dstPort", view.int(Field::DestinationPort));
     p.text("srcMAC", view.text(Field::SourceMac), TEXT_MAX);

@@ -108,8 +108,8 @@ fn of_kind(kind: Kind) -> Value {
 const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$";
 const UUID: &str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
 
-/// The words that a field is limited to.
-fn words(field: &str) -> Option<&'static [&'static str]> {
+/// The words that a field is limited to, by its name; `None` if it takes any.
+pub fn words(field: &str) -> Option<&'static [&'static str]> {
     Some(match field {
         "event.kind" => &["alert", "event"],
         "event.outcome" => &["failure", "success"],

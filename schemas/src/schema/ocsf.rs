@@ -217,8 +217,14 @@ fn endpoints() -> Value {
                 "ip": {"$ref": "#/$defs/ip"}, "port": {"$ref": "#/$defs/port"},
                 "hostname": {"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9_.-]+$"},
                 "mac": {"type": "string", "pattern": "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"}, "svc_name": text(),
+                "uid": text(), "owner": closed(json!({"name": text()}), &["name"]),
+                "location": closed(
+                    json!({"city": text(), "country": text(), "lat": {"type": "number"}, "long": {"type": "number"}, "region": text()}),
+                    &[],
+                ),
+                "autonomous_system": closed(json!({"name": text(), "number": number()}), &[]),
             }),
-            &["ip"],
+            &[],
         ),
         "connection_info": closed(
             json!({
@@ -324,6 +330,7 @@ fn findings() -> Value {
                     &["uid", "name", "type_id"],
                 ),
                 "data_sources": {"type": "array", "items": text()}, "related_events_count": number(),
+                "related_events": {"type": "array", "items": closed(json!({"uid": {"$ref": "#/$defs/uuid"}}), &["uid"])},
             }),
             &["uid", "title"],
         ),

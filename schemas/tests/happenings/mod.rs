@@ -373,10 +373,94 @@ fn unusual(make: &mut Maker) -> Vec<Event> {
     newer.keep_unknown("honeyport.mind".to_owned(), "{\"read\":true}".into());
     let mut nowhere = make.event(Action::Other);
     nowhere.set_action_name("moon-phase");
-    vec![benign, masked, newer, nowhere]
+    let mut pseudonym = make.hit(Action::Connect, "ssh", From::Outside);
+    pseudonym.remove(Field::SourceIp);
+    pseudonym.remove(Field::NetworkCommunityId);
+    pseudonym.set(Field::SourceAddress, "5d1f0b6c9a3e47288c6f2a1b0d9e4f77");
+    pseudonym.remove(Field::DestinationIp);
+    pseudonym.set(Field::DestinationAddress, "08d0d1b7c5a94c2f9b1e2f3a4c5d6e7f");
+    pseudonym.set(Field::SampleOneIn, 10_i64);
+    let mut known = make.hit(Action::Connect, "ssh", From::Outside);
+    known.set(Field::SourceOwner, "Lab team");
+    known.set(Field::SourceTags, texts(&["lab", "partner"]));
+    known.set(Field::SourceAsNumber, 64_496_i64);
+    known.set(Field::SourceAsName, "Example Net");
+    known.set(Field::SourceGeoCity, "Lyon");
+    known.set(Field::SourceGeoContinent, "EU");
+    known.set(Field::SourceGeoCountry, "FR");
+    known.set(Field::SourceGeoCountryName, "France");
+    known.set(Field::SourceGeoLat, 45.75);
+    known.set(Field::SourceGeoLon, 4.85);
+    known.set(Field::SourceGeoRegion, "Auvergne");
+    vec![benign, masked, newer, nowhere, pseudonym, known]
 }
 
-/// Scans, folds and held-back counts.
+/// What one source did in a window whose first event went out at once.
+fn digest(make: &mut Maker) -> Event {
+    let mut digest = make.event(Action::Digest);
+    digest.set(Field::TransformName, "digest");
+    digest.set(Field::TransformKey, "203.0.113.77");
+    digest.set(Field::FindingHits, 412_i64);
+    digest.set(Field::SourceIp, From::Outside.ips().0);
+    digest.set(Field::SourceZone, "external");
+    digest.set(Field::SourceZoneInside, false);
+    digest.set(Field::NetworkTransport, "tcp");
+    digest.set(Field::TouchLevel, "proof");
+    digest.set(Field::EventRiskScore, 60.0);
+    digest.set(
+        Field::DigestActions,
+        texts(&["decoy-credential=380", "decoy-connect=32"]),
+    );
+    digest.set(Field::DigestPassed, 1_i64);
+    digest.set(Field::DigestSample, derived("sample", "", Timestamp::default()));
+    digest.set(Field::DigestUsers, texts(&["root", "admin"]));
+    digest.set(Field::DigestUserCount, 2_i64);
+    digest.set(Field::ScanDecoys, texts(&["ftp", "ssh", "telnet"]));
+    digest.set(Field::ScanDecoyCount, 3_i64);
+    digest.set(Field::ScanPorts, vec![21_i64, 22, 23]);
+    digest.set(Field::ScanPortCount, 3_i64);
+    span(&mut digest, 900);
+    digest
+}
+
+/// What several sources did to one decoy.
+fn digest_of_sources(make: &mut Maker) -> Event {
+    let mut digest = make.event(Action::Digest);
+    digest.set(Field::TransformName, "by_decoy");
+    digest.set(Field::TransformKey, "ssh");
+    digest.set(Field::FindingHits, 2_i64);
+    digest.set(Field::DecoyId, "ssh");
+    digest.set(Field::DecoyService, "ssh");
+    digest.set(Field::DestinationPort, 22_i64);
+    digest.set(Field::TouchLevel, "contact");
+    digest.set(Field::EventRiskScore, 25.0);
+    digest.set(Field::DigestActions, texts(&["decoy-connect=2"]));
+    digest.set(Field::DigestSample, derived("sample", "", Timestamp::default()));
+    digest.set(
+        Field::DigestSources,
+        vec![From::Outside.ips().0, From::OutsideV6.ips().0],
+    );
+    digest.set(Field::DigestSourceCount, 2_i64);
+    digest.set(Field::ScanDecoys, texts(&["ssh"]));
+    digest.set(Field::ScanDecoyCount, 1_i64);
+    digest.set(Field::ScanPorts, vec![22_i64]);
+    digest.set(Field::ScanPortCount, 1_i64);
+    span(&mut digest, 60);
+    digest
+}
+
+/// What no peer did.
+fn digest_of_health(make: &mut Maker) -> Event {
+    let mut digest = make.event(Action::Digest);
+    digest.set(Field::TransformName, "daily");
+    digest.set(Field::TransformKey, "siem");
+    digest.set(Field::FindingHits, 7_i64);
+    digest.set(Field::DigestActions, texts(&["sink-failed=4", "sink-recovered=3"]));
+    span(&mut digest, 86_400);
+    digest
+}
+
+/// Scans, folds, held-back counts and digests.
 pub fn findings() -> Vec<Event> {
     let mut make = Maker::new();
     let mut events = Vec::new();
@@ -414,7 +498,14 @@ pub fn findings() -> Vec<Event> {
     let mut one = held.clone();
     one.set(Field::FindingHits, 1_i64);
     one.set(Field::SourceIp, From::OutsideV6.ips().0);
-    events.extend([folded, held, one]);
+    events.extend([
+        folded,
+        held,
+        one,
+        digest(&mut make),
+        digest_of_sources(&mut make),
+        digest_of_health(&mut make),
+    ]);
     events
 }
 

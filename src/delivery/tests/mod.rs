@@ -9,5 +9,6 @@ mod flow;
 mod forms;
 mod kill;
 mod real;
+mod shapes;
 mod sinks;
 mod windows;

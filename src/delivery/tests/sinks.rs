@@ -350,6 +350,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         decoys: vec!["ssh".to_owned()],
         transforms,
         sinks: sinks.iter().map(wiring).collect(),
+        ..GraphSpec::default()
     };
     let graph = Arc::new(Graph::build(&spec).unwrap());
     let sinks = sinks.into_iter().map(|sink| SinkPlan {

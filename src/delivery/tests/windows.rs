@@ -4,26 +4,31 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trapline_schemas::{Action, Event, Field};
+use trapline_schemas::{Action, Event, Field, Value};
 use uuid::Uuid;
 
 use super::double::MemoryStore;
 use super::sinks::{Rig, ScriptedSink, Sunk, at, hit, sunk};
 use crate::graph::Body;
-use crate::graph::transforms::{ThrottleSpec, TransformKind, TransformSpec};
+use crate::graph::transforms::{TransformKind, TransformSpec};
+use crate::graph::window::{First, Policy, WindowSpec};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
 pub(super) fn throttle(name: &str, input: &str, limit: u64) -> TransformSpec {
-    let spec = ThrottleSpec {
+    windowed(name, input, Policy::Throttle { limit })
+}
+
+fn windowed(name: &str, input: &str, policy: Policy) -> TransformSpec {
+    let spec = WindowSpec {
         by: vec![Field::SourceIp],
-        limit,
         window: WINDOW,
+        policy,
     };
     TransformSpec {
         name: name.to_owned(),
         inputs: vec![input.to_owned()],
-        kind: TransformKind::Throttle(spec),
+        kind: TransformKind::Window(spec),
     }
 }
 
@@ -185,7 +190,7 @@ fn account(store: &MemoryStore) -> (Vec<u64>, Vec<Event>) {
     for (_, body) in store.bodies() {
         match body {
             Body::Pass(pass) => passes.push(pass.of),
-            Body::Event(event) if event.action == Action::HeldBack => told.push(event),
+            Body::Event(event) if event.text(Field::TransformName).is_some() => told.push(event),
             Body::Event(_) => {}
         }
     }
@@ -207,12 +212,12 @@ async fn play(store: &MemoryStore, from: usize) -> usize {
     10
 }
 
-#[tokio::test(start_paused = true)]
-async fn counts_are_exact_whichever_commit_the_process_is_killed_at() {
-    let mut kills = 0;
+/// Plays the hits with a kill at each commit in turn; gives what the journals say afterwards.
+async fn killed_at_every_commit(policy: Policy) -> Vec<(Vec<u64>, Vec<Event>)> {
+    let (mut kills, mut accounts) = (0, Vec::new());
     for commits in 1..40 {
         let store = MemoryStore::new();
-        let transforms = || vec![throttle("digest", "decoys", 1)];
+        let transforms = || vec![windowed("digest", "decoys", policy)];
         // The cursor of the node is settled before anything can be killed.
         Rig::start_with(&store, transforms(), vec![])
             .await
@@ -230,31 +235,78 @@ async fn counts_are_exact_whichever_commit_the_process_is_killed_at() {
         play(&store, step).await;
         tokio::time::sleep(Duration::from_secs(1000)).await;
         rig.pipeline.stop().await;
-
-        let (passes, told) = account(&store);
-        let held: i64 = told.iter().filter_map(|event| event.int(Field::FindingHits)).sum();
-        assert_eq!(
-            passes.len() as i64 + held,
-            60,
-            "killed at commit {commits}: each of 60 hits counts once"
-        );
-        assert_eq!(
-            passes.iter().collect::<HashSet<_>>().len(),
-            passes.len(),
-            "no pass comes twice"
-        );
-        let ids: HashSet<_> = told.iter().map(|event| event.id).collect();
-        assert_eq!(ids.len(), told.len(), "no window is told twice");
         assert_eq!(
             store.kept.lock().unwrap().state.len(),
             1,
             "closed windows leave no state"
         );
+        accounts.push(account(&store));
     }
     assert!(
         kills >= 30,
         "only {kills} of the runs were killed: the test has lost its teeth"
     );
+    accounts
+}
+
+fn hits_of(told: &[Event]) -> i64 {
+    told.iter().filter_map(|event| event.int(Field::FindingHits)).sum()
+}
+
+/// The counts by action of a digest, together.
+fn by_action(digest: &Event) -> i64 {
+    let Some(Value::Texts(actions)) = digest.get(Field::DigestActions) else {
+        return 0;
+    };
+    let counts = actions.iter().filter_map(|action| action.rsplit_once('='));
+    counts.map(|(_, count)| count.parse::<i64>().unwrap()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_are_exact_whichever_commit_the_process_is_killed_at() {
+    let policies = [
+        Policy::Throttle { limit: 1 },
+        Policy::Dedupe,
+        Policy::Aggregate { first: First::AtOnce },
+        Policy::Aggregate { first: First::Never },
+    ];
+    for policy in policies {
+        for (at, (passes, told)) in killed_at_every_commit(policy).await.into_iter().enumerate() {
+            let counted = passes.len() as i64 + hits_of(&told);
+            assert_eq!(
+                counted, 60,
+                "{policy:?} killed at commit {at}: each of 60 hits counts once"
+            );
+            let different: HashSet<_> = passes.iter().collect();
+            assert_eq!(different.len(), passes.len(), "no pass comes twice");
+            let ids: HashSet<_> = told.iter().map(|event| event.id).collect();
+            assert_eq!(ids.len(), told.len(), "no window is told twice");
+            let is_digest = |event: &&Event| event.action == Action::Digest;
+            for digest in told.iter().filter(is_digest) {
+                assert_eq!(
+                    by_action(digest),
+                    digest.int(Field::FindingHits).unwrap(),
+                    "and so does each action"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sinks_behind_an_aggregate_get_the_first_at_once_and_the_rest_as_one_digest() {
+    let store = MemoryStore::new();
+    let (sink, all) = (ScriptedSink::good(), ScriptedSink::good());
+    let at_once = Policy::Aggregate { first: First::AtOnce };
+    let sinks = vec![behind("a", &["digest"], &sink), sunk("all", &all)];
+    let _rig = Rig::start_with(&store, vec![windowed("digest", "decoys", at_once)], sinks).await;
+    let sent: Vec<_> = (0..7).map(|secs| hit(secs, 1)).collect();
+    append_all(&store, &sent);
+    sink.wait_for(2).await;
+    let got = sink.got();
+    assert_eq!((got[0].id, got[1].action), (sent[0].id, Action::Digest));
+    assert_eq!(got[1].int(Field::FindingHits), Some(6));
+    assert_eq!(all.got().len(), 7, "the star has no output of transforms");
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,12 +315,12 @@ async fn a_reload_with_another_window_tells_the_open_one_as_partial() {
     let sink = ScriptedSink::good();
     let plan = |secs| {
         let mut transform = throttle("digest", "decoys", 1);
-        let spec = ThrottleSpec {
+        let spec = WindowSpec {
             by: vec![Field::SourceIp],
-            limit: 1,
             window: Duration::from_secs(secs),
+            policy: Policy::Throttle { limit: 1 },
         };
-        transform.kind = TransformKind::Throttle(spec);
+        transform.kind = TransformKind::Window(spec);
         (vec![transform], vec![behind("a", &["digest"], &sink)])
     };
     let (transforms, sinks) = plan(60);

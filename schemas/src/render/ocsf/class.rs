@@ -109,13 +109,13 @@ impl Class {
 
 /// The class and activity of an event.
 pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
-    let has_place = view.ip(Field::SourceIp).is_some() || view.ip(Field::DestinationIp).is_some();
+    let has_place = has_source(view) || view.ip(Field::DestinationIp).is_some() || view.has(Field::DestinationAddress);
     match view.action() {
         Action::Block => (&NETWORK_REMEDIATION, 1),
         Action::Unblock => (&NETWORK_REMEDIATION, 3),
         Action::Sinkhole => (&REMEDIATION, 1),
         Action::Tag => (&REMEDIATION, OTHER),
-        Action::Scan | Action::HeldBack => (&FINDING, finding_activity(view)),
+        Action::Scan | Action::HeldBack | Action::Digest => (&FINDING, finding_activity(view)),
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),
@@ -148,11 +148,13 @@ fn contact(view: &View<'_>, action: Action) -> (&'static Class, u8) {
         "rdp" if action == Action::Handshake => (&RDP, 1),
         "smb" if action == Action::File => (&SMB, if view.is_upload() { 3 } else { 2 }),
         "ftp" if action == Action::File => (&FTP, ftp_activity(view.text(Field::FtpCommand))),
-        service if action == Action::Query && is_datastore(service) && view.ip(Field::SourceIp).is_some() => {
-            (&DATASTORE, 4)
-        }
+        service if action == Action::Query && is_datastore(service) && has_source(view) => (&DATASTORE, 4),
         _ => (&NETWORK, activity),
     }
+}
+
+fn has_source(view: &View<'_>) -> bool {
+    view.ip(Field::SourceIp).is_some() || view.has(Field::SourceAddress)
 }
 
 fn has_request(view: &View<'_>) -> bool {

@@ -146,17 +146,20 @@ pub(super) fn named(w: &mut Writer<'_, '_>, key: &'static str, uid: &str, name: 
 
 /// `src_endpoint` and `dst_endpoint`.
 pub(super) fn endpoints(w: &mut Writer<'_, '_>) {
-    if w.view.ip(Field::SourceIp).is_some() {
+    if w.view.ip(Field::SourceIp).is_some() || w.view.has(Field::SourceAddress) {
         w.key("src_endpoint").open();
         w.field("ip", Field::SourceIp);
+        pseudonym(w, Field::SourceAddress);
         w.port("port", Field::SourcePort);
         w.field_if("hostname", Field::SourceDomain, is_host);
         w.field_if("mac", Field::SourceMac, is_mac);
+        about_source(w);
         w.close();
     }
-    if w.view.ip(Field::DestinationIp).is_some() {
+    if w.view.ip(Field::DestinationIp).is_some() || w.view.has(Field::DestinationAddress) {
         w.key("dst_endpoint").open();
         w.field("ip", Field::DestinationIp);
+        pseudonym(w, Field::DestinationAddress);
         w.port("port", Field::DestinationPort);
         if let Some(name) = touched_host(w) {
             w.key("hostname").text(name);
@@ -165,6 +168,43 @@ pub(super) fn endpoints(w: &mut Writer<'_, '_>) {
             w.field("svc_name", Field::DecoyService);
         }
         w.close();
+    }
+}
+
+/// What is known of the source from elsewhere: who answers for it, where it is, whose network it is in.
+fn about_source(w: &mut Writer<'_, '_>) {
+    let objects: [(&'static str, &[(&'static str, Field)]); 3] = [
+        ("owner", &[("name", Field::SourceOwner)]),
+        (
+            "location",
+            &[
+                ("city", Field::SourceGeoCity),
+                ("country", Field::SourceGeoCountry),
+                ("lat", Field::SourceGeoLat),
+                ("long", Field::SourceGeoLon),
+                ("region", Field::SourceGeoRegion),
+            ],
+        ),
+        (
+            "autonomous_system",
+            &[("name", Field::SourceAsName), ("number", Field::SourceAsNumber)],
+        ),
+    ];
+    for (name, members) in objects {
+        if members.iter().any(|(_, field)| w.view.get(*field).is_some()) {
+            w.key(name).open();
+            for (key, field) in members {
+                w.field(key, *field);
+            }
+            w.close();
+        }
+    }
+}
+
+/// `uid`, of an address that is hidden; the text of one that is not says nothing more.
+fn pseudonym(w: &mut Writer<'_, '_>, field: Field) {
+    if w.view.has(field) {
+        w.field("uid", field);
     }
 }
 

@@ -56,7 +56,13 @@ fn finding(w: &mut Writer<'_, '_>, activity: u8) {
     w.place(Field::FindingStatus);
     count(w);
     finding_info(w);
-    if w.view.ip(Field::SourceIp).or(w.view.ip(Field::DestinationIp)).is_some() {
+    let ends = [
+        Field::SourceIp,
+        Field::SourceAddress,
+        Field::DestinationIp,
+        Field::DestinationAddress,
+    ];
+    if ends.iter().any(|end| w.view.has(*end)) {
         evidences(w);
     }
 }
@@ -90,6 +96,12 @@ fn finding_info(w: &mut Writer<'_, '_>) {
     w.close_list();
     if let Some(hits) = w.view.int(Field::FindingHits) {
         w.key("related_events_count").small(hits);
+    }
+    if w.view.id(Field::DigestSample).is_some() {
+        w.key("related_events").open_list().item().open();
+        w.field("uid", Field::DigestSample);
+        w.close();
+        w.close_list();
     }
     w.close();
 }

@@ -1,69 +1,31 @@
-//! The throttle: so many events a key and window go on, the rest are counted. Pure; the window task keeps its cursor.
-//!
-//! In: events in journal order ([`Throttle::see`]) and the clock when nothing is left to read ([`Throttle::tick`]).
-//! Out: a [`Verdict`] per event; one `held-back` event per closed window and key that held something back; state rows
-//! for the commit that carries them.
-//!
-//! Invariants:
-//! 1. Window time is event time: windows lie side by side from the epoch on, whatever the clock does meanwhile.
-//! 2. Every event is counted in exactly one window. A *late* event, whose window has closed, counts in the oldest
-//!    window that is still open: no closed window is counted twice, and no id is given twice.
-//! 3. A window closes when the time seen is [`LATENESS`] past its end, and is told of once, under the id of
-//!    (node, key, window start): the same however often it is made.
-//! 4. Bounds: [`KEYS_MAX`] keys in open windows. When full, keys that are new share one key, `(others)`: their limit
-//!    is then common, their count still exact.
-//! 5. State rows equal memory: a restart from them goes on where the last commit stood.
-//! 6. Other windows or keys in the configuration, or a clock that stepped back by more than a window: what is open is
-//!    told of as it stands (a partial window), and a new *epoch* begins, whose ids differ.
-//!
-//! Layout of state: `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…]}`;
-//! `window/NODE/EPOCH/START/KEY` is one line `1 PASSED HELD FIRST LAST` and the body of the draft of its event.
+//! The machine of all windowed nodes: which window an event counts in, when windows close, what the journal must keep.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
+use trapline_schemas::{Action, Event, Field, Timestamp, ids};
 
-use super::transforms::ThrottleSpec;
+use super::Verdict;
+use super::bucket::Bucket;
+use super::key::{OTHERS, draft, draft_of_others, key_of};
+use super::policy::WindowSpec;
 
 /// How long after its end, in event time, a window still takes events.
 pub const LATENESS: Duration = Duration::from_secs(1);
 /// Most keys in the open windows of one node, about 0.5 KiB each.
 pub const KEYS_MAX: usize = 16_384;
-
-/// Stands between the values of a key; clean text has no control characters.
-const SEPARATOR: char = '\u{1f}';
-/// Stands for an absent value.
-const ABSENT: char = '\u{1e}';
-/// The key that keys share when there are too many.
-const OTHERS: &str = "(others)";
-/// What a derived event takes over from the events it sums up, besides the key.
-const IDENTITY: &[Field] = &[
-    Field::ObserverName,
-    Field::ObserverHostname,
-    Field::ObserverVersion,
-    Field::Site,
-    Field::OrganizationId,
-];
-
-/// What becomes of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It goes on.
-    Pass,
-    /// It is counted, and goes no further.
-    Hold,
-}
+/// Most items in the lists of one node's open digests, about 64 bytes each.
+pub const ITEMS_MAX: usize = 131_072;
 
 /// A state row to save; `None` removes it.
 pub type StateRow = (String, Option<Vec<u8>>);
 
 /// The windows of one node.
 #[derive(Debug)]
-pub struct Throttle {
+pub struct Windows {
     node: String,
-    spec: ThrottleSpec,
+    spec: WindowSpec,
     window: i64,
     epoch: u32,
     /// Latest time seen, of events and clock, microseconds.
@@ -71,19 +33,11 @@ pub struct Throttle {
     mark_saved: bool,
     open: BTreeMap<i64, HashMap<String, Bucket>>,
     keys: usize,
+    /// Items that the lists of all open digests still take.
+    room: usize,
     /// Closed, but not told of yet.
     closing: VecDeque<Closed>,
     removed: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    passed: u64,
-    held: u64,
-    first: i64,
-    last: i64,
-    draft: Event,
-    saved: bool,
 }
 
 #[derive(Debug)]
@@ -102,9 +56,16 @@ struct Meta {
     mark: i64,
     window: i64,
     by: Vec<String>,
+    /// The action of its derived events; rows of the first version have none.
+    #[serde(default = "held_back")]
+    tells: String,
 }
 
-impl Throttle {
+fn held_back() -> String {
+    Action::HeldBack.name().to_owned()
+}
+
+impl Windows {
     /// The prefix of all rows of a node.
     pub fn prefix(node: &str) -> String {
         format!("window/{node}")
@@ -113,28 +74,28 @@ impl Throttle {
     /// Goes on from the node's state rows; none for a new node. Rows that cannot be read are dropped and counted.
     ///
     /// Out: the node, and how many rows were dropped.
-    pub fn restore(node: &str, spec: &ThrottleSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
+    pub fn restore(node: &str, spec: &WindowSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
         let prefix = Self::prefix(node);
         let meta = rows.iter().find(|(key, _)| *key == prefix);
         let meta: Option<Meta> = meta.and_then(|(_, row)| serde_json::from_slice(row).ok());
-        let mut throttle = Self::new(node, spec);
-        let same = meta.as_ref().is_none_or(|meta| throttle.is_same(meta));
+        let mut windows = Self::new(node, spec);
+        let same = meta.as_ref().is_none_or(|meta| windows.is_same(meta));
         if let Some(meta) = &meta {
-            throttle.epoch = meta.epoch;
-            throttle.mark = meta.mark;
-            throttle.mark_saved = true;
+            windows.epoch = meta.epoch;
+            windows.mark = meta.mark;
+            windows.mark_saved = true;
         }
         let dropped = rows
             .iter()
-            .filter(|(key, row)| *key != prefix && !throttle.restore_row(key, row))
+            .filter(|(key, row)| *key != prefix && !windows.restore_row(key, row))
             .count();
         if !same {
-            throttle.begin_epoch();
+            windows.begin_epoch();
         }
-        (throttle, dropped)
+        (windows, dropped)
     }
 
-    fn new(node: &str, spec: &ThrottleSpec) -> Self {
+    fn new(node: &str, spec: &WindowSpec) -> Self {
         Self {
             node: node.to_owned(),
             spec: spec.clone(),
@@ -144,13 +105,18 @@ impl Throttle {
             mark_saved: false,
             open: BTreeMap::new(),
             keys: 0,
+            room: ITEMS_MAX,
             closing: VecDeque::new(),
             removed: Vec::new(),
         }
     }
 
     fn is_same(&self, meta: &Meta) -> bool {
-        meta.window == self.window && meta.by == self.by_names()
+        meta.window == self.window && meta.by == self.by_names() && meta.tells == self.tells()
+    }
+
+    fn tells(&self) -> &'static str {
+        self.spec.policy.action().name()
     }
 
     fn by_names(&self) -> Vec<String> {
@@ -168,6 +134,7 @@ impl Throttle {
         };
         self.keys += 1;
         if epoch == self.epoch {
+            self.room = self.room.saturating_sub(bucket.items());
             self.open.entry(start).or_default().insert(key.to_owned(), bucket);
         } else {
             self.closing.push_back(self.closed(epoch, start, key, bucket, true));
@@ -179,25 +146,24 @@ impl Throttle {
     pub fn see(&mut self, event: &Event) -> Verdict {
         self.raise(event.at.micros());
         let start = self.window_of(event.at.micros());
-        let key = self.key_of(event);
-        let draft = || self.draft(event, &key);
-        let known = self.open.get(&start).is_some_and(|window| window.contains_key(&key));
-        let (key, draft) = match known {
-            true => (key, None),
-            false if self.keys < KEYS_MAX => {
-                let draft = draft();
-                (key, Some(draft))
-            }
-            false => (OTHERS.to_owned(), Some(self.draft_of_others(event))),
-        };
-        let limit = self.spec.limit;
+        let key = key_of(&self.spec.by, event);
+        let full = self.keys >= KEYS_MAX;
         let window = self.open.entry(start).or_default();
-        let keys = &mut self.keys;
-        let bucket = window.entry(key).or_insert_with(|| {
+        let key = match window.contains_key(&key) || !full {
+            true => key,
+            false => OTHERS.to_owned(),
+        };
+        let (node, spec, keys) = (&self.node, &self.spec, &mut self.keys);
+        let bucket = window.entry(key).or_insert_with_key(|key| {
             *keys += 1;
-            Bucket::new(draft.unwrap_or_else(|| Event::new(event.id, event.at, Action::HeldBack)))
+            let action = spec.policy.action();
+            let draft = match full {
+                true => draft_of_others(node, action, event),
+                false => draft(node, action, &spec.by, event, key),
+            };
+            Bucket::new(draft, event)
         });
-        bucket.count(event.at.micros(), limit)
+        bucket.count(event, spec.policy, &mut self.room)
     }
 
     /// Takes note of the clock; only when every entry before the journal's head has been seen, so that no entry is
@@ -273,6 +239,7 @@ impl Throttle {
             mark: self.mark,
             window: self.window,
             by: self.by_names(),
+            tells: self.tells().to_owned(),
         };
         serde_json::to_vec(&meta).expect("numbers and texts are always JSON")
     }
@@ -290,6 +257,7 @@ impl Throttle {
         let mut buckets: Vec<_> = buckets.into_iter().collect();
         buckets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (key, bucket) in buckets {
+            self.room = (self.room + bucket.items()).min(ITEMS_MAX);
             let closed = self.closed(self.epoch, start, &key, bucket, partial);
             self.closing.push_back(closed);
         }
@@ -302,27 +270,24 @@ impl Throttle {
             false => (start + self.window).max(bucket.last),
         };
         let unsaved = (!bucket.saved).then(|| bucket.encode());
-        let event = (bucket.held > 0).then(|| self.told(epoch, start, key, bucket, end));
+        let event = (bucket.held > 0).then(|| self.told(epoch, start, key, &bucket, end));
         Closed { row, event, unsaved }
     }
 
-    /// The `held-back` event of a closed window and key.
-    fn told(&self, epoch: u32, start: i64, key: &str, bucket: Bucket, end: i64) -> Event {
+    /// The derived event of a closed window and key.
+    fn told(&self, epoch: u32, start: i64, key: &str, bucket: &Bucket, end: i64) -> Event {
         let node = match epoch {
             0 => self.node.clone(),
             epoch => format!("{}#{epoch}", self.node),
         };
-        let mut event = bucket.draft;
+        let mut event = bucket.draft.clone();
         event.id = ids::derived(&node, key, Timestamp::from_micros(start));
         event.at = Timestamp::from_micros(end);
         event.set(Field::EventCreated, event.at);
         event.set(Field::EventStart, Timestamp::from_micros(bucket.first));
         event.set(Field::EventEnd, Timestamp::from_micros(bucket.last));
         event.set(Field::FindingHits, i64::try_from(bucket.held).unwrap_or(i64::MAX));
-        event.set(
-            Field::EventReason,
-            format!("{} held back beyond the limit of {}", bucket.held, self.spec.limit),
-        );
+        self.spec.policy.tell(bucket, &mut event);
         event
     }
 
@@ -335,100 +300,10 @@ impl Throttle {
         let floor = |time: i64| time.div_euclid(self.window) * self.window;
         floor(time).max(floor(self.mark - micros(LATENESS)))
     }
-
-    fn key_of(&self, event: &Event) -> String {
-        let mut key = String::new();
-        for (index, field) in self.spec.by.iter().enumerate() {
-            if index > 0 {
-                key.push(SEPARATOR);
-            }
-            match event.resolve(*field) {
-                Some(value) => key.push_str(&text_of(&value)),
-                None => key.push(ABSENT),
-            }
-        }
-        key
-    }
-
-    fn draft(&self, event: &Event, key: &str) -> Event {
-        let shown = key.replace(SEPARATOR, ", ").replace(ABSENT, "-");
-        let mut draft = self.draft_with_key(event, &shown);
-        for field in &self.spec.by {
-            draft.set_some(*field, event.get(*field).cloned());
-        }
-        draft
-    }
-
-    fn draft_of_others(&self, event: &Event) -> Event {
-        self.draft_with_key(event, OTHERS)
-    }
-
-    fn draft_with_key(&self, event: &Event, shown: &str) -> Event {
-        let mut draft = Event::new(event.id, event.at, Action::HeldBack);
-        for field in IDENTITY {
-            draft.set_some(*field, event.get(*field).cloned());
-        }
-        draft.set(Field::TransformName, self.node.as_str());
-        draft.set(Field::TransformKey, shown);
-        draft
-    }
-}
-
-impl Bucket {
-    fn new(draft: Event) -> Self {
-        Self {
-            passed: 0,
-            held: 0,
-            first: 0,
-            last: 0,
-            draft,
-            saved: false,
-        }
-    }
-
-    /// First and last are of the events held back.
-    fn count(&mut self, time: i64, limit: u64) -> Verdict {
-        self.saved = false;
-        if self.passed < limit {
-            self.passed += 1;
-            return Verdict::Pass;
-        }
-        self.first = if self.held == 0 { time } else { self.first.min(time) };
-        self.last = if self.held == 0 { time } else { self.last.max(time) };
-        self.held += 1;
-        Verdict::Hold
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let Self {
-            passed,
-            held,
-            first,
-            last,
-            ..
-        } = self;
-        let mut row = format!("1 {passed} {held} {first} {last}\n").into_bytes();
-        row.extend(codec::encode(&self.draft));
-        row
-    }
-
-    fn decode(row: &[u8]) -> Option<Self> {
-        let end = row.iter().position(|byte| *byte == b'\n')?;
-        let line = std::str::from_utf8(row.get(..end)?).ok()?;
-        let mut numbers = line.strip_prefix("1 ")?.split(' ');
-        Some(Self {
-            passed: numbers.next()?.parse().ok()?,
-            held: numbers.next()?.parse().ok()?,
-            first: numbers.next()?.parse().ok()?,
-            last: numbers.next()?.parse().ok()?,
-            draft: codec::decode(row.get(end + 1..)?).ok()?,
-            saved: true,
-        })
-    }
 }
 
 fn row_key(node: &str, epoch: u32, start: i64, key: &str) -> String {
-    format!("{}/{epoch}/{start}/{key}", Throttle::prefix(node))
+    format!("{}/{epoch}/{start}/{key}", Windows::prefix(node))
 }
 
 fn parse_row<'r>(prefix: &str, row: &'r str) -> Option<(u32, i64, &'r str)> {
@@ -436,23 +311,6 @@ fn parse_row<'r>(prefix: &str, row: &'r str) -> Option<(u32, i64, &'r str)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?))
 }
 
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Ip(ip) => ip.to_string(),
-        Value::Id(id) => id.to_string(),
-        // Fields of other kinds are refused in `by`.
-        Value::Float(_) | Value::Time(_) | Value::Bytes(_) => String::new(),
-        Value::Texts(_) | Value::Ips(_) | Value::Ints(_) => String::new(),
-    }
-}
-
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
-
-#[cfg(test)]
-#[path = "throttle_tests.rs"]
-mod tests;

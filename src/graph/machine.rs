@@ -1,0 +1,112 @@
+//! What a consumer that appends what it decided is made of: windows, or the watch for scans. One face for their task.
+
+use trapline_schemas::{Event, Timestamp};
+
+use super::scan::{self, ScanSpec, Scans};
+use super::window::{StateRow, Verdict, WindowSpec, Windows};
+
+/// The settings of a machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MachineSpec {
+    /// Windows of a transform.
+    Window(WindowSpec),
+    /// The watch for scans.
+    Scans(ScanSpec),
+}
+
+/// A machine at work.
+#[derive(Debug)]
+pub enum Machine {
+    /// Windows of a transform.
+    Windows(Windows),
+    /// The watch for scans.
+    Scans(Scans),
+}
+
+impl Machine {
+    /// The prefix of all state rows of a node.
+    pub fn prefix(node: &str, spec: &MachineSpec) -> String {
+        match spec {
+            MachineSpec::Window(_) => Windows::prefix(node),
+            MachineSpec::Scans(_) => scan::prefix(),
+        }
+    }
+
+    /// Goes on from state rows; out: also how many of them could not be read and are dropped.
+    pub fn restore(node: &str, spec: &MachineSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
+        match spec {
+            MachineSpec::Window(spec) => {
+                let (windows, dropped) = Windows::restore(node, spec, rows);
+                (Self::Windows(windows), dropped)
+            }
+            MachineSpec::Scans(spec) => {
+                let (scans, dropped) = Scans::restore(spec, rows);
+                (Self::Scans(scans), dropped)
+            }
+        }
+    }
+
+    /// Counts an event; whether it goes on.
+    pub fn see(&mut self, event: &Event) -> Verdict {
+        match self {
+            Self::Windows(windows) => windows.see(event),
+            Self::Scans(scans) => {
+                scans.see(event);
+                Verdict::Hold
+            }
+        }
+    }
+
+    /// Takes note of the clock, when nothing is left to read.
+    pub fn tick(&mut self, now: Timestamp) {
+        match self {
+            Self::Windows(windows) => windows.tick(now),
+            Self::Scans(scans) => scans.tick(now),
+        }
+    }
+
+    /// When there is something to tell, if nothing comes before.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Windows(windows) => windows.due(),
+            Self::Scans(scans) => scans.due(),
+        }
+    }
+
+    /// Whether something waits to be told.
+    pub fn is_closing(&self) -> bool {
+        match self {
+            Self::Windows(windows) => windows.is_closing(),
+            Self::Scans(_) => false,
+        }
+    }
+
+    /// What is to be told, of what is due at most about `max`; the rest comes with the next call.
+    pub fn close(&mut self, max: usize) -> Vec<Event> {
+        match self {
+            Self::Windows(windows) => windows.close(max),
+            Self::Scans(scans) => scans.close(max),
+        }
+    }
+
+    /// The state rows that changed since the last call.
+    pub fn changes(&mut self) -> Vec<StateRow> {
+        match self {
+            Self::Windows(windows) => windows.changes(),
+            Self::Scans(scans) => scans.changes(),
+        }
+    }
+
+    /// Whether state without anything to tell may wait for more: what was read since is read again after a kill.
+    pub const fn is_patient(&self) -> bool {
+        matches!(self, Self::Scans(_))
+    }
+
+    /// Contacts that found no room, since it was asked last.
+    pub fn take_unwatched(&mut self) -> u64 {
+        match self {
+            Self::Windows(_) => 0,
+            Self::Scans(scans) => scans.take_unwatched(),
+        }
+    }
+}

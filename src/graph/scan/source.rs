@@ -1,0 +1,306 @@
+//! What is remembered of one source: the places that it touched, and its finding if it has one.
+//!
+//! Layout: a line of JSON, and the body of the draft of its findings.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+use trapline_schemas::derive::risk::{self, Circumstances};
+use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
+
+use super::{NODE, ScanSpec, UPDATE_EVERY};
+
+/// Most places remembered of one source.
+pub const TOUCHED_MAX: usize = 512;
+
+/// What a finding takes over from the first contact.
+const KEPT: &[Field] = &[
+    Field::BenignName,
+    Field::BenignReason,
+    Field::IncidentId,
+    Field::Site,
+    Field::SourceZoneInside,
+    Field::SourceOwner,
+    Field::SourceSharedAddress,
+    Field::SourceTags,
+    Field::SourceZone,
+    Field::ObserverHostname,
+    Field::ObserverName,
+    Field::ObserverVersion,
+    Field::OrganizationId,
+    Field::SourceDomain,
+    Field::SourceIp,
+    Field::SourceMac,
+];
+
+/// Where a finding stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    New,
+    Updated,
+    Closed,
+}
+
+impl Status {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Updated => "updated",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// One source.
+#[derive(Debug)]
+pub(super) struct Source {
+    facts: Facts,
+    draft: Event,
+    /// Whether the journal has it as it stands.
+    pub(super) saved: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Facts {
+    places: Vec<Place>,
+    /// Contacts at places that found no room.
+    elsewhere: u64,
+    last: i64,
+    /// Whether each contact so far was a datagram, or each a connection.
+    udp: bool,
+    tcp: bool,
+    finding: Option<Finding>,
+}
+
+/// A port at an address of ours, through a decoy.
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    port: i64,
+    address: Option<IpAddr>,
+    decoy: String,
+    first: i64,
+    last: i64,
+    hits: u64,
+}
+
+/// A finding that is open.
+#[derive(Debug, Serialize, Deserialize)]
+struct Finding {
+    first: i64,
+    told: i64,
+    /// How many places had been told of.
+    places: usize,
+    /// Its events so far.
+    events: u64,
+}
+
+impl Source {
+    pub(super) fn new(event: &Event) -> Self {
+        let mut draft = Event::new(event.id, event.at, Action::Scan);
+        for field in KEPT {
+            draft.set_some(*field, event.get(*field).cloned());
+        }
+        Self {
+            facts: Facts::default(),
+            draft,
+            saved: false,
+        }
+    }
+
+    /// Places remembered.
+    pub(super) fn places(&self) -> usize {
+        self.facts.places.len()
+    }
+
+    /// When it was seen last.
+    pub(super) fn last(&self) -> i64 {
+        self.facts.last
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.facts.finding.is_some()
+    }
+
+    /// Forgets places that were not touched since.
+    pub(super) fn forget(&mut self, before: i64) {
+        self.facts.places.retain(|place| place.last >= before);
+        if self.facts.places.is_empty() {
+            self.facts = Facts {
+                last: self.facts.last,
+                ..Facts::default()
+            };
+        }
+    }
+
+    /// Counts a contact; a place that is new is remembered if there is room.
+    pub(super) fn touch(&mut self, event: &Event, port: i64, has_room: bool) {
+        self.saved = false;
+        let at = event.at.micros();
+        let facts = &mut self.facts;
+        facts.last = facts.last.max(at);
+        facts.udp |= event.action == Action::UdpProbe;
+        facts.tcp |= event.action == Action::Connect;
+        let address = event.ip(Field::DestinationIp);
+        let known = facts.places.iter_mut();
+        let mut known = known.filter(|place| place.port == port && place.address == address);
+        if let Some(place) = known.next() {
+            place.hits += 1;
+            place.first = place.first.min(at);
+            place.last = place.last.max(at);
+        } else if has_room && facts.places.len() < TOUCHED_MAX {
+            let decoy = event.text(Field::DecoyId).map(SmolStr::to_string);
+            facts.places.push(Place {
+                port,
+                address,
+                decoy: decoy.unwrap_or_default(),
+                first: at,
+                last: at,
+                hits: 1,
+            });
+        } else {
+            facts.elsewhere += 1;
+        }
+        // It may have moved on since: the incident of the day, the lease of the hour.
+        self.draft
+            .set_some(Field::IncidentId, event.get(Field::IncidentId).cloned());
+    }
+
+    /// Whether it touched enough.
+    pub(super) fn is_scan(&self, spec: &ScanSpec) -> bool {
+        self.ports().len() >= spec.ports || self.addresses() >= spec.addresses
+    }
+
+    fn ports(&self) -> BTreeSet<i64> {
+        self.facts.places.iter().map(|place| place.port).collect()
+    }
+
+    /// Most addresses at which one port was touched.
+    fn addresses(&self) -> usize {
+        let at = |port| self.facts.places.iter().filter(move |place| place.port == port).count();
+        self.ports().into_iter().map(at).max().unwrap_or(0)
+    }
+
+    pub(super) fn open(&mut self, at: i64) {
+        let first = self.facts.places.iter().map(|place| place.first).min();
+        self.facts.finding = Some(Finding {
+            first: first.unwrap_or(at),
+            told: at,
+            places: self.places(),
+            events: 1,
+        });
+        self.saved = false;
+    }
+
+    /// Whether more was touched than was told, long enough ago.
+    pub(super) fn is_due_for_update(&self, at: i64) -> bool {
+        let finding = self.facts.finding.as_ref();
+        finding.is_some_and(|finding| self.places() > finding.places && at >= finding.told + UPDATE_EVERY)
+    }
+
+    pub(super) fn update(&mut self, at: i64) {
+        let places = self.places();
+        if let Some(finding) = &mut self.facts.finding {
+            finding.told = at;
+            finding.places = places;
+            finding.events += 1;
+        }
+        self.saved = false;
+    }
+
+    /// When its finding is to be told of next, if nothing more comes.
+    pub(super) fn due(&self, quiet: i64) -> i64 {
+        let over = self.facts.last + quiet;
+        match &self.facts.finding {
+            Some(finding) if self.places() > finding.places => over.min(finding.told + UPDATE_EVERY),
+            _ => over,
+        }
+    }
+
+    /// The finding as it stands.
+    pub(super) fn finding(&self, status: Status, at: i64) -> Event {
+        let (key, first, number) = self.identity();
+        let mut event = self.draft.clone();
+        event.id = ids::derived(
+            NODE,
+            &format!("{key} {number} {}", status.name()),
+            Timestamp::from_micros(first),
+        );
+        event.at = Timestamp::from_micros(at);
+        event.set(Field::EventCreated, event.at);
+        event.set(Field::EventStart, Timestamp::from_micros(first));
+        event.set(Field::EventEnd, Timestamp::from_micros(self.facts.last));
+        event.set(Field::EventDuration, (self.facts.last - first).saturating_mul(1000));
+        event.set(
+            Field::FindingId,
+            ids::derived(NODE, &key, Timestamp::from_micros(first)),
+        );
+        event.set(Field::FindingStatus, status.name());
+        event.set(Field::TouchLevel, "intent");
+        self.describe(&mut event, first);
+        event
+    }
+
+    fn identity(&self) -> (String, i64, u64) {
+        let key = self
+            .draft
+            .ip(Field::SourceIp)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default();
+        let finding = self.facts.finding.as_ref();
+        finding.map_or((key.clone(), 0, 0), |finding| (key, finding.first, finding.events))
+    }
+
+    fn describe(&self, event: &mut Event, first: i64) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let ports = self.ports();
+        let decoys: BTreeSet<&str> = self.facts.places.iter().map(|place| place.decoy.as_str()).collect();
+        let hits = self.facts.elsewhere + self.facts.places.iter().map(|place| place.hits).sum::<u64>();
+        let minutes = (self.facts.last - first).max(1_000_000) as f64 / 60_000_000.0;
+        let kind = if ports.len() >= self.addresses() {
+            "vertical"
+        } else {
+            "horizontal"
+        };
+        event.set(Field::FindingHits, i64::try_from(hits).unwrap_or(i64::MAX));
+        event.set(Field::ScanKind, kind);
+        event.set(Field::ScanPortCount, count(ports.len()));
+        event.set(Field::ScanPorts, Value::Ints(ports.into_iter().collect()));
+        event.set(Field::ScanDecoyCount, count(decoys.len()));
+        event.set(
+            Field::ScanDecoys,
+            Value::Texts(decoys.into_iter().map(SmolStr::new).collect()),
+        );
+        event.set(Field::ScanRate, (hits as f64 / minutes * 10.0).round() / 10.0);
+        let transport = match (self.facts.tcp, self.facts.udp) {
+            (true, false) => Some("tcp"),
+            (false, true) => Some("udp"),
+            _ => None,
+        };
+        event.set_some(Field::NetworkTransport, transport);
+        event.set(Field::SourceSpoofable, !self.facts.tcp);
+        let circumstances = Circumstances {
+            inside: event.get(Field::SourceZoneInside) == Some(&Value::Bool(true)),
+            unverified: !self.facts.tcp,
+            ..Circumstances::default()
+        };
+        event.set(Field::EventRiskScore, risk::risk(Action::Scan, &circumstances));
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut row = serde_json::to_vec(&self.facts).expect("texts, addresses and numbers are always JSON");
+        row.push(b'\n');
+        codec::encode_into(&self.draft, &mut row);
+        row
+    }
+
+    pub(super) fn decode(row: &[u8]) -> Option<Self> {
+        let end = row.iter().position(|byte| *byte == b'\n')?;
+        Some(Self {
+            facts: serde_json::from_slice(row.get(..end)?).ok()?,
+            draft: codec::decode(row.get(end + 1..)?).ok()?,
+            saved: true,
+        })
+    }
+}
