@@ -16,6 +16,8 @@ pub struct Changes {
     pub transforms: Difference,
     /// Sinks.
     pub sinks: Difference,
+    /// Whether `journal.retain_days` or `journal.retain_bytes` changed.
+    pub retention: bool,
     /// Whether `[zones]` changed.
     pub zones: bool,
     /// Whether `[owners]` changed.
@@ -75,6 +77,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         decoys: Difference::of(&old.decoys, &new.decoys, |decoy| &decoy.name),
         transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
+        retention: (old.journal.retain, old.journal.retain_bytes) != (new.journal.retain, new.journal.retain_bytes),
         zones: old.zones != new.zones,
         owners: old.owners != new.owners,
         capture: old.capture != new.capture,
@@ -91,16 +94,6 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         ("observer.site_key", old.observer.site_key == new.observer.site_key),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
-        ("journal.retain_days", old.journal.retain == new.journal.retain),
-        (
-            "journal.retain_bytes",
-            old.journal.retain_bytes == new.journal.retain_bytes,
-        ),
-        // The recorder's, which counts from its start.
-        (
-            "limits.events_per_source_per_minute",
-            old.limits.events_per_source_per_minute == new.limits.events_per_source_per_minute,
-        ),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
 }
