@@ -8,7 +8,8 @@
 //! 2. The way up: configuration, state folder, lock and journal, site key, recorder, decoy role, listeners, delivery,
 //!    control socket. The way down: stop accepting, end sessions, recorder, journal flush, workers, journal.
 //! 3. A reload is all or nothing: everything that can fail is made before anything running is touched.
-//! 4. The whole way down takes at most [`stop::STOP_TIME_MAX`]; a second signal ends at once.
+//! 4. The service manager is told of each step, and its watchdog is fed by what was recorded and committed.
+//! 5. The whole way down takes at most [`stop::STOP_TIME_MAX`]; a second signal ends at once.
 //!
 //! What it does not do: anything a station can do by itself.
 
@@ -23,6 +24,7 @@ mod hosts;
 mod indexed;
 mod keeper;
 mod load;
+mod manager;
 mod process;
 mod reload;
 mod start;

@@ -8,7 +8,7 @@ use trapline_schemas::{Action, Field, Value, text};
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
 use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
-use crate::app::{tables, trial};
+use crate::app::{manager, tables, trial};
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
@@ -29,6 +29,7 @@ impl App {
     /// Puts the configuration on disk in force, or changes nothing; says so in the log and the journal either way.
     pub(super) async fn reload(&mut self) -> Reloaded {
         tracing::info!("reading the configuration again");
+        manager::reloading();
         let outcome = match self.prepare().await {
             Ok(next) => self.put_in_force(next).await,
             Err(refused) => Err(refused),
@@ -39,6 +40,7 @@ impl App {
             Err(refused) => tell(refused),
         }
         self.core.recorder.host(event(&outcome)).await;
+        manager::ready(&self.core.status().await);
         outcome
     }
 
@@ -89,7 +91,7 @@ impl App {
             ));
         }
         self.decoys = next.decoys;
-        self.core.journal.set_consumers(build::consumers(&next.config));
+        self.settle(&next.config).await;
         telemetry::set_level(next.config.log.level);
         self.core.set_config(next.config);
         Ok(lines(&next.changes, &looks))
@@ -102,6 +104,15 @@ impl App {
         let plan = build::plan(&config, &self.core.identity, &tables)?;
         self.tables.put(tables);
         Ok(plan)
+    }
+
+    /// What stations take over without a stop.
+    async fn settle(&self, config: &Config) {
+        let journal = &self.core.journal;
+        journal.set_consumers(build::consumers(config));
+        journal.set_retention(config.journal.retain, config.journal.retain_bytes);
+        let limit = config.limits.events_per_source_per_minute;
+        self.core.recorder.settle(build::zones(config), limit).await;
     }
 
     /// Stops delivery and starts it anew: cursors are in the journal, so nothing is lost and nothing is sent twice.
@@ -128,17 +139,13 @@ impl App {
 }
 
 fn refuse_restart_only(changes: &Changes) -> Result<(), Refused> {
-    let mut keys = changes.restart_only.clone();
-    if changes.zones {
-        keys.push("zones");
-    }
+    let keys: Vec<_> = changes.restart_only.iter().map(|key| format!("`{key}`")).collect();
     if keys.is_empty() {
         return Ok(());
     }
-    let reasons = keys
-        .iter()
-        .map(|key| format!("`{key}` changed, which takes a restart; nothing was reloaded"));
-    Err(Refused::each(Refusal::Config, reasons.collect()))
+    let keys = keys.join(", ");
+    let why = format!("{keys} changed, which takes a restart; nothing was reloaded");
+    Err(Refused::new(Refusal::Config, why))
 }
 
 /// A worker that ends would forget what it delivered since the disk failed, and its successor deliver it again.
@@ -198,12 +205,15 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         }
     }
     lines.extend(looks.iter().map(|name| format!("decoy {name} changed")));
-    if changes.scans {
-        lines.push("what makes a scan changed".into());
-    }
-    if changes.log {
-        lines.push("log level changed".into());
-    }
+    let others = [
+        (changes.zones, "zones changed"),
+        (changes.owners, "owners changed"),
+        (changes.retention, "retention changed"),
+        (changes.scans, "what makes a scan changed"),
+        (changes.log, "log level changed"),
+    ];
+    let told = others.iter().filter(|(changed, _)| *changed);
+    lines.extend(told.map(|(_, line)| (*line).to_owned()));
     lines
 }
 

@@ -14,10 +14,11 @@ use crate::app::build::{self, BuildError, Made};
 use crate::app::core::{Core, Reloaded};
 use crate::app::load::{LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
-use crate::app::{Tasks, banner, chores, facts, folder, hosts, indexed, keeper, process, tables};
+use crate::app::{Tasks, banner, chores, facts, folder, hosts, indexed, keeper, manager, process, tables};
 use crate::config::Config;
 use crate::control::{self, server};
 use crate::decoy::bind::{Binder, Wanted};
+use crate::decoy::handed::Shelf;
 use crate::decoy::personality::Install;
 use crate::decoy::role::Role;
 use crate::delivery::{Board, Clock, Parts, Pipeline};
@@ -262,6 +263,7 @@ impl App {
             chores: spawn_chores(&core, &stops),
             keeper: spawn_keeper(&core, &stops),
             index: spawn_index(&core, &stops),
+            manager: spawn_manager(&core, &stops),
         };
         let app = Self {
             core,
@@ -282,6 +284,7 @@ impl App {
             "trapline {} runs",
             env!("CARGO_PKG_VERSION")
         );
+        manager::ready(&self.core.status().await);
         if is_watched {
             banner::print(&self.core.status().await);
             telemetry::set_level(self.core.config().log.level);
@@ -336,6 +339,7 @@ impl App {
             stations,
             ..
         } = self;
+        manager::stopping();
         tracing::info!("stopping, a second signal ends at once");
         let down = super::stop::down(core, pipeline, stops, stations);
         // Cancel: the process ends with whichever comes first.
@@ -377,7 +381,7 @@ impl CoreParts {
         let role = Role::new(self.recorder.hits(), self.recorder.missed(), SESSION_GRACE);
         let role = role.run(orders_in, stops.accepting.clone());
         let decoys_task = self.tasks.spawn_station("decoys", stops.accepting.clone(), role);
-        let (mut binder, listeners) = Binder::new(orders, self.recorder.clone());
+        let (mut binder, listeners) = Binder::new(orders, self.recorder.clone(), Shelf::of_the_manager());
         binder
             .apply(decoys.iter().map(|made| made.wanted.clone()).collect())
             .await;
@@ -464,6 +468,11 @@ fn spawn_index(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
     let (index, stop) = (core.index.clone(), stops.serving.clone());
     let run = async move { index.run(stop).await };
     core.tasks.spawn_station("index", stops.serving.clone(), run)
+}
+
+fn spawn_manager(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
+    let run = manager::run(core.clone(), stops.serving.clone());
+    core.tasks.spawn_station("manager", stops.serving.clone(), run)
 }
 
 /// What this host calls itself: the configured name, else that of the host.

@@ -58,6 +58,7 @@ pub(super) struct Stations {
     pub(super) chores: JoinHandle<()>,
     pub(super) keeper: JoinHandle<()>,
     pub(super) index: JoinHandle<()>,
+    pub(super) manager: JoinHandle<()>,
 }
 
 /// What an instance wakes up for.
@@ -117,6 +118,7 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
             stations.chores,
             stations.keeper,
             stations.index,
+            stations.manager,
         );
     };
     within("decoys", end, DECOYS_TIME_MAX, decoys).await;

@@ -13,12 +13,14 @@ mod check;
 mod completions;
 mod events;
 mod journal;
+mod man;
 mod output;
 mod place;
 mod reload;
 mod run;
 mod schema;
 mod send_test;
+mod service;
 mod status;
 
 use std::path::PathBuf;
@@ -99,6 +101,10 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Print a JSON Schema: of the events as ECS or OCSF, or of the configuration
     Schema(schema::Arguments),
+    /// Install trapline as a service of systemd, or take that back
+    Service(service::Arguments),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
 }
@@ -127,6 +133,8 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),
         Command::Schema(wanted) => schema::run(wanted),
+        Command::Service(wanted) => service::run(globals, wanted),
+        Command::Man(wanted) => man::run(wanted),
         Command::Completions(wanted) => completions::run(wanted),
     }
 }

@@ -18,6 +18,8 @@ pub struct Changes {
     pub scans: bool,
     /// Sinks.
     pub sinks: Difference,
+    /// Whether `journal.retain_days` or `journal.retain_bytes` changed.
+    pub retention: bool,
     /// Whether `[zones]` changed.
     pub zones: bool,
     /// Whether `[owners]` changed.
@@ -78,6 +80,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
         scans: old.scans != new.scans,
+        retention: (old.journal.retain, old.journal.retain_bytes) != (new.journal.retain, new.journal.retain_bytes),
         zones: old.zones != new.zones,
         owners: old.owners != new.owners,
         capture: old.capture != new.capture,
@@ -104,16 +107,6 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         ("owners", old.owners == new.owners),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
-        ("journal.retain_days", old.journal.retain == new.journal.retain),
-        (
-            "journal.retain_bytes",
-            old.journal.retain_bytes == new.journal.retain_bytes,
-        ),
-        // The recorder's, which counts from its start.
-        (
-            "limits.events_per_source_per_minute",
-            old.limits.events_per_source_per_minute == new.limits.events_per_source_per_minute,
-        ),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
 }

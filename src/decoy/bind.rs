@@ -5,11 +5,12 @@
 //!
 //! Invariants: 1. one address that cannot be had costs no other. 2. It is tried again every [`RETRY_EVERY`]; an event
 //! tells of the failure when it begins or its cause changes, and of the end. 3. IPv6 sockets are IPv6 only, so that
-//! `0.0.0.0:22` and `[::]:22` stand side by side. 4. A machine without IPv6 is a note, not a failure.
+//! `0.0.0.0:22` and `[::]:22` stand side by side. 4. A machine without IPv6 is a note, not a failure. 5. A socket that
+//! the service manager holds is used in place of binding, and one that is bound is left with it for the next run.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Timestamp, Value};
 
 use crate::decoy::DecoySpec;
+use crate::decoy::handed::{Shelf, Taken};
 use crate::decoy::services::Transport;
 use crate::record::{HostEvent, Recorder};
 use crate::roles::ToDecoy;
@@ -29,7 +31,7 @@ use crate::roles::ToDecoy;
 pub const RETRY_EVERY: Duration = Duration::from_secs(30);
 
 /// Connections that may wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Receive buffer of a UDP socket, bytes: a burst of small probes while the thread is busy.
 const UDP_BUFFER_BYTES: usize = 1 << 20;
@@ -153,6 +155,7 @@ pub struct Binder {
     role: mpsc::Sender<ToDecoy>,
     recorder: Recorder,
     rows: Vec<Row>,
+    shelf: Shelf,
     /// How many sockets were numbered.
     numbers: u64,
     status: watch::Sender<Vec<ListenerStatus>>,
@@ -168,13 +171,18 @@ struct Row {
 }
 
 impl Binder {
-    /// A binder that hands sockets to `role`, and the state of its listeners.
-    pub fn new(role: mpsc::Sender<ToDecoy>, recorder: Recorder) -> (Self, watch::Receiver<Vec<ListenerStatus>>) {
+    /// A binder that hands sockets to `role`, those of the `shelf` first, and the state of its listeners.
+    pub fn new(
+        role: mpsc::Sender<ToDecoy>,
+        recorder: Recorder,
+        shelf: Shelf,
+    ) -> (Self, watch::Receiver<Vec<ListenerStatus>>) {
         let (status, states) = watch::channel(Vec::new());
         let binder = Self {
             role,
             recorder,
             rows: Vec::new(),
+            shelf,
             numbers: 0,
             status,
         };
@@ -214,6 +222,7 @@ impl Binder {
         }
         self.close(before).await;
         self.bind_missing().await;
+        self.shelf.clear();
     }
 
     fn fresh(&mut self, spec: &Arc<DecoySpec>, wanted: SocketAddr) -> Row {
@@ -237,8 +246,9 @@ impl Binder {
         row
     }
 
-    async fn close(&self, rows: Vec<Row>) {
+    async fn close(&mut self, rows: Vec<Row>) {
         for row in rows {
+            self.shelf.let_go(&row.spec, row.wanted);
             let (closed, done) = oneshot::channel();
             let listener = row.listener;
             if self.role.send(ToDecoy::Close { listener, closed }).await.is_ok() {
@@ -249,9 +259,11 @@ impl Binder {
     }
 
     async fn bind_missing(&mut self) {
+        let all: Vec<_> = self.rows.iter().map(|row| row.wanted).collect();
         for at in 0..self.rows.len() {
             if let Some(row) = self.rows.get(at).filter(|row| row.is_missing()) {
-                let status = self.bind_row(row).await;
+                let socket = self.shelf.take(&row.spec, row.wanted, &all);
+                let status = self.bind_row(row, socket).await;
                 if let Some(row) = self.rows.get_mut(at) {
                     row.status = Some(status);
                 }
@@ -260,10 +272,10 @@ impl Binder {
         self.publish();
     }
 
-    /// Tries to bind a row; tells of the outcome if it is news.
-    async fn bind_row(&self, row: &Row) -> ListenerStatus {
+    /// Tries to bind a row, unless there is a socket for it; tells of the outcome if it is news.
+    async fn bind_row(&self, row: &Row, handed: Option<Taken>) -> ListenerStatus {
         let transport = row.spec.service.transport();
-        let (address, degraded) = match bind(row.wanted, transport) {
+        let (address, degraded) = match self.socket(row, handed) {
             Ok((socket, address)) => {
                 let (listener, spec) = (row.listener, Arc::clone(&row.spec));
                 let _ = self.role.send(ToDecoy::Listen { listener, socket, spec }).await;
@@ -285,6 +297,16 @@ impl Binder {
                 status
             }
         }
+    }
+
+    fn socket(&self, row: &Row, handed: Option<Taken>) -> Result<(OwnedFd, SocketAddr), BindError> {
+        if let Some(Taken { socket, address }) = handed {
+            tracing::debug!(listener.address = %address, "a socket of the service manager is used");
+            return Ok((socket, address));
+        }
+        let bound = bind(row.wanted, row.spec.service.transport())?;
+        self.shelf.keep(&row.spec, row.wanted, bound.0.as_fd());
+        Ok(bound)
     }
 
     async fn tell(&self, row: &Row, status: &ListenerStatus) {

@@ -15,6 +15,7 @@
 
 pub mod bind;
 mod crowd;
+pub mod handed;
 mod inbound;
 pub mod keys;
 mod listener;

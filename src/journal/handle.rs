@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use trapline_schemas::Timestamp;
@@ -18,6 +18,7 @@ use super::salvage::Salvage;
 use super::settings::{Fact, Health, HealthLevel, JournalReport, JournalSettings, Told};
 use super::skipped::Skipped;
 use super::sqlite::Store;
+use super::trim::Bounds;
 use super::verify::{Verified, Walk};
 use super::writer::Writer;
 use super::{Commit, Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset, start};
@@ -42,9 +43,12 @@ pub(super) struct Shared {
     pub ended: watch::Sender<bool>,
     /// Entries below are not there yet: a salvage carries them over.
     pub unread_below: AtomicU64,
+    /// Rounds of the writer's loop: it moves, whatever the disk says.
+    pub turns: AtomicU64,
     path: PathBuf,
     tip: Mutex<Tip>,
     consumers: Mutex<Arc<[String]>>,
+    bounds: Mutex<Bounds>,
     told: Mutex<Vec<Told>>,
     /// Offsets that no entry ever had.
     skipped: Mutex<Arc<Skipped>>,
@@ -79,9 +83,11 @@ impl Shared {
             }),
             ended: watch::Sender::new(false),
             unread_below: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             path: settings.path.clone(),
             tip: Mutex::new(tip),
             consumers: Mutex::new(settings.consumers.clone().into()),
+            bounds: Mutex::new(Bounds::of(settings)),
             told: Mutex::default(),
             skipped: Mutex::default(),
             held_lock: Mutex::default(),
@@ -113,6 +119,10 @@ impl Shared {
 
     pub fn consumers(&self) -> Arc<[String]> {
         lock(&self.consumers).clone()
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        *lock(&self.bounds)
     }
 }
 
@@ -276,6 +286,16 @@ impl Journal {
     /// Names the consumers whose cursors hold the age trim back, in place of those named before.
     pub fn set_consumers(&self, consumers: Vec<String>) {
         *lock(&self.shared.consumers) = consumers.into();
+    }
+
+    /// Keeps entries this long and this many bytes of them from now on; zero is without bound.
+    pub fn set_retention(&self, age: Duration, bytes: u64) {
+        *lock(&self.shared.bounds) = Bounds { age, bytes };
+    }
+
+    /// Grows about once a second while the writer is alive, also while the disk refuses what it writes.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
     }
 
     /// The oldest offset that is still there (the head, if empty). While a salvage carries entries over, the oldest

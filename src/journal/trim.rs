@@ -20,7 +20,7 @@ use rusqlite::Transaction;
 use trapline_schemas::Timestamp;
 
 use super::chain::{Stored, Tip};
-use super::settings::Fact;
+use super::settings::{Fact, JournalSettings};
 use super::sqlite::{Cursors, Draft, Store, bytes, offset, sql};
 use super::{Cause, Loss, Offset};
 
@@ -29,6 +29,16 @@ use super::{Cause, Loss, Offset};
 pub(super) struct Bounds {
     pub age: Duration,
     pub bytes: u64,
+}
+
+impl Bounds {
+    /// Those that a journal starts with.
+    pub fn of(settings: &JournalSettings) -> Self {
+        Self {
+            age: settings.retain,
+            bytes: settings.retain_bytes,
+        }
+    }
 }
 
 /// What the next slice does.
@@ -129,6 +139,11 @@ impl Trimmer {
             pruned_at: None,
             told: BTreeMap::new(),
         }
+    }
+
+    /// Other bounds, from the next look on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Reads what earlier runs left untold. After every opening of the file.

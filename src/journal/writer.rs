@@ -74,10 +74,7 @@ struct Doubtful {
 impl Writer {
     pub fn new(settings: JournalSettings, shared: Arc<Shared>, started: Started) -> Self {
         let now = Instant::now();
-        let bounds = Bounds {
-            age: settings.retain,
-            bytes: settings.retain_bytes,
-        };
+        let bounds = Bounds::of(&settings);
         Self {
             settings,
             shared,
@@ -109,6 +106,7 @@ impl Writer {
     pub fn run(mut self) {
         self.load();
         loop {
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             match self.shared.queue.take(&self.rule, self.tick_at) {
                 Taken::Group(jobs) => self.accept(jobs),
                 Taken::Tick => {}
@@ -283,6 +281,7 @@ impl Writer {
         self.go_on_with_salvage();
         let Some(store) = &mut self.store else { return };
         let (paused, consumers) = (self.salvage.is_some(), self.shared.consumers());
+        self.trimmer.set_bounds(self.shared.bounds());
         let mut result = look(&mut self.trimmer, paused, store, &self.cursors, &consumers);
         if store.wants_checkpoint(true) {
             result = result.and_then(|()| store.checkpoint());

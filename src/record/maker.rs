@@ -9,7 +9,7 @@ use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 use super::incidents::{self, Incident, Incidents};
 use super::missed::Misses;
 use super::sources::{Folded, Sources};
-use super::zones::Zone;
+use super::zones::{Zone, Zones};
 use super::{HostEvent, Identity, Settings};
 use crate::decoy::Secrets;
 use crate::decoy::services::Transport;
@@ -33,6 +33,12 @@ impl Maker {
             sources: Sources::default(),
             misses: Misses::default(),
         }
+    }
+
+    /// Makes events with other zones, and within another limit, from now on.
+    pub(super) fn settle(&mut self, zones: Zones, events_per_source_per_minute: u32) {
+        self.settings.zones = zones;
+        self.settings.events_per_source_per_minute = events_per_source_per_minute;
     }
 
     /// State that changed with the events made since it was asked last: it belongs in their commit.

@@ -33,7 +33,7 @@ pub mod zones;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use uuid::Uuid;
@@ -138,7 +138,17 @@ pub struct Recorder {
     hits: mpsc::Sender<Hit>,
     missed: mpsc::Sender<Missed>,
     host: mpsc::Sender<HostEvent>,
+    orders: mpsc::Sender<Order>,
     fresh: Arc<Fresh>,
+}
+
+/// What the recorder is asked to do.
+#[derive(Debug)]
+enum Order {
+    /// Go on with other zones and another limit of events.
+    Settle(Zones, u32),
+    /// Say that all that came before was handed to the journal.
+    Pulse(oneshot::Sender<()>),
 }
 
 impl Recorder {
@@ -160,6 +170,24 @@ impl Recorder {
     /// Waits until no hit is taken any more: the task was stopped, or broke down. Cancel: safe.
     pub async fn ended(&self) {
         self.hits.closed().await;
+    }
+
+    /// Goes on with other zones, and another limit of events of one source in a minute. Events made before keep what
+    /// they were given.
+    pub async fn settle(&self, zones: Zones, events_per_source_per_minute: u32) {
+        let order = Order::Settle(zones, events_per_source_per_minute);
+        if self.orders.send(order).await.is_err() {
+            tracing::warn!("zones and limits came after the recorder had stopped");
+        }
+    }
+
+    /// Waits until the recorder has taken note of this call: it is alive, and neither stuck nor gone. Cancel: safe.
+    pub async fn pulse(&self) {
+        let (taken, noted) = oneshot::channel();
+        if self.orders.send(Order::Pulse(taken)).await.is_err() || noted.await.is_err() {
+            // A recorder that is gone answers nobody, ever.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Records an event about trapline itself. Waits for room; a stopped recorder drops it, which is logged.

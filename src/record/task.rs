@@ -14,7 +14,7 @@ use trapline_schemas::{Event, Timestamp};
 
 use super::maker::Maker;
 use super::sheet::Sheet;
-use super::{HITS_MAX, HostEvent, Recorder, Settings};
+use super::{HITS_MAX, HostEvent, Order, Recorder, Settings};
 use crate::fresh::Fresh;
 use crate::journal::{Commit, Journal, JournalError};
 use crate::roles::{Hit, Missed};
@@ -52,6 +52,7 @@ pub struct Task {
     hits: mpsc::Receiver<Hit>,
     missed: mpsc::Receiver<Missed>,
     host: mpsc::Receiver<HostEvent>,
+    orders: mpsc::Receiver<Order>,
     maker: Maker,
     fresh: Arc<Fresh>,
 }
@@ -61,11 +62,13 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
     let (hits, hits_in) = mpsc::channel(HITS_MAX);
     let (missed, missed_in) = mpsc::channel(MISSED_MAX);
     let (host, host_in) = mpsc::channel(HOST_EVENTS_MAX);
+    let (orders, orders_in) = mpsc::channel(1);
     let fresh = Arc::new(Fresh::default());
     let task = Task {
         hits: hits_in,
         missed: missed_in,
         host: host_in,
+        orders: orders_in,
         maker: Maker::new(settings),
         fresh: Arc::clone(&fresh),
     };
@@ -74,6 +77,7 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
             hits,
             missed,
             host,
+            orders,
             fresh,
         },
         task,
@@ -98,11 +102,20 @@ impl Task {
                 },
                 Some(told) = self.host.recv() => self.record_host(told, &journal).await,
                 Some(missed) = self.missed.recv() => self.maker.miss(missed),
+                Some(order) = self.orders.recv() => self.obey(order),
                 _ = tick.tick(), if self.maker.is_counting() => self.tell_counted(&journal).await,
                 () = stop.cancelled() => break,
             }
         }
         self.drain(&mut batch, &journal).await;
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Settle(zones, limit) => self.maker.settle(zones, limit),
+            // Who asked may have given up.
+            Order::Pulse(taken) => drop(taken.send(())),
+        }
     }
 
     /// Lets the sessions that are ready report as well: one hand-over for several hits wakes the journal once. Alone,

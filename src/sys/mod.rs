@@ -4,6 +4,9 @@
     reason = "calls into the C library, each with a note of why it is sound"
 )]
 
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// Has all threads take memory from two arenas. With one for each thread, what a burst of sessions frees on another
 /// thread than it was taken on stays where nobody uses it: a tenth of what ten thousand sessions hold. With a single
 /// one the threads wait for each other.
@@ -15,4 +18,21 @@ pub fn use_few_arenas() {
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, 2);
     }
+}
+
+/// Takes over the sockets that a service manager passed to this process, each with the name it gave it.
+///
+/// Only the first call has any. None, if the variables are absent or meant for another process.
+/// Errors: the variables make no sense, or name numbers that are not open.
+/// Source: sd_listen_fds(3).
+pub fn handed_over() -> std::io::Result<Vec<(OwnedFd, String)>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Vec::new());
+    }
+    let passed = sd_notify::listen_fds_with_names()?;
+    // SAFETY: all numbers are open, for the call above has set a flag on each; whoever started this process opened them
+    // for it to take, and this is the only place that does, once.
+    let own = |(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name);
+    Ok(passed.map(own).collect())
 }

@@ -241,3 +241,94 @@ fn a_reload_refuses_what_only_a_restart_can_change() {
     assert!(refused["error.message"].as_str().unwrap().contains("takes a restart"));
     assert!(!trap.path("elsewhere").exists());
 }
+
+#[test]
+fn zones_owners_retention_limits_and_log_level_change_without_a_restart() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let mut held = TcpStream::connect(door).unwrap();
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.read_exact(&mut [0; 4]).unwrap();
+    let zone =
+        |trap: &Trap| trap.events(&["--action", "decoy-connect"]).pop().unwrap()["honeyport.source.zone"].clone();
+    assert_eq!(zone(&trap), "inside");
+    let changed = "[zones.lab]\nnetworks = [\"127.0.0.0/8\"]\n[owners.net_team]\nnetworks = [\"127.0.0.0/8\"]\n\
+                   [limits]\nevents_per_source_per_minute = 20\n[log]\nlevel = \"debug\"\n";
+    let journal = PLAIN.replace("[journal]", "[journal]\nretain_days = 7\nretain_bytes = \"1GiB\"");
+    trap.configure(&format!("{journal}\n{changed}"));
+    trap.signal("HUP");
+    let reason = told(&trap, "config-reloaded", 1)["event.reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for what in [
+        "zones changed",
+        "owners changed",
+        "retention changed",
+        "log level changed",
+        "decoy door changed",
+    ] {
+        assert!(reason.contains(what), "{what}: {reason}");
+    }
+    assert_eq!(trap.address("door"), door);
+    held.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert!(held.read(&mut [0; 64]).unwrap() > 0, "the open session goes on");
+    touch(door);
+    eventually("events from now on have the new zone", || {
+        (zone(&trap) == "lab").then_some(())
+    });
+    for _ in 0..40 {
+        touch(door);
+    }
+    // The rest of the minute is folded into one event, which is told when the minute or the run is over.
+    let mut trap = trap;
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    assert!(
+        !trap.events(&["--action", "source-folded"]).is_empty(),
+        "the new limit folds"
+    );
+    assert!(trap.log().contains(" DEBUG "), "{}", trap.log());
+}
+
+#[test]
+fn what_only_a_restart_can_change_is_told_in_one_line_and_nothing_else_is_done() {
+    let trap = Trap::start(PLAIN);
+    trap.configure(&format!(
+        "{}\n[observer]\nsite = \"lyon\"\nname = \"other\"\n",
+        with_second_decoy()
+    ));
+    let output = trap.trapline(&["reload"]);
+    assert_eq!(output.status.code(), CONFIG);
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("`observer.name`, `observer.site` changed, which takes a restart"),
+        "{said}"
+    );
+    assert_eq!(trap.status()["listeners"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_sink_that_is_removed_and_comes_back_goes_on_where_it_stood() {
+    let trap = Trap::start(PLAIN);
+    let door = trap.address("door");
+    let delivered = |count: usize| {
+        eventually("the sink has what came", || {
+            let text = std::fs::read_to_string(trap.path("state/events.jsonl")).unwrap_or_default();
+            (text.matches("\"decoy-connect\"").count() == count).then_some(())
+        });
+    };
+    touch(door);
+    delivered(1);
+    let without = PLAIN.split("[sinks.archive]").next().unwrap();
+    trap.configure(without);
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    touch(door);
+    eventually("it is recorded", || {
+        (trap.events(&["--action", "decoy-connect"]).len() == 2).then_some(())
+    });
+    trap.configure(PLAIN);
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    delivered(2);
+}

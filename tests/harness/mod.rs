@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 pub mod clients;
+pub mod manager;
 pub mod promises;
 pub mod rsyslog;
 
@@ -49,19 +50,29 @@ impl Trap {
     /// Like [`Trap::start`], with these environment variables.
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let mut trap = Self::idle(config);
-        let owned = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        trap.environment = owned.collect();
+        trap.set(environment);
         trap.launch();
         trap
     }
 
+    /// Environment variables of every command from now on.
+    pub fn set(&mut self, environment: &[(&str, &str)]) {
+        let owned = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment = owned.collect();
+    }
+
     /// Starts the binary again on the same folder.
     pub fn launch(&mut self) {
+        self.launch_by(self.command(&["run"]));
+    }
+
+    /// Starts it by another command, such as one that starts the binary in turn.
+    pub fn launch_by(&mut self, mut command: Command) {
         let errors = std::fs::File::create(self.path("stderr.log")).unwrap();
         let prints = std::fs::File::create(self.path("stdout.log")).unwrap();
-        let child = self.command(&["run"]).stdout(prints).stderr(errors).spawn().unwrap();
+        let child = command.stdout(prints).stderr(errors).spawn().unwrap();
         self.child = Some(child);
         eventually("the instance answers", || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Event, Field, codec};
 
 use crate::decoy::bind::{BindError, Binder, ListenerStatus, RETRY_EVERY, Wanted, bind};
+use crate::decoy::handed::Shelf;
 use crate::decoy::role::Role;
 use crate::decoy::services::Transport;
 use crate::decoy::testing::{self, spec};
@@ -44,7 +45,7 @@ impl House {
         let (recorder, task) = record::start(testing::settings());
         let (role, orders) = mpsc::channel(8);
         let (wishes, wishes_in) = mpsc::channel(8);
-        let (binder, states) = Binder::new(role, recorder.clone());
+        let (binder, states) = Binder::new(role, recorder.clone(), Shelf::default());
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Handle::current();
         runtime.spawn(task.run(Bodies(bodies), CancellationToken::new()));
