@@ -1,5 +1,6 @@
 //! What a configuration means to each station: pure, but for reading personalities.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use smol_str::SmolStr;
 use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
-use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
+use crate::config::{Config, Decoy, Durability, IgnoreSettings, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality::{self, Install, Personality, PersonalityError};
@@ -18,7 +19,9 @@ use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
 use crate::record::Zones;
+use crate::record::benign::{self, Active, Benign, Ignore};
 use crate::record::zones::Zone;
+use crate::roles::Touch;
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +174,39 @@ pub(super) fn zones(config: &Config) -> Zones {
         (named, zone.networks.clone())
     };
     Zones::new(config.zones.iter().map(zone).collect())
+}
+
+/// Who is known to mean no harm.
+pub(super) fn benign(config: &Config, folder: &Path, resolvers: Vec<IpAddr>) -> Benign {
+    let (recognisers, _) = benign::all(folder);
+    let settings = |name: &str| config.benign.iter().find(|settings| settings.name == name);
+    let active = recognisers.into_iter().filter_map(|recogniser| {
+        let settings = settings(&recogniser.name);
+        settings.is_none_or(|settings| settings.enabled).then(|| Active {
+            sources: settings.map(|settings| settings.sources.clone()).unwrap_or_default(),
+            recogniser: Arc::new(recogniser),
+        })
+    });
+    Benign {
+        recognisers: active.collect(),
+        ignores: config.ignores.iter().map(ignore).collect(),
+        resolvers,
+    }
+}
+
+fn ignore(settings: &IgnoreSettings) -> Ignore {
+    Ignore {
+        name: SmolStr::new(&settings.name),
+        sources: settings.sources.clone(),
+        decoys: settings.decoys.iter().map(SmolStr::new).collect(),
+        touch: match settings.touch {
+            "proof" => Touch::Proof,
+            "intent" => Touch::Intent,
+            _ => Touch::Contact,
+        },
+        reason: SmolStr::new(&settings.reason),
+        until: settings.until,
+    }
 }
 
 /// What the journal is told.

@@ -192,6 +192,7 @@ mod tests {
             state: Vec::new(),
             identity: Arc::new(identity(1)),
             zones: crate::record::Zones::new(Vec::new()),
+            benign: Default::default(),
             events_per_source_per_minute: 1,
         });
         let mut counts = Vec::new();

@@ -27,6 +27,7 @@ mod reload;
 mod start;
 mod status;
 pub mod stop;
+mod surroundings;
 mod tasks;
 mod trial;
 

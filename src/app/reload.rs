@@ -8,12 +8,12 @@ use trapline_schemas::{Action, Field, Value, text};
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
 use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
-use crate::app::trial;
+use crate::app::{surroundings, trial};
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
 use crate::journal::{Health, HealthLevel};
-use crate::record::HostEvent;
+use crate::record::{Benign, HostEvent};
 use crate::telemetry;
 
 /// A new configuration of which everything was made.
@@ -21,6 +21,7 @@ struct Next {
     config: Config,
     changes: Changes,
     decoys: Vec<Made>,
+    benign: Benign,
     plan: Plan,
 }
 
@@ -44,7 +45,7 @@ impl App {
     async fn prepare(&self) -> Result<Next, Refused> {
         let source = self.core.source.clone();
         let loaded = tokio::task::spawn_blocking(move || source.load()).await;
-        let (loaded, looks) = loaded.map_err(|broken| Refused::new(Refusal::Failed, broken))??;
+        let (loaded, folders) = loaded.map_err(|broken| Refused::new(Refusal::Failed, broken))??;
         let config = loaded.config;
         let changes = changes(&self.core.config(), &config);
         refuse_restart_only(&changes)?;
@@ -53,13 +54,15 @@ impl App {
         }
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
-        let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
+        let decoys = build::decoys(&config, &folders.personalities, &self.install, &self.decoys).map_err(wrong)?;
+        let benign = build::benign(&config, &folders.benign, surroundings::resolvers());
         let plan = build::plan(&config, &self.core.identity.name).map_err(wrong)?;
         try_sinks(&self.core, &config, &changes.sinks)?;
         Ok(Next {
             config,
             changes,
             decoys,
+            benign,
             plan,
         })
     }
@@ -80,9 +83,12 @@ impl App {
         }
         self.decoys = next.decoys;
         self.core.journal.set_consumers(build::consumers(&next.config));
+        let benign = self.core.recorder.set_benign(next.benign);
         telemetry::set_level(next.config.log.level);
         self.core.set_config(next.config);
-        Ok(lines(&next.changes, &looks))
+        let mut lines = lines(&next.changes, &looks);
+        lines.extend(benign.then(|| "benign noise changed".into()));
+        Ok(lines)
     }
 
     /// Stops delivery and starts it anew: cursors are in the journal, so nothing is lost and nothing is sent twice.

@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
 use crate::app::core::{Core, Reloaded};
-use crate::app::load::{LoadError, Source};
+use crate::app::load::{Folders, LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
-use crate::app::{Tasks, banner, chores, facts, folder, indexed, keeper, process};
+use crate::app::{Tasks, banner, chores, facts, folder, indexed, keeper, process, surroundings};
 use crate::config::Config;
 use crate::control::{self, server};
 use crate::decoy::bind::{Binder, Wanted};
@@ -86,7 +86,7 @@ impl From<BuildError> for StartError {
 /// the banner.
 pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     crate::sys::use_few_arenas();
-    let (loaded, looks) = source.load()?;
+    let (loaded, folders) = source.load()?;
     let config = loaded.config;
     // At a terminal the banner says what these lines would.
     let quiet = is_watched && config.log.level == "info";
@@ -105,7 +105,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     let identity = Arc::new(identity(&config, key));
     let install = folder::install(&identity.key, &identity.name);
     // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
-    let decoys = build::decoys(&config, &looks, &install, &[])?;
+    let decoys = build::decoys(&config, &folders.personalities, &install, &[])?;
     let opened = Journal::open(build::journal(&config, facts::bodies(identity.clone())));
     let (journal, report) = opened.map_err(|error| unopened(&config.journal.path, error))?;
     tell(&report, &config);
@@ -122,6 +122,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
         key_file,
         install,
         decoys,
+        folders,
         journal,
         opened_at: report.head,
     };
@@ -154,6 +155,7 @@ struct Ready {
     key_file: Option<KeyFile>,
     install: Install,
     decoys: Vec<Made>,
+    folders: Folders,
     journal: Journal,
     /// The journal's head when it was opened.
     opened_at: Offset,
@@ -197,6 +199,7 @@ impl App {
             key_file,
             install,
             decoys,
+            folders,
             journal,
             opened_at,
             shortage,
@@ -211,6 +214,7 @@ impl App {
         let (recorder, record) = record::start(record::Settings {
             identity: identity.clone(),
             zones: build::zones(&config),
+            benign: Arc::new(build::benign(&config, &folders.benign, surroundings::resolvers())),
             events_per_source_per_minute: config.limits.events_per_source_per_minute,
             state: journal.states(record::STATE).await?,
         });

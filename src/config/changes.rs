@@ -20,6 +20,8 @@ pub struct Changes {
     pub zones: bool,
     /// Whether `[owners]` changed.
     pub owners: bool,
+    /// Whether `[benign]` or `[ignore]` changed.
+    pub benign: bool,
     /// Whether `[capture]` changed.
     pub capture: bool,
     /// Whether `[limits]` changed.
@@ -77,6 +79,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
         zones: old.zones != new.zones,
         owners: old.owners != new.owners,
+        benign: old.benign != new.benign || old.ignores != new.ignores,
         capture: old.capture != new.capture,
         limits: old.limits != new.limits,
         log: old.log != new.log,

@@ -141,7 +141,7 @@ fn site_key(loader: &Loader<'_>, table: &Table) -> SiteKeySource {
 pub(super) fn zones(loader: &Loader<'_>) -> Vec<Zone> {
     let zone = |(name, table): (String, Table)| Zone {
         name,
-        networks: networks(&table),
+        networks: networks(&table, "networks"),
         inside: table.bool("inside"),
     };
     let zones: Vec<_> = loader.named("zones", ZONE).into_iter().map(zone).collect();
@@ -154,7 +154,7 @@ pub(super) fn zones(loader: &Loader<'_>) -> Vec<Zone> {
 pub(super) fn owners(loader: &Loader<'_>) -> Vec<Owner> {
     let owner = |(name, table): (String, Table)| Owner {
         name,
-        networks: networks(&table),
+        networks: networks(&table, "networks"),
         email: table.text_opt("email"),
     };
     let owners: Vec<_> = loader.named("owners", OWNER).into_iter().map(owner).collect();
@@ -172,12 +172,13 @@ fn inside() -> Zone {
     }
 }
 
-fn networks(table: &Table) -> Vec<IpNet> {
+/// The networks of a list; what is none is a problem.
+pub(super) fn networks(table: &Table, key: &str) -> Vec<IpNet> {
     let mut good = Vec::new();
-    for (index, text) in table.texts("networks").iter().enumerate() {
+    for (index, text) in table.texts(key).iter().enumerate() {
         match network(text) {
             Some(network) => good.push(network),
-            None => table.report("networks", no_network(table.item_place("networks", index), text)),
+            None => table.report(key, no_network(table.item_place(key, index), text)),
         }
     }
     good

@@ -179,6 +179,7 @@ pub(crate) fn settings() -> crate::record::Settings {
     crate::record::Settings {
         identity: Arc::new(identity),
         zones: crate::record::Zones::default(),
+        benign: Default::default(),
         events_per_source_per_minute: 10_000,
         state: Vec::new(),
     }

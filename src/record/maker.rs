@@ -5,11 +5,12 @@ use std::sync::Arc;
 use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 
+use super::benign::Seen;
 use super::incidents::{self, Incident, Incidents};
 use super::missed::Misses;
 use super::sources::{Folded, Sources};
 use super::zones::Zone;
-use super::{HostEvent, Identity, Settings};
+use super::{Benign, HostEvent, Identity, Settings};
 use crate::decoy::Secrets;
 use crate::decoy::services::Transport;
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
@@ -67,13 +68,31 @@ impl Maker {
         for (field, value) in hit.facts {
             event.set(field, value);
         }
-        if let Some(secret) = hit.secret {
-            offer(&mut event, &secret, hit.contact.spec.secrets, &self.settings.identity);
+        if let Some(secret) = &hit.secret {
+            offer(&mut event, secret, hit.contact.spec.secrets, &self.settings.identity);
         }
         if let Some(capture) = hit.capture {
             payload(&mut event, *capture, &self.settings.identity);
         }
+        let seen = Seen {
+            event: &event,
+            secret: hit.secret.as_ref().map(|secret| &*secret.bytes),
+            touch,
+            inside: zone.inside,
+            source: address,
+            decoy: &hit.contact.spec.name,
+            session: hit.contact.session,
+        };
+        if let Some(mark) = self.settings.benign.judge(&seen, &mut source.benign) {
+            mark.write(&mut event);
+        }
         Some(event)
+    }
+
+    /// From the next hit on these are known to mean no harm.
+    pub(super) fn set_benign(&mut self, benign: Arc<Benign>) {
+        self.settings.benign = benign;
+        self.sources.forget_benign();
     }
 
     /// The event of something that trapline tells about itself.

@@ -15,6 +15,7 @@
 //!
 //! It does not know who reads the journal.
 
+pub mod benign;
 mod incidents;
 pub mod key;
 mod maker;
@@ -29,7 +30,7 @@ pub mod zones;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use uuid::Uuid;
@@ -37,6 +38,7 @@ use uuid::Uuid;
 use crate::fresh::Fresh;
 use crate::roles::{Hit, Missed};
 
+pub use benign::Benign;
 pub use incidents::STATE;
 pub use task::{Append, Task, start};
 pub use zones::Zones;
@@ -93,6 +95,8 @@ pub struct Settings {
     pub identity: Arc<Identity>,
     /// Which sources are inside.
     pub zones: Zones,
+    /// Which sources are known to mean no harm.
+    pub benign: Arc<Benign>,
     /// Events of one source within a minute before it is folded.
     pub events_per_source_per_minute: u32,
     /// What an earlier run left in the journal's state under [`STATE`].
@@ -127,6 +131,7 @@ pub struct Recorder {
     hits: mpsc::Sender<Hit>,
     missed: mpsc::Sender<Missed>,
     host: mpsc::Sender<HostEvent>,
+    benign: watch::Sender<Arc<Benign>>,
     fresh: Arc<Fresh>,
 }
 
@@ -144,6 +149,15 @@ impl Recorder {
     /// What was recorded a moment ago, for delivery.
     pub fn fresh(&self) -> Arc<Fresh> {
         Arc::clone(&self.fresh)
+    }
+
+    /// From the next hits on these are known to mean no harm; whether anything changed by that.
+    pub fn set_benign(&self, benign: Benign) -> bool {
+        let changed = **self.benign.borrow() != benign;
+        if changed {
+            self.benign.send_replace(Arc::new(benign));
+        }
+        changed
     }
 
     /// Waits until no hit is taken any more: the task was stopped, or broke down. Cancel: safe.

@@ -7,14 +7,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Event, Timestamp};
 
 use super::maker::Maker;
 use super::sheet::Sheet;
-use super::{HITS_MAX, HostEvent, Recorder, Settings};
+use super::{Benign, HITS_MAX, HostEvent, Recorder, Settings};
 use crate::fresh::Fresh;
 use crate::journal::{Commit, Journal, JournalError};
 use crate::roles::{Hit, Missed};
@@ -52,6 +52,7 @@ pub struct Task {
     hits: mpsc::Receiver<Hit>,
     missed: mpsc::Receiver<Missed>,
     host: mpsc::Receiver<HostEvent>,
+    benign: watch::Receiver<Arc<Benign>>,
     maker: Maker,
     fresh: Arc<Fresh>,
 }
@@ -61,11 +62,13 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
     let (hits, hits_in) = mpsc::channel(HITS_MAX);
     let (missed, missed_in) = mpsc::channel(MISSED_MAX);
     let (host, host_in) = mpsc::channel(HOST_EVENTS_MAX);
+    let (benign, benign_in) = watch::channel(Arc::clone(&settings.benign));
     let fresh = Arc::new(Fresh::default());
     let task = Task {
         hits: hits_in,
         missed: missed_in,
         host: host_in,
+        benign: benign_in,
         maker: Maker::new(settings),
         fresh: Arc::clone(&fresh),
     };
@@ -74,6 +77,7 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
             hits,
             missed,
             host,
+            benign,
             fresh,
         },
         task,
@@ -117,6 +121,10 @@ impl Task {
     }
 
     async fn record(&mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
+        if self.benign.has_changed().unwrap_or(false) {
+            let benign = Arc::clone(&self.benign.borrow_and_update());
+            self.maker.set_benign(benign);
+        }
         let mut sheet = self.sheet(batch.len());
         for hit in batch.drain(..) {
             let Some(event) = self.maker.event(hit) else {
