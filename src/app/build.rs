@@ -1,5 +1,6 @@
 //! What a configuration means to each station: pure, but for reading personalities.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
 use crate::app::tables::{self, BadTable, Watched};
-use crate::config::{Config, Decoy, Durability, SecretPolicy, SinkSettings};
+use crate::config::{Config, Decoy, Durability, IgnoreSettings, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality::{self, Install, Personality, PersonalityError};
@@ -20,8 +21,10 @@ use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
+use crate::record::benign::{self, Active, Benign, Ignore};
 use crate::record::zones::Zone;
-use crate::record::{Identity, Networks, Zones};
+use crate::record::{Identity, Networks, Rules, Zones};
+use crate::roles::Touch;
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +171,7 @@ const fn secrets(policy: SecretPolicy) -> Secrets {
 }
 
 /// Which networks are whose.
-pub(super) fn zones(config: &Config) -> Zones {
+fn zones(config: &Config) -> Zones {
     let zone = |zone: &crate::config::Zone| {
         let named = Zone {
             name: SmolStr::new(&zone.name),
@@ -180,15 +183,59 @@ pub(super) fn zones(config: &Config) -> Zones {
 }
 
 /// Who answers for which networks.
-pub(super) fn owners(config: &Config) -> Networks<SmolStr> {
+fn owners(config: &Config) -> Networks<SmolStr> {
     let each = config.owners.iter();
     let networks = each.flat_map(|owner| owner.networks.iter().map(|net| (*net, SmolStr::new(&owner.name))));
     Networks::new(networks.collect())
 }
 
 /// Addresses that many share.
-pub(super) fn shared(config: &Config) -> Networks<()> {
+fn shared(config: &Config) -> Networks<()> {
     Networks::new(config.observer.shared_addresses.iter().map(|net| (*net, ())).collect())
+}
+
+/// What events are made by.
+pub(super) fn rules(config: &Config, benign: Arc<Benign>) -> Rules {
+    Rules {
+        zones: zones(config),
+        owners: owners(config),
+        shared: shared(config),
+        benign,
+        events_per_source_per_minute: config.limits.events_per_source_per_minute,
+    }
+}
+
+/// Who is known to mean no harm.
+pub(super) fn benign(config: &Config, folder: &Path, resolvers: Vec<IpAddr>) -> Benign {
+    let (recognisers, _) = benign::all(folder);
+    let settings = |name: &str| config.benign.iter().find(|settings| settings.name == name);
+    let active = recognisers.into_iter().filter_map(|recogniser| {
+        let settings = settings(&recogniser.name);
+        settings.is_none_or(|settings| settings.enabled).then(|| Active {
+            sources: settings.map(|settings| settings.sources.clone()).unwrap_or_default(),
+            recogniser: Arc::new(recogniser),
+        })
+    });
+    Benign {
+        recognisers: active.collect(),
+        ignores: config.ignores.iter().map(ignore).collect(),
+        resolvers,
+    }
+}
+
+fn ignore(settings: &IgnoreSettings) -> Ignore {
+    Ignore {
+        name: SmolStr::new(&settings.name),
+        sources: settings.sources.clone(),
+        decoys: settings.decoys.iter().map(SmolStr::new).collect(),
+        touch: match settings.touch {
+            "proof" => Touch::Proof,
+            "intent" => Touch::Intent,
+            _ => Touch::Contact,
+        },
+        reason: SmolStr::new(&settings.reason),
+        until: settings.until,
+    }
 }
 
 /// What the journal is told.

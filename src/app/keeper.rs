@@ -191,11 +191,12 @@ mod tests {
         let (recorder, _task) = crate::record::start(crate::record::Settings {
             state: Vec::new(),
             identity: Arc::new(identity(1)),
-            zones: crate::record::Zones::new(Vec::new()),
-            owners: Default::default(),
-            shared: Default::default(),
+            rules: crate::record::Rules {
+                zones: crate::record::Zones::new(Vec::new()),
+                events_per_source_per_minute: 1,
+                ..crate::record::Rules::default()
+            },
             hosts: Default::default(),
-            events_per_source_per_minute: 1,
         });
         let mut counts = Vec::new();
         for (byte, made) in [(1, true), (1, false), (2, true), (2, false), (3, false)] {

@@ -3,17 +3,39 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    ConditionMistake, ConfigError, Loaded, ProvisionError, Provisioned, Rules, ServiceRule, UnknownLook, load,
+    ConditionMistake, ConfigError, Loaded, ProvisionError, Provisioned, Recognisers, Rules, ServiceRule, UnknownLook,
+    load,
 };
 use crate::decoy::personality::{self, Personality, PersonalityError};
 use crate::decoy::services::{self, SERVICES};
 use crate::delivery::registry::SINKS;
 use crate::graph::condition;
+use crate::record::benign;
 
 /// Where the configuration is if no `--config` names one.
 pub(super) const SYSTEM_PATH: &str = "/etc/trapline/trapline.toml";
 /// Folder beside the configuration whose personalities win over the embedded ones.
 const PERSONALITIES: &str = "personalities";
+/// Folder beside the configuration whose recognisers of benign noise win over the embedded ones.
+const BENIGN: &str = "benign";
+
+/// Folders beside the configuration whose files win over the embedded ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// Looks of decoys.
+    pub personalities: PathBuf,
+    /// Recognisers of benign noise.
+    pub benign: PathBuf,
+}
+
+impl Folders {
+    fn beside(config_dir: &Path) -> Self {
+        Self {
+            personalities: config_dir.join(PERSONALITIES),
+            benign: config_dir.join(BENIGN),
+        }
+    }
+}
 
 /// Which configuration an instance runs on.
 #[derive(Debug, Clone)]
@@ -59,11 +81,11 @@ impl Source {
     }
 
     /// Reads and checks it all; changes nothing.
-    pub fn load(&self) -> Result<(Loaded, PathBuf), LoadError> {
+    pub fn load(&self) -> Result<(Loaded, Folders), LoadError> {
         let read = Provisioned::read(self.path())?;
-        let folder = read.config_dir().join(PERSONALITIES);
-        let loaded = with_rules(&folder, |rules| load(&read.sources(), rules))?;
-        Ok((loaded, folder))
+        let folders = Folders::beside(read.config_dir());
+        let loaded = with_rules(&folders, |rules| load(&read.sources(), rules))?;
+        Ok((loaded, folders))
     }
 }
 
@@ -77,15 +99,24 @@ pub fn service_rules() -> Vec<ServiceRule> {
     SERVICES.iter().map(rule).collect()
 }
 
-fn with_rules<T>(folder: &Path, act: impl FnOnce(&Rules<'_>) -> T) -> T {
-    let look = |name: &str| service_of(name, folder);
+fn with_rules<T>(folders: &Folders, act: impl FnOnce(&Rules<'_>) -> T) -> T {
+    let look = |name: &str| service_of(name, &folders.personalities);
     let rules = Rules {
         sinks: SINKS,
         services: &service_rules(),
         look: &look,
         condition: &mistakes,
+        recognisers: &recognisers(&folders.benign),
     };
     act(&rules)
+}
+
+fn recognisers(folder: &Path) -> Recognisers {
+    let (_, unreadable) = benign::all(folder);
+    Recognisers {
+        names: benign::names(folder),
+        mistakes: unreadable.iter().map(ToString::to_string).collect(),
+    }
 }
 
 /// The service that a personality is for.

@@ -30,6 +30,7 @@ mod reload;
 mod start;
 mod status;
 pub mod stop;
+mod surroundings;
 mod tables;
 mod tasks;
 mod trial;

@@ -3,17 +3,19 @@
 //! Everything that can fail is made first: the configuration, personalities, wiring, every new or changed sink. Then
 //! listeners and delivery are told; what is the same as before is not touched.
 
+use std::sync::Arc;
+
 use trapline_schemas::{Action, Field, Value, text};
 
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
 use crate::app::start::{App, DELIVERY_GRACE, delivery_parts};
-use crate::app::{manager, tables, trial};
+use crate::app::{manager, surroundings, tables, trial};
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
 use crate::journal::{Health, HealthLevel};
-use crate::record::HostEvent;
+use crate::record::{Benign, HostEvent};
 use crate::telemetry;
 
 /// A new configuration of which everything was made.
@@ -21,6 +23,7 @@ struct Next {
     config: Config,
     changes: Changes,
     decoys: Vec<Made>,
+    benign: Arc<Benign>,
     plan: Plan,
     tables: Vec<tables::Watched>,
 }
@@ -47,7 +50,7 @@ impl App {
     async fn prepare(&self) -> Result<Next, Refused> {
         let source = self.core.source.clone();
         let loaded = tokio::task::spawn_blocking(move || source.load()).await;
-        let (loaded, looks) = loaded.map_err(|broken| Refused::new(Refusal::Failed, broken))??;
+        let (loaded, folders) = loaded.map_err(|broken| Refused::new(Refusal::Failed, broken))??;
         let config = loaded.config;
         let changes = changes(&self.core.config(), &config);
         refuse_restart_only(&changes)?;
@@ -56,7 +59,8 @@ impl App {
         }
         let wrong =
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
-        let decoys = build::decoys(&config, &looks, &self.install, &self.decoys).map_err(wrong)?;
+        let decoys = build::decoys(&config, &folders.personalities, &self.install, &self.decoys).map_err(wrong)?;
+        let benign = Arc::new(build::benign(&config, &folders.benign, surroundings::resolvers()));
         let (config, tables) = tokio::task::spawn_blocking(move || {
             let tables = tables::load(&config);
             (config, tables)
@@ -70,6 +74,7 @@ impl App {
             config,
             changes,
             decoys,
+            benign,
             plan,
             tables,
         })
@@ -91,10 +96,14 @@ impl App {
             ));
         }
         self.decoys = next.decoys;
+        let benign = std::mem::replace(&mut self.benign, next.benign);
         self.settle(&next.config).await;
         telemetry::set_level(next.config.log.level);
         self.core.set_config(next.config);
-        Ok(lines(&next.changes, &looks))
+        let mut lines = lines(&next.changes, &looks);
+        // Not only by the configuration: also where a file of its folder is another.
+        lines.extend((benign != self.benign).then(|| "benign noise changed".into()));
+        Ok(lines)
     }
 
     /// What delivery ran by until now.
@@ -111,8 +120,8 @@ impl App {
         let journal = &self.core.journal;
         journal.set_consumers(build::consumers(config));
         journal.set_retention(config.journal.retain, config.journal.retain_bytes);
-        let limit = config.limits.events_per_source_per_minute;
-        self.core.recorder.settle(build::zones(config), limit).await;
+        let rules = build::rules(config, Arc::clone(&self.benign));
+        self.core.recorder.settle(rules).await;
     }
 
     /// Stops delivery and starts it anew: cursors are in the journal, so nothing is lost and nothing is sent twice.
@@ -207,7 +216,7 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
     lines.extend(looks.iter().map(|name| format!("decoy {name} changed")));
     let others = [
         (changes.zones, "zones changed"),
-        (changes.owners, "owners changed"),
+        (changes.owners, "owners or shared addresses changed"),
         (changes.retention, "retention changed"),
         (changes.scans, "what makes a scan changed"),
         (changes.log, "log level changed"),

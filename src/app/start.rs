@@ -12,9 +12,11 @@ use uuid::Uuid;
 use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
 use crate::app::core::{Core, Reloaded};
-use crate::app::load::{LoadError, Source};
+use crate::app::load::{Folders, LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
-use crate::app::{Tasks, banner, chores, facts, folder, hosts, indexed, keeper, manager, process, tables};
+use crate::app::{
+    Tasks, banner, chores, facts, folder, hosts, indexed, keeper, manager, process, surroundings, tables,
+};
 use crate::config::Config;
 use crate::control::{self, server};
 use crate::decoy::bind::{Binder, Wanted};
@@ -25,7 +27,7 @@ use crate::delivery::{Board, Clock, Parts, Pipeline};
 use crate::journal::index::{self, Index};
 use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
-use crate::record::{self, HostEvent, Identity};
+use crate::record::{self, Benign, HostEvent, Identity};
 use crate::telemetry;
 
 /// How long sessions may go on once decoys stop accepting.
@@ -87,7 +89,7 @@ impl From<BuildError> for StartError {
 /// the banner.
 pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     crate::sys::use_few_arenas();
-    let (loaded, looks) = source.load()?;
+    let (loaded, folders) = source.load()?;
     let config = loaded.config;
     // At a terminal the banner says what these lines would.
     let quiet = is_watched && config.log.level == "info";
@@ -106,7 +108,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     let identity = Arc::new(identity(&config, key));
     let install = folder::install(&identity.key, &identity.name);
     // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
-    let decoys = build::decoys(&config, &looks, &install, &[])?;
+    let decoys = build::decoys(&config, &folders.personalities, &install, &[])?;
     let opened = Journal::open(build::journal(&config, facts::bodies(identity.clone())));
     let (journal, report) = opened.map_err(|error| unopened(&config.journal.path, error))?;
     tell(&report, &config);
@@ -123,6 +125,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
         key_file,
         install,
         decoys,
+        folders,
         journal,
         opened_at: report.head,
     };
@@ -155,6 +158,7 @@ struct Ready {
     key_file: Option<KeyFile>,
     install: Install,
     decoys: Vec<Made>,
+    folders: Folders,
     journal: Journal,
     /// The journal's head when it was opened.
     opened_at: Offset,
@@ -166,6 +170,7 @@ pub(super) struct App {
     pub(super) core: Arc<Core>,
     pub(super) install: Install,
     pub(super) decoys: Vec<Made>,
+    pub(super) benign: Arc<Benign>,
     pub(super) wishes: mpsc::Sender<Vec<Wanted>>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) tables: tables::InUse,
@@ -199,6 +204,7 @@ impl App {
             key_file,
             install,
             decoys,
+            folders,
             journal,
             opened_at,
             shortage,
@@ -210,13 +216,11 @@ impl App {
         };
         let signals = Signals::new().map_err(local)?;
         let (tasks, stops) = (Tasks::default(), Stops::default());
+        let benign = Arc::new(build::benign(&config, &folders.benign, surroundings::resolvers()));
         let (recorder, record) = record::start(record::Settings {
             identity: identity.clone(),
-            zones: build::zones(&config),
-            owners: build::owners(&config),
-            shared: build::shared(&config),
+            rules: build::rules(&config, Arc::clone(&benign)),
             hosts: hosts::look_around(&config.observer, &tasks, &stops.serving),
-            events_per_source_per_minute: config.limits.events_per_source_per_minute,
             state: journal.states(record::STATE).await?,
         });
         let recorded = tasks.spawn_station(
@@ -269,6 +273,7 @@ impl App {
             core,
             install,
             decoys,
+            benign,
             wishes,
             pipeline: Some(pipeline),
             tables,

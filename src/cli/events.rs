@@ -7,8 +7,7 @@ use clap::ValueEnum;
 use jiff::{SpanRelativeTo, Timestamp};
 use trapline_schemas::{Event, Field, Format, Value, codec, render};
 
-use crate::control::client::{self, ClientError};
-use crate::control::protocol::{Answer, Query, Request};
+use crate::control::protocol::Query;
 
 use super::output::{self, Out, safe};
 use super::{Exit, Globals, place};
@@ -76,11 +75,10 @@ enum Shown {
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
     let mut printer = Printer::new(globals, wanted);
     let query = query(wanted);
-    let state_dir = place::state_dir(globals)?;
-    match client::ask(&state_dir, &Request::Events(query.clone())) {
-        Ok(answers) => from_instance(answers, &mut printer),
-        Err(ClientError::NotRunning(_)) => from_file(globals, &query, &mut printer),
-        Err(error) => Err(error.into()),
+    let (exit, index_lag) = place::each_event(globals, &query, |offset, body| printer.print(offset, body))?;
+    match exit {
+        Exit::Done => printer.end(index_lag),
+        refused => Ok(refused),
     }
 }
 
@@ -105,31 +103,8 @@ fn is_over(until: Option<Timestamp>) -> bool {
     until.is_some_and(|until| until < Timestamp::now())
 }
 
-fn from_instance(answers: client::Answers, printer: &mut Printer) -> anyhow::Result<Exit> {
-    for answer in answers {
-        match answer? {
-            Answer::Event { offset, body } => printer.print(offset, body.as_bytes())?,
-            Answer::End { index_lag } => return printer.end(index_lag),
-            other => return place::refused(other),
-        }
-    }
-    printer.out.flush()?;
-    Err(ClientError::Ended.into())
-}
-
-fn from_file(globals: &Globals, query: &Query, printer: &mut Printer) -> anyhow::Result<Exit> {
-    if query.follow {
-        let state_dir = place::state_dir(globals)?.display().to_string();
-        return Err(ClientError::NotRunning(state_dir).into());
-    }
-    match place::read_journal(globals, query, |offset, body| printer.print(offset, body))? {
-        Exit::Done => printer.end(0),
-        refused => Ok(refused),
-    }
-}
-
 /// A span back from now, or an instant.
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }

@@ -13,6 +13,7 @@ mod check;
 mod completions;
 mod events;
 mod journal;
+mod learn;
 mod man;
 mod output;
 mod place;
@@ -93,6 +94,8 @@ enum Command {
     Status,
     /// Show recorded events
     Events(Box<events::Arguments>),
+    /// Propose an ignore list of sources that come again and again without meaning harm
+    Learn(learn::Arguments),
     /// Look after the journal
     Journal(journal::Arguments),
     /// Make the running instance read its configuration again (as SIGHUP does)
@@ -129,6 +132,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Check(wanted) => check::run(globals, wanted),
         Command::Status => status::run(globals),
         Command::Events(wanted) => events::run(globals, wanted),
+        Command::Learn(wanted) => learn::run(globals, wanted),
         Command::Journal(wanted) => journal::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),

@@ -82,8 +82,33 @@ pub(super) fn refused(answer: Answer) -> anyhow::Result<Exit> {
     Err(Refused { exit, failure }.into())
 }
 
+/// Shows matching events, oldest first: of the running instance or, if none runs, of the journal file.
+///
+/// Out: how it ended, and how many entries the instance's index has not seen. Errors of `show` end it; those that a
+/// closed pipe causes end the command quietly.
+pub(super) fn each_event(
+    globals: &Globals,
+    wanted: &Query,
+    mut show: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> anyhow::Result<(Exit, u64)> {
+    let state_dir = state_dir(globals)?;
+    let answers = match client::ask(&state_dir, &Request::Events(wanted.clone())) {
+        Ok(answers) => answers,
+        Err(ClientError::NotRunning(_)) if !wanted.follow => return Ok((read_journal(globals, wanted, show)?, 0)),
+        Err(error) => return Err(error.into()),
+    };
+    for answer in answers {
+        match answer? {
+            Answer::Event { offset, body } => show(offset, body.as_bytes())?,
+            Answer::End { index_lag } => return Ok((Exit::Done, index_lag)),
+            other => return Ok((refused(other)?, 0)),
+        }
+    }
+    Err(ClientError::Ended.into())
+}
+
 /// Reads matching events from the journal file of an instance that does not run.
-pub(super) fn read_journal(
+fn read_journal(
     globals: &Globals,
     wanted: &Query,
     mut show: impl FnMut(u64, &[u8]) -> io::Result<()>,

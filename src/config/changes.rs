@@ -22,8 +22,10 @@ pub struct Changes {
     pub retention: bool,
     /// Whether `[zones]` changed.
     pub zones: bool,
-    /// Whether `[owners]` changed.
+    /// Whether `[owners]` or `observer.shared_addresses` changed.
     pub owners: bool,
+    /// Whether `[benign]` or `[ignore]` changed.
+    pub benign: bool,
     /// Whether `[capture]` changed.
     pub capture: bool,
     /// Whether `[limits]` changed.
@@ -82,7 +84,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         scans: old.scans != new.scans,
         retention: (old.journal.retain, old.journal.retain_bytes) != (new.journal.retain, new.journal.retain_bytes),
         zones: old.zones != new.zones,
-        owners: old.owners != new.owners,
+        owners: old.owners != new.owners || old.observer.shared_addresses != new.observer.shared_addresses,
+        benign: old.benign != new.benign || old.ignores != new.ignores,
         capture: old.capture != new.capture,
         limits: old.limits != new.limits,
         log: old.log != new.log,
@@ -100,11 +103,6 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
             old.observer.neighbours == new.observer.neighbours,
         ),
         ("observer.leases", old.observer.leases == new.observer.leases),
-        (
-            "observer.shared_addresses",
-            old.observer.shared_addresses == new.observer.shared_addresses,
-        ),
-        ("owners", old.owners == new.owners),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
     ];

@@ -54,6 +54,7 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         services: SERVICES,
         look: &look,
         condition: &super::tests::condition,
+        recognisers: &super::tests::recognisers(),
     };
     load(&sources, &rules)
 }

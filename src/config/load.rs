@@ -9,6 +9,7 @@ use trapline_sink::config::{
     one_of, shown,
 };
 
+use super::benign::{BenignSettings, IgnoreSettings, benign, ignores};
 use super::decoys::{Decoy, decoys};
 use super::error::ConfigError;
 use super::observer::{Observer, Owner, Zone, observer, owners, zones};
@@ -52,6 +53,10 @@ pub struct Config {
     pub zones: Vec<Zone>,
     /// Who answers for networks, by name.
     pub owners: Vec<Owner>,
+    /// Recognisers of benign noise that are set up, by name.
+    pub benign: Vec<BenignSettings>,
+    /// Sources that are ignored for a time, by name.
+    pub ignores: Vec<IgnoreSettings>,
     /// The journal.
     pub journal: JournalSettings,
     /// What is kept of what peers send.
@@ -189,6 +194,8 @@ impl<'a> Loader<'a> {
             observer: observer(self),
             zones: zones(self),
             owners: owners(self),
+            benign: benign(self),
+            ignores: ignores(self),
             journal: self.journal.clone(),
             capture: storage::capture(self),
             limits: storage::limits(self),

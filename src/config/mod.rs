@@ -13,6 +13,7 @@
 //!
 //! It does not open, bind, connect or resolve: that is each station's, when it is built.
 
+mod benign;
 pub mod changes;
 mod decoys;
 mod error;
@@ -35,6 +36,7 @@ mod embedded;
 #[cfg(test)]
 mod tests;
 
+pub use benign::{BenignSettings, IgnoreSettings};
 pub use changes::{Changes, changes};
 pub use decoys::Decoy;
 pub use error::ConfigError;
@@ -42,7 +44,7 @@ pub use load::{Config, Loaded, Sources, load};
 pub use manual::{Chapter, manual};
 pub use observer::{Observer, Owner, SiteKeySource, Zone};
 pub use provision::{ProvisionError, Provisioned};
-pub use rules::{ConditionMistake, Rules, ServiceRule, UnknownLook};
+pub use rules::{ConditionMistake, Recognisers, Rules, ServiceRule, UnknownLook};
 pub use schema::schema;
 pub use sections::{SECTIONS, Section};
 pub use sinks::{RetrySettings, SinkSettings};

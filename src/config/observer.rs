@@ -194,7 +194,8 @@ fn inside() -> Zone {
     }
 }
 
-fn networks(table: &Table, key: &'static str) -> Vec<IpNet> {
+/// The networks of a list; what is none is a problem.
+pub(super) fn networks(table: &Table, key: &str) -> Vec<IpNet> {
     let mut good = Vec::new();
     for (index, text) in table.texts(key).iter().enumerate() {
         match network(text) {

@@ -15,12 +15,23 @@ pub struct Rules<'a> {
     pub look: &'a dyn Fn(&str) -> Result<String, UnknownLook>,
     /// All that is wrong with a CEL condition; empty if it is good.
     pub condition: &'a dyn Fn(&str) -> Vec<ConditionMistake>,
+    /// Recognisers of benign noise.
+    pub recognisers: &'a Recognisers,
 }
 
 impl std::fmt::Debug for Rules<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rules").finish_non_exhaustive()
     }
+}
+
+/// Recognisers of benign noise, as the loader needs them.
+#[derive(Debug, Clone, Default)]
+pub struct Recognisers {
+    /// The names there are.
+    pub names: Vec<String>,
+    /// What is wrong with files that cannot be used, each a line.
+    pub mistakes: Vec<String>,
 }
 
 /// One service that a decoy can speak.

@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{decoys, findings, observer, storage};
+use super::{benign, decoys, findings, observer, storage};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,18 @@ pub const SECTIONS: &[Section] = &[
         named: true,
         keys: observer::OWNER,
         doc: "Who answers for a network.",
+    },
+    Section {
+        name: "benign",
+        named: true,
+        keys: benign::BENIGN,
+        doc: "Recognisers of benign noise, by the name of a file in config/benign or of one beside this file.",
+    },
+    Section {
+        name: "ignore",
+        named: true,
+        keys: benign::IGNORE,
+        doc: "Sources that raise no notice and no act for a time; what they do is recorded all the same.",
     },
     Section {
         name: "journal",

@@ -107,6 +107,14 @@ pub(super) fn condition(text: &str) -> Vec<ConditionMistake> {
         .collect()
 }
 
+/// One recogniser, `monitoring`.
+pub(super) fn recognisers() -> Recognisers {
+    Recognisers {
+        names: vec!["monitoring".into(), "vulnerability_scanner".into()],
+        mistakes: Vec::new(),
+    }
+}
+
 fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let variables: BTreeMap<_, _> = variables
         .iter()
@@ -134,6 +142,7 @@ fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outs
         services: SERVICES,
         look: &look,
         condition: &condition,
+        recognisers: &recognisers(),
     };
     load(&sources, &rules)
 }

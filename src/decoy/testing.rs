@@ -178,11 +178,11 @@ pub(crate) fn settings() -> crate::record::Settings {
     };
     crate::record::Settings {
         identity: Arc::new(identity),
-        zones: crate::record::Zones::default(),
-        owners: Default::default(),
-        shared: Default::default(),
+        rules: crate::record::Rules {
+            events_per_source_per_minute: 10_000,
+            ..crate::record::Rules::default()
+        },
         hosts: Default::default(),
-        events_per_source_per_minute: 10_000,
         state: Vec::new(),
     }
 }

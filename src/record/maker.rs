@@ -6,11 +6,12 @@ use std::sync::Arc;
 use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 
+use super::benign::Seen;
 use super::incidents::{self, Incident, Incidents};
 use super::missed::Misses;
 use super::sources::{Folded, Sources};
-use super::zones::{Zone, Zones};
-use super::{HostEvent, Identity, Settings};
+use super::zones::Zone;
+use super::{HostEvent, Identity, Rules, Settings};
 use crate::decoy::Secrets;
 use crate::decoy::services::Transport;
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
@@ -35,10 +36,10 @@ impl Maker {
         }
     }
 
-    /// Makes events with other zones, and within another limit, from now on.
-    pub(super) fn settle(&mut self, zones: Zones, events_per_source_per_minute: u32) {
-        self.settings.zones = zones;
-        self.settings.events_per_source_per_minute = events_per_source_per_minute;
+    /// Makes events by other rules from now on.
+    pub(super) fn settle(&mut self, rules: Rules) {
+        self.settings.rules = rules;
+        self.sources.forget_benign();
     }
 
     /// State that changed with the events made since it was asked last: it belongs in their commit.
@@ -49,7 +50,7 @@ impl Maker {
     /// The event of a hit; `None` if its source has had its share of this minute.
     pub(super) fn event(&mut self, hit: Hit) -> Option<Event> {
         let address = hit.contact.peer.ip();
-        let limit = self.settings.events_per_source_per_minute;
+        let limit = self.settings.rules.events_per_source_per_minute;
         let source = self.sources.admit(address, hit.at, limit)?;
         let several = source.touched(&hit.contact.spec.name, hit.at);
         let key = &self.settings.identity.key;
@@ -62,7 +63,7 @@ impl Maker {
         } else {
             hit.touch
         };
-        let zone = self.settings.zones.of(address);
+        let zone = self.settings.rules.zones.of(address);
         let about = About {
             zone,
             touch,
@@ -74,11 +75,23 @@ impl Maker {
         for (field, value) in hit.facts {
             event.set(field, value);
         }
-        if let Some(secret) = hit.secret {
-            offer(&mut event, &secret, hit.contact.spec.secrets, &self.settings.identity);
+        if let Some(secret) = &hit.secret {
+            offer(&mut event, secret, hit.contact.spec.secrets, &self.settings.identity);
         }
         if let Some(capture) = hit.capture {
             payload(&mut event, *capture, &self.settings.identity);
+        }
+        let seen = Seen {
+            event: &event,
+            secret: hit.secret.as_ref().map(|secret| &*secret.bytes),
+            touch,
+            inside: zone.inside,
+            source: address,
+            decoy: &hit.contact.spec.name,
+            session: hit.contact.session,
+        };
+        if let Some(mark) = self.settings.rules.benign.judge(&seen, &mut source.benign) {
+            mark.write(&mut event);
         }
         Some(event)
     }
@@ -152,7 +165,7 @@ impl Maker {
         event.set(Field::FindingHits, i64::try_from(hits).unwrap_or(i64::MAX));
         event.set(Field::IncidentId, incident.id);
         event.set(Field::SourceIp, source);
-        set_zone(&mut event, self.settings.zones.of(source), None);
+        set_zone(&mut event, self.settings.rules.zones.of(source), None);
         identity.stamp(&mut event);
         event
     }
@@ -222,8 +235,11 @@ fn set_network(event: &mut Event, contact: &Contact) {
 
 /// Who answers for the source, and whether many share its address.
 fn set_source(event: &mut Event, source: IpAddr, settings: &Settings) {
-    event.set_some(Field::SourceOwner, settings.owners.of(source).cloned());
-    event.set_some(Field::SourceSharedAddress, settings.shared.of(source).map(|()| true));
+    event.set_some(Field::SourceOwner, settings.rules.owners.of(source).cloned());
+    event.set_some(
+        Field::SourceSharedAddress,
+        settings.rules.shared.of(source).map(|()| true),
+    );
 }
 
 fn set_zone(event: &mut Event, zone: &Zone, spoofable: Option<bool>) {

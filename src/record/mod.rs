@@ -16,6 +16,7 @@
 //!
 //! It does not know who reads the journal.
 
+pub mod benign;
 mod hosts;
 mod incidents;
 pub mod key;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 use crate::fresh::Fresh;
 use crate::roles::{Hit, Missed};
 
+pub use benign::Benign;
 pub use hosts::Hosts;
 pub use incidents::STATE;
 pub use task::{Append, Task, start};
@@ -91,21 +93,42 @@ impl Identity {
     }
 }
 
-/// What the recorder is told at start.
+/// What events are made by, and a reload may change.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Who this host is.
-    pub identity: Arc<Identity>,
+pub struct Rules {
     /// Which sources are inside.
     pub zones: Zones,
     /// Who answers for which sources.
     pub owners: Networks<SmolStr>,
     /// Addresses that many share.
     pub shared: Networks<()>,
-    /// What is known of hosts around.
-    pub hosts: Arc<Hosts>,
+    /// Which sources are known to mean no harm.
+    pub benign: Arc<Benign>,
     /// Events of one source within a minute before it is folded.
     pub events_per_source_per_minute: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            zones: Zones::default(),
+            owners: Networks::default(),
+            shared: Networks::default(),
+            benign: Arc::default(),
+            events_per_source_per_minute: 10_000,
+        }
+    }
+}
+
+/// What the recorder is told at start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who this host is.
+    pub identity: Arc<Identity>,
+    /// What events are made by.
+    pub rules: Rules,
+    /// What is known of hosts around.
+    pub hosts: Arc<Hosts>,
     /// What an earlier run left in the journal's state under [`STATE`].
     pub state: Vec<(String, Vec<u8>)>,
 }
@@ -145,8 +168,8 @@ pub struct Recorder {
 /// What the recorder is asked to do.
 #[derive(Debug)]
 enum Order {
-    /// Go on with other zones and another limit of events.
-    Settle(Zones, u32),
+    /// Go on by other rules.
+    Settle(Box<Rules>),
     /// Say that all that came before was handed to the journal.
     Pulse(oneshot::Sender<()>),
 }
@@ -172,12 +195,10 @@ impl Recorder {
         self.hits.closed().await;
     }
 
-    /// Goes on with other zones, and another limit of events of one source in a minute. Events made before keep what
-    /// they were given.
-    pub async fn settle(&self, zones: Zones, events_per_source_per_minute: u32) {
-        let order = Order::Settle(zones, events_per_source_per_minute);
-        if self.orders.send(order).await.is_err() {
-            tracing::warn!("zones and limits came after the recorder had stopped");
+    /// Goes on by other rules. Events made before keep what they were given.
+    pub async fn settle(&self, rules: Rules) {
+        if self.orders.send(Order::Settle(Box::new(rules))).await.is_err() {
+            tracing::warn!("other rules came after the recorder had stopped");
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use trapline_schemas::Timestamp;
 
+use super::benign::Known;
 use super::incidents::Incident;
 
 /// Sources in one generation.
@@ -31,6 +32,7 @@ const MINUTE_MICROS: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Source {
     pub(super) incident: Option<Incident>,
+    pub(super) benign: Option<Known>,
     decoys: [Seen; DECOYS],
     minute: i64,
     events: u32,
@@ -142,6 +144,12 @@ impl Sources {
                 None
             }
         }
+    }
+
+    /// Forgets who was known to mean no harm: what they were known by may be no more.
+    pub(super) fn forget_benign(&mut self) {
+        let all = self.young.values_mut().chain(self.old.values_mut());
+        all.for_each(|source| source.benign = None);
     }
 
     /// Whether any count is waiting to be told.

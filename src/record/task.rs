@@ -112,7 +112,7 @@ impl Task {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Settle(zones, limit) => self.maker.settle(zones, limit),
+            Order::Settle(rules) => self.maker.settle(*rules),
             // Who asked may have given up.
             Order::Pulse(taken) => drop(taken.send(())),
         }

@@ -76,14 +76,12 @@ fn identity_and_place_are_bound_once_for_all() {
 #[test]
 fn what_is_known_of_the_source_is_bound_to_the_event() {
     let source: IpAddr = "10.2.3.4".parse().unwrap();
-    let settings = Settings {
-        owners: Networks::new(vec![
-            ("10.0.0.0/8".parse().unwrap(), "office".into()),
-            ("10.2.0.0/16".parse().unwrap(), "net_team".into()),
-        ]),
-        shared: Networks::new(vec![("10.2.3.0/24".parse().unwrap(), ())]),
-        ..settings()
-    };
+    let mut settings = settings();
+    settings.rules.owners = Networks::new(vec![
+        ("10.0.0.0/8".parse().unwrap(), "office".into()),
+        ("10.2.0.0/16".parse().unwrap(), "net_team".into()),
+    ]);
+    settings.rules.shared = Networks::new(vec![("10.2.3.0/24".parse().unwrap(), ())]);
     let hosts = Arc::clone(&settings.hosts);
     hosts.put_leases(Leases::read(b"1700000000 00:00:5e:00:53:23 10.2.3.4 ws-0417 *\n").by_address);
     let mut maker = Maker::new(settings);
@@ -231,7 +229,7 @@ impl Append for Bodies {
 #[tokio::test]
 async fn a_flood_is_bounded_counted_and_told_at_the_stop_and_others_are_served() {
     let mut few = settings();
-    few.events_per_source_per_minute = 10;
+    few.rules.events_per_source_per_minute = 10;
     let (recorder, task) = start(few);
     let (bodies, mut bodies_in) = mpsc::channel(1000);
     for _ in 0..500 {
@@ -271,7 +269,7 @@ async fn a_flood_is_bounded_counted_and_told_at_the_stop_and_others_are_served()
 #[tokio::test(start_paused = true)]
 async fn a_folded_count_of_a_minute_that_is_over_is_told_without_another_hit() {
     let mut few = settings();
-    few.events_per_source_per_minute = 1;
+    few.rules.events_per_source_per_minute = 1;
     let (recorder, task) = start(few);
     let (bodies, mut bodies_in) = mpsc::channel(1000);
     tokio::runtime::Handle::current().spawn(task.run(Bodies(bodies), CancellationToken::new()));

@@ -6,6 +6,7 @@ mod events;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journal;
+mod learn;
 mod reload;
 mod service;
 mod sinks;

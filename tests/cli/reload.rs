@@ -263,7 +263,7 @@ fn zones_owners_retention_limits_and_log_level_change_without_a_restart() {
         .to_owned();
     for what in [
         "zones changed",
-        "owners changed",
+        "owners or shared addresses changed",
         "retention changed",
         "log level changed",
         "decoy door changed",

@@ -1,0 +1,205 @@
+//! Benign noise: who is known to touch decoys without meaning harm.
+//!
+//! In: an event that is otherwise finished. Out: a [`Mark`], or none. A mark is written into the event
+//! (`honeyport.benign.*`) and changes nothing else, except that a source which the configuration declares is no alert:
+//! its risk is 0. Notices and acts go by the mark; the record never does.
+//!
+//! Three ways to a mark, asked in this order:
+//! - `[benign.NAME] sources`: whoever answers for the network declares a source for a recogniser;
+//! - `[ignore.NAME]`: a narrow, expiring list of sources, which `trapline learn` proposes;
+//! - a recogniser (`config/benign/NAME.toml`) that knows the behaviour by itself.
+//!
+//! Invariants:
+//! 1. What a peer says of itself can be imitated. So a recogniser explains a touch up to its own level and no further:
+//!    whoever goes on to more than that, or walks over several decoys, loses the mark with that event.
+//! 2. A recogniser marks what it matches, what follows in the same session, and for a while mere contacts of the same
+//!    source with the same decoy: a check says who it is only once it speaks.
+//! 3. Nothing is ever dropped here.
+
+mod list;
+mod recogniser;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use smol_str::{SmolStr, format_smolstr};
+use trapline_schemas::{Event, Field, Timestamp};
+use uuid::Uuid;
+
+use crate::roles::Touch;
+
+pub use list::{Names, Unreadable, all, embedded_names, names};
+pub use recogniser::{Recogniser, RecogniserError, Who};
+
+/// A source that the configuration has silenced for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignore {
+    /// Its name in the configuration.
+    pub name: SmolStr,
+    /// Who.
+    pub sources: Vec<IpNet>,
+    /// At which decoys; empty: at all.
+    pub decoys: Vec<SmolStr>,
+    /// Up to which level of touch.
+    pub touch: Touch,
+    /// Why, for whoever reads the event.
+    pub reason: SmolStr,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// A recogniser at work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Active {
+    /// What it knows.
+    pub recogniser: Arc<Recogniser>,
+    /// Sources that the configuration declares for it; then it knows nobody else.
+    pub sources: Vec<IpNet>,
+}
+
+/// Everybody who is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Benign {
+    /// Recognisers, by name.
+    pub recognisers: Vec<Active>,
+    /// Ignore lists, by name.
+    pub ignores: Vec<Ignore>,
+    /// Resolvers of this host, which in an office are its domain controllers.
+    pub resolvers: Vec<IpAddr>,
+}
+
+/// Why an event is taken for benign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// `honeyport.benign.name`.
+    pub(super) name: SmolStr,
+    /// `honeyport.benign.reason`.
+    pub(super) reason: SmolStr,
+    /// Whether the configuration says so of the source.
+    pub(super) declared: bool,
+}
+
+/// An event as it is judged.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    /// Finished but for its mark.
+    pub(super) event: &'a Event,
+    /// The secret it offers, if any, as typed.
+    pub(super) secret: Option<&'a [u8]>,
+    /// Level of touch.
+    pub(super) touch: Touch,
+    /// Whether the source is inside.
+    pub(super) inside: bool,
+    /// Who came.
+    pub(super) source: IpAddr,
+    /// The decoy's name.
+    pub(super) decoy: &'a str,
+    /// The session.
+    pub(super) session: Uuid,
+}
+
+/// What is remembered of a source that a recogniser knew by its behaviour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    recogniser: u16,
+    decoy: u32,
+    session: Uuid,
+}
+
+impl Benign {
+    /// Judges an event. In and out: what is `known` of its source.
+    pub(super) fn judge(&self, seen: &Seen<'_>, known: &mut Option<Known>) -> Option<Mark> {
+        let mark = self.declared(seen).or_else(|| self.ignored(seen));
+        mark.or_else(|| self.recognised(seen, known))
+    }
+
+    fn declared(&self, seen: &Seen<'_>) -> Option<Mark> {
+        let of = |active: &&Active| is_in(&active.sources, seen.source) && active.recogniser.explains(seen);
+        let active = self.recognisers.iter().find(of)?;
+        Some(Mark {
+            declared: true,
+            ..active.recogniser.mark()
+        })
+    }
+
+    fn ignored(&self, seen: &Seen<'_>) -> Option<Mark> {
+        let ignore = self.ignores.iter().find(|ignore| ignore.covers(seen))?;
+        Some(Mark {
+            name: format_smolstr!("ignore.{}", ignore.name),
+            reason: ignore.reason.clone(),
+            declared: true,
+        })
+    }
+
+    fn recognised(&self, seen: &Seen<'_>, known: &mut Option<Known>) -> Option<Mark> {
+        let by_itself = |active: &Active| {
+            let who = active.recogniser.who;
+            active.sources.is_empty() && self.is_one_of(who, seen) && active.recogniser.explains(seen)
+        };
+        if let Some(number) = self.recognisers.iter().position(by_itself) {
+            *known = Some(Known::new(number, seen));
+            return self.recognisers.get(number).map(|active| active.recogniser.mark());
+        }
+        let active = self.recognisers.get(usize::from((*known)?.recogniser))?;
+        let goes_on = known.is_some_and(|known| known.covers(seen)) && seen.touch <= active.recogniser.touch;
+        goes_on.then(|| active.recogniser.mark())
+    }
+
+    fn is_one_of(&self, who: Who, seen: &Seen<'_>) -> bool {
+        match who {
+            Who::Inside => seen.inside,
+            Who::Resolver => self.resolvers.contains(&seen.source),
+            Who::Declared => false,
+        }
+    }
+}
+
+impl Ignore {
+    fn covers(&self, seen: &Seen<'_>) -> bool {
+        seen.touch <= self.touch
+            && seen.event.at < self.until
+            && is_in(&self.sources, seen.source)
+            && (self.decoys.is_empty() || self.decoys.iter().any(|decoy| decoy == seen.decoy))
+    }
+}
+
+impl Known {
+    fn new(number: usize, seen: &Seen<'_>) -> Self {
+        Self {
+            recogniser: u16::try_from(number).unwrap_or(u16::MAX),
+            decoy: print(seen.decoy),
+            session: seen.session,
+        }
+    }
+
+    /// The same session, or a mere contact with the same decoy.
+    fn covers(self, seen: &Seen<'_>) -> bool {
+        self.session == seen.session || (seen.touch == Touch::Contact && self.decoy == print(seen.decoy))
+    }
+}
+
+impl Mark {
+    /// Writes the mark into its event.
+    pub(super) fn write(self, event: &mut Event) {
+        if self.declared {
+            event.set(Field::EventRiskScore, 0.0);
+        }
+        event.set(Field::BenignName, self.name);
+        event.set(Field::BenignReason, self.reason);
+    }
+}
+
+/// 32 bits of a name's hash.
+fn print(name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
