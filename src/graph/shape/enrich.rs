@@ -81,6 +81,13 @@ impl MaxMind {
         }
     }
 
+    /// Looks at every entry.
+    ///
+    /// Errors: what is damaged, a sentence.
+    pub fn verify(&self) -> Result<(), String> {
+        self.0.verify().map_err(|error| format!("it is damaged: {error}"))
+    }
+
     fn place(&self, ip: IpAddr, facts: &mut Facts<'_>) -> Option<()> {
         let city: geoip2::City<'_> = self.0.lookup(ip).ok()?.decode().ok()??;
         facts.text(Field::SourceGeoCity, city.city.names.english);

@@ -155,6 +155,7 @@ fn a_source_gets_its_place_and_its_network() {
     ] {
         assert_eq!(event.get(field), Some(&value), "{}", field.name());
     }
+    assert_eq!(MaxMind::read(city(), &["City"]).unwrap().verify(), Ok(()));
     assert!(matches!(
         enrich(databases(), Field::SourceIp).shape(&hit([192, 0, 2, 1])),
         Shaped::Same
