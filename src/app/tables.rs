@@ -215,7 +215,7 @@ fn read(node: &str, spec: &EnrichSpec) -> Result<Read, BadTable> {
     };
     let mut unread = None;
     if let Some(path) = &spec.table {
-        let found = bounded(path, TABLE_BYTES_MAX).and_then(|bytes| Inventory::read(&bytes, spec.key));
+        let found = bounded(path, TABLE_BYTES_MAX).and_then(|bytes| Inventory::read(&bytes, spec.key, &spec.columns));
         let (inventory, Unread { lines, first }) = found.map_err(|why| wrong(node, "table", path, why))?;
         let told = || {
             let path = path.display();

@@ -30,6 +30,8 @@ pub struct EnrichSpec {
     pub table: Option<PathBuf>,
     /// The field by whose value the inventory is asked.
     pub key: Field,
+    /// Names of its columns, lower case, and what they stand for.
+    pub columns: Vec<(String, String)>,
 }
 
 /// What an enrich looks things up in.
