@@ -13,15 +13,13 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Tasks;
-use crate::app::tables::bounded;
+use crate::app::tables::{LEASES_BYTES_MAX, bounded};
 use crate::config::Observer;
 use crate::record::leases::Leases;
 use crate::record::{Hosts, neighbours};
 
 /// How often the file of leases is looked at.
 const LEASES_EVERY: Duration = Duration::from_secs(5);
-/// Largest file of leases.
-const LEASES_BYTES_MAX: u64 = 64 << 20;
 /// Wait before the kernel is asked again after it refused.
 const AGAIN: Duration = Duration::from_secs(60);
 /// The kernel's word for "more came than you read".

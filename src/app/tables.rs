@@ -4,7 +4,7 @@
 //! leaves the tables as they are and is told once; 2. files are read off the runtime's threads; 3. their size is bounded.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,8 @@ use crate::graph::transforms::TransformKind;
 const DATABASE_BYTES_MAX: u64 = 1 << 30;
 /// Largest inventory.
 const TABLE_BYTES_MAX: u64 = 256 << 20;
+/// Largest file of leases.
+pub(super) const LEASES_BYTES_MAX: u64 = 64 << 20;
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -51,9 +53,9 @@ pub(super) fn load(config: &Config) -> Result<Vec<Watched>, BadTable> {
     specs(config)
         .map(|(node, spec)| {
             let stamps = stamps(spec);
-            let tables = read(node, spec)?;
+            let read = read(node, spec)?;
             let shared = Arc::new(SharedTables::default());
-            shared.put(tables);
+            put(node, read, &shared);
             Ok(Watched {
                 node: node.to_owned(),
                 spec: spec.clone(),
@@ -70,10 +72,34 @@ pub(super) fn shared(watched: &[Watched]) -> HashMap<String, Arc<SharedTables>> 
     each.map(|one| (one.node.clone(), Arc::clone(&one.shared))).collect()
 }
 
-/// What is wrong with the files of a configuration, one sentence each.
-pub fn check(config: &Config) -> Vec<String> {
-    let tried = specs(config).filter_map(|(node, spec)| read(node, spec).err());
-    tried.map(|wrong| wrong.to_string()).collect()
+/// What is wrong with the files of a configuration, one sentence each: what would refuse a start, and what would not.
+/// Databases are read to their last entry, which takes a while.
+pub fn check(config: &Config) -> (Vec<String>, Vec<String>) {
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (node, spec) in specs(config) {
+        match read(node, spec) {
+            Err(wrong) => errors.push(wrong.to_string()),
+            Ok(read) => {
+                errors.extend(damage(node, spec, &read.tables).map(|wrong| wrong.to_string()));
+                warnings.extend(read.unread);
+            }
+        }
+    }
+    if let Some(leases) = &config.observer.leases
+        && let Err(why) = bounded(leases, LEASES_BYTES_MAX)
+    {
+        warnings.push(format!("observer.leases: `{}`: {why}", leases.display()));
+    }
+    (errors, warnings)
+}
+
+/// What stands wrong in the depth of a database.
+fn damage(node: &str, spec: &EnrichSpec, tables: &Tables) -> Option<BadTable> {
+    let databases = [("geoip", &tables.geoip, &spec.geoip), ("asn", &tables.asn, &spec.asn)];
+    databases.into_iter().find_map(|(key, database, path)| {
+        let why = database.as_ref()?.verify().err()?;
+        Some(wrong(node, key, path.as_ref()?, why))
+    })
 }
 
 fn specs(config: &Config) -> impl Iterator<Item = (&str, &EnrichSpec)> {
@@ -138,8 +164,8 @@ impl Watched {
         }
         self.stamps = now;
         match read(&self.node, &self.spec) {
-            Ok(tables) => {
-                self.shared.put(tables);
+            Ok(read) => {
+                put(&self.node, read, &self.shared);
                 tracing::info!(transform.name = %self.node, "transform {} reads its tables again", self.node);
             }
             Err(wrong) => {
@@ -156,41 +182,57 @@ fn stamps(spec: &EnrichSpec) -> Stamps {
     })
 }
 
-fn read(node: &str, spec: &EnrichSpec) -> Result<Tables, BadTable> {
-    let wrong = |key, path: &Path, why| BadTable {
+/// Tables as they were read.
+struct Read {
+    tables: Tables,
+    /// What of them could not be, a sentence.
+    unread: Option<String>,
+}
+
+fn wrong(node: &str, key: &'static str, path: &Path, why: String) -> BadTable {
+    BadTable {
         node: node.to_owned(),
         key,
         path: path.display().to_string(),
         why,
-    };
+    }
+}
+
+fn read(node: &str, spec: &EnrichSpec) -> Result<Read, BadTable> {
     let database = |key, path: Option<&Path>, kinds: &[&str]| {
         path.map(|path| {
             let bytes = bounded(path, DATABASE_BYTES_MAX);
             bytes
                 .and_then(|bytes| MaxMind::read(bytes, kinds))
-                .map_err(|why| wrong(key, path, why))
+                .map_err(|why| wrong(node, key, path, why))
         })
         .transpose()
     };
-    Ok(Tables {
+    let mut tables = Tables {
         geoip: database("geoip", spec.geoip.as_deref(), &["City", "Country", "Enterprise"])?,
         asn: database("asn", spec.asn.as_deref(), &["ASN", "ISP"])?,
-        table: match &spec.table {
-            Some(path) => Some(inventory(node, path, spec).map_err(|why| wrong("table", path, why))?),
-            None => None,
-        },
-    })
+        table: None,
+    };
+    let mut unread = None;
+    if let Some(path) = &spec.table {
+        let found = bounded(path, TABLE_BYTES_MAX).and_then(|bytes| Inventory::read(&bytes, spec.key, &spec.columns));
+        let (inventory, Unread { lines, first }) = found.map_err(|why| wrong(node, "table", path, why))?;
+        let told = || {
+            let path = path.display();
+            format!("transforms.{node}.table: {lines} lines of `{path}` cannot be read, the first is line {first}")
+        };
+        unread = (lines > 0).then(told);
+        tables.table = Some(inventory);
+    }
+    Ok(Read { tables, unread })
 }
 
-fn inventory(node: &str, path: &Path, spec: &EnrichSpec) -> Result<Inventory, String> {
-    let bytes = bounded(path, TABLE_BYTES_MAX)?;
-    let (inventory, unread) = Inventory::read(&bytes, spec.key)?;
-    let Unread { lines, first } = unread;
-    if lines > 0 {
-        let path = path.display();
-        tracing::warn!(transform.name = %node, "{lines} lines of `{path}` cannot be read, the first is line {first}");
+/// Puts tables in use, and says what of them could not be read.
+fn put(node: &str, read: Read, shared: &SharedTables) {
+    if let Some(unread) = read.unread {
+        tracing::warn!(transform.name = %node, "{unread}");
     }
-    Ok(inventory)
+    shared.put(read.tables);
 }
 
 /// A file of at most so many bytes.

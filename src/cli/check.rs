@@ -57,9 +57,10 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     if live.is_none() {
         found.errors.extend(folders(&config).map(Reason::from));
     }
-    let tables = app::check_tables(&config);
-    found.mistakes += tables.len();
-    found.errors.extend(tables.into_iter().map(Reason::from));
+    let (errors, warnings) = app::check_tables(&config);
+    found.mistakes += errors.len();
+    found.errors.extend(errors.into_iter().map(Reason::from));
+    found.warnings.extend(warnings.into_iter().map(Reason::from));
     sinks(&config, wanted.connect, &mut found)?;
     found.ok = found.errors.is_empty();
     show(globals, &config, &found)

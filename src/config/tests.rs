@@ -909,3 +909,20 @@ fn what_a_redact_cannot_hide_is_said_with_what_it_is_made_of() {
         );
     }
 }
+
+#[test]
+fn a_column_that_means_nothing_is_said_and_a_known_one_is_taken() {
+    let with = |columns: &str| {
+        lines(&format!(
+            "[transforms.t]\ntype = 'enrich'\ninputs = ['*']\ntable = 'x.csv'\ncolumns = {columns}\n[sinks.f]\n\
+             type = 'file'\ninputs = ['t']\npath = 'x'"
+        ))
+    };
+    assert!(with("['Asset Owner = owner', 'IP=address', 'Team = honeyport.source.tags']").is_empty());
+    let told = with("['Asset Owner = owner', 'Name = hots']").join("\n");
+    assert!(told.contains("t.toml:5:35: `Name = hots` names no column"), "{told}");
+    assert!(told.contains("did you mean `host`"), "{told}");
+    let none =
+        lines("[transforms.t]\ntype = 'enrich'\ninputs = ['*']\n[sinks.f]\ntype = 'file'\ninputs = ['t']\npath = 'x'");
+    assert!(none.join("\n").contains("`geoip`, `asn` or `table`"), "{none:?}");
+}

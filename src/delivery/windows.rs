@@ -25,6 +25,10 @@ const CHUNK: usize = 256;
 const CLOSE_MAX: usize = 512;
 /// Entries passed over before a cursor that has nothing to carry is saved for its own sake.
 const IDLE_ENTRIES: u64 = 4096;
+/// How long a patient machine lets entries gather: not each of them shall wake a task that seldom has anything to say.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a patient machine's cursor may stay behind: it holds back the age trim.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Wait after the journal failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -38,6 +42,8 @@ pub(super) struct Window {
     parts: Parts,
     machine: Machine,
     saved: Offset,
+    /// When that was.
+    kept_at: Instant,
 }
 
 impl Window {
@@ -54,6 +60,7 @@ impl Window {
             spec: spec.clone(),
             parts,
             saved: next,
+            kept_at: Instant::now(),
         })
     }
 
@@ -115,6 +122,10 @@ impl Window {
             }
             self.commit(passes, &chunk).await?;
             self.tell_unwatched();
+            if self.machine.is_patient() && reader.is_up_to_date() {
+                // Cancel: nothing is under way. A stop is seen at the next turn.
+                let _ = tokio::time::timeout(PAUSE, stop.cancelled()).await;
+            }
         }
     }
 
@@ -149,10 +160,12 @@ impl Window {
         let closed = self.machine.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
         let losses = self.losses(chunk);
-        let is_early = next.saturating_sub(self.saved) < IDLE_ENTRIES;
+        let is_patient = self.machine.is_patient();
+        let is_early =
+            next.saturating_sub(self.saved) < IDLE_ENTRIES && (!is_patient || self.kept_at.elapsed() < PATIENCE);
         let has_nothing_to_tell = append.is_empty() && losses.is_empty();
-        // Asked for last: what is given is taken for kept.
-        if has_nothing_to_tell && is_early && self.machine.is_patient() {
+        // State is asked for last: what is given is taken for kept.
+        if has_nothing_to_tell && is_early && is_patient {
             return Ok(());
         }
         let state = self.machine.changes();
@@ -168,6 +181,7 @@ impl Window {
         };
         self.parts.store.commit(commit).await?;
         self.saved = next;
+        self.kept_at = Instant::now();
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Takes note of a neighbour that came or went; beyond [`NEIGHBOURS_MAX`] none comes.
+    /// Takes note of a neighbour that came or went; beyond 65,536 none comes.
     pub fn note(&self, change: Change) {
         let mut neighbours = self.neighbours.write().unwrap_or_else(PoisonError::into_inner);
         match change.mac {

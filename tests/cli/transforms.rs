@@ -173,6 +173,14 @@ fn an_inventory_that_changes_is_read_again_and_a_bad_one_leaves_the_tables_as_th
     };
     let write = |text: &str| std::fs::write(trap.path("inventory.csv"), text).unwrap();
     knock("first team");
+    write("address,owner\n127.0.0.1,first team\nelsewhere,nobody\n");
+    let check = trap.trapline(&["check"]);
+    let said = text(&check.stdout) + &text(&check.stderr);
+    assert_eq!(check.status.code(), DONE, "{said}");
+    assert!(
+        said.contains("1 lines of") && said.contains("the first is line 3"),
+        "{said}"
+    );
     write("address,owner\n127.0.0.1,second and better team\n");
     knock("second and better team");
     write("nothing\nof use\n");

@@ -14,7 +14,7 @@
 //!    When full, who is not known yet is not watched, which is counted; a full list takes no more.
 //! 4. State rows equal memory: a restart from them, and from the entries after the cursor, goes on where it stood.
 //!
-//! Layout of state: `window/findings` is `{"v":1,"mark":…}`; `window/findings/ADDRESS` is a [`Source`](source::Source).
+//! Layout of state: `window/findings` is `{"v":1,"mark":…}`; `window/findings/ADDRESS` is one source.
 
 mod source;
 

@@ -162,9 +162,15 @@ impl Source {
         } else {
             facts.elsewhere += 1;
         }
-        // It may have moved on since: the incident of the day, the lease of the hour.
-        self.draft
-            .set_some(Field::IncidentId, event.get(Field::IncidentId).cloned());
+        // It may be known better by now: the incident of the day, what it was recognised as.
+        for field in [
+            Field::BenignName,
+            Field::BenignReason,
+            Field::IncidentId,
+            Field::SourceMac,
+        ] {
+            self.draft.set_some(field, event.get(field).cloned());
+        }
     }
 
     /// Whether it touched enough.

@@ -30,6 +30,8 @@ pub struct EnrichSpec {
     pub table: Option<PathBuf>,
     /// The field by whose value the inventory is asked.
     pub key: Field,
+    /// Names of its columns, lower case, and what they stand for.
+    pub columns: Vec<(String, String)>,
 }
 
 /// What an enrich looks things up in.
@@ -79,6 +81,13 @@ impl MaxMind {
                 ))
             }
         }
+    }
+
+    /// Looks at every entry.
+    ///
+    /// Errors: what is damaged, a sentence.
+    pub fn verify(&self) -> Result<(), String> {
+        self.0.verify().map_err(|error| format!("it is damaged: {error}"))
     }
 
     fn place(&self, ip: IpAddr, facts: &mut Facts<'_>) -> Option<()> {

@@ -115,6 +115,7 @@ fn enrich(tables: Tables, key: Field) -> Enrich {
         asn: None,
         table: None,
         key,
+        columns: Vec::new(),
     };
     Enrich::new(&spec, shared)
 }
@@ -155,6 +156,7 @@ fn a_source_gets_its_place_and_its_network() {
     ] {
         assert_eq!(event.get(field), Some(&value), "{}", field.name());
     }
+    assert_eq!(MaxMind::read(city(), &["City"]).unwrap().verify(), Ok(()));
     assert!(matches!(
         enrich(databases(), Field::SourceIp).shape(&hit([192, 0, 2, 1])),
         Shaped::Same
@@ -165,7 +167,7 @@ fn a_source_gets_its_place_and_its_network() {
 fn what_was_recorded_stays() {
     let table = b"address,owner,host\n203.0.113.0/24,lab,from-table\n";
     let tables = Tables {
-        table: Some(Inventory::read(table, Field::SourceIp).unwrap().0),
+        table: Some(Inventory::read(table, Field::SourceIp, &[]).unwrap().0),
         ..Tables::default()
     };
     let mut event = hit([203, 0, 113, 77]);
@@ -179,7 +181,7 @@ fn what_was_recorded_stays() {
 fn an_inventory_is_asked_by_any_field() {
     let tables = Tables {
         table: Some(
-            Inventory::read(b"key,tags\nroot,admin;unix\n", Field::UserName)
+            Inventory::read(b"key,tags\nroot,admin;unix\n", Field::UserName, &[])
                 .unwrap()
                 .0,
         ),

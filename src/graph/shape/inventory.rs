@@ -60,7 +60,9 @@ impl Inventory {
     /// Reads a table; also tells what of it could not be read.
     ///
     /// Errors: no column is of use, or there are too many lines; a sentence.
-    pub fn read(bytes: &[u8], key: Field) -> Result<(Self, Unread), String> {
+    ///
+    /// In: `called`, names of columns in the file, lower case, and what they stand for (see [`is_column`]).
+    pub fn read(bytes: &[u8], key: Field, called: &[(String, String)]) -> Result<(Self, Unread), String> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut lines = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -69,7 +71,7 @@ impl Inventory {
         let names = lines
             .byte_headers()
             .map_err(|error| format!("its first line cannot be read: {error}"))?;
-        let columns = columns(names)?;
+        let columns = columns(names, called)?;
         let (mut inventory, mut unread) = (Self::default(), Unread::default());
         let mut line = csv::ByteRecord::new();
         loop {
@@ -134,22 +136,31 @@ impl Inventory {
     }
 }
 
+/// Whether a word names a column: one of [`COLUMNS`], the path of the same field, or what is looked up.
+pub fn is_column(word: &str) -> bool {
+    field(word).is_some() || KEYS.contains(&word)
+}
+
+/// The field that a column of this name gives.
+fn field(name: &str) -> Option<Field> {
+    let is_it = |(word, field): &&(&str, Field)| *word == name || field.name() == name;
+    COLUMNS.iter().find(is_it).map(|(_, field)| *field)
+}
+
 /// Which column is which.
 struct Columns {
     key: usize,
     fields: Vec<(usize, Field)>,
 }
 
-fn columns(names: &csv::ByteRecord) -> Result<Columns, String> {
-    let names: Vec<_> = names
-        .iter()
-        .map(|name| String::from_utf8_lossy(name).to_lowercase())
-        .collect();
-    let key = names.iter().position(|name| KEYS.contains(&name.as_str())).unwrap_or(0);
-    let field = |name: &str| {
-        let called = |(word, field): &&(&str, Field)| *word == name || field.name() == name;
-        COLUMNS.iter().find(called).map(|(_, field)| *field)
+fn columns(names: &csv::ByteRecord, called: &[(String, String)]) -> Result<Columns, String> {
+    let meaning = |name: &[u8]| {
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let known = called.iter().find(|(column, _)| *column == name);
+        known.map_or(name, |(_, word)| word.clone())
     };
+    let names: Vec<_> = names.iter().map(meaning).collect();
+    let key = names.iter().position(|name| KEYS.contains(&name.as_str())).unwrap_or(0);
     let known = names.iter().enumerate().filter(|(at, _)| *at != key);
     let fields: Vec<_> = known.filter_map(|(at, name)| Some((at, field(name)?))).collect();
     if fields.is_empty() {
@@ -213,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_and_bad_lines_are_counted() {
-        let (table, unread) = Inventory::read(TABLE.as_bytes(), Field::SourceIp).unwrap();
+        let (table, unread) = Inventory::read(TABLE.as_bytes(), Field::SourceIp, &[]).unwrap();
         assert_eq!(unread, Unread { lines: 1, first: 4 });
         let of = |ip: &str| table.of_address(ip.parse().unwrap());
         assert!(text(of("10.1.2.3"), Field::SourceOwner).unwrap().contains("Doe, Jane"));
@@ -227,23 +238,38 @@ mod tests {
 
     #[test]
     fn a_word_is_found_in_any_case() {
-        let (table, unread) = Inventory::read(b"\xef\xbb\xbfkey,owner\nRoot,unix team\n", Field::UserName).unwrap();
+        let (table, unread) =
+            Inventory::read(b"\xef\xbb\xbfkey,owner\nRoot,unix team\n", Field::UserName, &[]).unwrap();
         assert_eq!(unread, Unread::default());
         assert_eq!(table.of_word("rOOT").len(), 1);
         assert!(table.of_word("toor").is_empty());
     }
 
     #[test]
+    fn columns_may_be_called_otherwise() {
+        let called = [("ip address", "address"), ("asset owner", "owner")];
+        let called = called.map(|(column, word)| (column.to_owned(), word.to_owned()));
+        let text = b"Asset Owner;x,IP Address\nlab,10.0.0.1\n";
+        assert!(
+            Inventory::read(text, Field::SourceIp, &called).is_err(),
+            "the whole name counts"
+        );
+        let text = b"Asset Owner,IP Address\nlab,10.0.0.1\n";
+        let (table, _) = Inventory::read(text, Field::SourceIp, &called).unwrap();
+        assert_eq!(table.of_address("10.0.0.1".parse().unwrap()).len(), 1);
+    }
+
+    #[test]
     fn a_table_without_a_known_column_is_refused() {
-        let told = Inventory::read(b"address,colour\n10.0.0.1,red\n", Field::SourceIp).unwrap_err();
+        let told = Inventory::read(b"address,colour\n10.0.0.1,red\n", Field::SourceIp, &[]).unwrap_err();
         assert!(told.contains("owner"), "{told}");
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_table_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), lines in "([0-9.:/a-f]{0,12},[ -~]{0,20}\n){0,9}") {
-            let _ = Inventory::read(&bytes, Field::SourceIp);
-            let (table, _) = Inventory::read(format!("address,owner\n{lines}").as_bytes(), Field::SourceIp).unwrap();
+            let _ = Inventory::read(&bytes, Field::SourceIp, &[]);
+            let (table, _) = Inventory::read(format!("address,owner\n{lines}").as_bytes(), Field::SourceIp, &[]).unwrap();
             table.of_address("10.0.0.1".parse().unwrap());
         }
     }

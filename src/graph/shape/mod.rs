@@ -21,7 +21,7 @@ mod tests;
 use trapline_schemas::Event;
 
 pub use enrich::{Enrich, EnrichSpec, MaxMind, SharedTables, Tables};
-pub use inventory::{Inventory, Unread};
+pub use inventory::{COLUMNS, Inventory, Unread, is_column};
 pub use redact::{Redact, RedactSpec, With};
 pub use sample::{Sample, SampleSpec};
 

@@ -1,11 +1,11 @@
 //! `sample`, `redact`, `enrich`: what changes events for the sinks behind it.
 
 use trapline_schemas::{CATALOGUE, Field, fields::Row};
-use trapline_sink::config::{Key, KeyKind, Problem, Table, shown};
+use trapline_sink::config::{Key, KeyKind, Problem, Table, listed, shown};
 
 use super::TransformKind;
 use super::windowed::{by, key_field};
-use crate::graph::shape::{EnrichSpec, RedactSpec, SampleSpec, With};
+use crate::graph::shape::{COLUMNS, EnrichSpec, RedactSpec, SampleSpec, With, is_column};
 
 pub(super) const SAMPLE: &[Key] = &[
     Key::required(
@@ -62,6 +62,12 @@ pub(super) const ENRICH: &[Key] = &[
         "\"source.ip\"",
         "Path by whose value the inventory is asked.",
     ),
+    Key::default(
+        "columns",
+        KeyKind::Texts,
+        "[]",
+        "Columns that are called otherwise in the inventory, each as `NAME THERE = NAME HERE`.",
+    ),
 ];
 
 pub(super) fn enrich(table: &Table) -> TransformKind {
@@ -76,7 +82,27 @@ pub(super) fn enrich(table: &Table) -> TransformKind {
         asn,
         table: inventory,
         key: key.unwrap_or(Field::SourceIp),
+        columns: columns(table),
     })
+}
+
+/// What the columns of the inventory stand for, as `Asset Owner = owner`.
+fn columns(table: &Table) -> Vec<(String, String)> {
+    let texts = table.texts("columns");
+    let read = texts.iter().enumerate().filter_map(|(index, text)| {
+        let (there, here) = text.split_once('=').unwrap_or((text, ""));
+        let (there, here) = (there.trim().to_lowercase(), here.trim().to_lowercase());
+        if is_column(&here) && !there.is_empty() {
+            return Some((there, here));
+        }
+        let words = COLUMNS.iter().map(|(word, _)| *word);
+        let found = format!("`{}` names no column", shown(text));
+        let allowed = format!("NAME THERE = address or {}", listed(words.clone()));
+        let problem = Problem::error(table.item_place("columns", index), found, allowed);
+        table.report("columns", problem.did_you_mean(&here, words));
+        None
+    });
+    read.collect()
 }
 
 pub(super) fn sample(table: &Table) -> TransformKind {

@@ -24,7 +24,7 @@
 //!    told of as it stands (a partial window), and a new *epoch* begins, whose ids differ.
 //!
 //! Layout of state: `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…],"tells":…}`; `window/NODE/EPOCH/START/KEY` is
-//! a [`Bucket`](bucket::Bucket).
+//! a line of counts and the draft of its event (`bucket`).
 
 mod bucket;
 mod digest;
