@@ -10,6 +10,9 @@
 //!    socket is shut and the report still waits.
 //! 4. The payload is reported at the end, when every secret in it is known, so that none leaves unmasked.
 
+mod farewell;
+mod reports;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::io;
@@ -21,17 +24,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
-use trapline_schemas::{Action, Field, Timestamp, Value, text};
 
+use self::farewell::Farewell;
 use crate::decoy::crowd::{Live, Seat};
 use crate::decoy::inbound::Inbound;
 use crate::decoy::mask;
 use crate::decoy::personality::{self, Personality};
 use crate::decoy::services::Speak;
 use crate::decoy::{Limits, Shared};
-use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+use crate::roles::{Contact, Touch};
 
 /// Most bytes that wait unconsumed: one SSH packet (RFC 4253 section 6.1: 35,000) with room to spare.
 pub const INPUT_BYTES_MAX: usize = 36 << 10;
@@ -340,63 +342,6 @@ impl Session {
         }
     }
 
-    /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
-    pub async fn handshake(&mut self, facts: Vec<(Field, Value)>) {
-        if !std::mem::replace(&mut self.handshaken, true) {
-            self.raise(Touch::Intent);
-            self.report(Action::Handshake, facts, None).await;
-        }
-    }
-
-    /// Reports a credential attempt, up to the limit; beyond it attempts are counted for the session end.
-    ///
-    /// `kind`: password, key, community, token or form. `user` may be empty. `secret`: as it would be typed; an
-    /// encoded form of it in the stream is to be named by [`Session::mark_secret`].
-    pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], mut facts: Vec<(Field, Value)>) {
-        self.raise(Touch::Proof);
-        self.credentials = self.credentials.saturating_add(1);
-        if let Some(inbound) = self.inbound.as_deref_mut() {
-            inbound.know(secret);
-        }
-        if self.credentials > self.limits().credentials_per_session {
-            return;
-        }
-        facts.push((Field::CredentialKind, kind.into()));
-        facts.push((Field::EventSequence, self.credentials.into()));
-        if !user.is_empty() {
-            facts.push((Field::UserName, self.user(user)));
-        }
-        let secret = OfferedSecret { bytes: secret.into() };
-        self.report(Action::Credential, facts, Some(secret)).await;
-    }
-
-    /// Whether the handshake was reported.
-    pub fn is_introduced(&self) -> bool {
-        self.handshaken
-    }
-
-    /// Reports a command or statement, up to the limit; beyond it queries are counted for the session end.
-    pub async fn query(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
-        self.ask(Touch::Proof, text, facts).await;
-    }
-
-    /// Like [`Session::query`] for what browsers and monitors ask as well: it proves intent and no more.
-    pub async fn request(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
-        self.ask(Touch::Intent, text, facts).await;
-    }
-
-    async fn ask(&mut self, touch: Touch, text: &[u8], mut facts: Vec<(Field, Value)>) {
-        self.raise(touch);
-        self.queries = self.queries.saturating_add(1);
-        if self.queries > self.limits().queries_per_session {
-            return;
-        }
-        let typed = self.masked(text);
-        facts.push((Field::Commands, vec![text::clean(&typed)].into()));
-        facts.push((Field::EventSequence, self.queries.into()));
-        self.report(Action::Query, facts, None).await;
-    }
-
     /// Closes so that the peer sees RST instead of FIN, as the kernel does for a server that has not read all.
     pub fn abort(&mut self) {
         self.abort = true;
@@ -495,53 +440,8 @@ impl Session {
         }
     }
 
-    /// A user name, which may be a known secret too, but names none.
-    fn user(&self, typed: &[u8]) -> Value {
-        let mut typed = typed.to_vec();
-        if self.masks() {
-            let places = mask::lines::places(&typed);
-            mask::apply(&mut typed, &places);
-        }
-        text::clean(&typed).into()
-    }
-
     fn raise(&mut self, touch: Touch) {
         self.touch = self.touch.max(touch);
-    }
-
-    async fn report(&mut self, action: Action, mut facts: Vec<(Field, Value)>, secret: Option<OfferedSecret>) {
-        self.reported = true;
-        if self.contact.spec.secrets.masked()
-            && let Some(inbound) = self.inbound.as_deref()
-        {
-            inbound.mask_facts(&mut facts);
-        }
-        let hit = Hit {
-            action,
-            at: Timestamp::now(),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            facts,
-            secret,
-            capture: None,
-        };
-        if let Err(TrySendError::Full(hit)) = self.shared.hits.try_send(hit) {
-            Box::pin(self.report_late(hit)).await;
-        }
-    }
-
-    /// Waits for room; the peer is not held longer than the session may last.
-    async fn report_late(&mut self, hit: Hit) {
-        let permit = match timeout_at(self.deadline(), self.shared.hits.reserve()).await {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.live.end("the journal is slow");
-                self.shared.hits.reserve().await
-            }
-        };
-        if let Ok(permit) = permit {
-            permit.send(hit);
-        }
     }
 
     /// Closes the socket; gives what is still to be reported, if anything.
@@ -563,34 +463,6 @@ impl Session {
         }
         Some(self.farewell(&outcome, lasted))
     }
-
-    fn farewell(&mut self, outcome: &Result<(), SessionError>, lasted: Duration) -> Farewell {
-        let masked = self.contact.spec.secrets.masked();
-        let received = self.inbound.as_deref().map_or(0, Inbound::seen);
-        let mut facts = Vec::with_capacity(6);
-        facts.push((Field::SourceBytes, count(received)));
-        facts.push((Field::DestinationBytes, count(self.sent)));
-        facts.push((Field::EventDuration, nanos(lasted)));
-        facts.push((Field::EventReason, reason(outcome)));
-        if self.credentials > 0 {
-            facts.push((Field::SessionCredentials, self.credentials.into()));
-        }
-        if self.queries > 0 {
-            facts.push((Field::SessionQueries, self.queries.into()));
-        }
-        let capture = self.inbound.take().map(|inbound| {
-            self.raise(Touch::Intent);
-            Box::new(inbound.into_capture(masked))
-        });
-        Farewell {
-            shared: Arc::clone(&self.shared),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            capture,
-            facts,
-            _seat: self.seat.take(),
-        }
-    }
 }
 
 /// A panic of a service ends its session alone, and what the peer sent to cause it is still reported.
@@ -602,62 +474,10 @@ async fn contain(service: BoxFuture<'_, Result<(), SessionError>>) -> Result<(),
     })
 }
 
-/// What a closed session has still to report. Its socket is gone, so it may wait for room as long as it takes.
-struct Farewell {
-    shared: Arc<Shared>,
-    contact: Arc<Contact>,
-    touch: Touch,
-    capture: Option<Box<Capture>>,
-    facts: Vec<(Field, Value)>,
-    /// Sessions that wait for room are still counted, so that there is a bound on them.
-    _seat: Option<Seat>,
-}
-
-impl Farewell {
-    async fn report(mut self) {
-        if let Some(capture) = self.capture.take() {
-            let hit = self.hit(Action::Payload, Vec::new(), Some(capture));
-            let _ = self.shared.hits.send(hit).await;
-        }
-        let facts = std::mem::take(&mut self.facts);
-        let hit = self.hit(Action::SessionEnd, facts, None);
-        let _ = self.shared.hits.send(hit).await;
-    }
-
-    fn hit(&self, action: Action, facts: Vec<(Field, Value)>, capture: Option<Box<Capture>>) -> Hit {
-        Hit {
-            action,
-            at: Timestamp::now(),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            facts,
-            secret: None,
-            capture,
-        }
-    }
-}
-
-fn count(number: u64) -> Value {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
-}
-
-fn nanos(duration: Duration) -> Value {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).into()
-}
-
 /// How a server on an IPv6 socket writes an address.
 fn mapped(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_string(),
         IpAddr::V6(address) => address.to_string(),
-    }
-}
-
-/// Why a session ended, as `event.reason`.
-fn reason(outcome: &Result<(), SessionError>) -> Value {
-    match outcome {
-        Ok(()) => Value::from("the decoy closed"),
-        Err(SessionError::Io(error)) => Value::from(format!("socket failed: {:?}", error.kind())),
-        Err(error) => Value::from(error.to_string()),
     }
 }
