@@ -30,6 +30,7 @@ pub mod stop;
 mod tasks;
 mod trial;
 
+pub use build::wrong_certificates;
 pub use core::{Core, Refused};
 pub use load::{LoadError, Source, service_rules};
 pub use process::{raise_descriptor_limit, shortage};

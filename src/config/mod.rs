@@ -34,7 +34,7 @@ mod embedded;
 mod tests;
 
 pub use changes::{Changes, changes};
-pub use decoys::Decoy;
+pub use decoys::{Decoy, DecoyTls};
 pub use error::ConfigError;
 pub use load::{Config, Loaded, Sources, load};
 pub use observer::{Observer, Owner, SiteKeySource, Zone};

@@ -12,6 +12,7 @@
 
 mod farewell;
 mod reports;
+mod secure;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
+use trapline_schemas::{Field, Value};
 
 use self::farewell::Farewell;
 use crate::decoy::crowd::{Live, Seat};
@@ -32,6 +34,7 @@ use crate::decoy::inbound::Inbound;
 use crate::decoy::mask;
 use crate::decoy::personality::{self, Personality};
 use crate::decoy::services::Speak;
+use crate::decoy::tls::Channel;
 use crate::decoy::{Limits, Shared};
 use crate::roles::{Contact, Touch};
 
@@ -56,6 +59,9 @@ pub enum SessionError {
     /// trapline needed the socket: at the limit of open files, or at shutdown.
     #[error("closed: {0}")]
     Ended(&'static str),
+    /// The peer and this decoy do not come to terms on TLS.
+    #[error("TLS failed: {0}")]
+    Tls(Cow<'static, str>),
     /// The socket failed.
     #[error("socket failed: {0}")]
     Io(#[from] io::Error),
@@ -70,6 +76,10 @@ pub struct Session {
     seat: Option<Seat>,
     started: Instant,
     inbound: Option<Box<Inbound>>,
+    /// Once TLS is spoken.
+    channel: Option<Box<Channel>>,
+    /// Learned, and not yet told: for the handshake, or for what comes next if that was told.
+    carried: Vec<(Field, Value)>,
     sent: u64,
     credentials: u32,
     queries: u32,
@@ -85,6 +95,10 @@ pub struct Session {
     deaf: bool,
     /// It has reset the connection.
     reset: bool,
+    /// A hello was awaited.
+    tls_tried: bool,
+    /// A hello was awaited, and something else came that the service knows how to answer.
+    misled: bool,
 }
 
 impl Session {
@@ -96,6 +110,8 @@ impl Session {
             seat: Some(seat),
             started: Instant::now(),
             inbound: None,
+            channel: None,
+            carried: Vec::new(),
             sent: 0,
             credentials: 0,
             queries: 0,
@@ -107,6 +123,8 @@ impl Session {
             yielded: false,
             deaf: false,
             reset: false,
+            tls_tried: false,
+            misled: false,
         }
     }
 
@@ -115,7 +133,11 @@ impl Session {
     pub(crate) fn run(mut self) -> impl Future<Output = ()> {
         async move {
             let outcome = match self.contact.spec.service.speak {
-                Speak::Stream(serve) => contain(serve(&mut self)).await,
+                // Boxed, and gone before the service speaks: other decoys do not hold the room of it.
+                Speak::Stream(serve) => match self.begin().await {
+                    Ok(()) => contain(serve(&mut self)).await,
+                    failed => failed,
+                },
                 Speak::Datagram(_) => Ok(()),
             };
             // Boxed before it is awaited, or every session would hold the room of its farewell.
@@ -179,10 +201,17 @@ impl Session {
     pub async fn fill_within(&mut self, wait: Duration) -> Result<usize, SessionError> {
         let until = self.until(wait);
         loop {
+            if self.has_tls_news() {
+                Box::pin(self.tell_tls_news()).await?;
+            }
             let room = self.room()?;
             if let Some(count) = self.read_now(room)? {
                 tokio::task::consume_budget().await;
-                return Ok(count);
+                // Records without content, over and over, are no sign of life.
+                if count > 0 || Instant::now() >= until {
+                    return self.in_time().map(|()| count);
+                }
+                continue;
             }
             // Whoever came for the banner alone has often gone when the others had their turn.
             if !self.live.stream.is_watched() && !std::mem::replace(&mut self.yielded, true) {
@@ -237,6 +266,7 @@ impl Session {
         if bytes.is_empty() || self.deaf {
             return Ok(());
         }
+        let bytes = &*self.sealed(bytes);
         // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
         let rest = match self.live.stream.send_now(bytes) {
             Ok(count) => self.advance(bytes, count),
@@ -293,6 +323,7 @@ impl Session {
     /// Ends our side of the stream and reads until the peer ends its own, at most for `wait`: how a server closes
     /// that wants its last words to arrive. What comes is captured and consumed.
     pub async fn drain(&mut self, wait: Duration) -> Result<(), SessionError> {
+        self.close_tls();
         self.live.stream.shut(std::net::Shutdown::Write);
         let until = self.until(wait);
         loop {
@@ -373,7 +404,7 @@ impl Session {
         let Some(inbound) = self.inbound.as_deref() else {
             return Ok(READ_BYTES);
         };
-        if inbound.seen() >= self.limits().received_bytes_max {
+        if self.received() >= self.limits().received_bytes_max {
             return Err(SessionError::Limit("received_bytes_max"));
         }
         match INPUT_BYTES_MAX.saturating_sub(inbound.input().len()) {
@@ -388,10 +419,7 @@ impl Session {
         let chunk = chunk.get_mut(..room).unwrap_or_default();
         match self.live.stream.try_read(chunk) {
             Ok(0) => Err(self.end_of_stream()),
-            Ok(count) => {
-                self.take(chunk.get(..count).unwrap_or_default())?;
-                Ok(Some(count))
-            }
+            Ok(count) => self.take_wire(chunk.get(..count).unwrap_or_default()).map(Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(self.why(error)),
         }
@@ -406,7 +434,6 @@ impl Session {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
-        self.live.touched();
         let inbound = self
             .inbound
             .get_or_insert_with(|| Box::new(Inbound::new(self.shared.memory.hold())));
@@ -454,6 +481,8 @@ impl Session {
         self.hide_unread_login();
         if self.abort {
             self.live.stream.reset_on_close();
+        } else if outcome.is_ok() {
+            self.close_tls();
         }
         let lasted = self.started.elapsed();
         tracing::debug!(event.reason = ?outcome, event.duration = ?lasted, "session ended");

@@ -8,15 +8,14 @@ use trapline_schemas::{Action, Field, Timestamp, Value};
 use super::{Session, SessionError};
 use crate::decoy::Shared;
 use crate::decoy::crowd::Seat;
-use crate::decoy::inbound::Inbound;
 use crate::roles::{Capture, Contact, Hit, Touch};
 
 impl Session {
     pub(super) fn farewell(&mut self, outcome: &Result<(), SessionError>, lasted: Duration) -> Farewell {
         let masked = self.contact.spec.secrets.masked();
-        let received = self.inbound.as_deref().map_or(0, Inbound::seen);
+        let identity = if self.handshaken { Vec::new() } else { self.identity() };
         let mut facts = Vec::with_capacity(6);
-        facts.push((Field::SourceBytes, count(received)));
+        facts.push((Field::SourceBytes, count(self.received())));
         facts.push((Field::DestinationBytes, count(self.sent)));
         facts.push((Field::EventDuration, nanos(lasted)));
         facts.push((Field::EventReason, reason(outcome)));
@@ -26,6 +25,8 @@ impl Session {
         if self.queries > 0 {
             facts.push((Field::SessionQueries, self.queries.into()));
         }
+        facts.extend(self.tls_facts());
+        facts.append(&mut self.carried);
         let capture = self.inbound.take().map(|inbound| {
             self.raise(Touch::Intent);
             Box::new(inbound.into_capture(masked))
@@ -34,6 +35,7 @@ impl Session {
             shared: Arc::clone(&self.shared),
             contact: Arc::clone(&self.contact),
             touch: self.touch,
+            identity,
             capture,
             facts,
             _seat: self.seat.take(),
@@ -46,6 +48,8 @@ pub(super) struct Farewell {
     shared: Arc<Shared>,
     contact: Arc<Contact>,
     touch: Touch,
+    /// Of a peer that was not introduced yet.
+    identity: Vec<(Field, Value)>,
     capture: Option<Box<Capture>>,
     facts: Vec<(Field, Value)>,
     /// Sessions that wait for room are still counted, so that there is a bound on them.
@@ -54,6 +58,11 @@ pub(super) struct Farewell {
 
 impl Farewell {
     pub(super) async fn report(mut self) {
+        if !self.identity.is_empty() {
+            let facts = std::mem::take(&mut self.identity);
+            let hit = self.hit(Action::Handshake, facts, None);
+            let _ = self.shared.hits.send(hit).await;
+        }
         if let Some(capture) = self.capture.take() {
             let hit = self.hit(Action::Payload, Vec::new(), Some(capture));
             let _ = self.shared.hits.send(hit).await;

@@ -9,15 +9,58 @@ use tokio::time::timeout_at;
 use trapline_schemas::{Action, Field, Timestamp, Value, text};
 
 use super::Session;
+use super::secure::Stray;
 use crate::decoy::mask;
 use crate::roles::{Hit, OfferedSecret, Touch};
 
 impl Session {
-    /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
+    /// Reports the peer's protocol identity (at most once a session). After a handshake of TLS, which is reported as
+    /// such, the facts are told with what is reported next; any other later call is ignored.
     pub async fn handshake(&mut self, facts: Vec<(Field, Value)>) {
-        if !std::mem::replace(&mut self.handshaken, true) {
-            self.raise(Touch::Intent);
-            self.report(Action::Handshake, facts, None).await;
+        if self.handshaken && !self.tls_tried {
+            return;
+        }
+        self.carried.extend(facts);
+        // Half a hello of TLS tells nothing yet; the rest of it is awaited with the next report.
+        if !self.handshaken && !matches!(self.stray_hello(), Stray::Begun) {
+            self.tell_identity().await;
+        }
+    }
+
+    /// Keeps what was learned of the peer for its handshake event, which more is to be learned for: a hello of TLS. It
+    /// is told with [`Session::handshake`], before anything else is reported, or at the end.
+    pub fn introduce(&mut self, facts: Vec<(Field, Value)>) {
+        if !self.handshaken {
+            self.carried.extend(facts);
+        }
+    }
+
+    async fn tell_identity(&mut self) {
+        let facts = self.identity();
+        self.handshaken = true;
+        self.raise(Touch::Intent);
+        self.report(Action::Handshake, facts, None).await;
+    }
+
+    /// All that is known of the peer. If it spoke TLS where none was awaited, that is who it is, and what the service
+    /// made of it means nothing.
+    pub(super) fn identity(&mut self) -> Vec<(Field, Value)> {
+        let carried = std::mem::take(&mut self.carried);
+        match self.stray_hello() {
+            Stray::Whole(facts) => facts,
+            _ => carried,
+        }
+    }
+
+    /// Before anything is reported, the peer is introduced, if it can be; what was learned since goes with it.
+    async fn catch_up(&mut self, facts: &mut Vec<(Field, Value)>) {
+        if self.handshaken {
+            let known = |field: Field| facts.iter().any(|(of, _)| *of == field);
+            let mut carried = std::mem::take(&mut self.carried);
+            carried.retain(|(field, _)| !known(*field));
+            facts.append(&mut carried);
+        } else if !self.carried.is_empty() || matches!(self.stray_hello(), Stray::Whole(_)) {
+            Box::pin(self.tell_identity()).await;
         }
     }
 
@@ -39,6 +82,7 @@ impl Session {
         if !user.is_empty() {
             facts.push((Field::UserName, self.user(user)));
         }
+        self.catch_up(&mut facts).await;
         let secret = OfferedSecret { bytes: secret.into() };
         self.report(Action::Credential, facts, Some(secret)).await;
     }
@@ -67,6 +111,7 @@ impl Session {
         let typed = self.masked(text);
         facts.push((Field::Commands, vec![text::clean(&typed)].into()));
         facts.push((Field::EventSequence, self.queries.into()));
+        self.catch_up(&mut facts).await;
         self.report(Action::Query, facts, None).await;
     }
 }
