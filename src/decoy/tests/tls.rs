@@ -286,3 +286,47 @@ async fn a_web_server_is_asked_over_tls_and_agrees_on_its_protocol() {
     let capture = only(&hits, Action::Payload).capture.as_deref().unwrap();
     assert!(capture.has_secret && capture.kept.starts_with(b"GET /x"));
 }
+
+/// Lengths are those of what nginx 1.22.1 and Apache 2.4.71 sent; Debian's Apache adds its name below.
+#[tokio::test]
+async fn plain_http_to_a_port_for_tls_is_answered_as_the_product_does() {
+    for (name, sent, status, words) in [
+        (
+            "nginx-debian-12",
+            &b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            "400",
+            "<center>The plain HTTP request was sent to HTTPS port</center>",
+        ),
+        (
+            "nginx-debian-12",
+            b"hello there\r\n\r\n",
+            "400",
+            "Content-Length: 157\r\n",
+        ),
+        (
+            "nginx-debian-12",
+            b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "400",
+            "Content-Length: 255\r\n",
+        ),
+        (
+            "apache-debian-12",
+            b"GET /x HTTP/1.0\r\n\r\n",
+            "400",
+            "<br />\nReason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n Instead use the HTTPS scheme to access this URL, please.<br />\n</p>",
+        ),
+        ("apache-debian-12", b"hello there\r\n\r\n", "", ""),
+        ("iis-10", b"GET /x HTTP/1.0\r\n\r\n", "", ""),
+    ] {
+        let (spec, _) = secure(spec(embedded(name).unwrap()), true);
+        let mut stage = Stage::open(spec).await;
+        let said = String::from_utf8(stage.talk(sent).await).unwrap();
+        assert_eq!(said.get(9..12).unwrap_or_default(), status, "{name}: {said}");
+        assert!(
+            said.contains(words) && said.is_empty() == words.is_empty(),
+            "{name}: {said}"
+        );
+        let hits = stage.session().await;
+        assert_eq!(only(&hits, Action::Payload).capture.as_deref().unwrap().kept, sent);
+    }
+}

@@ -101,9 +101,9 @@ pub(crate) fn read(bytes: &[u8]) -> Read {
 }
 
 /// Whether a stream that begins so is taken for something else than TLS by servers that can answer it (nginx looks at
-/// the first byte alone).
+/// the first byte, Apache at the first word).
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| !matches!(first, 22 | 128..))
+    bytes.first().is_some_and(|first| !matches!(first, 20..=23 | 128..))
 }
 
 /// Joins the fragments of the first message, and reads it.
