@@ -40,6 +40,7 @@ fn silent_decoy() -> Arc<DecoySpec> {
         },
         secrets: Secrets::Hmac,
         provided: None,
+        tls: None,
     })
 }
 

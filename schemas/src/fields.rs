@@ -305,7 +305,10 @@ catalogue! {
     TelnetOptions = Keyword, Stored, "honeyport.telnet.options", "", "Options in the client's order, as a fingerprint.";
     TelnetTerminal = Keyword, Stored, "honeyport.telnet.terminal", "", "Terminal type that the client gave.";
     TelnetWindow = Keyword, Stored, "honeyport.telnet.window", "", "Window size that the client gave, columns x rows.";
+    TlsAlpn = Keywords, Stored, "honeyport.tls.alpn", "", "Protocols that the TLS client offered, at most 16.";
+    TlsCipherCount = Long, Stored, "honeyport.tls.cipher_count", "", "How many cipher suites the TLS client offered.";
     TlsJa4 = Keyword, Stored, "honeyport.tls.ja4", "ja4_fingerprint_list.value", "JA4 of the TLS client.";
+    TlsVersions = Keywords, Stored, "honeyport.tls.versions", "", "TLS versions that the client listed, at most 16.";
     TouchLevel = Keyword, Stored, "honeyport.touch.level", "", "contact, intent or proof.";
     TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The values that the window of a derived event was counted by.";
     TransformName = Keyword, Stored, "honeyport.transform.name", "", "The graph node that made a derived event.";
@@ -362,9 +365,14 @@ catalogue! {
     ThreatTechniqueName = Keywords, Derived, "threat.technique.name", "attacks.technique.name", "Their names.";
     ThreatSubtechniqueId = Keywords, Derived, "threat.technique.subtechnique.id", "attacks.sub_technique.uid", "ATT&CK sub-techniques.";
     ThreatSubtechniqueName = Keywords, Derived, "threat.technique.subtechnique.name", "attacks.sub_technique.name", "Their names.";
+    TlsCipher = Keyword, Stored, "tls.cipher", "tls.cipher", "Cipher suite that was agreed on.";
     TlsJa3 = Keyword, Stored, "tls.client.ja3", "tls.ja3_hash.value", "JA3 of the TLS client.";
     TlsServerName = Keyword, Stored, "tls.client.server_name", "tls.sni", "Server name that the client asked for.";
+    TlsCiphers = Keywords, Stored, "tls.client.supported_ciphers", "tls.client_ciphers", "Cipher suites that the client offered, at most 64.";
+    TlsEstablished = Bool, Stored, "tls.established", "", "Whether the TLS handshake succeeded.";
+    TlsNextProtocol = Keyword, Stored, "tls.next_protocol", "", "Protocol that was agreed on.";
     TlsVersion = Keyword, Stored, "tls.version", "tls.version", "Highest TLS version that the client offered.";
+    TlsProtocol = Keyword, Stored, "tls.version_protocol", "", "tls or ssl.";
     UrlDomain = Keyword, Stored, "url.domain", "http_request.url.domain", "Host that the request named.";
     UrlOriginal = Keyword, Stored, "url.original", "http_request.url.url_string", "Request target as sent.";
     UrlPath = Keyword, Stored, "url.path", "http_request.url.path", "Path of the target.";

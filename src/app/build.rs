@@ -9,11 +9,13 @@ use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
 use crate::app::tables::{self, BadTable, Watched};
-use crate::config::{Config, Decoy, Durability, IgnoreSettings, SecretPolicy, SinkSettings};
+use crate::config::{Config, Decoy, DecoyTls, Durability, IgnoreSettings, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality::{self, Install, Personality, PersonalityError};
 use crate::decoy::services;
+use crate::decoy::tls::Tls;
+use crate::decoy::tls::certificate::{self, TlsFault, TlsLook};
 use crate::decoy::{self, DecoySpec, Secrets};
 use crate::delivery::{Pace, Plan, SinkPlan};
 use crate::graph::inputs::Class;
@@ -48,6 +50,14 @@ pub(super) enum BuildError {
     /// A file that a transform looks things up in.
     #[error(transparent)]
     Table(#[from] BadTable),
+    /// Its certificate or its key.
+    #[error("decoy `{decoy}` has no certificate")]
+    Tls {
+        /// The decoy.
+        decoy: String,
+        /// Why.
+        source: TlsFault,
+    },
     /// The wiring; the configuration's own check should have found it.
     #[error("the wiring of `{node}` does not hold: {message}")]
     Wiring {
@@ -56,6 +66,15 @@ pub(super) enum BuildError {
         /// Why.
         message: String,
     },
+}
+
+impl BuildError {
+    fn tls(decoy: &Decoy, source: TlsFault) -> Self {
+        Self::Tls {
+            decoy: decoy.name.clone(),
+            source,
+        }
+    }
 }
 
 /// A decoy ready to be wanted, with all that it was made from.
@@ -85,6 +104,8 @@ struct From {
     limits: decoy::Limits,
     secrets: SecretPolicy,
     look: Option<String>,
+    /// What the operator's certificate and key are, for they may change under the same names.
+    certificate: Option<[Vec<u8>; 2]>,
 }
 
 /// Makes the decoys. One that is made from the same as before is the same, so that its listeners stay open.
@@ -107,6 +128,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
         limits: config.limits.clone(),
         secrets: config.capture.secrets,
         look: look_text(&decoy.personality, looks),
+        certificate: certificate(decoy)?,
     };
     if let Some(same) = before.iter().find(|made| made.from == from) {
         return Ok(same.clone());
@@ -119,6 +141,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
     let service =
         services::find(decoy.service).ok_or_else(|| wrong(PersonalityError::Unknown(decoy.personality.clone())))?;
     let provided = provided(config, decoy, service, &personality)?;
+    let tls = tls(config, decoy, service, &personality, from.certificate.as_ref())?;
     let spec = DecoySpec {
         name: SmolStr::new(&decoy.name),
         service,
@@ -129,6 +152,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
             .drawn(install.draw(&format!("{} patience", decoy.service))),
         secrets: secrets(config.capture.secrets),
         provided,
+        tls,
     };
     let wanted = Wanted {
         spec: Arc::new(spec),
@@ -152,6 +176,48 @@ fn provided(
         source,
     })?;
     Ok(Some(provided))
+}
+
+/// What the operator's certificate and key are, if the decoy has such.
+fn certificate(decoy: &Decoy) -> Result<Option<[Vec<u8>; 2]>, BuildError> {
+    let Some(DecoyTls::Files(files)) = &decoy.tls else {
+        return Ok(None);
+    };
+    certificate::read(files)
+        .map(Some)
+        .map_err(|source| BuildError::tls(decoy, source))
+}
+
+/// What it needs to speak TLS, if it does so from the first byte or may be asked to.
+fn tls(
+    config: &Config,
+    decoy: &Decoy,
+    service: &services::Service,
+    personality: &Personality,
+    read: Option<&[Vec<u8>; 2]>,
+) -> Result<Option<Tls>, BuildError> {
+    let made = match (&decoy.tls, read) {
+        (Some(DecoyTls::Files(files)), Some(read)) => certificate::own(files, read, &personality.tls, true),
+        (None, _) if !personality.tls.upgrade || service.transport() == services::Transport::Udp => return Ok(None),
+        (implicit, _) => {
+            let folder = KeyFolder::within(&config.state_dir);
+            certificate::kept(&folder, &decoy.name, personality, implicit.is_some())
+        }
+    };
+    made.map(Some).map_err(|source| BuildError::tls(decoy, source))
+}
+
+/// What is wrong with the certificates and keys that decoys name: one line for each decoy.
+pub fn wrong_certificates(config: &Config) -> Vec<String> {
+    let wrong = |decoy: &Decoy| match &decoy.tls {
+        Some(DecoyTls::Files(files)) => {
+            let made =
+                certificate::read(files).and_then(|read| certificate::own(files, &read, &TlsLook::default(), true));
+            made.err().map(|fault| format!("decoys.{}.tls: {fault}", decoy.name))
+        }
+        _ => None,
+    };
+    config.decoys.iter().filter_map(wrong).collect()
 }
 
 /// The text of a personality, to tell whether it changed.

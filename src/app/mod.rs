@@ -35,6 +35,7 @@ mod tables;
 mod tasks;
 mod trial;
 
+pub use build::wrong_certificates;
 pub use core::{Core, Refused};
 pub use load::{LoadError, Source, service_rules};
 pub use process::{raise_descriptor_limit, shortage};

@@ -54,6 +54,9 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     let looked = looked.chain(descriptors(&config)).chain(idle(&config));
     let looked = looked.map(Reason::from);
     found.warnings.extend(looked);
+    let certificates = app::wrong_certificates(&config);
+    found.mistakes += certificates.len();
+    found.errors.extend(certificates.into_iter().map(Reason::from));
     if live.is_none() {
         found.errors.extend(folders(&config).map(Reason::from));
     }

@@ -8,6 +8,7 @@ use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, Visible, listed
 use super::load::Loader;
 use super::rules::ServiceRule;
 use crate::decoy::services::Transport;
+use crate::decoy::tls::certificate::Files;
 
 /// Keys of `[decoys.NAME]`.
 pub const KEYS: &[Key] = &[
@@ -22,6 +23,22 @@ pub const KEYS: &[Key] = &[
         KeyKind::Texts,
         "Where it listens: ADDRESS:PORT, IPv6 as [ADDRESS]:PORT.",
     ),
+    Key::default(
+        "tls",
+        KeyKind::BoolOr(TLS_KEYS),
+        "false",
+        "TLS from the first byte, with a certificate made once; or a table with one's own.",
+    ),
+];
+
+/// Keys of a decoy's `tls` table.
+const TLS_KEYS: &[Key] = &[
+    Key::required(
+        "cert",
+        KeyKind::InputPath,
+        "PEM file of the certificate and those above it.",
+    ),
+    Key::required("key", KeyKind::InputPath, "PEM file of its key."),
 ];
 
 /// A decoy, as configured.
@@ -37,6 +54,17 @@ pub struct Decoy {
     pub transport: Transport,
     /// Where it listens; at least one address, none twice. Port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
+    /// Whether it speaks TLS from the first byte, and with what.
+    pub tls: Option<DecoyTls>,
+}
+
+/// TLS from the first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecoyTls {
+    /// With a certificate that the install makes once.
+    Made,
+    /// With the operator's.
+    Files(Files),
 }
 
 /// Reads all decoys; those with problems are left out.
@@ -56,9 +84,24 @@ pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
             personality: personality(loader, &table, service),
             transport: service.transport,
             listen: listen.into_iter().map(|(_, address)| address).collect(),
+            tls: tls(&table, service),
         });
     }
     decoys
+}
+
+fn tls(table: &Table, service: &ServiceRule) -> Option<DecoyTls> {
+    if service.transport == Transport::Udp && (table.bool("tls") || table.table("tls").is_some()) {
+        let found = format!("service `{}` runs over UDP", service.name);
+        table.problem("tls", &found, "`tls` of a service that runs over TCP");
+    }
+    match table.table("tls") {
+        Some(own) => Some(DecoyTls::Files(Files {
+            cert: own.path("cert")?,
+            key: own.path("key")?,
+        })),
+        None => table.bool("tls").then_some(DecoyTls::Made),
+    }
 }
 
 fn service<'a>(loader: &Loader<'a>, table: &Table) -> Option<&'a ServiceRule> {

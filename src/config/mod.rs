@@ -38,7 +38,7 @@ mod tests;
 
 pub use benign::{BenignSettings, IgnoreSettings};
 pub use changes::{Changes, changes};
-pub use decoys::Decoy;
+pub use decoys::{Decoy, DecoyTls};
 pub use error::ConfigError;
 pub use load::{Config, Loaded, Sources, load};
 pub use manual::{Chapter, manual};

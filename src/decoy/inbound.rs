@@ -36,6 +36,8 @@ const FREE_TEXT: &[Field] = &[
     Field::HttpMethod,
     Field::HttpReferrer,
     Field::TelnetEnvironment,
+    Field::TlsAlpn,
+    Field::TlsServerName,
     Field::UrlDomain,
     Field::UrlOriginal,
     Field::UrlPath,
@@ -117,6 +119,25 @@ impl Inbound {
     /// Bytes received in all.
     pub(crate) fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// The beginning of the stream, as far as it is kept.
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Forgets all that came from an offset of the stream on, which must be consumed: it was no part of the
+    /// conversation. Where not all was kept it cannot be taken back, and stays.
+    pub(crate) fn forget(&mut self, from: u64) {
+        let whole = self.kept.len() as u64 == self.seen;
+        let Some(from) = usize::try_from(from).ok().filter(|_| whole && self.input().is_empty()) else {
+            return;
+        };
+        let forgotten = self.kept.len().saturating_sub(from);
+        self.kept.truncate(from);
+        self.hold.shrink(forgotten);
+        self.seen = self.kept.len() as u64;
+        self.digest = Sha256::new_with_prefix(&self.kept);
     }
 
     /// Drops the first bytes of the input; gives their offsets in the stream.

@@ -29,6 +29,7 @@ mod stream;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod udp;
 
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct DecoySpec {
     pub secrets: Secrets,
     /// What the service made of the install's keys, if it needs any.
     pub provided: Option<keys::Provided>,
+    /// What it needs to speak TLS, if it may.
+    pub tls: Option<tls::Tls>,
 }
 
 impl std::fmt::Debug for DecoySpec {

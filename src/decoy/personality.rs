@@ -7,6 +7,8 @@
 //! version = "9.2p1"
 //! [look]                         # keys of that service alone
 //! banner = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3"
+//! [tls]                          # how it does TLS; absent: as Debian, and only where configured
+//! alpn = ["http/1.1"]
 //! ```
 //!
 //! In: the embedded `config/personalities/*.toml`, and a same-named file in the folder beside the user's
@@ -30,6 +32,7 @@ use smol_str::SmolStr;
 use trapline_schemas::ids::SiteKey;
 
 use crate::decoy::services::{self, Service};
+use crate::decoy::tls::certificate::TlsLook;
 
 /// The files in the binary.
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/personalities");
@@ -51,6 +54,8 @@ pub struct Personality {
     pub version: SmolStr,
     /// What makes this install unlike others.
     pub install: Install,
+    /// How its product does TLS.
+    pub tls: TlsLook,
     look: Box<dyn Any + Send + Sync>,
 }
 
@@ -99,6 +104,7 @@ impl Personality {
             product: look.product.into(),
             version: look.version.into(),
             install: install.clone(),
+            tls: look.tls,
             look: look.own,
         }))
     }
@@ -182,6 +188,7 @@ pub struct Look {
     os: String,
     product: String,
     version: String,
+    tls: TlsLook,
     own: Box<dyn Any + Send + Sync>,
 }
 
@@ -195,6 +202,8 @@ struct File<T> {
     product: String,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    tls: TlsLook,
     look: T,
 }
 
@@ -208,6 +217,7 @@ where
         os: file.os,
         product: file.product,
         version: file.version,
+        tls: file.tls,
         own: Box::new(file.look),
     })
 }

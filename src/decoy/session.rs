@@ -10,6 +10,10 @@
 //!    socket is shut and the report still waits.
 //! 4. The payload is reported at the end, when every secret in it is known, so that none leaves unmasked.
 
+mod farewell;
+mod reports;
+mod secure;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::io;
@@ -21,17 +25,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
-use trapline_schemas::{Action, Field, Timestamp, Value, text};
+use trapline_schemas::{Field, Value};
 
+use self::farewell::Farewell;
 use crate::decoy::crowd::{Live, Seat};
 use crate::decoy::inbound::Inbound;
 use crate::decoy::mask;
 use crate::decoy::personality::{self, Personality};
 use crate::decoy::services::Speak;
+use crate::decoy::tls::Channel;
 use crate::decoy::{Limits, Shared};
-use crate::roles::{Capture, Contact, Hit, OfferedSecret, Touch};
+use crate::roles::{Contact, Touch};
 
 /// Most bytes that wait unconsumed: one SSH packet (RFC 4253 section 6.1: 35,000) with room to spare.
 pub const INPUT_BYTES_MAX: usize = 36 << 10;
@@ -54,6 +59,9 @@ pub enum SessionError {
     /// trapline needed the socket: at the limit of open files, or at shutdown.
     #[error("closed: {0}")]
     Ended(&'static str),
+    /// The peer and this decoy do not come to terms on TLS.
+    #[error("TLS failed: {0}")]
+    Tls(Cow<'static, str>),
     /// The socket failed.
     #[error("socket failed: {0}")]
     Io(#[from] io::Error),
@@ -68,6 +76,10 @@ pub struct Session {
     seat: Option<Seat>,
     started: Instant,
     inbound: Option<Box<Inbound>>,
+    /// Once TLS is spoken.
+    channel: Option<Box<Channel>>,
+    /// Learned, and not yet told: for the handshake, or for what comes next if that was told.
+    carried: Vec<(Field, Value)>,
     sent: u64,
     credentials: u32,
     queries: u32,
@@ -83,6 +95,10 @@ pub struct Session {
     deaf: bool,
     /// It has reset the connection.
     reset: bool,
+    /// A hello was awaited.
+    tls_tried: bool,
+    /// A hello was awaited, and something else came that the service knows how to answer.
+    misled: bool,
 }
 
 impl Session {
@@ -94,6 +110,8 @@ impl Session {
             seat: Some(seat),
             started: Instant::now(),
             inbound: None,
+            channel: None,
+            carried: Vec::new(),
             sent: 0,
             credentials: 0,
             queries: 0,
@@ -105,6 +123,8 @@ impl Session {
             yielded: false,
             deaf: false,
             reset: false,
+            tls_tried: false,
+            misled: false,
         }
     }
 
@@ -113,7 +133,11 @@ impl Session {
     pub(crate) fn run(mut self) -> impl Future<Output = ()> {
         async move {
             let outcome = match self.contact.spec.service.speak {
-                Speak::Stream(serve) => contain(serve(&mut self)).await,
+                // Boxed, and gone before the service speaks: other decoys do not hold the room of it.
+                Speak::Stream(serve) => match self.begin().await {
+                    Ok(()) => contain(serve(&mut self)).await,
+                    failed => failed,
+                },
                 Speak::Datagram(_) => Ok(()),
             };
             // Boxed before it is awaited, or every session would hold the room of its farewell.
@@ -177,10 +201,17 @@ impl Session {
     pub async fn fill_within(&mut self, wait: Duration) -> Result<usize, SessionError> {
         let until = self.until(wait);
         loop {
+            if self.has_tls_news() {
+                Box::pin(self.tell_tls_news()).await?;
+            }
             let room = self.room()?;
             if let Some(count) = self.read_now(room)? {
                 tokio::task::consume_budget().await;
-                return Ok(count);
+                // Records without content, over and over, are no sign of life.
+                if count > 0 || Instant::now() >= until {
+                    return self.in_time().map(|()| count);
+                }
+                continue;
             }
             // Whoever came for the banner alone has often gone when the others had their turn.
             if !self.live.stream.is_watched() && !std::mem::replace(&mut self.yielded, true) {
@@ -235,6 +266,7 @@ impl Session {
         if bytes.is_empty() || self.deaf {
             return Ok(());
         }
+        let bytes = &*self.sealed(bytes);
         // A socket nearly always has room, so the first attempt does not wait to be told by the reactor.
         let rest = match self.live.stream.send_now(bytes) {
             Ok(count) => self.advance(bytes, count),
@@ -291,6 +323,7 @@ impl Session {
     /// Ends our side of the stream and reads until the peer ends its own, at most for `wait`: how a server closes
     /// that wants its last words to arrive. What comes is captured and consumed.
     pub async fn drain(&mut self, wait: Duration) -> Result<(), SessionError> {
+        self.close_tls();
         self.live.stream.shut(std::net::Shutdown::Write);
         let until = self.until(wait);
         loop {
@@ -340,63 +373,6 @@ impl Session {
         }
     }
 
-    /// Reports the peer's protocol identity (at most once a session; later calls are ignored).
-    pub async fn handshake(&mut self, facts: Vec<(Field, Value)>) {
-        if !std::mem::replace(&mut self.handshaken, true) {
-            self.raise(Touch::Intent);
-            self.report(Action::Handshake, facts, None).await;
-        }
-    }
-
-    /// Reports a credential attempt, up to the limit; beyond it attempts are counted for the session end.
-    ///
-    /// `kind`: password, key, community, token or form. `user` may be empty. `secret`: as it would be typed; an
-    /// encoded form of it in the stream is to be named by [`Session::mark_secret`].
-    pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], mut facts: Vec<(Field, Value)>) {
-        self.raise(Touch::Proof);
-        self.credentials = self.credentials.saturating_add(1);
-        if let Some(inbound) = self.inbound.as_deref_mut() {
-            inbound.know(secret);
-        }
-        if self.credentials > self.limits().credentials_per_session {
-            return;
-        }
-        facts.push((Field::CredentialKind, kind.into()));
-        facts.push((Field::EventSequence, self.credentials.into()));
-        if !user.is_empty() {
-            facts.push((Field::UserName, self.user(user)));
-        }
-        let secret = OfferedSecret { bytes: secret.into() };
-        self.report(Action::Credential, facts, Some(secret)).await;
-    }
-
-    /// Whether the handshake was reported.
-    pub fn is_introduced(&self) -> bool {
-        self.handshaken
-    }
-
-    /// Reports a command or statement, up to the limit; beyond it queries are counted for the session end.
-    pub async fn query(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
-        self.ask(Touch::Proof, text, facts).await;
-    }
-
-    /// Like [`Session::query`] for what browsers and monitors ask as well: it proves intent and no more.
-    pub async fn request(&mut self, text: &[u8], facts: Vec<(Field, Value)>) {
-        self.ask(Touch::Intent, text, facts).await;
-    }
-
-    async fn ask(&mut self, touch: Touch, text: &[u8], mut facts: Vec<(Field, Value)>) {
-        self.raise(touch);
-        self.queries = self.queries.saturating_add(1);
-        if self.queries > self.limits().queries_per_session {
-            return;
-        }
-        let typed = self.masked(text);
-        facts.push((Field::Commands, vec![text::clean(&typed)].into()));
-        facts.push((Field::EventSequence, self.queries.into()));
-        self.report(Action::Query, facts, None).await;
-    }
-
     /// Closes so that the peer sees RST instead of FIN, as the kernel does for a server that has not read all.
     pub fn abort(&mut self) {
         self.abort = true;
@@ -428,7 +404,7 @@ impl Session {
         let Some(inbound) = self.inbound.as_deref() else {
             return Ok(READ_BYTES);
         };
-        if inbound.seen() >= self.limits().received_bytes_max {
+        if self.received() >= self.limits().received_bytes_max {
             return Err(SessionError::Limit("received_bytes_max"));
         }
         match INPUT_BYTES_MAX.saturating_sub(inbound.input().len()) {
@@ -443,10 +419,7 @@ impl Session {
         let chunk = chunk.get_mut(..room).unwrap_or_default();
         match self.live.stream.try_read(chunk) {
             Ok(0) => Err(self.end_of_stream()),
-            Ok(count) => {
-                self.take(chunk.get(..count).unwrap_or_default())?;
-                Ok(Some(count))
-            }
+            Ok(count) => self.take_wire(chunk.get(..count).unwrap_or_default()).map(Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(self.why(error)),
         }
@@ -461,7 +434,6 @@ impl Session {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
-        self.live.touched();
         let inbound = self
             .inbound
             .get_or_insert_with(|| Box::new(Inbound::new(self.shared.memory.hold())));
@@ -495,53 +467,8 @@ impl Session {
         }
     }
 
-    /// A user name, which may be a known secret too, but names none.
-    fn user(&self, typed: &[u8]) -> Value {
-        let mut typed = typed.to_vec();
-        if self.masks() {
-            let places = mask::lines::places(&typed);
-            mask::apply(&mut typed, &places);
-        }
-        text::clean(&typed).into()
-    }
-
     fn raise(&mut self, touch: Touch) {
         self.touch = self.touch.max(touch);
-    }
-
-    async fn report(&mut self, action: Action, mut facts: Vec<(Field, Value)>, secret: Option<OfferedSecret>) {
-        self.reported = true;
-        if self.contact.spec.secrets.masked()
-            && let Some(inbound) = self.inbound.as_deref()
-        {
-            inbound.mask_facts(&mut facts);
-        }
-        let hit = Hit {
-            action,
-            at: Timestamp::now(),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            facts,
-            secret,
-            capture: None,
-        };
-        if let Err(TrySendError::Full(hit)) = self.shared.hits.try_send(hit) {
-            Box::pin(self.report_late(hit)).await;
-        }
-    }
-
-    /// Waits for room; the peer is not held longer than the session may last.
-    async fn report_late(&mut self, hit: Hit) {
-        let permit = match timeout_at(self.deadline(), self.shared.hits.reserve()).await {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.live.end("the journal is slow");
-                self.shared.hits.reserve().await
-            }
-        };
-        if let Ok(permit) = permit {
-            permit.send(hit);
-        }
     }
 
     /// Closes the socket; gives what is still to be reported, if anything.
@@ -554,6 +481,8 @@ impl Session {
         self.hide_unread_login();
         if self.abort {
             self.live.stream.reset_on_close();
+        } else if outcome.is_ok() {
+            self.close_tls();
         }
         let lasted = self.started.elapsed();
         tracing::debug!(event.reason = ?outcome, event.duration = ?lasted, "session ended");
@@ -562,34 +491,6 @@ impl Session {
             return None;
         }
         Some(self.farewell(&outcome, lasted))
-    }
-
-    fn farewell(&mut self, outcome: &Result<(), SessionError>, lasted: Duration) -> Farewell {
-        let masked = self.contact.spec.secrets.masked();
-        let received = self.inbound.as_deref().map_or(0, Inbound::seen);
-        let mut facts = Vec::with_capacity(6);
-        facts.push((Field::SourceBytes, count(received)));
-        facts.push((Field::DestinationBytes, count(self.sent)));
-        facts.push((Field::EventDuration, nanos(lasted)));
-        facts.push((Field::EventReason, reason(outcome)));
-        if self.credentials > 0 {
-            facts.push((Field::SessionCredentials, self.credentials.into()));
-        }
-        if self.queries > 0 {
-            facts.push((Field::SessionQueries, self.queries.into()));
-        }
-        let capture = self.inbound.take().map(|inbound| {
-            self.raise(Touch::Intent);
-            Box::new(inbound.into_capture(masked))
-        });
-        Farewell {
-            shared: Arc::clone(&self.shared),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            capture,
-            facts,
-            _seat: self.seat.take(),
-        }
     }
 }
 
@@ -602,62 +503,10 @@ async fn contain(service: BoxFuture<'_, Result<(), SessionError>>) -> Result<(),
     })
 }
 
-/// What a closed session has still to report. Its socket is gone, so it may wait for room as long as it takes.
-struct Farewell {
-    shared: Arc<Shared>,
-    contact: Arc<Contact>,
-    touch: Touch,
-    capture: Option<Box<Capture>>,
-    facts: Vec<(Field, Value)>,
-    /// Sessions that wait for room are still counted, so that there is a bound on them.
-    _seat: Option<Seat>,
-}
-
-impl Farewell {
-    async fn report(mut self) {
-        if let Some(capture) = self.capture.take() {
-            let hit = self.hit(Action::Payload, Vec::new(), Some(capture));
-            let _ = self.shared.hits.send(hit).await;
-        }
-        let facts = std::mem::take(&mut self.facts);
-        let hit = self.hit(Action::SessionEnd, facts, None);
-        let _ = self.shared.hits.send(hit).await;
-    }
-
-    fn hit(&self, action: Action, facts: Vec<(Field, Value)>, capture: Option<Box<Capture>>) -> Hit {
-        Hit {
-            action,
-            at: Timestamp::now(),
-            contact: Arc::clone(&self.contact),
-            touch: self.touch,
-            facts,
-            secret: None,
-            capture,
-        }
-    }
-}
-
-fn count(number: u64) -> Value {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
-}
-
-fn nanos(duration: Duration) -> Value {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).into()
-}
-
 /// How a server on an IPv6 socket writes an address.
 fn mapped(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_string(),
         IpAddr::V6(address) => address.to_string(),
-    }
-}
-
-/// Why a session ended, as `event.reason`.
-fn reason(outcome: &Result<(), SessionError>) -> Value {
-    match outcome {
-        Ok(()) => Value::from("the decoy closed"),
-        Err(SessionError::Io(error)) => Value::from(format!("socket failed: {:?}", error.kind())),
-        Err(error) => Value::from(error.to_string()),
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) 
         limits: Limits::default(),
         secrets: Secrets::Hmac,
         provided: None,
+        tls: None,
     }
 }
 

@@ -10,6 +10,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod tls;
 mod web;
 
 use harness::{Trap, eventually};

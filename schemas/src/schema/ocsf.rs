@@ -242,7 +242,7 @@ fn endpoints() -> Value {
             &[],
         ),
         "tls": closed(
-            json!({"version": text(), "sni": text(), "ja3_hash": {"$ref": "#/$defs/fingerprint"}}),
+            json!({"version": text(), "cipher": text(), "client_ciphers": {"type": "array", "items": text()}, "sni": text(), "ja3_hash": {"$ref": "#/$defs/fingerprint"}}),
             &["version"],
         ),
         "ja4": closed(json!({"type_id": number(), "type": text(), "value": text()}), &["type_id", "value"]),

@@ -159,6 +159,12 @@ fn identity(event: &mut Event, service: &str, text: impl Fn(&str) -> SmolStr) {
             event.set(Field::TlsVersion, "1.3");
             event.set(Field::TlsServerName, text("lure.example"));
             event.set(Field::TlsJa3, "771d0f0f1f2a3b4c5d6e7f8091a2b3c4");
+            event.set(Field::TlsCipher, "TLS_AES_256_GCM_SHA384");
+            let offered = ["TLS_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"];
+            event.set(Field::TlsCiphers, offered.map(SmolStr::new).to_vec());
+            event.set(Field::TlsCipherCount, 2_i64);
+            event.set(Field::TlsAlpn, ["h2", "http/1.1"].map(SmolStr::new).to_vec());
+            event.set(Field::TlsProtocol, "tls");
             event.set(Field::TlsJa4, "t13d1516h2_8daaf6152771_b186095e22b6");
         }
         _ => {}

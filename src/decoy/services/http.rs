@@ -100,6 +100,10 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     // Made with the first request: a silent session holds no pages.
     let mut site = None;
     let mut before = Before::default();
+    if session.is_misled() && !verdict::answers_plain(session.input(), look.family) {
+        session.consume(usize::MAX);
+        return Ok(());
+    }
     loop {
         let end = match next_head(session, look, before.kept > 0).await? {
             Next::Head(end) => end,
@@ -268,7 +272,10 @@ async fn judge<'a>(
     request: &Request<'a>,
     report: &mut Report<'_>,
 ) -> Result<Answer<'a>, SessionError> {
-    let verdict = verdict::of(request, site.look.family);
+    let verdict = match verdict::of(request, site.look.family) {
+        Verdict::Fine if session.is_misled() => Verdict::Refused(verdict::plain(site.look.family)),
+        verdict => verdict,
+    };
     if let Verdict::Refused(answer) = &verdict
         && answer.close
     {

@@ -7,4 +7,5 @@ mod places;
 mod secrets;
 mod sessions;
 mod ssh;
+mod tls;
 mod udp;

@@ -279,6 +279,8 @@ fn tls(w: &mut Writer<'_, '_>) {
     if w.view.text(Field::TlsVersion).is_some() {
         w.key("tls").open();
         w.field("version", Field::TlsVersion);
+        w.field("cipher", Field::TlsCipher);
+        w.field("client_ciphers", Field::TlsCiphers);
         w.field("sni", Field::TlsServerName);
         if w.view.text(Field::TlsJa3).is_some_and(is_hex::<32>) {
             w.key("ja3_hash").open().pair("algorithm_id", 1, "algorithm", "MD5");

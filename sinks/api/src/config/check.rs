@@ -164,6 +164,10 @@ impl Reader<'_> {
             KeyKind::Secret => self.secret(node),
             KeyKind::MadeSecret => self.made_secret(node),
             KeyKind::OffOr(_) if node.as_text() == Some("off") => Some(Checked::Off),
+            KeyKind::BoolOr(keys) => match node.value {
+                Raw::Bool(value) => Some(Checked::Bool(value)),
+                _ => self.table(node, keys),
+            },
             KeyKind::OffOr(keys) | KeyKind::Table(keys) => self.table(node, keys),
         }
     }
@@ -394,6 +398,7 @@ fn typed<'a>(node: &'a Node, kind: KeyKind) -> std::borrow::Cow<'a, Node> {
         },
         KeyKind::Texts => as_toml(),
         KeyKind::Size { .. } if text.bytes().all(|b| b.is_ascii_digit()) => as_toml(),
+        KeyKind::BoolOr(_) => as_toml(),
         KeyKind::OffOr(_) | KeyKind::Table(_) if text.trim_start().starts_with('{') => as_toml(),
         _ => as_text(),
     })

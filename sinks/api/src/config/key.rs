@@ -57,6 +57,8 @@ pub enum KeyKind {
     Condition,
     /// `"off"` or a table with these keys.
     OffOr(&'static [Key]),
+    /// `true` or `false`, or a table with these keys.
+    BoolOr(&'static [Key]),
     /// A table with these keys.
     Table(&'static [Key]),
 }
@@ -93,6 +95,7 @@ impl KeyKind {
             Self::MadeSecret => "`file:PATH` (made if absent), `${VARIABLE}` or `credential:NAME`".into(),
             Self::Condition => "a CEL condition".into(),
             Self::OffOr(keys) => format!("\"off\" or a table of {}", names(keys)),
+            Self::BoolOr(keys) => format!("true, false or a table of {}", names(keys)),
             Self::Table(keys) => format!("a table of {}", names(keys)),
         }
     }

@@ -56,6 +56,7 @@ fn kind_schema(kind: KeyKind) -> Value {
             {"type": "integer", "minimum": min, "maximum": max},
         ]}),
         KeyKind::OffOr(keys) => json!({"anyOf": [{"const": "off"}, table_schema(keys)]}),
+        KeyKind::BoolOr(keys) => json!({"anyOf": [{"type": "boolean"}, table_schema(keys)]}),
         KeyKind::Table(keys) => table_schema(keys),
     }
 }

@@ -117,7 +117,7 @@ impl Table {
         }
     }
 
-    /// A `Bool`; false if absent or wrong.
+    /// A `Bool`, or a `BoolOr` that is no table; false if absent or wrong.
     pub fn bool(&self, key: &str) -> bool {
         matches!(self.value(key), Some(Checked::Bool(true)))
     }

@@ -88,7 +88,10 @@ fn apache(answer: &Answer<'_>, frame: &Frame<'_>) -> String {
                 escape(place)
             )
         }
-        400 => format!("<p>Your browser sent a request that this server could not understand.<br />\n{detail}</p>\n"),
+        400 => format!(
+            "<p>Your browser sent a request that this server could not understand.<br />\n{}</p>\n",
+            detail.replace('\n', "<br />\n")
+        ),
         401 => "<p>This server could not verify that you\nare authorized to access the document\nrequested.  \
                 Either you supplied the wrong\ncredentials (e.g., bad password), or your\nbrowser doesn't \
                 understand how to supply\nthe credentials required.</p>\n"

@@ -85,6 +85,30 @@ pub(super) fn late() -> Answer<'static> {
     }
 }
 
+/// What is said to a request in plain text on a port for TLS.
+pub(super) fn plain(family: Family) -> Answer<'static> {
+    let detail = match family {
+        Family::Apache => {
+            "Reason: You're speaking plain HTTP to an SSL-enabled server port.\n Instead use the HTTPS scheme to access \
+             this URL, please.\n"
+        }
+        _ => "The plain HTTP request was sent to HTTPS port",
+    };
+    Answer {
+        status: 400,
+        detail: detail.into(),
+        close: true,
+        early: true,
+        ..Answer::default()
+    }
+}
+
+/// Whether a product has a word for a peer that speaks no TLS: Apache has one for what OpenSSL takes for HTTP.
+pub(super) fn answers_plain(begun: &[u8], family: Family) -> bool {
+    let known = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "];
+    family != Family::Apache || known.iter().any(|word| begun.starts_with(word))
+}
+
 /// What the target must be: a path, a URL, or `*` of OPTIONS.
 fn target_is_wrong(request: &Request<'_>) -> bool {
     let star = request.target == b"*" && request.method == b"OPTIONS";

@@ -1,0 +1,299 @@
+//! Certificates of decoys: the operator's own files, or one that is made once per decoy and kept.
+//!
+//! In: the personality's `[tls]` table, the install, the folder of keys; or two PEM files. Out: [`Tls`].
+//!
+//! Invariants: 1. what is made once is as a fresh install of the product would have it, and equal on no two installs:
+//! name, key, serial and dates are this install's. 2. The operator's certificate must be valid now and fit its key, or
+//! nothing is made of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, DnType, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{Stack, Tls};
+use crate::decoy::Personality;
+use crate::decoy::keys::{KeyFault, KeyFolder};
+
+/// Largest PEM file that is read, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `[tls]` of a personality: how its product does TLS.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsLook {
+    /// Whether the plain service may upgrade, so that it has a certificate also where nobody configured one.
+    pub upgrade: bool,
+    /// Whether the service itself answers a peer that speaks no TLS where it should.
+    pub answers_plain: bool,
+    /// Whose alerts it gives: `openssl` or `schannel`.
+    pub stack: Stack,
+    /// Protocols it agrees on (RFC 7301).
+    pub alpn: Vec<String>,
+    /// Whether a client that offers only other protocols is refused.
+    pub alpn_strict: bool,
+    /// Common name of its certificate, with the variables of the install.
+    pub common_name: String,
+    /// Names it is for besides.
+    pub names: Vec<String>,
+    /// How many days it is valid.
+    pub days: u16,
+}
+
+impl Default for TlsLook {
+    /// What Debian's `ssl-cert` makes: ten years, named for the host.
+    fn default() -> Self {
+        Self {
+            upgrade: false,
+            answers_plain: false,
+            stack: Stack::OpenSsl,
+            alpn: Vec::new(),
+            alpn_strict: false,
+            common_name: "{{fqdn}}".into(),
+            names: vec!["{{fqdn}}".into()],
+            days: 3650,
+        }
+    }
+}
+
+/// The operator's own certificate and key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate, and those above it.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A file of the operator's cannot be used.
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The one that was made and kept.
+    #[error(transparent)]
+    Kept(#[from] KeyFault),
+}
+
+/// What the operator's files hold, to tell whether they changed. Errors: one cannot be read.
+pub fn read(files: &Files) -> Result<[Vec<u8>; 2], TlsFault> {
+    Ok([read_file(&files.cert)?, read_file(&files.key)?])
+}
+
+/// TLS with the operator's certificate.
+///
+/// Errors: a file is none of its kind, the certificate is not valid now, or the key is another's.
+pub fn own(files: &Files, read: &[Vec<u8>; 2], look: &TlsLook, implicit: bool) -> Result<Tls, TlsFault> {
+    let [cert, key] = read;
+    let wrong = |path: &Path, reason: String| TlsFault::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let chain = chain(cert).map_err(|reason| wrong(&files.cert, reason))?;
+    valid_now(&chain).map_err(|reason| wrong(&files.cert, reason))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&files.key, format!("no key in it: {error}")))?;
+    build(chain, key, look, implicit)
+        .map_err(|error| wrong(&files.key, format!("it is not the key of `cert`: {error}")))
+}
+
+/// TLS with the certificate that this install keeps for the decoy `name`.
+pub fn kept(folder: &KeyFolder, name: &str, personality: &Personality, implicit: bool) -> Result<Tls, TlsFault> {
+    let file = format!("{name}.tls.pem");
+    let look = &personality.tls;
+    let pem = folder.keep(&file, || make(name, personality).map_err(io::Error::other))?;
+    let damaged = |reason: String| folder.damaged(&file, reason);
+    let chain = chain(&pem).map_err(damaged)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| damaged(error.to_string()))?;
+    Ok(build(chain, key, look, implicit).map_err(|error| damaged(error.to_string()))?)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    let wrong = |reason: String| TlsFault::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let found = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if !found.is_file() || found.len() > FILE_BYTES_MAX {
+        return Err(wrong(format!("it is not a file of at most {FILE_BYTES_MAX} bytes")));
+    }
+    std::fs::read(path).map_err(|error| wrong(error.to_string()))
+}
+
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err("no certificate in it".into()),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn valid_now(chain: &[CertificateDer<'_>]) -> Result<(), String> {
+    let first = chain.first().map(|first| X509Certificate::from_der(first));
+    let Some(Ok((_, certificate))) = first else {
+        return Err("the certificate cannot be read".into());
+    };
+    let validity = certificate.validity();
+    match validity.is_valid() {
+        true => Ok(()),
+        false => Err(format!(
+            "it is valid from {} to {}, and not now",
+            validity.not_before, validity.not_after
+        )),
+    }
+}
+
+fn build(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    look: &TlsLook,
+    implicit: bool,
+) -> Result<Tls, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.ticketer = ring::Ticketer::new()?;
+    let without = Arc::new(config.clone());
+    config.alpn_protocols = look.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    Ok(Tls {
+        config: Arc::new(config),
+        without_alpn: (!look.alpn_strict).then_some(without),
+        implicit,
+        answers_plain: look.answers_plain,
+        stack: look.stack,
+    })
+}
+
+/// A new key and its certificate, PEM.
+fn make(name: &str, personality: &Personality) -> Result<Vec<u8>, rcgen::Error> {
+    let look = &personality.tls;
+    let expand = |text: &String| personality.install.expand(text).into_owned();
+    let mut params = CertificateParams::new(look.names.iter().map(expand).collect::<Vec<_>>())?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, expand(&look.common_name));
+    params.is_ca = IsCa::ExplicitNoCa;
+    let age = age(personality.install.draw(&format!("certificate of {name}")), look.days);
+    let now = Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0));
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now.saturating_sub(age);
+    params.not_after = params.not_before + DAY * u32::from(look.days);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok([key.serialize_pem(), certificate.pem()].concat().into_bytes())
+}
+
+/// How long ago a certificate was made: at most two years, and at most half of its time.
+fn age([a, b, c, d, ..]: [u8; 32], days: u16) -> Duration {
+    let longest = DAY.as_secs() * u64::from(days / 2).min(730);
+    let drawn = u64::from(u32::from_be_bytes([a, b, c, d]));
+    Duration::from_secs(DAY.as_secs() + drawn % longest.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoy::personality::Install;
+
+    const LOOK: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
+
+    fn of(seed: u8) -> (tempfile::TempDir, Arc<Personality>) {
+        let install = Install::from_seed([seed; 32]);
+        let personality = Personality::parse("test", "test.toml", LOOK, &install).unwrap();
+        (tempfile::tempdir().unwrap(), personality)
+    }
+
+    fn first(tls: &Tls, folder: &KeyFolder) -> Vec<u8> {
+        assert!(tls.config.alpn_protocols.is_empty());
+        std::fs::read(folder.path("lure.tls.pem")).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_named_for_the_install_and_dated_in_the_past() {
+        let (state, personality) = of(1);
+        let folder = KeyFolder::within(state.path());
+        let made = first(&kept(&folder, "lure", &personality, true).unwrap(), &folder);
+        let again = first(&kept(&folder, "lure", &personality, true).unwrap(), &folder);
+        assert_eq!(made, again);
+        let chain = chain(&made).unwrap();
+        valid_now(&chain).unwrap();
+        let (_, certificate) = X509Certificate::from_der(&chain[0]).unwrap();
+        let subject = certificate.subject().to_string();
+        assert_eq!(subject, personality.install.expand("CN={{fqdn}}"));
+        let age = jiff::Timestamp::now().as_second() - certificate.validity().not_before.timestamp();
+        assert!(age >= 24 * 60 * 60, "{age}");
+
+        let (state, personality) = of(2);
+        let folder = KeyFolder::within(state.path());
+        kept(&folder, "lure", &personality, true).unwrap();
+        let other = std::fs::read(folder.path("lure.tls.pem")).unwrap();
+        let (_, other) = X509Certificate::from_der(&super::chain(&other).unwrap()[0])
+            .map(|(rest, found)| (rest, found.validity().not_before.timestamp()))
+            .unwrap();
+        assert_ne!(other, certificate.validity().not_before.timestamp());
+    }
+
+    fn files(not_after: i32) -> (tempfile::TempDir, Files) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(not_after, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let files = Files {
+            cert: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+        };
+        std::fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        (folder, files)
+    }
+
+    fn fault(files: &Files) -> String {
+        let made = read(files).and_then(|read| own(files, &read, &TlsLook::default(), true));
+        made.map_or_else(|error| error.to_string(), |_| "fine".into())
+    }
+
+    #[test]
+    fn the_operators_files_are_taken_only_if_they_are_good_now_and_fit() {
+        let (_folder, good) = files(2999);
+        assert_eq!(fault(&good), "fine");
+        let (_folder, expired) = files(2010);
+        assert!(fault(&expired).contains("and not now"), "{}", fault(&expired));
+        let (_folder, other) = files(2999);
+        let mixed = Files {
+            key: other.key.clone(),
+            ..good.clone()
+        };
+        assert!(fault(&mixed).contains("not the key of `cert`"), "{}", fault(&mixed));
+        let swapped = Files {
+            cert: good.key.clone(),
+            key: good.cert.clone(),
+        };
+        assert!(fault(&swapped).contains("no certificate in it"), "{}", fault(&swapped));
+        std::fs::remove_file(&good.key).unwrap();
+        assert!(
+            fault(&good).contains("key.pem` cannot be used: No such file"),
+            "{}",
+            fault(&good)
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! TLS below a session: what a decoy needs to speak it, and what a client's hello tells.
+//!
+//! In: the bytes of a peer that is to speak TLS. Out: plaintext for the service and ciphertext for the peer
+//! ([`Channel`]); the client's fingerprint ([`hello`], [`fingerprint`]), which is told whether or not the handshake
+//! succeeds.
+//!
+//! Invariants: 1. Nothing is allocated for a peer that has not sent a whole hello, beyond what it sent. 2. What no real
+//! server would go on with is answered with the alert of the claimed one ([`refusal`]), before any key is touched.
+//! 3. Ciphertext that waits for the rest of its record counts in the memory of all sessions. 4. Nothing is inflated:
+//! certificate compression is not offered, and TLS 1.2 compression does not exist.
+
+pub mod certificate;
+mod channel;
+pub(crate) mod fingerprint;
+pub(crate) mod hello;
+pub(crate) mod refusal;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+pub(crate) use channel::{Channel, End};
+pub use refusal::Stack;
+
+/// What a decoy needs to speak TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its certificate, versions and protocols.
+    pub config: Arc<ServerConfig>,
+    /// The same for a client with whom it has no protocol in common; none: it is refused.
+    pub without_alpn: Option<Arc<ServerConfig>>,
+    /// Whether it speaks TLS from the first byte; else only when its service upgrades.
+    pub implicit: bool,
+    /// Whether the service knows what to say to a peer that should speak TLS and does not.
+    pub answers_plain: bool,
+    /// Whose alerts it gives.
+    pub stack: Stack,
+}
+
+impl Tls {
+    /// The configuration for a client with this first message.
+    pub(crate) fn config_for(&self, message: &hello::Read) -> Arc<ServerConfig> {
+        let hello::Read::Hello(hello) = message else {
+            return Arc::clone(&self.config);
+        };
+        let common = hello.alpn.iter().any(|name| self.config.alpn_protocols.contains(name));
+        let without = self.without_alpn.as_ref().filter(|_| !common);
+        Arc::clone(without.unwrap_or(&self.config))
+    }
+}

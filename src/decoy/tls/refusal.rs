@@ -1,0 +1,85 @@
+//! What a real server says to a first message that it does not go on with.
+//!
+//! In: what the message is, and the oldest version that the decoy speaks. Out: an alert, or nothing. The rows of OpenSSL
+//! are what nginx 1.22.1, Apache 2.4 and `openssl s_server` on OpenSSL 3.0 of Debian 12 sent; what is not here is
+//! answered by the TLS library, whose alerts are the same.
+
+use super::hello::{Fault, Read};
+
+/// Whose TLS a decoy claims to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stack {
+    /// OpenSSL 3.0 at security level 2, as Debian and Ubuntu ship it.
+    #[default]
+    OpenSsl,
+    /// Windows. It says nothing and closes.
+    Schannel,
+}
+
+/// Alerts (RFC 8446 section 6).
+const UNEXPECTED_MESSAGE: u8 = 10;
+const RECORD_OVERFLOW: u8 = 22;
+const HANDSHAKE_FAILURE: u8 = 40;
+const DECODE_ERROR: u8 = 50;
+const PROTOCOL_VERSION: u8 = 70;
+const INTERNAL_ERROR: u8 = 80;
+
+/// The oldest version that is spoken.
+const TLS_1_2: u16 = 0x0303;
+
+/// What is said to a first message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The handshake goes on.
+    Fine,
+    /// It ends with these bytes, which may be none.
+    Refused {
+        /// Why, for the event.
+        why: &'static str,
+        /// What the peer is told.
+        said: Vec<u8>,
+    },
+}
+
+/// Judges a first message that is whole.
+pub(crate) fn judge(message: &Read, stack: Stack) -> Verdict {
+    let (why, alert) = match message {
+        Read::Hello(hello) if hello.highest() >= TLS_1_2 => return Verdict::Fine,
+        Read::Hello(hello) => (
+            "the client speaks only versions that are too old",
+            too_old(hello.highest()),
+        ),
+        Read::Old(hello) => (
+            "the client's hello is of SSL 2.0",
+            match hello.version {
+                TLS_1_2.. => (HANDSHAKE_FAILURE, TLS_1_2),
+                version => too_old(version),
+            },
+        ),
+        Read::Malformed(Fault::Unexpected) => ("the first message is no hello", (UNEXPECTED_MESSAGE, TLS_1_2)),
+        Read::Malformed(Fault::Overflow) => ("the first record is too long", (RECORD_OVERFLOW, TLS_1_2)),
+        Read::Malformed(Fault::Decode) => ("the hello is malformed", (DECODE_ERROR, TLS_1_2)),
+        Read::More | Read::Other => ("the peer spoke no TLS", (0, 0)),
+    };
+    let said = match (stack, alert) {
+        (_, (0, _)) | (Stack::Schannel, _) => Vec::new(),
+        (Stack::OpenSsl, (description, version)) => record(description, version),
+    };
+    Verdict::Refused { why, said }
+}
+
+/// OpenSSL 3.0 has no signature for TLS 1.0 and 1.1 at its level of security, which it calls an internal error.
+fn too_old(version: u16) -> (u8, u16) {
+    match version {
+        0x0301 | 0x0302 => (INTERNAL_ERROR, version),
+        0x0300 => (HANDSHAKE_FAILURE, version),
+        _ => (PROTOCOL_VERSION, TLS_1_2),
+    }
+}
+
+/// A fatal alert (RFC 8446 section 6).
+fn record(description: u8, version: u16) -> Vec<u8> {
+    let [major, minor] = version.to_be_bytes();
+    vec![21, major, minor, 0, 2, 2, description]
+}
