@@ -7,6 +7,7 @@ mod banner;
 mod ftp;
 mod http;
 mod lines;
+mod redis;
 mod ssh;
 mod telnet;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub static SERVICES: &[Service] = &[
     ftp::SERVICE,
     http::SERVICE,
     banner::SERVICE,
+    redis::SERVICE,
     udp::SERVICE,
 ];
 

@@ -85,6 +85,10 @@ const WORDS: &[&[u8]] = &[
     b"{\"user\":\"a\",\"password\":\"",
     b"user=a&password=",
     b"%zz%2",
+    b"*2\r\n$4\r\nAUTH\r\n$4\r\nroot\r\n",
+    b"*3\r\n$5\r\nHELLO\r\n",
+    b"$1\r\n3\r\n",
+    b"CONFIG SET requirepass ",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
