@@ -7,6 +7,7 @@ mod banner;
 mod ftp;
 mod http;
 mod lines;
+mod mysql;
 mod redis;
 mod ssh;
 mod telnet;
@@ -31,6 +32,7 @@ pub static SERVICES: &[Service] = &[
     http::SERVICE,
     banner::SERVICE,
     redis::SERVICE,
+    mysql::SERVICE,
     udp::SERVICE,
 ];
 

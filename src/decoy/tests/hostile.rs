@@ -89,6 +89,8 @@ const WORDS: &[&[u8]] = &[
     b"*3\r\n$5\r\nHELLO\r\n",
     b"$1\r\n3\r\n",
     b"CONFIG SET requirepass ",
+    b"\x20\0\0\x01\x01\xa2\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\xff\xff\xff\x01",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
