@@ -213,13 +213,15 @@ catalogue! {
     BenignName = Keyword, Stored, "honeyport.benign.name", "", "The recogniser that knows this as benign noise.";
     BenignReason = Text, Stored, "honeyport.benign.reason", "", "Why it is taken for benign.";
     BootId = Id, Stored, "honeyport.boot.id", "", "This run of trapline on this boot; orders events together with the journal sequence.";
+    ClientAttributes = Keywords, Stored, "honeyport.client.attributes", "", "What the client's software says of itself, as name=value.";
     Commands = Keywords, Stored, "honeyport.commands", "", "Commands or statements as typed, masked.";
     ConfigMistakes = Long, Stored, "honeyport.config.mistakes", "", "How many mistakes a refused configuration has.";
     CredentialAccepted = Bool, Stored, "honeyport.credential.accepted", "", "Whether the decoy pretended to accept it.";
-    CredentialKind = Keyword, Stored, "honeyport.credential.kind", "", "password, key, community, token or form.";
+    CredentialKind = Keyword, Stored, "honeyport.credential.kind", "", "password, key, community, token, form, or hash for a proof that can be cracked.";
     CredentialSecret = Keyword, Stored, "honeyport.credential.secret", "", "The secret in clear; only with `secrets = \"clear\"`.";
     CredentialSecretHmac = Keyword, Stored, "honeyport.credential.secret_hmac_sha256", "", "HMAC-SHA-256 of the secret under the site key, hex.";
     CredentialSecretLength = Long, Stored, "honeyport.credential.secret_length", "", "Length of the secret in bytes.";
+    DatabaseName = Keyword, Stored, "honeyport.database.name", "", "Database that was asked for.";
     DecoyD3fend = Keywords, Derived, "honeyport.decoy.d3fend", "metadata.tags.value", "D3FEND techniques of the decoy.";
     DecoyEngage = Keywords, Derived, "honeyport.decoy.engage", "metadata.tags.value", "Engage activities of the decoy.";
     DecoyId = Keyword, Stored, "honeyport.decoy.id", "", "The decoy's name in the configuration.";
@@ -313,6 +315,8 @@ catalogue! {
     TransformKey = Keyword, Stored, "honeyport.transform.key", "", "The values that the window of a derived event was counted by.";
     TransformName = Keyword, Stored, "honeyport.transform.name", "", "The graph node that made a derived event.";
     Truncated = Bool, Derived, "honeyport.truncated", "metadata.is_truncated", "Whether fields were left out or cut to stay within the sink's bound.";
+    VncSecurityType = Keyword, Stored, "honeyport.vnc.security_type", "", "RFB security type that the client chose.";
+    VncVersion = Keyword, Stored, "honeyport.vnc.version", "", "RFB version that the client asked for, as sent.";
     HttpRequestBytes = Long, Stored, "http.request.body.bytes", "http_request.body_length", "Size of the request body.";
     HttpMethod = Keyword, Stored, "http.request.method", "http_request.http_method", "Request method as sent.";
     HttpReferrer = Keyword, Stored, "http.request.referrer", "http_request.referrer", "Referer as sent.";

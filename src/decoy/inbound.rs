@@ -29,7 +29,9 @@ const SECRETS_MAX: usize = 64;
 
 /// Facts that hold what the peer typed, and so may repeat a secret.
 const FREE_TEXT: &[Field] = &[
+    Field::ClientAttributes,
     Field::Commands,
+    Field::DatabaseName,
     Field::FileName,
     Field::HttpForwardedFor,
     Field::HttpHeaders,

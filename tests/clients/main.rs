@@ -8,6 +8,7 @@
     reason = "a test stops where something is wrong, and says what it skips"
 )]
 
+mod databases;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod tls;

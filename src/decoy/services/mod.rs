@@ -7,6 +7,8 @@ mod banner;
 mod ftp;
 mod http;
 mod lines;
+mod mysql;
+mod redis;
 mod ssh;
 mod telnet;
 #[cfg(test)]
@@ -29,6 +31,8 @@ pub static SERVICES: &[Service] = &[
     ftp::SERVICE,
     http::SERVICE,
     banner::SERVICE,
+    redis::SERVICE,
+    mysql::SERVICE,
     udp::SERVICE,
 ];
 

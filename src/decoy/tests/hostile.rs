@@ -85,6 +85,12 @@ const WORDS: &[&[u8]] = &[
     b"{\"user\":\"a\",\"password\":\"",
     b"user=a&password=",
     b"%zz%2",
+    b"*2\r\n$4\r\nAUTH\r\n$4\r\nroot\r\n",
+    b"*3\r\n$5\r\nHELLO\r\n",
+    b"$1\r\n3\r\n",
+    b"CONFIG SET requirepass ",
+    b"\x20\0\0\x01\x01\xa2\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\xff\xff\xff\x01",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {

@@ -228,6 +228,40 @@ const OTHERS: &[(&str, &str)] = &[
     ("imap-dovecot", "a LOGIN {3+}\r\nbob {16+}\r\n{s}\r\n"),
     ("imap-dovecot", "a AUTHENTICATE PLAIN {plain}\r\n"),
     ("imap-dovecot", "a AUTHENTICATE LOGIN\r\nYm9i\r\n{base64}\r\n"),
+    ("redis-debian-12", "AUTH {s}\r\nAUTH root '{s}'\r\nAUTH a b {s}\r\n"),
+    ("redis-debian-12", "*2\r\n$4\r\nAUTH\r\n$16\r\n{s}\r\n"),
+    (
+        "redis-debian-12",
+        "*3\r\n$4\r\nauth\r\n$3\r\nbob\r\n$16\r\n{s}\r\nPING\r\n",
+    ),
+    ("redis-debian-12", "*2\r\n$4\r\nAUTH\r\n$17\r\n{s}"),
+    ("redis-debian-12", "*2\r\n$4\r\nAUTH\r\n{s}\r\n"),
+    (
+        "redis-debian-12",
+        "HELLO 3 AUTH bob {s} SETNAME x\r\nHELLO 3 AUTH {s}\r\n",
+    ),
+    (
+        "redis-debian-12",
+        "*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$16\r\n{s}\r\n",
+    ),
+    (
+        "redis-debian-12",
+        "CONFIG SET requirepass {s}\r\nCONFIG SET dir /tmp masterauth {s}\r\n",
+    ),
+    (
+        "redis-debian-12",
+        "*4\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$11\r\nrequirepass\r\n$16\r\n{s}\r\n",
+    ),
+    (
+        "redis-debian-12",
+        "MIGRATE h 1 k 0 9 AUTH2 bob {s}\r\nACL SETUSER bob on >{s}\r\n",
+    ),
+    (
+        "redis-debian-12",
+        "EVAL \"redis.call('auth', '{s}')\" 0\r\nSET password {s}\r\n",
+    ),
+    ("redis-debian-12", "*2\r\n$8\r\npassword\r\n$16\r\n{s}\r\n"),
+    ("redis-debian-12", "AUTH \"{s}\r\n"),
     (
         "openssh-debian-12",
         "GET /?password={s} HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\r\n",

@@ -1,0 +1,114 @@
+//! `redis` by redis-cli, `mysql` by the clients of MariaDB; both by hydra and nmap.
+
+use serde_json::json;
+
+use crate::harness::clients::{has, hydra, nmap, run};
+use crate::{event, lure};
+
+#[test]
+fn redis_cli_is_refused_in_both_protocols_and_its_password_is_nowhere() {
+    if !has("redis-cli") {
+        return;
+    }
+    let trap = lure("service = \"redis\"");
+    let port = trap.address("lure").port().to_string();
+    let cli = |arguments: &[&str]| {
+        let output = run("redis-cli", &[&["-p", &port], arguments].concat());
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert_eq!(cli(&["ping"]).trim(), "NOAUTH Authentication required.");
+    let refused = "AUTH failed: WRONGPASS invalid username-password pair or user is disabled.";
+    assert!(cli(&["-a", "hunter22", "info"]).contains(refused));
+    assert!(cli(&["-3", "--user", "root", "--pass", "hunter22", "keys", "*"]).contains(refused));
+    let root = event(&trap, "decoy-credential", &[("/user/name", json!("root"))]);
+    assert_eq!(root["honeyport"]["credential"]["secret_length"], 8);
+    event(&trap, "decoy-query", &[("/honeyport/commands", json!(["keys *"]))]);
+    let all = trap.events(&["--limit", "10000", "--format", "ecs"]);
+    assert!(all.iter().all(|event| !event.to_string().contains("hunter22")));
+}
+
+#[test]
+fn hydra_guesses_at_redis_and_nmap_calls_it_so() {
+    let trap = lure("service = \"redis\"");
+    if has("hydra") {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(list.path(), "letmein1\nhunter22\n").unwrap();
+        // It takes no user for redis.
+        let (port, list) = (
+            trap.address("lure").port().to_string(),
+            list.path().to_str().unwrap().to_owned(),
+        );
+        run(
+            "hydra",
+            &["-I", "-t", "2", "-P", &list, "-s", &port, "127.0.0.1", "redis"],
+        );
+        event(
+            &trap,
+            "decoy-credential",
+            &[("/honeyport/credential/kind", json!("password"))],
+        );
+    }
+    if has("nmap") {
+        let said = nmap(&[trap.address("lure")]);
+        assert!(said.contains("Redis key-value store"), "{said}");
+    }
+}
+
+#[test]
+fn the_client_of_mariadb_is_refused_by_both_products_and_its_proof_can_be_cracked() {
+    if !has("mariadb") || !has("python3") {
+        return;
+    }
+    for personality in ["mariadb-debian-12", "mysql-ubuntu-22.04"] {
+        let keys = format!("service = \"mysql\"\npersonality = \"{personality}\"\n[capture]\nsecrets = \"clear\"");
+        let trap = lure(&keys);
+        let port = trap.address("lure").port().to_string();
+        let target = [
+            "-h127.0.0.1",
+            "-P",
+            &port,
+            "-uroot",
+            "-phunter22",
+            "shop",
+            "-e",
+            "select 1",
+        ];
+        let output = run("mariadb", &target);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let denied = "ERROR 1045 (28000): Access denied for user 'root'@'127.0.0.1' (using password: YES)";
+        assert!(said.contains(denied), "{said}");
+        let known = event(&trap, "decoy-handshake", &[("/honeyport/database/name", json!("shop"))]);
+        assert!(known.to_string().contains("_client_name=libmariadb"), "{known:#}");
+        let login = event(&trap, "decoy-credential", &[("/user/name", json!("root"))]);
+        let line = login["honeyport"]["credential"]["secret"].as_str().unwrap();
+        assert!(line.starts_with("$mysqlna$") && line.len() == 9 + 40 + 1 + 40, "{line}");
+        assert!(can_be_cracked(line));
+    }
+}
+
+/// Whether a line of hashcat's mode 11200 is of the password `hunter22`: SHA1(p) ^ SHA1(salt + SHA1(SHA1(p))).
+fn can_be_cracked(line: &str) -> bool {
+    let script = "import sys, hashlib; s = lambda b: hashlib.sha1(b).digest(); \
+        salt, proof = map(bytes.fromhex, sys.argv[1][9:].split('*')); once = s(b'hunter22'); \
+        sys.exit(bytes(a ^ b for a, b in zip(once, s(salt + s(once)))) != proof)";
+    run("python3", &["-c", script, line]).status.success()
+}
+
+#[test]
+fn hydra_guesses_at_mysql_and_nmap_reads_the_version() {
+    let trap = lure("service = \"mysql\"");
+    if has("hydra") {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(list.path(), "letmein1\nhunter22\n").unwrap();
+        hydra("mysql", trap.address("lure"), "root", list.path().to_str().unwrap());
+        event(
+            &trap,
+            "decoy-credential",
+            &[("/honeyport/credential/kind", json!("hash"))],
+        );
+    }
+    if has("nmap") {
+        let said = nmap(&[trap.address("lure")]);
+        assert!(said.contains("MySQL 5.5.5-10.11.19-MariaDB-0+deb12u1"), "{said}");
+    }
+}
