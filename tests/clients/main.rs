@@ -10,6 +10,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod mail;
 mod web;
 
 use harness::{Trap, eventually};

@@ -7,6 +7,7 @@ mod banner;
 mod ftp;
 mod http;
 mod lines;
+mod smtp;
 mod ssh;
 mod telnet;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub static SERVICES: &[Service] = &[
     telnet::SERVICE,
     ftp::SERVICE,
     http::SERVICE,
+    smtp::SERVICE,
     banner::SERVICE,
     udp::SERVICE,
 ];
