@@ -11,6 +11,7 @@
 mod databases;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod mail;
 mod tls;
 mod web;
 

@@ -23,7 +23,7 @@ use crate::decoy::session::{Session, SessionError};
 /// The row.
 pub(super) const SERVICE: Service = Service {
     name: "banner",
-    personality: "smtp-postfix",
+    personality: "pop3-dovecot",
     look: personality::look::<Look>,
     provide: None,
     speak: Speak::Stream(serve),

@@ -9,6 +9,7 @@ mod http;
 mod lines;
 mod mysql;
 mod redis;
+mod smtp;
 mod ssh;
 mod telnet;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub static SERVICES: &[Service] = &[
     telnet::SERVICE,
     ftp::SERVICE,
     http::SERVICE,
+    smtp::SERVICE,
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,
