@@ -68,7 +68,7 @@ macro_rules! catalogue {
     ($($field:ident = $kind:ident, $origin:ident, $ecs:literal, $ocsf:literal, $doc:literal;)*) => {
         /// A field of the catalogue; the order is the rows' order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
+        #[repr(u16)]
         pub enum Field { $(#[doc = $doc] $field,)* }
 
         /// Every row, in the order of the ECS rendering.
@@ -148,7 +148,7 @@ const fn is_derived(row: &Row) -> bool {
 const SLOTS: usize = 1024;
 
 /// Names to rows, made when compiled: 1 + the row's number, 0 where nothing is; collisions go to the next slot.
-static INDEX: [u8; SLOTS] = {
+static INDEX: [u16; SLOTS] = {
     let mut index = [0; SLOTS];
     let mut row = 0;
     while row < CATALOGUE.len() {
@@ -157,8 +157,8 @@ static INDEX: [u8; SLOTS] = {
             slot = (slot + 1) % SLOTS;
         }
         row += 1;
-        assert!(row <= u8::MAX as usize, "the index holds up to 255 rows");
-        index[slot] = row as u8;
+        assert!(row <= SLOTS / 2, "the index is sparse");
+        index[slot] = row as u16;
     }
     index
 };
