@@ -241,3 +241,43 @@ fn a_reload_refuses_what_only_a_restart_can_change() {
     assert!(refused["error.message"].as_str().unwrap().contains("takes a restart"));
     assert!(!trap.path("elsewhere").exists());
 }
+
+/// Writes a certificate and its key, valid until a year.
+fn certify(trap: &Trap, name: &str, until: i32) {
+    let mut params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(trap.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(trap.path("key.pem"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_decoys_certificate_is_followed_by_a_reload_and_a_bad_one_changes_nothing() {
+    let secure = format!("{PLAIN}\n[decoys.web]\nservice = \"http\"\nlisten = [\"127.0.0.1:0\"]\n");
+    let secure = secure + "tls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
+    let mut trap = Trap::idle(&secure);
+    let missing = trap.trapline(&["check"]);
+    assert_eq!(missing.status.code(), CONFIG);
+    let said = text(&missing.stderr);
+    assert!(said.contains("decoys.web.tls") && said.contains("cert.pem"), "{said}");
+
+    certify(&trap, "one", 2999);
+    assert_eq!(trap.trapline(&["check"]).status.code(), DONE);
+    trap.launch();
+    let reload = || trap.trapline(&["reload"]);
+    assert!(text(&reload().stdout).contains("nothing changed") || text(&reload().stderr).contains("nothing changed"));
+    certify(&trap, "old", 2010);
+    let expired = reload();
+    assert_eq!(expired.status.code(), CONFIG);
+    assert!(
+        text(&expired.stderr).contains("and not now"),
+        "{}",
+        text(&expired.stderr)
+    );
+    told(&trap, "config-refused", 1);
+    certify(&trap, "two", 2999);
+    let changed = reload();
+    assert_eq!(changed.status.code(), DONE);
+    assert!(text(&changed.stdout).contains("decoy web changed"), "{changed:?}");
+}
