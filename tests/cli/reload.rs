@@ -251,6 +251,9 @@ fn zones_owners_retention_limits_and_log_level_change_without_a_restart() {
     held.read_exact(&mut [0; 4]).unwrap();
     let zone =
         |trap: &Trap| trap.events(&["--action", "decoy-connect"]).pop().unwrap()["honeyport.source.zone"].clone();
+    eventually("the contact is recorded", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
     assert_eq!(zone(&trap), "inside");
     let changed = "[zones.lab]\nnetworks = [\"127.0.0.0/8\"]\n[owners.net_team]\nnetworks = [\"127.0.0.0/8\"]\n\
                    [limits]\nevents_per_source_per_minute = 20\n[log]\nlevel = \"debug\"\n";
@@ -331,4 +334,44 @@ fn a_sink_that_is_removed_and_comes_back_goes_on_where_it_stood() {
     trap.configure(PLAIN);
     assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
     delivered(2);
+}
+
+/// Writes a certificate and its key, valid until a year.
+fn certify(trap: &Trap, name: &str, until: i32) {
+    let mut params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(trap.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(trap.path("key.pem"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_decoys_certificate_is_followed_by_a_reload_and_a_bad_one_changes_nothing() {
+    let secure = format!("{PLAIN}\n[decoys.web]\nservice = \"http\"\nlisten = [\"127.0.0.1:0\"]\n");
+    let secure = secure + "tls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
+    let mut trap = Trap::idle(&secure);
+    let missing = trap.trapline(&["check"]);
+    assert_eq!(missing.status.code(), CONFIG);
+    let said = text(&missing.stderr);
+    assert!(said.contains("decoys.web.tls") && said.contains("cert.pem"), "{said}");
+
+    certify(&trap, "one", 2999);
+    assert_eq!(trap.trapline(&["check"]).status.code(), DONE);
+    trap.launch();
+    let reload = || trap.trapline(&["reload"]);
+    assert!(text(&reload().stdout).contains("nothing changed") || text(&reload().stderr).contains("nothing changed"));
+    certify(&trap, "old", 2010);
+    let expired = reload();
+    assert_eq!(expired.status.code(), CONFIG);
+    assert!(
+        text(&expired.stderr).contains("and not now"),
+        "{}",
+        text(&expired.stderr)
+    );
+    told(&trap, "config-refused", 1);
+    certify(&trap, "two", 2999);
+    let changed = reload();
+    assert_eq!(changed.status.code(), DONE);
+    assert!(text(&changed.stdout).contains("decoy web changed"), "{changed:?}");
 }

@@ -14,7 +14,7 @@ use trapline_schemas::{Field, Value, text};
 use super::fingerprint;
 use crate::decoy::crowd::Hold;
 
-/// What a connection takes besides the ciphertext that it holds, bytes: measured, and rounded up.
+/// What a connection is counted with besides the ciphertext that it holds, bytes: an estimate of its keys and state.
 const STATE_BYTES: usize = 6 << 10;
 
 /// The right to send.
