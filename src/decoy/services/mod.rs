@@ -8,6 +8,7 @@ mod ftp;
 mod http;
 mod lines;
 mod mysql;
+mod postgresql;
 mod redis;
 mod ssh;
 mod telnet;
@@ -33,6 +34,7 @@ pub static SERVICES: &[Service] = &[
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,
+    postgresql::SERVICE,
     udp::SERVICE,
 ];
 
