@@ -11,6 +11,7 @@
 mod databases;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod vnc;
 mod web;
 
 use harness::{Trap, eventually};

@@ -15,6 +15,7 @@ mod telnet;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod vnc;
 
 use std::fmt;
 
@@ -35,6 +36,7 @@ pub static SERVICES: &[Service] = &[
     redis::SERVICE,
     mysql::SERVICE,
     postgresql::SERVICE,
+    vnc::SERVICE,
     udp::SERVICE,
 ];
 
