@@ -1,8 +1,8 @@
-//! `redis` by redis-cli, `mysql` by the clients of MariaDB; both by hydra and nmap.
+//! `redis` by redis-cli, `mysql` by the client of MariaDB, `postgresql` by its own; hydra and nmap.
 
 use serde_json::json;
 
-use crate::harness::clients::{has, hydra, nmap, run};
+use crate::harness::clients::{has, hydra, nmap, run, shell};
 use crate::{event, lure};
 
 #[test]
@@ -110,5 +110,42 @@ fn hydra_guesses_at_mysql_and_nmap_reads_the_version() {
     if has("nmap") {
         let said = nmap(&[trap.address("lure")]);
         assert!(said.contains("MySQL 5.5.5-10.11.19-MariaDB-0+deb12u1"), "{said}");
+    }
+}
+
+#[test]
+fn psql_is_refused_and_its_proof_or_password_is_a_credential() {
+    if !has("psql") || !has("pg_isready") {
+        return;
+    }
+    for (personality, kind) in [("postgresql-debian-12", "hash"), ("postgresql-password", "password")] {
+        let trap = lure(&format!("service = \"postgresql\"\npersonality = \"{personality}\""));
+        let port = trap.address("lure").port().to_string();
+        let ready = run("pg_isready", &["-h", "127.0.0.1", "-p", &port]);
+        assert!(String::from_utf8_lossy(&ready.stdout).contains("accepting connections"));
+        let login = format!("PGPASSWORD=hunter22 psql -h 127.0.0.1 -p {port} -U bob -c 'select 1' shop");
+        let said = String::from_utf8_lossy(&shell(&login).stderr).into_owned();
+        assert!(
+            said.contains("FATAL:  password authentication failed for user \"bob\""),
+            "{said}"
+        );
+        let known = event(&trap, "decoy-handshake", &[("/honeyport/database/name", json!("shop"))]);
+        assert!(known.to_string().contains("application_name=psql"), "{known:#}");
+        let wanted = [
+            ("/user/name", json!("bob")),
+            ("/honeyport/credential/kind", json!(kind)),
+        ];
+        event(&trap, "decoy-credential", &wanted);
+        let all = trap.events(&["--limit", "10000", "--format", "ecs"]);
+        assert!(all.iter().all(|event| !event.to_string().contains("hunter22")));
+    }
+}
+
+#[test]
+fn nmap_calls_postgresql_as_it_calls_a_real_one() {
+    if has("nmap") {
+        let trap = lure("service = \"postgresql\"");
+        let said = nmap(&[trap.address("lure")]);
+        assert!(said.contains("PostgreSQL DB 9.6.0 or later"), "{said}");
     }
 }

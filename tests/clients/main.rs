@@ -13,6 +13,7 @@ mod databases;
 mod harness;
 mod mail;
 mod tls;
+mod vnc;
 mod web;
 
 use harness::{Trap, eventually};

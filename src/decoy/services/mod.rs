@@ -8,6 +8,7 @@ mod ftp;
 mod http;
 mod lines;
 mod mysql;
+mod postgresql;
 mod redis;
 mod smtp;
 mod ssh;
@@ -15,6 +16,7 @@ mod telnet;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod vnc;
 
 use std::fmt;
 
@@ -35,6 +37,8 @@ pub static SERVICES: &[Service] = &[
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,
+    postgresql::SERVICE,
+    vnc::SERVICE,
     udp::SERVICE,
 ];
 

@@ -91,6 +91,10 @@ const WORDS: &[&[u8]] = &[
     b"CONFIG SET requirepass ",
     b"\x20\0\0\x01\x01\xa2\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     b"\xff\xff\xff\x01",
+    b"\0\0\0\x08\x04\xd2\x16\x2f",
+    b"\0\0\0\x11\0\x03\0\0user\0bo\0\0",
+    b"p\0\0\0\x1eSCRAM-SHA-256\0\0\0\0\x08n,,n=,r=",
+    b"p\0\0\0\x0a",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
