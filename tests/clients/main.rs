@@ -8,6 +8,7 @@
     reason = "a test stops where something is wrong, and says what it skips"
 )]
 
+mod datagrams;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod mail;

@@ -4,15 +4,18 @@
 //! how to speak on a session or to a datagram. It knows nothing of sockets, limits, events or sinks.
 
 mod banner;
+mod dns;
 mod ftp;
 mod http;
 mod lines;
+mod ntp;
 mod smtp;
+mod snmp;
 mod ssh;
 mod telnet;
 #[cfg(test)]
 mod tests;
-mod udp;
+mod tftp;
 
 use std::fmt;
 
@@ -31,7 +34,10 @@ pub static SERVICES: &[Service] = &[
     http::SERVICE,
     smtp::SERVICE,
     banner::SERVICE,
-    udp::SERVICE,
+    snmp::SERVICE,
+    dns::SERVICE,
+    ntp::SERVICE,
+    tftp::SERVICE,
 ];
 
 /// Finds a protocol by its word in the configuration.
