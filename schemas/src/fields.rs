@@ -297,10 +297,6 @@ catalogue! {
     SinkQueued = Long, Stored, "honeyport.sink.queued", "", "Events that wait for the sink.";
     SinkRetries = Long, Stored, "honeyport.sink.retries", "", "How often the sink was tried again.";
     SinkType = Keyword, Stored, "honeyport.sink.type", "", "That sink's type.";
-    SipCallId = Keyword, Stored, "honeyport.sip.call_id", "", "Call-ID of a SIP request.";
-    SipFrom = Keyword, Stored, "honeyport.sip.from", "", "From of a SIP request.";
-    SipMethod = Keyword, Stored, "honeyport.sip.method", "", "Method of a SIP request.";
-    SipTo = Keyword, Stored, "honeyport.sip.to", "", "To of a SIP request.";
     Site = Keyword, Stored, "honeyport.site", "", "The site of the observer.";
     SmbDialects = Keywords, Stored, "honeyport.smb.dialects", "client_dialects", "SMB dialects that the client offered.";
     SmbShare = Keyword, Stored, "honeyport.smb.share", "share", "SMB share that was asked for.";

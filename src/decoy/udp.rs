@@ -287,7 +287,11 @@ impl Datagrams {
         let at = Timestamp::now();
         let mut facts = answer.facts;
         if self.spec.secrets.masked() {
-            facts.iter_mut().for_each(|(_, value)| hide_named(value));
+            let offered = answer
+                .credential
+                .as_ref()
+                .and_then(|found| bytes.get(found.secret.clone()));
+            facts.iter_mut().for_each(|(_, value)| hide_secrets(value, offered));
         }
         facts.push((Field::SourceBytes, whole(bytes.len() as u64)));
         facts.push((Field::SourcePackets, 1u8.into()));
@@ -350,10 +354,20 @@ fn secrets(bytes: &[u8], credential: Option<&UdpCredential>) -> Vec<Range<usize>
     mask::union(place.clone().into_iter().chain(found).chain(mask::lines::places(bytes)))
 }
 
-/// Masks what a fact names as secret.
-fn hide_named(value: &mut Value) {
-    if let Value::Text(text) = value {
-        let found = mask::lines::places(text.as_bytes());
+/// Masks what a fact names as secret, and the secret that was offered wherever it is said again.
+fn hide_secrets(value: &mut Value, offered: Option<&[u8]>) {
+    match value {
+        Value::Text(text) => hide_in(text, offered),
+        Value::Texts(texts) => texts.iter_mut().for_each(|text| hide_in(text, offered)),
+        _ => {}
+    }
+}
+
+fn hide_in(text: &mut SmolStr, offered: Option<&[u8]>) {
+    let clean = offered.map(text::clean);
+    let found = mask::find(text.as_bytes(), clean.iter().map(|secret| secret.as_bytes())).into_iter();
+    let found = mask::union(found.chain(mask::lines::places(text.as_bytes())));
+    if !found.is_empty() {
         *text = mask::text(text, &found);
     }
 }
@@ -515,4 +529,20 @@ fn hit(action: Action, at: Timestamp, contact: &Arc<Contact>, touch: Touch, fact
 
 fn whole(number: u64) -> Value {
     i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_where_a_fact_says_it_again() {
+        let mut facts = [
+            Value::from("read private"),
+            Value::Texts(vec!["x?password=hunter2".into()]),
+        ];
+        facts.iter_mut().for_each(|value| hide_secrets(value, Some(b"private")));
+        assert_eq!(facts[0], "read *******".into());
+        assert_eq!(facts[1], Value::Texts(vec!["x?password=*******".into()]));
+    }
 }

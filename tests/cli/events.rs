@@ -148,7 +148,7 @@ fn sum(events: &[serde_json::Value], field: &str) -> u64 {
 #[test]
 fn each_datagram_of_a_flood_is_in_the_journal_or_in_the_count_of_what_the_kernel_dropped() {
     const FLOOD: u64 = 20_000;
-    let decoy = "[decoys.well]\nservice = \"udp\"\npersonality = \"snmp-silent\"\nlisten = [\"127.0.0.1:0\"]\n";
+    let decoy = "[decoys.well]\nservice = \"snmp\"\nlisten = [\"127.0.0.1:0\"]\n";
     let mut trap = Trap::start(&format!("{PLAIN}\n{decoy}"));
     let well = trap.address("well");
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

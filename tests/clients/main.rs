@@ -9,6 +9,7 @@
 )]
 
 mod databases;
+mod datagrams;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod mail;

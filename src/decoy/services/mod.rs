@@ -4,18 +4,21 @@
 //! how to speak on a session or to a datagram. It knows nothing of sockets, limits, events or sinks.
 
 mod banner;
+mod dns;
 mod ftp;
 mod http;
 mod lines;
 mod mysql;
+mod ntp;
 mod postgresql;
 mod redis;
 mod smtp;
+mod snmp;
 mod ssh;
 mod telnet;
 #[cfg(test)]
 mod tests;
-mod udp;
+mod tftp;
 mod vnc;
 
 use std::fmt;
@@ -39,7 +42,10 @@ pub static SERVICES: &[Service] = &[
     mysql::SERVICE,
     postgresql::SERVICE,
     vnc::SERVICE,
-    udp::SERVICE,
+    snmp::SERVICE,
+    dns::SERVICE,
+    ntp::SERVICE,
+    tftp::SERVICE,
 ];
 
 /// Finds a protocol by its word in the configuration.

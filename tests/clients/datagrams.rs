@@ -1,0 +1,90 @@
+//! `dns`, `snmp`, `tftp` and `ntp`, by Debian's clients.
+
+use serde_json::json;
+
+use crate::harness::clients::{has, run, shell};
+use crate::{event, lure};
+
+#[test]
+fn a_question_by_dig_is_refused_and_told() {
+    if !has("dig") {
+        return;
+    }
+    let trap = lure("service = \"dns\"");
+    let address = trap.address("lure");
+    let (server, port) = (format!("@{}", address.ip()), address.port().to_string());
+    let said = run("dig", &[&server, "-p", &port, "+tries=1", "version.bind", "CH", "TXT"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("status: REFUSED"), "{said}");
+    let question = [
+        ("/dns/question/name", json!("version.bind")),
+        ("/dns/question/class", json!("CH")),
+        ("/dns/question/type", json!("TXT")),
+    ];
+    event(&trap, "decoy-udp-probe", &question);
+    run("dig", &[&server, "-p", &port, "+tries=1", "-x", "192.0.2.7"]);
+    event(
+        &trap,
+        "decoy-udp-probe",
+        &[("/dns/question/name", json!("7.2.0.192.in-addr.arpa"))],
+    );
+}
+
+#[test]
+fn a_community_by_snmpget_is_a_credential_and_its_objects_are_told() {
+    if !has("snmpget") {
+        return;
+    }
+    let trap = lure("service = \"snmp\"");
+    let address = trap.address("lure").to_string();
+    run(
+        "snmpget",
+        &["-v2c", "-c", "hunter22", "-r0", "-t1", &address, "1.3.6.1.2.1.1.1.0"],
+    );
+    event(
+        &trap,
+        "decoy-credential",
+        &[("/honeyport/credential/kind", json!("community"))],
+    );
+    let asked = [
+        ("/honeyport/snmp/version", json!("2c")),
+        ("/honeyport/snmp/operation", json!("get")),
+        ("/honeyport/snmp/oids", json!(["1.3.6.1.2.1.1.1.0"])),
+    ];
+    let seen = event(&trap, "decoy-udp-probe", &asked);
+    assert!(!seen.to_string().contains("hunter22"), "{seen:#}");
+}
+
+#[test]
+fn the_file_that_tftp_asks_for_is_told() {
+    if !has("tftp") {
+        return;
+    }
+    let trap = lure("service = \"tftp\"");
+    let address = trap.address("lure");
+    let (ip, port) = (address.ip(), address.port());
+    // It would ask again for minutes.
+    shell(&format!("timeout 3 tftp -m octet {ip} {port} -c get router.cfg"));
+    let asked = [
+        ("/file/name", json!("router.cfg")),
+        ("/honeyport/tftp/operation", json!("read")),
+    ];
+    event(&trap, "decoy-udp-probe", &asked);
+}
+
+#[test]
+fn a_client_of_the_time_is_told_its_mode() {
+    let trap = lure("service = \"ntp\"");
+    let address = trap.address("lure");
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client
+        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+        .unwrap();
+    let mut request = [0; 48];
+    request[0] = 0x23;
+    client.send_to(&request, address).unwrap();
+    let mut answer = [0; 64];
+    assert_eq!(client.recv(&mut answer).unwrap(), 48);
+    assert_eq!(answer[..2], [0x24, 2]);
+    event(&trap, "decoy-udp-probe", &[("/honeyport/ntp/mode", json!(3))]);
+}
