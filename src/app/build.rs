@@ -314,6 +314,7 @@ pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
         retain: config.journal.retain,
         retain_bytes: config.journal.retain_bytes,
         consumers: consumers(config),
+        guests: guests(config),
         facts,
         ..JournalSettings::at(config.journal.path.clone())
     }
@@ -336,6 +337,13 @@ fn watches_for_scans(config: &Config) -> bool {
     let transforms = config.transforms.iter().map(|transform| &transform.inputs);
     let mut inputs = enabled(config).map(|sink| &sink.inputs).chain(transforms).flatten();
     config.scans.is_some() && inputs.any(|input| Class::named(input).contains(&Class::Findings))
+}
+
+/// Consumers that do so for as long as they have one: replays to enabled sinks.
+pub(super) fn guests(config: &Config) -> Vec<String> {
+    enabled(config)
+        .map(|sink| crate::delivery::replay_consumer(&sink.name))
+        .collect()
 }
 
 /// Sinks that run.

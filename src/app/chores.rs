@@ -13,6 +13,7 @@ use trapline_schemas::{Action, Field, Timestamp};
 
 use crate::app::build;
 use crate::app::core::Core;
+use crate::delivery::{replay_consumer, sink_consumer};
 use crate::journal::{Commit, Journal, JournalError};
 use crate::record::HostEvent;
 
@@ -40,7 +41,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
             .config()
             .sinks
             .iter()
-            .map(|sink| crate::delivery::sink_consumer(&sink.name))
+            .flat_map(|sink| [sink_consumer(&sink.name), replay_consumer(&sink.name)])
             .collect();
         let known: Vec<String> = [configured, disabled].concat();
         if let Err(error) = forget_absent(&core.journal, &known, Timestamp::now()).await {
@@ -64,7 +65,9 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
     let mut commit = Commit::default();
     for cursor in journal.cursors().await? {
         let name = &cursor.consumer;
-        let ours = name.starts_with("sink/") || name.starts_with("window/");
+        let ours = ["sink/", "window/", "replay/"]
+            .iter()
+            .any(|kind| name.starts_with(kind));
         if !ours || known.contains(name) {
             continue;
         }

@@ -26,8 +26,12 @@ fn event(fact: &Fact) -> Event {
             count,
             cause,
         } => {
-            let mut event = gap(why(*cause), *count);
-            let sink = consumer.strip_prefix("sink/").unwrap_or(consumer);
+            let replayed = consumer.strip_prefix("replay/");
+            let mut event = match replayed {
+                Some(_) => gap(&format!("{}, in a replay", why(*cause)), *count),
+                None => gap(why(*cause), *count),
+            };
+            let sink = replayed.or_else(|| consumer.strip_prefix("sink/")).unwrap_or(consumer);
             event.set(Field::SinkName, sink);
             event.set(Field::GapFirst, number(*first));
             event.set(Field::GapLast, number(*last));

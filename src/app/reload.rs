@@ -118,7 +118,7 @@ impl App {
     /// What stations take over without a stop.
     async fn settle(&self, config: &Config) {
         let journal = &self.core.journal;
-        journal.set_consumers(build::consumers(config));
+        journal.set_consumers(&build::consumers(config), &build::guests(config));
         journal.set_retention(config.journal.retain, config.journal.retain_bytes);
         let rules = build::rules(config, Arc::clone(&self.benign));
         self.core.recorder.settle(rules).await;

@@ -491,6 +491,12 @@ pub fn hostname() -> SmolStr {
     trapline_schemas::text::clean(name.as_bytes())
 }
 
+/// Writes into an event who this host is, for a command that has no instance to ask.
+pub fn stamp(config: &Config, event: &mut trapline_schemas::Event) {
+    // The key hides and names; neither is asked of it here.
+    identity(config, trapline_schemas::ids::SiteKey::new([0; 32])).stamp(event);
+}
+
 fn identity(config: &Config, key: trapline_schemas::ids::SiteKey) -> Identity {
     Identity {
         name: observer_name(config),

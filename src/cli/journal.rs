@@ -1,4 +1,4 @@
-//! `trapline journal verify`: whether the recorded past is as it was written.
+//! `trapline journal`: whether the recorded past is as it was written; what leaves it is in `export`.
 
 use clap::Subcommand;
 
@@ -7,7 +7,7 @@ use crate::control::protocol::{Answer, Request, VerifyReport};
 use crate::journal::Hold;
 
 use super::output::{self, Out};
-use super::{Exit, Globals, place};
+use super::{Exit, Globals, export, place};
 
 /// What `journal` understands.
 #[derive(Debug, clap::Args)]
@@ -16,15 +16,21 @@ pub(super) struct Arguments {
     act: Act,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Act {
     /// Walk over the whole hash chain; exit code 1 if an entry was altered, moved or taken away
     Verify,
+    /// Write what was recorded as text, one event a line
+    Export(export::Export),
+    /// Copy the journal into a file, also while an instance runs
+    Backup(export::Backup),
 }
 
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
-    match wanted.act {
+    match &wanted.act {
         Act::Verify => verify(globals),
+        Act::Export(wanted) => export::export(globals, wanted),
+        Act::Backup(wanted) => export::backup(globals, wanted),
     }
 }
 

@@ -11,13 +11,16 @@
 
 mod check;
 mod completions;
+mod dead_letters;
 mod events;
+mod export;
 mod journal;
 mod learn;
 mod man;
 mod output;
 mod place;
 mod reload;
+mod replay;
 mod run;
 mod schema;
 mod send_test;
@@ -98,6 +101,10 @@ enum Command {
     Learn(learn::Arguments),
     /// Look after the journal
     Journal(journal::Arguments),
+    /// Look after events that a sink refused for good
+    DeadLetters(dead_letters::Arguments),
+    /// Send recorded events of a time span to one sink again
+    Replay(replay::Arguments),
     /// Make the running instance read its configuration again (as SIGHUP does)
     Reload,
     /// Send one marked test event through one sink, without recording it
@@ -134,6 +141,8 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Events(wanted) => events::run(globals, wanted),
         Command::Learn(wanted) => learn::run(globals, wanted),
         Command::Journal(wanted) => journal::run(globals, wanted),
+        Command::DeadLetters(wanted) => dead_letters::run(globals, wanted),
+        Command::Replay(wanted) => replay::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),
         Command::Schema(wanted) => schema::run(wanted),

@@ -59,6 +59,11 @@ impl Out {
         self.line(&plain_json(&text))
     }
 
+    /// Writes `value` as JSON on one line.
+    pub fn line_of_json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        self.line(&plain_json(&serde_json::to_string(value)?))
+    }
+
     /// Columns of the terminal, if it is one. Asked each time: windows change.
     pub fn width(&self) -> Option<usize> {
         let size = tcgetwinsize(io::stdout()).ok().filter(|_| self.terminal)?;

@@ -144,9 +144,12 @@ fn remarks(sink: &SinkStatus) -> String {
     let error = sink.error.as_deref().map(safe);
     let retry = sink.retry_in_secs.map(|secs| format!("tried again in {}", span(secs)));
     let lost = (sink.lost > 0).then(|| format!("{} lost to retention or damage", sink.lost));
+    let replay = sink.replay.as_ref();
+    let replay = replay.map(|replay| format!("replay at {} %, {} sent", replay.percent(), replay.sent));
     let notes = sink.notes.iter().map(|note| safe(note));
     error
         .into_iter()
+        .chain(replay)
         .chain(retry)
         .chain(lost)
         .chain(notes)

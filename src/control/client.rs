@@ -65,7 +65,12 @@ const fn patience(request: &Request) -> Option<Duration> {
         Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
         Request::Events(query) if query.follow => None,
         // About a second a gigabyte.
-        Request::Events(_) | Request::Verify => Some(Duration::from_secs(3600)),
+        Request::Events(_)
+        | Request::Verify
+        | Request::Backup { .. }
+        | Request::LetterList(_)
+        | Request::Letters(..)
+        | Request::Replay(_) => Some(Duration::from_secs(3600)),
     }
 }
 

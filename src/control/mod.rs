@@ -13,6 +13,7 @@
 //! What it does not do: decide anything. Every request is a call of [`crate::app::Core`].
 
 pub mod client;
+pub mod letters;
 pub mod protocol;
 pub mod query;
 pub mod search;

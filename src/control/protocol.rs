@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use trapline_schemas::ids::hex;
 use trapline_sink::config::Problem;
 
+use crate::control::letters::{LetterAct, LetterQuery, LetterRow, LetterSum};
 use crate::control::status::Status;
+use crate::delivery::errands::{Outcome, Progress};
 use crate::journal::{ChainFault, Verified};
 
 /// Longest request line in bytes.
@@ -35,6 +37,19 @@ pub enum Request {
     CheckConnect,
     /// Walks over the journal's chain: [`Answer::Verified`].
     Verify,
+    /// Dead letters: [`Answer::Letter`] each, by sink and offset, then [`Answer::Letters`].
+    LetterList(LetterQuery),
+    /// Counts, retries or drops dead letters: [`Answer::Letters`].
+    Letters(LetterAct, LetterQuery),
+    /// Begins, counts, shows or cancels a replay: [`Answer::Replay`].
+    Replay(ReplayQuery),
+    /// Copies the journal into a file: [`Answer::Verified`] of the copy.
+    Backup {
+        /// The file, an absolute path.
+        target: std::path::PathBuf,
+        /// Whether a file that is there is replaced.
+        force: bool,
+    },
     /// Reads the configuration again: [`Answer::Reloaded`] or [`Answer::Refused`].
     Reload,
 }
@@ -89,6 +104,12 @@ pub enum Answer {
     },
     /// What became of reaching sinks.
     Sinks(Vec<SinkReport>),
+    /// One dead letter.
+    Letter(LetterRow),
+    /// How many dead letters it was about.
+    Letters(LetterSum),
+    /// How a replay stands.
+    Replay(ReplayReport),
     /// What the walk over the journal's chain found.
     Verified(VerifyReport),
     /// The configuration in force is now the one on disk.
@@ -221,6 +242,132 @@ impl From<Verified> for VerifyReport {
             breaks: found.breaks,
             fault: found.fault.map(fault),
         }
+    }
+}
+
+/// What is asked about a replay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayQuery {
+    /// What to do.
+    pub act: ReplayAct,
+    /// To which sink.
+    pub sink: String,
+    /// Appended at this instant or later, microseconds since the epoch.
+    pub since: Option<i64>,
+    /// Appended before this instant, microseconds since the epoch.
+    pub until: Option<i64>,
+    /// Both as they were written.
+    pub asked: (String, Option<String>),
+}
+
+/// What is done about a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayAct {
+    /// It begins, or goes on if it is under way.
+    Begin,
+    /// Its events are counted.
+    DryRun,
+    /// It is shown.
+    Look,
+    /// It ends.
+    Cancel,
+}
+
+/// How a replay stands; the stable form of `replay --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayReport {
+    /// To which sink.
+    pub sink: String,
+    /// Whether it is under way.
+    pub state: ReplayState,
+    /// The times it was asked for with.
+    pub asked: (String, Option<String>),
+    /// The first offset.
+    pub first: u64,
+    /// All before this offset is done with.
+    pub next: u64,
+    /// The offset after the last.
+    pub end: u64,
+    /// Events delivered; of a dry run: that would be sent.
+    pub sent: u64,
+    /// Events that the sink refused, which are dead letters now.
+    pub refused: u64,
+    /// Entries that were gone or unreadable.
+    pub missing: u64,
+    /// What keeps it waiting.
+    pub waits: Option<String>,
+}
+
+/// What a replay does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// There was none, or nothing to be sent.
+    None,
+    /// It is under way.
+    Running,
+    /// All was sent.
+    Done,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl ReplayState {
+    /// The word shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl ReplayReport {
+    /// There was none.
+    pub fn none(sink: &str) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            state: ReplayState::None,
+            asked: Default::default(),
+            first: 0,
+            next: 0,
+            end: 0,
+            sent: 0,
+            refused: 0,
+            missing: 0,
+            waits: None,
+        }
+    }
+
+    /// Of what the journal has; `is_wanted` says whether nobody cancelled it.
+    pub fn of(sink: &str, progress: &Progress, is_wanted: bool) -> Self {
+        let state = match progress.ended {
+            None if is_wanted => ReplayState::Running,
+            Some((Outcome::Done, _)) => ReplayState::Done,
+            None | Some((Outcome::Cancelled, _)) => ReplayState::Cancelled,
+        };
+        Self {
+            state,
+            asked: progress.order.asked.clone(),
+            first: progress.order.first,
+            next: progress.next,
+            end: progress.order.end,
+            sent: progress.sent,
+            refused: progress.refused,
+            missing: progress.missing,
+            ..Self::none(sink)
+        }
+    }
+
+    /// How far it is, in hundredths.
+    pub fn percent(&self) -> u64 {
+        let whole = self.end.saturating_sub(self.first);
+        (100 * self.next.saturating_sub(self.first))
+            .checked_div(whole)
+            .unwrap_or(100)
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Core, Tasks};
-use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, Request};
+use crate::control::letters::{LetterAct, LetterError, LetterQuery, LetterSum, Walk};
+use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, ReplayQuery, Request};
 use crate::control::search;
 
 /// Connections served at once; one more is refused.
@@ -207,6 +208,10 @@ impl Peer {
     async fn answer(&mut self, core: &Core, request: Request) -> io::Result<()> {
         let answer = match request {
             Request::Events(wanted) => return search::serve(self, core, &wanted).await,
+            Request::LetterList(query) => return self.list_letters(core, &query).await,
+            Request::Letters(act, query) => self.during(handle_letters(core, act, &query)).await?,
+            Request::Replay(query) => self.during(replay(core, &query)).await?,
+            Request::Backup { target, force } => self.during(backup(core, target, force)).await?,
             Request::Status => self.during(status(core)).await?,
             Request::SendTest { sink } => self.during(send_test(core, &sink)).await?,
             Request::CheckConnect => Answer::Sinks(self.during(core.check_sinks()).await?),
@@ -214,6 +219,38 @@ impl Peer {
             Request::Reload => self.during(reload(core)).await?,
         };
         self.finish(&answer).await
+    }
+
+    /// Shows dead letters, one by one.
+    async fn list_letters(&mut self, core: &Core, query: &LetterQuery) -> io::Result<()> {
+        let last = match self.show_letters(core, query).await? {
+            Ok(sum) => Answer::Letters(sum),
+            Err(error) => Answer::refused(error.cause(), error.to_string()),
+        };
+        self.finish(&last).await
+    }
+
+    async fn show_letters(&mut self, core: &Core, query: &LetterQuery) -> io::Result<Result<LetterSum, LetterError>> {
+        let names = core.sink_names();
+        let mut walk = match self.during(Walk::begin(core.journal(), query, &names)).await? {
+            Ok(walk) => walk,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut sum = LetterSum::default();
+        loop {
+            let page = match self.during(walk.next()).await? {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Ok(sum)),
+                Err(error) => return Ok(Err(error)),
+            };
+            for kept in page {
+                sum.count += 1;
+                *sum.sinks.entry(kept.letter.sink.clone()).or_default() += 1;
+                if let Some(row) = walk.row(&kept) {
+                    self.send(&Answer::Letter(row)).await?;
+                }
+            }
+        }
     }
 
     /// Awaits `work`, and tells the peer meanwhile that it goes on. Errors: the peer has gone; `work` is dropped.
@@ -282,6 +319,27 @@ async fn send_test(core: &Core, sink: &str) -> Answer {
 
 async fn verify(core: &Core) -> Answer {
     match core.journal().verify().await {
+        Ok(found) => Answer::Verified(found.into()),
+        Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
+    }
+}
+
+async fn handle_letters(core: &Core, act: LetterAct, query: &LetterQuery) -> Answer {
+    match core.letters(act, query).await {
+        Ok(sum) => Answer::Letters(sum),
+        Err(error) => Answer::refused(error.cause(), error.to_string()),
+    }
+}
+
+async fn replay(core: &Core, query: &ReplayQuery) -> Answer {
+    match core.replay(query).await {
+        Ok(report) => Answer::Replay(report),
+        Err(refused) => refused.into(),
+    }
+}
+
+async fn backup(core: &Core, target: PathBuf, force: bool) -> Answer {
+    match core.journal().backup(target, force).await {
         Ok(found) => Answer::Verified(found.into()),
         Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
     }

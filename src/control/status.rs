@@ -143,6 +143,9 @@ pub struct SinkStatus {
     /// Age of the oldest of these, in seconds.
     #[serde(default)]
     pub oldest_dead_letter_secs: u64,
+    /// The replay to it, while one is under way.
+    #[serde(default)]
+    pub replay: Option<crate::control::protocol::ReplayReport>,
     /// What went wrong last, if it is wrong now.
     pub error: Option<String>,
     /// When it is tried again, in seconds.

@@ -31,6 +31,8 @@
 mod breakdown;
 mod clock;
 mod divide;
+mod dry;
+pub mod errands;
 mod feed;
 mod forms;
 mod health;
@@ -51,6 +53,8 @@ mod worker;
 mod tests;
 
 pub use clock::Clock;
+pub use dry::count_for;
+pub use errands::replay_consumer;
 pub use health::Recorder;
 pub use pace::Pace;
 pub use pipeline::{BatchSettings, Parts, Pipeline, Plan, SinkPlan, Start, sink_consumer, window_consumer};

@@ -23,7 +23,7 @@ use super::reader::Reader;
 use super::status::{Board, SinkStatus};
 use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
-use super::worker::Worker;
+use super::worker::{ReaderAt, Worker};
 use crate::fresh::{Fresh, Taker};
 use crate::graph::{Graph, MachineSpec, Node};
 use crate::journal::{Commit, JournalError, Offset};
@@ -184,16 +184,16 @@ impl Pipeline {
         let (name, form) = (sink.common.name.clone(), sink.common.format);
         let next = self.place(&sink_consumer(&name), first).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
-        let reader_at = move |next| Reader::new(&feed, &decoder, node, Some(form), next);
+        let reader_at: ReaderAt = Arc::new(move |next| Reader::new(&feed, &decoder, node, Some(form), next));
         let worker = Worker::new(
             sink,
             self.parts.clone(),
-            reader_at(next),
+            (next, reader_at),
             self.stop.clone(),
             self.reloads.subscribe(),
         );
         let span = info_span!("delivery", sink.name = %name);
-        self.tasks.spawn(worker.run(grace, reader_at).instrument(span));
+        self.tasks.spawn(worker.run(grace).instrument(span));
         Ok(())
     }
 

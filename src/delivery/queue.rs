@@ -45,6 +45,11 @@ impl Queue {
         }
     }
 
+    /// An empty one with the same limits and form.
+    pub(super) fn like(&self) -> Self {
+        Self::new(self.limits, self.format)
+    }
+
     /// The sink's own limits, known once it is made, and better with its answers.
     pub(super) fn set_limits(&mut self, limits: BatchLimits) {
         self.limits = limits;

@@ -125,12 +125,23 @@ pub struct SinkStatus {
 #[derive(Debug, Default)]
 pub struct Board {
     sinks: Mutex<BTreeMap<String, watch::Sender<SinkStatus>>>,
+    calls: watch::Sender<()>,
 }
 
 impl Board {
     /// An empty board.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Calls every worker to look what was left for it to do in the journal's state.
+    pub fn call(&self) {
+        self.calls.send_replace(());
+    }
+
+    /// Changes with every call.
+    pub(super) fn calls(&self) -> watch::Receiver<()> {
+        self.calls.subscribe()
     }
 
     /// The sinks as they are now; `head` is the journal's and `skipped` what it never gave, for the lag.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::journal::{Commit, Entry, Health, HealthLevel, Journal, JournalError, Offset, Skipped};
+use crate::journal::{Commit, Entry, Health, HealthLevel, Journal, JournalError, KeptLetter, Offset, Skipped};
 
 /// The journal, as far as its consumers see it. See [`Journal`] for each promise.
 #[async_trait]
@@ -28,6 +28,8 @@ pub trait Store: Send + Sync + 'static {
     async fn cursor(&self, consumer: &str) -> Result<Option<Offset>, JournalError>;
     /// All state whose key starts with `prefix`.
     async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError>;
+    /// The dead letters of a sink at these offsets, as many of the first as fit.
+    async fn dead_letters_at(&self, sink: &str, offsets: Vec<Offset>) -> Result<Vec<KeptLetter>, JournalError>;
 }
 
 #[async_trait]
@@ -58,6 +60,9 @@ impl Store for Journal {
     }
     async fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
         Self::states(self, prefix).await
+    }
+    async fn dead_letters_at(&self, sink: &str, offsets: Vec<Offset>) -> Result<Vec<KeptLetter>, JournalError> {
+        Self::dead_letters_at(self, sink, offsets).await
     }
 }
 

@@ -12,7 +12,10 @@
 //! from the oldest open event to the newest sent, one answer in ten minutes.
 
 mod arrears;
+mod aside;
 mod keeping;
+mod letters;
+mod replay;
 mod restarting;
 mod sending;
 mod telling;
@@ -30,6 +33,8 @@ use tracing::{error, warn};
 use trapline_schemas::Timestamp;
 use trapline_sink::{Arrears, Fault, FaultKind, StreamSink};
 
+use self::aside::{Aside, Lane};
+use self::letters::Letters;
 use self::sending::Answered;
 use super::breakdown::{Breakdowns, caught};
 use super::feed::Content;
@@ -45,6 +50,9 @@ use crate::journal::{Cause, DeadLetter, JournalError, Loss, Offset};
 /// How often a worker that cannot read looks whether retention has overtaken it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Makes a reader of the sink's entries at an offset.
+pub(super) type ReaderAt = Arc<dyn Fn(Offset) -> Reader + Send + Sync>;
+
 /// The worker of one sink.
 pub(super) struct Worker {
     plan: SinkPlan,
@@ -52,8 +60,11 @@ pub(super) struct Worker {
     status: watch::Sender<SinkStatus>,
     stop: CancellationToken,
     reader: Reader,
+    reader_at: ReaderAt,
     queue: Queue,
     ledger: Ledger,
+    /// What goes beside what comes.
+    aside: Aside,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     trouble: Trouble,
     refusals: Refusals,
@@ -80,8 +91,8 @@ pub(super) struct Worker {
     failing_since: Option<Timestamp>,
     /// What the sink knows of events that it called delivered, if it looks after them.
     arrears: Option<watch::Receiver<Arrears>>,
-    /// The last of those events, in order.
-    sent: VecDeque<Offset>,
+    /// The last of those events, in order, and where they came from.
+    sent: VecDeque<(Lane, Offset)>,
     /// The trouble is about them.
     in_arrears: bool,
     /// How many of them were given up, as far as told.
@@ -94,11 +105,10 @@ impl Worker {
     pub(super) fn new(
         plan: SinkPlan,
         parts: Parts,
-        reader: Reader,
+        (next, reader_at): (Offset, ReaderAt),
         stop: CancellationToken,
         reloads: watch::Receiver<()>,
     ) -> Self {
-        let next = reader.next_offset();
         let status = parts.board.enter(&plan.common.name);
         let (failing_since, refusals) = telling::unfinished(&status.borrow());
         let limits = plan.batch.apply(trapline_sink::BatchLimits {
@@ -107,13 +117,16 @@ impl Worker {
             linger: Duration::ZERO,
             in_flight: 1,
         });
+        let queue = Queue::new(limits, plan.common.format);
         Self {
-            queue: Queue::new(limits, plan.common.format),
+            aside: Aside::new(parts.board.calls(), Letters::new(queue.like())),
+            queue,
             plan,
             parts,
             status,
             stop,
-            reader,
+            reader: reader_at(next),
+            reader_at,
             ledger: Ledger::new(next),
             under_way: FuturesUnordered::new(),
             trouble: Trouble::default(),
@@ -139,12 +152,11 @@ impl Worker {
         }
     }
 
-    /// Works until told to stop, then within `grace` finishes what it can. `reader_at` makes a reader at an offset: for
-    /// a worker that broke down, which begins anew.
-    pub(super) async fn run(mut self, grace: Duration, reader_at: impl Fn(Offset) -> Reader) {
+    /// Works until told to stop, then within `grace` finishes what it can. A worker that broke down begins anew.
+    pub(super) async fn run(mut self, grace: Duration) {
         self.tell_status(|status, _| status.state = SinkState::Starting);
         while caught(self.live(grace)).await.is_err() && !self.stop.is_cancelled() {
-            self.begin_anew(&reader_at);
+            self.begin_anew();
         }
         self.tell_status(|status, _| {
             status.state = SinkState::Stopped;
@@ -231,11 +243,14 @@ impl Worker {
 
     /// Takes over what the sink can take at a time, which it may know only by its first answers.
     fn heed_limits(&mut self, sink: &dyn StreamSink) {
-        self.queue.set_limits(self.plan.batch.apply(sink.limits()));
+        let limits = self.plan.batch.apply(sink.limits());
+        self.queue.set_limits(limits);
+        self.aside.set_limits(limits);
     }
 
     async fn work(&mut self, sink: &Arc<dyn StreamSink>, grace: Duration) -> Result<(), JournalError> {
         let mut deadline = None;
+        self.look_aside().await?;
         loop {
             self.send(sink);
             self.show();
@@ -245,9 +260,10 @@ impl Worker {
             let room = self.queue.room();
             let wake = self.wake_at(deadline);
             tokio::select! {
-                // Answers first: they make room. Cancel: a stream's `next`, a reader's `read`, sleeps and tokens are
-                // all safe to drop.
+                // A person's word first, it is rare; then answers: they make room. Cancel: a stream's `next`, a reader's
+                // `read`, sleeps and tokens are all safe to drop.
                 biased;
+                Ok(()) = self.aside.calls.changed() => self.look_aside().await?,
                 Some(answered) = self.under_way.next() => {
                     self.note(sink.as_ref());
                     self.heed_limits(sink.as_ref());
@@ -259,6 +275,7 @@ impl Worker {
                     deadline = Some(Instant::now() + grace);
                 }
                 Ok(()) = self.reloads.changed(), if self.not_before.is_some() => self.hurry(),
+                chunk = aside::read(&mut self.aside.replay) => self.take_replay(chunk?),
                 chunk = self.reader.read(room), if room > 0 => self.take(chunk?),
                 () = sleep_until(wake), if wake.is_some() => self.woken().await?,
             }
@@ -273,7 +290,7 @@ impl Worker {
     }
 
     fn wake_at(&self, deadline: Option<Instant>) -> Option<Instant> {
-        let waits = !self.queue.is_empty();
+        let waits = !self.queue.is_empty() || !self.aside.is_empty();
         let retry = self.not_before.filter(|_| waits);
         // While a sink is in trouble one batch at a time goes, so beside another nothing is due.
         let paused = self.not_before.is_some() || (self.trouble.is_on() && !self.under_way.is_empty());
@@ -286,6 +303,7 @@ impl Worker {
             self.save_at,
             self.trouble.due(),
             self.refusals.due(),
+            self.aside.wake_at(self.under_way.len(), paused),
             deadline,
         ];
         all.into_iter().flatten().min()
@@ -296,6 +314,7 @@ impl Worker {
         let change = self.refusals.look(Instant::now());
         self.tell_refusals(change, "").await;
         self.look().await?;
+        self.wake_aside().await?;
         if self.save_at.is_none_or(|at| Instant::now() < at) {
             return Ok(());
         }

@@ -10,6 +10,8 @@ use trapline_schemas::Timestamp;
 
 use super::backup::backup;
 use super::chain::Tip;
+use super::holders::Holders;
+use super::letters;
 use super::lock::{Inode, Lock, is_lock_of};
 use super::look::{self, Looked};
 use super::queue::{Job, Queue};
@@ -17,11 +19,11 @@ use super::read::{self, Readers, Tail};
 use super::salvage::Salvage;
 use super::settings::{Fact, Health, HealthLevel, JournalReport, JournalSettings, Told};
 use super::skipped::Skipped;
-use super::sqlite::Store;
+use super::sqlite::{Cursors, Store};
 use super::trim::Bounds;
 use super::verify::{Verified, Walk};
 use super::writer::Writer;
-use super::{Commit, Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset, start};
+use super::{Commit, Cursor, DeadLetterCount, Entry, JournalError, KeptLetter, Offset, start};
 
 /// Handle to the journal; cheap to clone. SQLite runs on its own threads.
 ///
@@ -47,7 +49,7 @@ pub(super) struct Shared {
     pub turns: AtomicU64,
     path: PathBuf,
     tip: Mutex<Tip>,
-    consumers: Mutex<Arc<[String]>>,
+    holders: Mutex<Holders>,
     bounds: Mutex<Bounds>,
     told: Mutex<Vec<Told>>,
     /// Offsets that no entry ever had.
@@ -86,7 +88,7 @@ impl Shared {
             turns: AtomicU64::new(0),
             path: settings.path.clone(),
             tip: Mutex::new(tip),
-            consumers: Mutex::new(settings.consumers.clone().into()),
+            holders: Mutex::new(Holders::new(&settings.consumers, &settings.guests)),
             bounds: Mutex::new(Bounds::of(settings)),
             told: Mutex::default(),
             skipped: Mutex::default(),
@@ -117,8 +119,9 @@ impl Shared {
         *lock(&self.held_lock) = held;
     }
 
-    pub fn consumers(&self) -> Arc<[String]> {
-        lock(&self.consumers).clone()
+    /// Who holds the trim back.
+    pub fn consumers(&self, cursors: &Cursors) -> Arc<[String]> {
+        lock(&self.holders).at(cursors)
     }
 
     pub fn bounds(&self) -> Bounds {
@@ -283,9 +286,10 @@ impl Journal {
         lock(&self.shared.skipped).clone()
     }
 
-    /// Names the consumers whose cursors hold the age trim back, in place of those named before.
-    pub fn set_consumers(&self, consumers: Vec<String>) {
-        *lock(&self.shared.consumers) = consumers.into();
+    /// Names the consumers whose cursors hold the age trim back, in place of those named before, and those that do while
+    /// they have one.
+    pub fn set_consumers(&self, consumers: &[String], guests: &[String]) {
+        *lock(&self.shared.holders) = Holders::new(consumers, guests);
     }
 
     /// Keeps entries this long and this many bytes of them from now on; zero is without bound.
@@ -344,15 +348,28 @@ impl Journal {
         self.query(move |conn| read::states(conn, &prefix)).await
     }
 
-    /// Dead letters of a sink (all sinks if `None`), oldest first, 10,000 at most.
-    pub async fn dead_letters(&self, sink: Option<&str>) -> Result<Vec<DeadLetter>, JournalError> {
+    /// A page of dead letters of a sink (of all sinks if `None`), by sink and offset; the next one begins after the last
+    /// of it. Empty after the last.
+    pub async fn dead_letters(
+        &self,
+        sink: Option<&str>,
+        after: Option<(String, Offset)>,
+    ) -> Result<Vec<KeptLetter>, JournalError> {
         let sink = sink.map(str::to_owned);
-        self.query(move |conn| read::dead_letters(conn, sink.as_deref())).await
+        self.query(move |conn| letters::page(conn, sink.as_deref(), after.as_ref()))
+            .await
+    }
+
+    /// The dead letters of a sink at these offsets that are there, in the order given, up to a bound of bytes: ask again
+    /// for those behind the last.
+    pub async fn dead_letters_at(&self, sink: &str, offsets: Vec<Offset>) -> Result<Vec<KeptLetter>, JournalError> {
+        let sink = sink.to_owned();
+        self.query(move |conn| letters::at(conn, &sink, &offsets)).await
     }
 
     /// How many dead letters each sink has that has any, by sink. Cheap: reads no body.
     pub async fn dead_letter_counts(&self) -> Result<Vec<DeadLetterCount>, JournalError> {
-        self.query(read::dead_letter_counts).await
+        self.query(letters::counts).await
     }
 
     /// Walks over the whole chain, oldest entry first. Cancel: safe.
@@ -368,9 +385,10 @@ impl Journal {
         }
     }
 
-    /// Copies the journal, as it is at the call, to `target`, which must not exist. Cancel: the copy goes on.
-    pub async fn backup(&self, target: PathBuf) -> Result<(), JournalError> {
-        self.query(move |conn| Ok(backup(conn, &target))).await?
+    /// Copies the journal, as it is at the call, to `target`, and says what a walk over the copy found. A file that is
+    /// there is only replaced if `replace` says so. Cancel: the copy goes on.
+    pub async fn backup(&self, target: PathBuf, replace: bool) -> Result<Verified, JournalError> {
+        self.query(move |conn| Ok(backup(conn, &target, replace))).await?
     }
 
     /// Waits until nothing can be written any more: after [`Journal::close`], or because the writer broke down.

@@ -41,11 +41,14 @@
 //! It does not decode bodies, does not search in them ([`index`] is a derived file that may vanish at any time) and
 //! does not tell anybody but its caller: health is a [`tokio::sync::watch`], facts are entries.
 
+mod amend;
 mod backup;
 mod chain;
 mod growth;
 mod handle;
+mod holders;
 pub mod index;
+mod letters;
 mod lock;
 mod look;
 mod queue;
@@ -68,7 +71,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
+pub use amend::amend;
 pub use handle::{Hold, Journal};
+pub use letters::DEAD_LETTERS_MAX;
 pub use settings::{
     CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Missing, Salvaged, Told,
 };
@@ -95,6 +100,21 @@ pub struct Commit {
     pub cursors_gone: Vec<String>,
     /// What consumers found gone before they had read it; each entry is counted once, however often it is reported.
     pub losses: Vec<Loss>,
+}
+
+impl Commit {
+    /// Both, all or nothing.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.append.extend(other.append);
+        self.cursors.extend(other.cursors);
+        self.state.extend(other.state);
+        self.dead_letters.extend(other.dead_letters);
+        self.dead_letters_gone.extend(other.dead_letters_gone);
+        self.cursors_gone.extend(other.cursors_gone);
+        self.losses.extend(other.losses);
+        self
+    }
 }
 
 /// Why a consumer misses entries.
@@ -138,6 +158,15 @@ pub struct DeadLetter {
     pub reason: String,
     /// The body, so that it outlives the trim.
     pub body: Bytes,
+}
+
+/// A dead letter as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptLetter {
+    /// When it was refused last.
+    pub at: Timestamp,
+    /// What was refused.
+    pub letter: DeadLetter,
 }
 
 /// How many dead letters a sink has.

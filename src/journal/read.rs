@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use trapline_schemas::Timestamp;
 
 use super::sqlite::{self, bytes, is_damage, offset, sql};
-use super::{Cursor, DeadLetter, DeadLetterCount, Entry, JournalError, Offset};
+use super::{Cursor, Entry, JournalError, Offset};
 
 /// The reading connections.
 #[derive(Debug)]
@@ -252,36 +252,6 @@ pub(super) fn states(conn: &Connection, prefix: &str) -> rusqlite::Result<Vec<(S
     Ok(states)
 }
 
-/// Dead letters of a sink or of all, oldest first.
-pub(super) fn dead_letters(conn: &Connection, sink: Option<&str>) -> rusqlite::Result<Vec<DeadLetter>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT sink, offset, reason, body FROM dead_letters WHERE ?1 IS NULL OR sink = ?1 ORDER BY offset, sink LIMIT ?2",
-    )?;
-    let letters = statement.query_map((sink, DEAD_LETTERS_MAX), |row| {
-        Ok(DeadLetter {
-            sink: row.get(0)?,
-            offset: offset(row.get(1)?),
-            reason: row.get(2)?,
-            body: Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?),
-        })
-    })?;
-    letters.collect()
-}
-
-/// How many dead letters each sink has, by sink.
-pub(super) fn dead_letter_counts(conn: &Connection) -> rusqlite::Result<Vec<DeadLetterCount>> {
-    let mut statement = conn.prepare_cached(DEAD_LETTER_COUNTS)?;
-    let counts = statement.query_map([], |row| {
-        Ok(DeadLetterCount {
-            sink: row.get(0)?,
-            count: offset(row.get(1)?),
-            oldest: offset(row.get(2)?),
-            oldest_at: Timestamp::from_micros(row.get(3)?),
-        })
-    })?;
-    counts.collect()
-}
-
 /// The newest entries, in memory.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -361,10 +331,3 @@ const READERS: usize = 3;
 /// Bounds of the tail: what a sink that keeps up is behind by.
 const TAIL_ENTRIES: usize = 2048;
 const TAIL_BYTES: usize = 2 << 20;
-/// Counts in the index that keeps sink and offset unique; of the table itself, one row a sink.
-pub(super) const DEAD_LETTER_COUNTS: &str = "
-    WITH counted AS (SELECT sink, count(*) AS letters, min(offset) AS oldest FROM dead_letters GROUP BY sink)
-    SELECT counted.sink, letters, oldest, letter.at FROM counted
-    JOIN dead_letters AS letter ON letter.sink = counted.sink AND letter.offset = oldest ORDER BY counted.sink";
-/// Dead letters given in one answer.
-const DEAD_LETTERS_MAX: i64 = 10_000;

@@ -34,6 +34,8 @@ pub struct JournalSettings {
     /// Consumers whose cursor holds the age trim back. One without a saved cursor holds everything back: save its
     /// starting cursor at once.
     pub consumers: Vec<String>,
+    /// Consumers that come and go: one holds the age trim back as well for as long as it has a cursor.
+    pub guests: Vec<String>,
     /// Makes the bodies of the journal's own entries.
     pub facts: FactBody,
 }
@@ -47,6 +49,7 @@ impl JournalSettings {
             retain: Duration::from_secs(30 * 24 * 3600),
             retain_bytes: 10 << 30,
             consumers: Vec::new(),
+            guests: Vec::new(),
             facts: FactBody::none(),
         }
     }

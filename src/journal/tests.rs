@@ -11,7 +11,7 @@ mod syncs;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{Commit, Entry, Journal, JournalSettings};
+use super::{Commit, DeadLetter, Entry, Journal, JournalSettings};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -51,6 +51,19 @@ async fn all(journal: &Journal) -> Vec<Entry> {
         };
         from = last.offset + 1;
         entries.extend(read);
+    }
+}
+
+/// Every dead letter, of a sink or of all, by sink and offset.
+async fn letters(journal: &Journal, sink: Option<&str>) -> Vec<DeadLetter> {
+    let (mut after, mut letters) = (None, Vec::new());
+    loop {
+        let page = journal.dead_letters(sink, after).await.unwrap();
+        let Some(last) = page.last() else {
+            return letters;
+        };
+        after = Some((last.letter.sink.clone(), last.letter.offset));
+        letters.extend(page.into_iter().map(|kept| kept.letter));
     }
 }
 

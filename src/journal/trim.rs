@@ -20,6 +20,7 @@ use rusqlite::Transaction;
 use trapline_schemas::Timestamp;
 
 use super::chain::{Stored, Tip};
+use super::letters;
 use super::settings::{Fact, JournalSettings};
 use super::sqlite::{Cursors, Draft, Store, bytes, offset, sql};
 use super::{Cause, Loss, Offset};
@@ -184,7 +185,7 @@ impl Trimmer {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         self.entries_at_look = store.tip.next;
-        self.letters_over = letters_over(store)?;
+        self.letters_over = letters::over(&store.conn)?;
         self.cut = Cut::None;
         let live = store.live_bytes()?;
         if self.bounds.bytes > 0 && live > self.bounds.bytes {
@@ -491,21 +492,6 @@ fn is_break(tx: &Transaction<'_>, place: Offset) -> rusqlite::Result<bool> {
         .exists([sql(place)])
 }
 
-/// The newest row id beyond the number of dead letters that are kept.
-fn letters_over(store: &Store) -> rusqlite::Result<Option<i64>> {
-    let newest: Option<i64> = store
-        .conn
-        .prepare_cached("SELECT max(rowid) FROM dead_letters")?
-        .query_row([], |row| row.get(0))?;
-    let oldest: Option<i64> = store
-        .conn
-        .prepare_cached("SELECT min(rowid) FROM dead_letters")?
-        .query_row([], |row| row.get(0))?;
-    Ok(newest
-        .map(|newest| newest - DEAD_LETTERS_MAX)
-        .filter(|last| oldest.is_some_and(|oldest| oldest <= *last)))
-}
-
 fn oldest_at(store: &Store) -> rusqlite::Result<Option<(Offset, Timestamp)>> {
     let mut oldest = store
         .conn
@@ -540,9 +526,6 @@ const ROW_BYTES: u64 = 64;
 const LOOK_ENTRIES: Offset = 1024;
 /// Shortest time between two gap entries of one consumer.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-
-/// Dead letters kept, counted by row id: some less if some were removed in between.
-const DEAD_LETTERS_MAX: i64 = 10_000;
 /// No trapline ran before 2020: an earlier clock is one that was not set.
 const UNSET: Timestamp = Timestamp::from_micros(1_577_836_800_000_000);
 

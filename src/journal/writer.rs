@@ -145,7 +145,7 @@ impl Writer {
         let Some(store) = &mut self.store else { return };
         let events = self.held.iter().take(jobs).map(Job::events).sum::<usize>();
         let (trimmer, facts, settings) = (&mut self.trimmer, &self.facts, &self.settings);
-        let consumers = self.shared.consumers();
+        let consumers = self.shared.consumers(&self.cursors);
         let cursors = &self.cursors;
         let rows = if events == 0 {
             TRIM_ROWS
@@ -244,7 +244,7 @@ impl Writer {
         }
         if self.trimmer.wants_look(store) {
             let paused = self.salvage.is_some();
-            let consumers = self.shared.consumers();
+            let consumers = self.shared.consumers(&self.cursors);
             result = result.and_then(|()| look(&mut self.trimmer, paused, store, &self.cursors, &consumers));
         }
         self.heed(result);
@@ -280,7 +280,7 @@ impl Writer {
         self.say_recovered(now);
         self.go_on_with_salvage();
         let Some(store) = &mut self.store else { return };
-        let (paused, consumers) = (self.salvage.is_some(), self.shared.consumers());
+        let (paused, consumers) = (self.salvage.is_some(), self.shared.consumers(&self.cursors));
         self.trimmer.set_bounds(self.shared.bounds());
         let mut result = look(&mut self.trimmer, paused, store, &self.cursors, &consumers);
         if store.wants_checkpoint(true) {

@@ -7,6 +7,7 @@ mod events;
 mod harness;
 mod journal;
 mod learn;
+mod memory;
 mod reload;
 mod service;
 mod sinks;

@@ -6,6 +6,7 @@ use trapline_sink::FaultKind;
 use super::time;
 use crate::app::core::Core;
 use crate::config::Config;
+use crate::control::protocol::ReplayState;
 use crate::control::status::{Fault, Health, SinkStatus};
 use crate::delivery::{self, RefusalsSeen, SinkState};
 use crate::journal::DeadLetterCount;
@@ -23,7 +24,9 @@ impl Core {
             let letters = letters.iter().find(|letters| letters.sink == seen.name);
             let in_trouble = state_health(seen.state) != Health::Ok;
             let refusal = refusal_fault(&seen);
-            let status = sink(seen, kind, letters);
+            let mut status = sink(seen, kind, letters);
+            let replay = self.replay_report(&status.0.name).await.ok();
+            status.0.replay = replay.filter(|replay| replay.state == ReplayState::Running);
             faults.extend(sink_fault(&status.0, status.1).filter(|_| in_trouble));
             faults.extend(refusal);
             sinks.push(status.0);
@@ -53,6 +56,7 @@ fn sink(seen: delivery::SinkStatus, kind: &str, letters: Option<&DeadLetterCount
         unconfirmed: seen.unconfirmed,
         dead_letters: letters.map_or(0, |letters| letters.count),
         oldest_dead_letter_secs: letters.map_or(0, |letters| now.since(letters.oldest_at).as_secs()),
+        replay: None,
         error: fault.as_ref().map(|fault| fault.message.clone()).or(refused),
         retry_in_secs: seen
             .retry_at

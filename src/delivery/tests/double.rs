@@ -12,7 +12,7 @@ use trapline_schemas::{Timestamp, codec};
 use super::sinks::take_one;
 use crate::delivery::store::Store;
 use crate::graph::Body;
-use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, Loss, Offset, Skipped};
+use crate::journal::{Commit, DeadLetter, Entry, Health, HealthLevel, JournalError, KeptLetter, Loss, Offset, Skipped};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -220,7 +220,17 @@ impl MemoryStore {
                 None => kept.state.remove(&key),
             };
         }
-        kept.dead.extend(commit.dead_letters);
+        for letter in commit.dead_letters {
+            kept.dead
+                .retain(|dead| (&dead.sink, dead.offset) != (&letter.sink, letter.offset));
+            kept.dead.push(letter);
+        }
+        for gone in commit.dead_letters_gone {
+            kept.dead.retain(|dead| (&dead.sink, dead.offset) != (&gone.0, gone.1));
+        }
+        for gone in commit.cursors_gone {
+            kept.cursors.remove(&gone);
+        }
         let head = kept.next;
         drop(kept);
         self.head.send_if_modified(|old| std::mem::replace(old, head) != head);
@@ -285,5 +295,20 @@ impl Store for MemoryStore {
         let kept = self.kept.lock().unwrap();
         let rows = kept.state.iter().filter(|(key, _)| key.starts_with(prefix));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+    async fn dead_letters_at(&self, sink: &str, offsets: Vec<Offset>) -> Result<Vec<KeptLetter>, JournalError> {
+        let kept = self.kept.lock().unwrap();
+        let find = |offset: Offset| {
+            let letter = kept
+                .dead
+                .iter()
+                .find(|dead| dead.sink == sink && dead.offset == offset)?;
+            Some(KeptLetter {
+                at: Timestamp::default(),
+                letter: letter.clone(),
+            })
+        };
+        // As if no more fitted into the answer.
+        Ok(offsets.into_iter().filter_map(find).take(3).collect())
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 use trapline_sink::{Arrears, Fault, FaultKind};
 
-use super::Worker;
+use super::{Lane, Worker};
 use crate::delivery::health::sink_failed;
 use crate::journal::Offset;
 
@@ -14,12 +14,20 @@ const SENT_MAX: usize = 10_000;
 
 impl Worker {
     /// Remembers what was delivered, for a sink that may come back to it.
-    pub(super) fn remember(&mut self, delivered: &[Offset]) {
+    pub(super) fn remember(&mut self, lane: Lane, delivered: &[Offset]) {
         if self.arrears.is_some() {
-            self.sent.extend(delivered);
+            self.sent.extend(delivered.iter().map(|offset| (lane, *offset)));
             let beyond = self.sent.len().saturating_sub(SENT_MAX);
             self.sent.drain(..beyond);
         }
+    }
+
+    /// Events of a lane that were called delivered and that the sink may come back to, in order.
+    pub(super) fn owed(&self, lane: Lane) -> impl Iterator<Item = Offset> {
+        let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
+        let owed = usize::try_from(owed).unwrap_or(usize::MAX);
+        let owed = self.sent.iter().skip(self.sent.len().saturating_sub(owed));
+        owed.filter(move |(of, _)| *of == lane).map(|(_, offset)| *offset)
     }
 
     /// What became of events that were called delivered.

@@ -10,7 +10,7 @@ use tracing::warn;
 use trapline_schemas::codec;
 use trapline_sink::Parcel;
 
-use super::Worker;
+use super::{Lane, Worker};
 use crate::delivery::pipeline::sink_consumer;
 use crate::delivery::store::{commit_unless_failing, is_failing};
 use crate::journal::{Cause, Commit, DeadLetter, JournalError, Loss, Offset};
@@ -29,15 +29,21 @@ impl Worker {
             let waits_for_disk = self.save_at.filter(|_| is_failing(self.parts.store.as_ref()));
             self.save_at = Some(waits_for_disk.unwrap_or_else(Instant::now));
         }
+        dead.iter().for_each(|(parcel, _)| self.ledger.finish(parcel.offset));
+        self.letters.extend(self.refused(dead));
+    }
+
+    /// What the sink refused, as it is kept.
+    pub(super) fn refused(&self, dead: &[(Arc<Parcel>, String)]) -> Vec<DeadLetter> {
         for (parcel, reason) in dead {
             warn!(
                 sink.name = %self.name(), journal.offset = parcel.offset, reason = %reason,
                 "sink {} refused an event, it is kept as a dead letter", self.name(),
             );
-            self.ledger.finish(parcel.offset);
-            let letter = self.letter(parcel, reason);
-            self.letters.push(letter);
         }
+        dead.iter()
+            .map(|(parcel, reason)| self.letter(parcel, reason))
+            .collect()
     }
 
     fn letter(&self, parcel: &Parcel, reason: &str) -> DeadLetter {
@@ -78,13 +84,8 @@ impl Worker {
 
     /// Where a restart goes on: with the first event that the sink owes, if it owes any.
     pub(super) fn cursor(&self) -> Offset {
-        let owed = self.arrears.as_ref().map_or(0, |arrears| arrears.borrow().owed);
-        let at = self
-            .sent
-            .len()
-            .saturating_sub(usize::try_from(owed).unwrap_or(usize::MAX));
         let done = self.ledger.cursor();
-        self.sent.get(at).map_or(done, |first| done.min(*first))
+        self.owed(Lane::Live).next().map_or(done, |first| done.min(first))
     }
 
     /// What an answer has settled goes to the journal at once. One that keeps an order waits until it is there; where
@@ -152,7 +153,14 @@ impl Worker {
     }
 
     pub(super) async fn save_last(&mut self) {
-        if let Err(error) = self.parts.store.commit(self.commit()).await {
+        let owed: Vec<_> = self.owed(Lane::Letters).collect();
+        let aside = Some(self.aside_commit(&owed)).filter(|_| self.has_aside());
+        let own = self.commit();
+        let saved = match aside {
+            Some(aside) => self.parts.store.commit(own.and(aside)).await,
+            None => self.parts.store.commit(own).await,
+        };
+        if let Err(error) = saved {
             warn!(sink.name = %self.name(), %error, "the last cursor of sink {} is not saved", self.name());
         }
     }

@@ -7,18 +7,16 @@ use tokio::time::Instant;
 use trapline_sink::{Fault, FaultKind};
 
 use super::Worker;
-use crate::delivery::reader::Reader;
-use crate::journal::Offset;
 
 impl Worker {
     /// Forgets all but how it stands with its sink; what it knows of breakdowns grows by one.
-    pub(super) fn begin_anew(&mut self, reader_at: impl Fn(Offset) -> Reader) {
+    pub(super) fn begin_anew(&mut self) {
         // What the sink owes may have grown since the cursor was saved.
-        let reader = reader_at(self.saved.min(self.cursor()));
+        let next = self.saved.min(self.cursor());
         let fresh = Self::new(
             self.plan.clone(),
             self.parts.clone(),
-            reader,
+            (next, self.reader_at.clone()),
             self.stop.clone(),
             self.reloads.clone(),
         );

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use trapline_sink::{Delivery, Fault, FaultKind, StreamSink};
 
-use super::Worker;
+use super::{Lane, Worker};
 use crate::delivery::breakdown::{Broken, caught};
 use crate::delivery::divide::{Batch, divide};
 use crate::journal::JournalError;
@@ -17,6 +17,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(600);
 
 /// A batch that came back.
 pub(super) struct Answered {
+    lane: Lane,
     batch: Batch,
     delivery: Delivery,
     /// How many tries had failed when it went out.
@@ -31,36 +32,42 @@ impl Worker {
             return;
         }
         self.not_before = None;
-        self.queue.hold(self.ledger.span());
         while !self.trouble.is_on() || self.under_way.is_empty() {
-            let Some(batch) = self.queue.cut(self.under_way.len(), now) else {
+            let Some((lane, batch)) = self.cut(now) else {
                 return;
             };
             self.reloads.mark_unchanged();
             self.tell_status(|status, _| status.totals.batches += 1);
-            let answer = deliver(Arc::clone(sink), batch, self.round);
+            let answer = deliver(Arc::clone(sink), lane, batch, self.round);
             self.under_way.push(answer.boxed());
-            self.queue.hold(self.ledger.span());
         }
     }
 
     pub(super) async fn answered(&mut self, answered: Answered) -> Result<(), JournalError> {
-        let Answered { batch, delivery, round } = answered;
+        let Answered {
+            lane,
+            batch,
+            delivery,
+            round,
+        } = answered;
         let sent = batch.len();
         let divided = divide(batch, &delivery);
         let moved = divided.has_moved(sent);
         let again: usize = divided.again.iter().map(Vec::len).sum();
         self.count(divided.delivered.len(), divided.dead.len(), again);
-        divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
-        self.remember(&divided.delivered);
+        self.remember(lane, &divided.delivered);
         self.weigh(divided.delivered.len(), &divided.dead).await;
-        self.bury(&divided.dead);
-        self.queue.push_again(divided.again);
         if delivery.fault.is_some() || delivery.retry_after.is_some() || !moved {
             self.failed(delivery.fault, delivery.retry_after, round).await;
         } else {
             self.worked().await;
         }
+        if lane != Lane::Live {
+            return self.settle_aside(lane, divided).await;
+        }
+        divided.delivered.iter().for_each(|offset| self.ledger.finish(*offset));
+        self.bury(&divided.dead);
+        self.queue.push_again(divided.again);
         self.note_cursor();
         self.settle().await
     }
@@ -68,7 +75,7 @@ impl Worker {
 
 /// Sends one batch. A sink that panics on it may have met an event it cannot bear, which is looked for by splitting; or
 /// it panics on all, so it is paced and alarms, lest a bug make dead letters of everything.
-async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answered {
+async fn deliver(sink: Arc<dyn StreamSink>, lane: Lane, batch: Batch, round: u32) -> Answered {
     let count = batch.len();
     let answer = caught(sink.deliver(&batch));
     let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
@@ -88,5 +95,10 @@ async fn deliver(sink: Arc<dyn StreamSink>, batch: Batch, round: u32) -> Answere
             },
         ),
     };
-    Answered { batch, delivery, round }
+    Answered {
+        lane,
+        batch,
+        delivery,
+        round,
+    }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use trapline_schemas::Timestamp;
 
-use super::super::read::DEAD_LETTER_COUNTS;
+use super::super::letters::COUNTS;
 use super::super::{Commit, DeadLetter, Journal, JournalError, room};
-use super::{all, append, folder, open, settings, texts};
+use super::{all, append, folder, letters, open, settings, texts};
 
 #[tokio::test]
 async fn what_is_committed_is_read_back_and_survives_a_restart() {
@@ -45,7 +45,7 @@ async fn what_is_committed_is_read_back_and_survives_a_restart() {
     assert_eq!(journal.cursor("siem").await.unwrap(), Some(3));
     assert_eq!(journal.cursor("other").await.unwrap(), None);
     assert_eq!(journal.state("window/x").await.unwrap(), Some(b"state".to_vec()));
-    assert_eq!(journal.dead_letters(None).await.unwrap(), [letter(2)]);
+    assert_eq!(letters(&journal, None).await, [letter(2)]);
 }
 
 fn letter(offset: u64) -> DeadLetter {
@@ -99,9 +99,7 @@ async fn dead_letters_are_counted_without_reading_them() {
     let folder = folder();
     let journal = open(&folder);
     let file = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
-    let mut plan = file
-        .prepare(&format!("EXPLAIN QUERY PLAN {DEAD_LETTER_COUNTS}"))
-        .unwrap();
+    let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {COUNTS}")).unwrap();
     let steps = plan.query_map([], |row| row.get::<_, String>("detail")).unwrap();
     let steps: Vec<_> = steps.map(Result::unwrap).collect();
     let scans: Vec<_> = steps.iter().filter(|step| step.contains("SCAN dead_letters")).collect();
@@ -200,10 +198,7 @@ async fn a_dead_letter_is_kept_once_and_goes_when_it_is_done() {
         })
         .await
         .unwrap();
-    assert_eq!(
-        journal.dead_letters(Some("siem")).await.unwrap(),
-        [letter(2), letter(3)]
-    );
+    assert_eq!(letters(&journal, Some("siem")).await, [letter(2), letter(3)]);
     let dead_letters_gone = vec![("siem".to_owned(), 2)];
     journal
         .commit(Commit {
@@ -212,8 +207,8 @@ async fn a_dead_letter_is_kept_once_and_goes_when_it_is_done() {
         })
         .await
         .unwrap();
-    assert_eq!(journal.dead_letters(None).await.unwrap(), [letter(3)]);
-    assert!(journal.dead_letters(Some("other")).await.unwrap().is_empty());
+    assert_eq!(letters(&journal, None).await, [letter(3)]);
+    assert!(letters(&journal, Some("other")).await.is_empty());
 }
 
 #[tokio::test]

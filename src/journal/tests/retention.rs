@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::verify::Walk;
 use super::super::{Cause, Commit, DeadLetter, Fact, FactBody, Journal, JournalSettings, Loss, Offset};
-use super::{all, append, folder, open, settings, until};
+use super::{all, append, folder, letters, open, settings, until};
 
 /// Settings whose facts are remembered and appended as text.
 fn telling(settings: JournalSettings) -> (JournalSettings, Arc<Mutex<Vec<Fact>>>) {
@@ -51,7 +51,7 @@ async fn age_takes_what_every_enabled_consumer_has_read_and_nothing_else() {
         journal.oldest().await.unwrap() == 41
     })
     .await;
-    journal.set_consumers(vec!["fast".to_owned()]);
+    journal.set_consumers(&["fast".to_owned()], &[]);
     until("a disabled consumer holds nothing", async || {
         journal.oldest().await.unwrap() == 101
     })
@@ -247,9 +247,9 @@ async fn dead_letters_beyond_their_bound_go_oldest_first_and_are_counted() {
         .await
         .unwrap();
     until("the oldest are gone", async || {
-        journal.dead_letters(None).await.unwrap()[0].offset == 8
+        letters(&journal, None).await[0].offset == 8
     })
     .await;
-    assert_eq!(journal.dead_letters(None).await.unwrap().len(), 10_000);
+    assert_eq!(letters(&journal, None).await.len(), 10_000);
     assert_eq!(*told.lock().unwrap(), [Fact::DeadLettersDropped { count: 7 }]);
 }
