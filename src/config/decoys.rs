@@ -22,6 +22,12 @@ pub const KEYS: &[Key] = &[
         KeyKind::Texts,
         "Where it listens: ADDRESS:PORT, IPv6 as [ADDRESS]:PORT.",
     ),
+    Key::default(
+        "strict",
+        KeyKind::Bool,
+        "false",
+        "Whether a start without one of its ports fails, in place of trying again every 30 s.",
+    ),
 ];
 
 /// A decoy, as configured.
@@ -37,6 +43,8 @@ pub struct Decoy {
     pub transport: Transport,
     /// Where it listens; at least one address, none twice. Port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
+    /// Whether a start fails that cannot have one of them.
+    pub strict: bool,
 }
 
 /// Reads all decoys; those with problems are left out.
@@ -56,6 +64,7 @@ pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
             personality: personality(loader, &table, service),
             transport: service.transport,
             listen: listen.into_iter().map(|(_, address)| address).collect(),
+            strict: table.bool("strict"),
         });
     }
     decoys
