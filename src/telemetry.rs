@@ -5,7 +5,8 @@
 //! Invariants:
 //! 1. A line holds no control, bidi or line-separator character but its own end, whatever a peer sent; its length is
 //!    bounded.
-//! 2. A message that repeats is shown [`BURST`] times in [`WINDOW`], then counted, and the count is said.
+//! 2. A message that repeats is shown [`BURST`] times in [`WINDOW`], and all messages of one place in the code
+//!    [`PLACE_BURST`] times, whatever they name; then they are counted, and the count is said when the window is over.
 //! 3. A panic anywhere is one `error` line and one count; it is never silent.
 //!
 //! What it does not do: write files, rotate, ship. That is the service manager's business.
@@ -15,7 +16,7 @@ use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
@@ -29,11 +30,13 @@ use trapline_schemas::{Timestamp, text};
 
 /// How often one message is shown within [`WINDOW`].
 pub const BURST: u32 = 10;
+/// How many lines of one place in the code are shown within [`WINDOW`].
+pub const PLACE_BURST: u32 = 100;
 /// Over how long repeats of a message are counted together.
 pub const WINDOW: Duration = Duration::from_secs(30);
 /// Longest value or message on a line, in characters.
 const CHARS_MAX: usize = 1024;
-/// Different messages watched for repeats at once; beyond that new ones are shown unwatched.
+/// Different messages watched for repeats at once; beyond that new ones count for their place alone.
 const WATCHED_MAX: usize = 512;
 /// The environment variable that wins over `log.level`.
 pub const LEVEL_VARIABLE: &str = "TRAPLINE_LOG";
@@ -69,13 +72,15 @@ pub fn set_level(level: &str) {
 /// Starts diagnostics at `level` (a word such as `info`), unless `TRAPLINE_LOG` says otherwise, which may also hold
 /// directives such as `trapline::delivery=debug`. A second call changes nothing.
 pub fn start(level: &str) {
+    let house = House::default();
+    let _ = COUNTED.set(Arc::clone(&house.repeats));
     let builder = tracing_subscriber::fmt()
         .with_writer(|| Diagnostics)
         // It would be told on standard error too, which is what has just failed.
         .log_internal_errors(false)
         .with_ansi(colours(std::io::stderr().is_terminal()))
         .fmt_fields(House::default())
-        .event_format(House::default())
+        .event_format(house)
         .with_env_filter(filter(level))
         .with_filter_reloading();
     let handle = builder.reload_handle();
@@ -179,7 +184,19 @@ fn said(payload: &dyn std::any::Any) -> &str {
 /// The house's line: time, level, spans, message, fields.
 #[derive(Debug, Default)]
 struct House {
-    repeats: Mutex<HashMap<u64, Repeats>>,
+    repeats: Arc<Mutex<HashMap<u64, Repeats>>>,
+}
+
+/// What is counted by the diagnostics of this process, so that it is told though no other line comes.
+static COUNTED: OnceLock<Arc<Mutex<HashMap<u64, Repeats>>>> = OnceLock::new();
+
+/// Says what was held back in windows that are over; at the end of the process, in `all`.
+pub fn say_held_back(all: bool) {
+    let Some(repeats) = COUNTED.get() else { return };
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = say(&mut Writer::new(&mut text), expired(repeats, all));
+    let _ = io::Write::write_all(&mut Diagnostics, text.as_bytes());
 }
 
 #[derive(Debug)]
@@ -223,47 +240,63 @@ impl<'w> FormatFields<'w> for House {
 }
 
 impl House {
-    /// Whether this message is still within its burst; counts it if not.
+    /// Whether this message is still within its burst, and its place within its own; counts it if not.
     fn admit(&self, event: &Event<'_>, message: &str) -> bool {
-        let key = key(event, message);
         let Ok(mut repeats) = self.repeats.lock() else {
             return true;
         };
-        if !repeats.contains_key(&key) && repeats.len() >= WATCHED_MAX {
-            return true;
+        let watched = key(event, Some(message));
+        let is_watched = repeats.contains_key(&watched) || repeats.len() < WATCHED_MAX;
+        if is_watched && !count(&mut repeats, watched, BURST, message) {
+            return false;
         }
-        let entry = repeats.entry(key).or_insert_with(|| Repeats {
-            since: Instant::now(),
-            shown: 0,
-            held: 0,
-            message: message.to_owned(),
-        });
-        let admitted = entry.shown < BURST;
-        entry.shown += u32::from(admitted);
-        entry.held += u64::from(!admitted);
-        admitted
+        let other = format!("{message} (and others of its kind)");
+        count(&mut repeats, key(event, None), PLACE_BURST, &other)
     }
 
     /// Says how many repeats were held back in windows that are over, and forgets those windows.
     fn say_expired(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let Ok(mut repeats) = self.repeats.lock() else {
-            return Ok(());
-        };
-        let over: Vec<_> = repeats.extract_if(|_, entry| entry.since.elapsed() >= WINDOW).collect();
-        drop(repeats);
-        for (_, entry) in over.into_iter().filter(|(_, entry)| entry.held > 0) {
-            head(out, Level::WARN)?;
-            writeln!(
-                out,
-                "{} more of these in the last window: {}",
-                entry.held, entry.message
-            )?;
-        }
-        Ok(())
+        say(out, expired(&self.repeats, false))
     }
 }
 
-fn key(event: &Event<'_>, message: &str) -> u64 {
+/// Counts a line; whether it may be shown.
+fn count(repeats: &mut HashMap<u64, Repeats>, key: u64, burst: u32, message: &str) -> bool {
+    let entry = repeats.entry(key).or_insert_with(|| Repeats {
+        since: Instant::now(),
+        shown: 0,
+        held: 0,
+        message: message.to_owned(),
+    });
+    let admitted = entry.shown < burst;
+    entry.shown += u32::from(admitted);
+    entry.held += u64::from(!admitted);
+    admitted
+}
+
+/// Takes out what was counted in windows that are over.
+fn expired(repeats: &Mutex<HashMap<u64, Repeats>>, all: bool) -> Vec<Repeats> {
+    let Ok(mut repeats) = repeats.lock() else {
+        return Vec::new();
+    };
+    let over = repeats.extract_if(|_, entry| all || entry.since.elapsed() >= WINDOW);
+    over.map(|(_, entry)| entry).collect()
+}
+
+fn say(out: &mut Writer<'_>, over: Vec<Repeats>) -> fmt::Result {
+    for entry in over.into_iter().filter(|entry| entry.held > 0) {
+        head(out, Level::WARN)?;
+        writeln!(
+            out,
+            "{} more of these in the last window: {}",
+            entry.held, entry.message
+        )?;
+    }
+    Ok(())
+}
+
+/// Of a message, or of the place in the code that it comes from.
+fn key(event: &Event<'_>, message: Option<&str>) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     event.metadata().callsite().hash(&mut hasher);
@@ -415,5 +448,31 @@ mod tests {
         });
         assert_eq!(out.matches("the same again").count(), BURST as usize);
         assert!(out.contains("another"));
+    }
+
+    #[test]
+    fn a_flood_whose_words_differ_is_held_back_by_its_place_and_counted() {
+        let house = House::default();
+        let repeats = Arc::clone(&house.repeats);
+        let lines = Captured::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .event_format(house)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..2_000 {
+                tracing::warn!("peer {number} is odd");
+            }
+        });
+        let shown = String::from_utf8(lines.0.lock().unwrap().clone())
+            .unwrap()
+            .lines()
+            .count();
+        assert_eq!(shown, PLACE_BURST as usize);
+        let mut text = String::new();
+        say(&mut Writer::new(&mut text), expired(&repeats, true)).unwrap();
+        assert!(text.contains(" 1900 more of these"), "{text}");
+        assert!(repeats.lock().unwrap().is_empty());
     }
 }

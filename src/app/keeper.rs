@@ -14,6 +14,7 @@ use crate::app::core::Core;
 use crate::journal::{Commit, Journal, JournalError, Offset};
 use crate::record::key::{KeyFile, Place};
 use crate::record::{Identity, Recorder};
+use crate::telemetry;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -38,6 +39,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        telemetry::say_held_back(false);
         if let Some(jump) = clock.look(Timestamp::now(), Instant::now()) {
             core.alarm("clock", told(jump), CLOCK_HINT).await;
         }

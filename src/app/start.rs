@@ -19,7 +19,7 @@ use crate::app::{
 };
 use crate::config::Config;
 use crate::control::{self, server};
-use crate::decoy::bind::{Binder, Wanted};
+use crate::decoy::bind::{BindError, Binder, ListenerStatus, Wanted};
 use crate::decoy::handed::Shelf;
 use crate::decoy::personality::Install;
 use crate::decoy::role::Role;
@@ -64,6 +64,14 @@ pub enum StartError {
     /// The site key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A port of a strict decoy.
+    #[error("decoy `{decoy}` cannot listen, and is strict")]
+    Listener {
+        /// The decoy.
+        decoy: SmolStr,
+        /// Why.
+        source: Arc<BindError>,
+    },
     /// A bug: what records has broken down, and a decoy that records nothing must not stand.
     #[error("events cannot be recorded any more, see the log")]
     Deaf,
@@ -136,6 +144,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     });
     // All is saved. A thread that hangs in a resolver or on a disk must not keep the process.
     runtime.shutdown_timeout(THREADS_GRACE);
+    telemetry::say_held_back(true);
     ended
 }
 
@@ -256,6 +265,7 @@ impl App {
         );
         let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
+        refuse_missing(&config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
         let core = Arc::new(core.into_core(config, listeners, reload));
@@ -353,6 +363,22 @@ impl App {
             () = signals.stop() => std::process::exit(0),
         }
     }
+}
+
+/// Refuses the start if a strict decoy cannot have a port. A family that the machine has not is no port.
+fn refuse_missing(config: &Config, listeners: &[ListenerStatus]) -> Result<(), StartError> {
+    let is_strict = |name: &str| config.decoys.iter().any(|decoy| decoy.name == name && decoy.strict);
+    for listener in listeners.iter().filter(|listener| is_strict(&listener.decoy)) {
+        if let Some(source) = listener
+            .degraded
+            .clone()
+            .filter(|error| error.kind() != "family-missing")
+        {
+            let decoy = listener.decoy.clone();
+            return Err(StartError::Listener { decoy, source });
+        }
+    }
+    Ok(())
 }
 
 /// Core before its listeners are open.

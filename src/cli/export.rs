@@ -126,22 +126,7 @@ fn each(globals: &Globals, wanted: &Export, mut show: impl FnMut(u64, &[u8]) -> 
         limit: 0,
         ..Query::default()
     };
-    match client::ask(&place::state_dir(globals)?, &Request::Events(query.clone())) {
-        Ok(answers) => from_instance(answers, show),
-        Err(ClientError::NotRunning(_)) => place::read_journal(globals, &query, &mut show).map(|_| ()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn from_instance(answers: client::Answers, mut show: impl FnMut(u64, &[u8]) -> io::Result<()>) -> anyhow::Result<()> {
-    for answer in answers {
-        match answer? {
-            Answer::Event { offset, body } => show(offset, body.as_bytes())?,
-            Answer::End { .. } => return Ok(()),
-            other => return place::refused(other).map(|_| ()),
-        }
-    }
-    Err(ClientError::Ended.into())
+    place::each_event(globals, &query, &mut show).map(drop)
 }
 
 /// Writes events one by one.

@@ -226,6 +226,9 @@ fn failed(error: &anyhow::Error, json: bool) -> Exit {
 /// What a person does about a start that failed.
 fn what_to_mend(error: &StartError) -> Option<&'static str> {
     match error {
+        StartError::Listener { .. } => {
+            Some("free the port, or take `strict` off the decoy: it then tries again every 30 s")
+        }
         StartError::Key(KeyError::Damaged { .. }) => Some(
             "put the key back from a backup; without one remove the file, and a new key is made, whose HMACs and incident \
              ids do not match earlier ones",

@@ -108,7 +108,7 @@ pub(super) fn each_event(
 }
 
 /// Reads matching events from the journal file of an instance that does not run.
-pub(super) fn read_journal(
+fn read_journal(
     globals: &Globals,
     wanted: &Query,
     mut show: impl FnMut(u64, &[u8]) -> io::Result<()>,

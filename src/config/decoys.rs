@@ -29,6 +29,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "TLS from the first byte, with a certificate made once; or a table with one's own.",
     ),
+    Key::default(
+        "strict",
+        KeyKind::Bool,
+        "false",
+        "Whether a start without one of its ports fails, in place of trying again every 30 s.",
+    ),
 ];
 
 /// Keys of a decoy's `tls` table.
@@ -56,6 +62,8 @@ pub struct Decoy {
     pub listen: Vec<SocketAddr>,
     /// Whether it speaks TLS from the first byte, and with what.
     pub tls: Option<DecoyTls>,
+    /// Whether a start fails that cannot have one of the addresses.
+    pub strict: bool,
 }
 
 /// TLS from the first byte.
@@ -85,6 +93,7 @@ pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
             transport: service.transport,
             listen: listen.into_iter().map(|(_, address)| address).collect(),
             tls: tls(&table, service),
+            strict: table.bool("strict"),
         });
     }
     decoys
