@@ -241,7 +241,7 @@ impl App {
         let alarms = Alarms::default();
         let made = key_file.as_ref().is_some_and(KeyFile::is_new);
         keeper::compare_key(&journal, &identity, (made, opened_at), &alarms, &recorder).await?;
-        // Delivery comes before the first hit, so that a new sink's "now" is before it.
+        // Delivery comes before the first hit, and a new sink's "now" is before the start itself.
         let board = Board::new();
         let mut core = CoreParts {
             source,
@@ -263,7 +263,7 @@ impl App {
             stops.serving.clone(),
             tables::run(tables.clone(), stops.serving.clone()),
         );
-        let pipeline = Pipeline::start(plan, core.delivery(), DELIVERY_GRACE).await?;
+        let pipeline = Pipeline::start_at(plan, core.delivery(), opened_at, DELIVERY_GRACE).await?;
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
         refuse_missing(&config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);

@@ -115,6 +115,12 @@ impl Pipeline {
     /// In: `grace`, how long a worker may go on after [`Pipeline::stop`]. A sink that cannot be made is retried by its
     /// worker. Errors: the journal's.
     pub async fn start(plan: Plan, parts: Parts, grace: Duration) -> Result<Self, JournalError> {
+        let now = *parts.store.head().borrow();
+        Self::start_at(plan, parts, now, grace).await
+    }
+
+    /// Like [`Pipeline::start`]. In: `now`, where a new consumer begins that is to begin now; not beyond the head.
+    pub async fn start_at(plan: Plan, parts: Parts, now: Offset, grace: Duration) -> Result<Self, JournalError> {
         let names: Vec<_> = plan.sinks.iter().map(|sink| sink.common.name.as_str()).collect();
         parts.board.retain(&names);
         let head = *parts.store.head().borrow();
@@ -131,11 +137,11 @@ impl Pipeline {
             parts,
         };
         for (node, name, spec) in plan.graph.windows() {
-            pipeline.start_window(&feed, &decoder, node, name, spec, head).await?;
+            pipeline.start_window(&feed, &decoder, node, name, spec, now).await?;
         }
         for sink in plan.sinks {
             if let Some(node) = plan.graph.sink(&sink.common.name) {
-                pipeline.start_worker(&feed, &decoder, node, sink, head, grace).await?;
+                pipeline.start_worker(&feed, &decoder, node, sink, now, grace).await?;
             }
         }
         // Nobody to feed: nothing is read or decoded.
@@ -156,9 +162,9 @@ impl Pipeline {
         node: Node,
         name: &str,
         spec: &MachineSpec,
-        head: Offset,
+        now: Offset,
     ) -> Result<(), JournalError> {
-        let next = self.place(&window_consumer(name), head).await?;
+        let next = self.place(&window_consumer(name), now).await?;
         let window = Window::restore(name, spec, self.parts.clone(), next).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
         let reader_at = move |next| Reader::new(&feed, &decoder, node, None, next);
@@ -174,11 +180,11 @@ impl Pipeline {
         decoder: &Decoder,
         node: Node,
         sink: SinkPlan,
-        head: Offset,
+        now: Offset,
         grace: Duration,
     ) -> Result<(), JournalError> {
         let first = match sink.start {
-            Start::Now => head,
+            Start::Now => now,
             Start::Oldest => self.parts.store.oldest().await?,
         };
         let (name, form) = (sink.common.name.clone(), sink.common.format);

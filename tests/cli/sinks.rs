@@ -111,3 +111,13 @@ fn status_shows_a_sink_that_cannot_deliver_with_what_to_do() {
     });
     assert_eq!(archive["health"], "ok");
 }
+
+#[test]
+fn a_new_sink_that_begins_now_is_told_of_the_start_it_came_with() {
+    let trap = Trap::start(&PLAIN.replace("inputs = [\"*\"]", "inputs = [\"*\", \"health\"]"));
+    let first = eventually("the sink has events", || {
+        let written = std::fs::read_to_string(trap.path("state/events.jsonl")).unwrap_or_default();
+        written.lines().next().map(str::to_owned)
+    });
+    assert!(first.contains("\"sensor-started\""), "{first}");
+}
