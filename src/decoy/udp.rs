@@ -275,10 +275,10 @@ impl Datagrams {
 
     /// Reports a datagram, and the credential in it. `false` if there was no room.
     fn report(&self, contact: &Arc<Contact>, bytes: &[u8], answer: UdpAnswer, reply: Option<&[u8]>) -> bool {
+        // What it offers is told by an event of its own, which is the proof.
         let touch = match (&answer.credential, answer.facts.is_empty()) {
-            (Some(_), _) => Touch::Proof,
-            (None, false) => Touch::Intent,
             (None, true) => Touch::Contact,
+            _ => Touch::Intent,
         };
         let room = 1 + usize::from(answer.credential.is_some());
         let Ok(mut permits) = self.shared.hits.try_reserve_many(room) else {

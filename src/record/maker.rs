@@ -85,6 +85,7 @@ impl Maker {
             event: &event,
             secret: hit.secret.as_ref().map(|secret| &*secret.bytes),
             touch,
+            said: hit.touch,
             inside: zone.inside,
             source: address,
             decoy: &hit.contact.spec.name,

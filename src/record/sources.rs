@@ -32,7 +32,8 @@ const MINUTE_MICROS: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Source {
     pub(super) incident: Option<Incident>,
-    pub(super) benign: Option<Known>,
+    /// On the heap: few sources are known.
+    pub(super) benign: Option<Box<Known>>,
     decoys: [Seen; DECOYS],
     minute: i64,
     events: u32,

@@ -13,6 +13,7 @@ mod datagrams;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod mail;
+mod noise;
 mod tls;
 mod vnc;
 mod web;

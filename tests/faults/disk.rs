@@ -137,8 +137,8 @@ fn a_disk_full_for_a_while_costs_no_answer_and_what_memory_could_not_hold_is_cou
         "{kept} kept and {dropped} dropped of {touched}"
     );
     assert!(dropped > 0, "memory holds 10,000");
-    // What came while the journal was being opened anew may be told by an entry of its own.
-    assert!((1..=2).contains(&gaps), "{gaps} entries tell of what was dropped");
+    // Each opening of the journal that was tried meanwhile may tell its own share.
+    assert!(gaps > 0, "nothing tells of what was dropped");
     assert_unique(&events);
     trap.signal("TERM");
     assert_eq!(trap.ended().code(), DONE);

@@ -90,8 +90,10 @@ pub(super) struct Seen<'a> {
     pub(super) event: &'a Event,
     /// The secret it offers, if any, as typed.
     pub(super) secret: Option<&'a [u8]>,
-    /// Level of touch.
+    /// Level of touch, by all that its source did.
     pub(super) touch: Touch,
+    /// Level of touch that its session has reached by itself.
+    pub(super) said: Touch,
     /// Whether the source is inside.
     pub(super) inside: bool,
     /// Who came.
@@ -102,17 +104,21 @@ pub(super) struct Seen<'a> {
     pub(super) session: Uuid,
 }
 
-/// What is remembered of a source that a recogniser knew by its behaviour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is remembered of a source that recognisers knew by its behaviour.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    recogniser: u16,
-    decoy: u32,
-    session: Uuid,
+    /// The session that was known last, and by which recogniser.
+    session: Option<(Uuid, u16)>,
+    /// Decoys at which it was known, newest first.
+    decoys: [Option<(u32, u16)>; DECOYS_MAX],
 }
+
+/// Most decoys at which a source is remembered as known.
+const DECOYS_MAX: usize = 4;
 
 impl Benign {
     /// Judges an event. In and out: what is `known` of its source.
-    pub(super) fn judge(&self, seen: &Seen<'_>, known: &mut Option<Known>) -> Option<Mark> {
+    pub(super) fn judge(&self, seen: &Seen<'_>, known: &mut Option<Box<Known>>) -> Option<Mark> {
         let mark = self.declared(seen).or_else(|| self.ignored(seen));
         mark.or_else(|| self.recognised(seen, known))
     }
@@ -135,18 +141,18 @@ impl Benign {
         })
     }
 
-    fn recognised(&self, seen: &Seen<'_>, known: &mut Option<Known>) -> Option<Mark> {
+    fn recognised(&self, seen: &Seen<'_>, known: &mut Option<Box<Known>>) -> Option<Mark> {
         let by_itself = |active: &Active| {
             let who = active.recogniser.who;
             active.sources.is_empty() && self.is_one_of(who, seen) && active.recogniser.explains(seen)
         };
         if let Some(number) = self.recognisers.iter().position(by_itself) {
-            *known = Some(Known::new(number, seen));
+            known.get_or_insert_default().note(number, seen);
             return self.recognisers.get(number).map(|active| active.recogniser.mark());
         }
-        let active = self.recognisers.get(usize::from((*known)?.recogniser))?;
-        let goes_on = known.is_some_and(|known| known.covers(seen)) && seen.touch <= active.recogniser.touch;
-        goes_on.then(|| active.recogniser.mark())
+        let number = known.as_ref()?.explains(seen)?;
+        let recogniser = &self.recognisers.get(usize::from(number))?.recogniser;
+        (seen.said <= recogniser.touch).then(|| recogniser.mark())
     }
 
     fn is_one_of(&self, who: Who, seen: &Seen<'_>) -> bool {
@@ -168,17 +174,37 @@ impl Ignore {
 }
 
 impl Known {
-    fn new(number: usize, seen: &Seen<'_>) -> Self {
-        Self {
-            recogniser: u16::try_from(number).unwrap_or(u16::MAX),
-            decoy: print(seen.decoy),
-            session: seen.session,
+    fn note(&mut self, number: usize, seen: &Seen<'_>) {
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        let decoy = print(seen.decoy);
+        self.session = Some((seen.session, number));
+        let same = |known: &Option<(u32, u16)>| known.is_some_and(|(known, _)| known == decoy);
+        let place = self.decoys.iter().position(same).unwrap_or(DECOYS_MAX - 1);
+        if let Some(upto) = self.decoys.get_mut(..=place) {
+            upto.rotate_right(1);
+            upto.iter_mut().take(1).for_each(|first| *first = Some((decoy, number)));
         }
     }
 
-    /// The same session, or a mere contact with the same decoy.
-    fn covers(self, seen: &Seen<'_>) -> bool {
-        self.session == seen.session || (seen.touch == Touch::Contact && self.decoy == print(seen.decoy))
+    /// Which recogniser explains what follows: in the same session, or a mere contact with a decoy where the source is
+    /// known. What is offered must be known by itself, for a guess may follow on what everybody asks.
+    fn explains(&self, seen: &Seen<'_>) -> Option<u16> {
+        if seen.secret.is_some() {
+            return None;
+        }
+        let session = self.session.filter(|(session, _)| *session == seen.session);
+        let decoy = || {
+            let decoy = print(seen.decoy);
+            let at = |known: &&(u32, u16)| known.0 == decoy;
+            self.decoys
+                .iter()
+                .flatten()
+                .find(at)
+                .filter(|_| seen.said == Touch::Contact)
+        };
+        session
+            .map(|(_, number)| number)
+            .or_else(|| decoy().map(|(_, number)| *number))
     }
 }
 

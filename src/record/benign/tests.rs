@@ -23,9 +23,11 @@ const SCANNER: &str = "title = 'x'\nreason = 'a scanner'\nwho = 'declared'\ntouc
 
 /// One source at one decoy.
 struct Visit {
-    known: Option<Known>,
+    known: Option<Box<Known>>,
     source: &'static str,
     inside: bool,
+    /// Where it differs from the touch.
+    said: Option<Touch>,
     session: u128,
     decoy: &'static str,
 }
@@ -36,6 +38,7 @@ impl Visit {
             known: None,
             source,
             inside: true,
+            said: None,
             session: 1,
             decoy: "web",
         }
@@ -56,6 +59,7 @@ impl Visit {
             event,
             secret: None,
             touch,
+            said: self.said.unwrap_or(touch),
             inside: self.inside,
             source: self.source.parse().unwrap(),
             decoy: self.decoy,
@@ -104,6 +108,26 @@ fn a_check_is_known_once_it_speaks_then_with_its_session_and_its_next_contacts()
     assert_eq!(visit.mark(&benign, Touch::Intent, &other), None, "another client");
     visit.decoy = "ssh";
     assert_eq!(visit.mark(&benign, Touch::Contact, &connect()), None, "another decoy");
+}
+
+#[test]
+fn a_host_that_checks_several_decoys_is_known_at_each_and_nowhere_else() {
+    let benign = benign(vec![recogniser("check", CHECK)]);
+    let mut visit = Visit::from("10.0.0.1");
+    for (session, decoy) in [(1, "web"), (2, "shop"), (3, "wiki")] {
+        (visit.session, visit.decoy) = (session, decoy);
+        assert!(visit.mark(&benign, Touch::Intent, &check()).is_some());
+    }
+    // Three decoys are a walk, so a mere contact counts as intent.
+    visit.said = Some(Touch::Contact);
+    for (decoy, is_known) in [("web", true), ("shop", true), ("wiki", true), ("ssh", false)] {
+        (visit.session, visit.decoy) = (9, decoy);
+        assert_eq!(
+            visit.mark(&benign, Touch::Intent, &connect()).is_some(),
+            is_known,
+            "{decoy}"
+        );
+    }
 }
 
 #[test]
@@ -202,16 +226,23 @@ fn a_default_community_is_known_and_a_guessed_one_is_not() {
     let poller = recognisers.into_iter().find(|one| one.name == "snmp_poller").unwrap();
     let facts = [(Field::CredentialKind, "community"), (Field::NetworkTransport, "udp")];
     let event = Visit::event(Action::Credential, &facts);
-    let known = |secret: &[u8]| {
-        poller.explains(&Seen {
+    let benign = benign(vec![Active {
+        recogniser: Arc::new(poller),
+        sources: Vec::new(),
+    }]);
+    let mut memory = None;
+    let mut known = |secret: &[u8]| {
+        let seen = Seen {
             event: &event,
             secret: Some(secret),
             touch: Touch::Proof,
+            said: Touch::Proof,
             inside: true,
             source: "10.0.0.1".parse().unwrap(),
             decoy: "snmp",
             session: Uuid::from_u128(1),
-        })
+        };
+        benign.judge(&seen, &mut memory).is_some()
     };
     assert!(known(b"public") && !known(b"private") && !known(b"publicity"));
 }
