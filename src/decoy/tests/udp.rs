@@ -132,7 +132,7 @@ async fn a_community_is_a_credential_and_masked_in_the_capture() {
     let (probe, credential) = (stage.hit().await, stage.hit().await);
     assert_eq!(credential.action, Action::Credential);
     assert_eq!(*credential.secret.as_ref().unwrap().bytes, *b"private");
-    assert_eq!((probe.touch, credential.touch), (Touch::Proof, Touch::Proof));
+    assert_eq!((probe.touch, credential.touch), (Touch::Intent, Touch::Proof));
     let capture = probe.capture.as_deref().unwrap();
     assert_eq!(capture.secrets, std::slice::from_ref(&(10..17)));
     assert!(capture.has_secret);
