@@ -419,13 +419,14 @@ fn entries_that_are_gone_or_unreadable_are_counted_and_told_by_their_cause() {
         ["honeyport.gap.first", "honeyport.gap.last"].map(|field| gap[field].as_u64().unwrap())
     };
     assert_eq!((of("unreadable"), of("gone from the file")), ([3, 3], [5, 6]));
-    let status = trap.status();
-    assert_eq!(status["sinks"][0]["lost"], 3, "{status:#}");
-    let faults = status["faults"].as_array().unwrap();
-    assert!(faults.iter().all(|fault| fault["part"] == "journal"), "{status:#}");
     // The watch for scans may have been as far behind, and tells its own.
-    let of_the_sink = faults
-        .iter()
-        .filter(|fault| fault["what"].as_str().unwrap().contains("sink/archive"));
-    assert_eq!(of_the_sink.count(), 2, "{status:#}");
+    eventually("what the sink has lost is counted and told", || {
+        let status = trap.status();
+        let faults = status["faults"].as_array().unwrap();
+        assert!(faults.iter().all(|fault| fault["part"] == "journal"), "{status:#}");
+        let of_the_sink = faults
+            .iter()
+            .filter(|fault| fault["what"].as_str().unwrap().contains("sink/archive"));
+        (of_the_sink.count() == 2 && status["sinks"][0]["lost"] == 3).then_some(())
+    });
 }
