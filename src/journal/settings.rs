@@ -102,7 +102,8 @@ pub enum Fact {
         /// When the last was dropped.
         last: Timestamp,
     },
-    /// The run before ended while the disk failed: these hits, in memory or dropped from it, are nowhere.
+    /// The run before ended while the disk failed: these hits, in memory or dropped from it, are nowhere; with them what
+    /// this run dropped while the disk went on failing.
     Unkept {
         /// How many.
         count: u64,
@@ -132,6 +133,29 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Takes in what a later fact says the same outage cost: what was shed joins what was shed before it, in this run
+    /// or the one that ended on the failing disk. Says whether it did.
+    pub(super) fn take_in(&mut self, later: &Self) -> bool {
+        let Self::Shed { count, first, last } = later else {
+            return false;
+        };
+        let (Self::Shed {
+            count: all,
+            first: begin,
+            last: end,
+        }
+        | Self::Unkept {
+            count: all,
+            first: begin,
+            last: end,
+        }) = self
+        else {
+            return false;
+        };
+        (*all, *begin, *end) = (all.saturating_add(*count), (*begin).min(*first), (*end).max(*last));
+        true
+    }
+
     /// The same kind about the same consumer, both together; `None` if they are about different things.
     fn and(&self, later: &Self) -> Option<Self> {
         let mut both = later.clone();

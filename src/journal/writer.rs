@@ -6,6 +6,7 @@
 mod recover;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -60,6 +61,8 @@ pub(super) struct Writer {
     reopened_at: Option<Instant>,
     /// A sync failed, and the log has not been carried into the file by fresh writes since.
     sync_failed: bool,
+    /// The disk had no room to speak of when it was full; with room it was a quota or another's bound.
+    was_short: bool,
 }
 
 /// The jobs of a failed group, by count from the front of those held, and the tip they would have made.
@@ -99,6 +102,7 @@ impl Writer {
             said: None,
             reopened_at: None,
             sync_failed: false,
+            was_short: false,
         }
     }
 
@@ -141,10 +145,15 @@ impl Writer {
     }
 
     /// Writes the first `jobs` held as one group; with none, what the trim and the facts have to write.
+    ///
+    /// The facts ride with the last group held: a disk that takes some groups and fails again has told nothing yet, so
+    /// that one outage is one fact.
     fn write(&mut self, jobs: usize) {
+        let due = self.facts_due(jobs);
         let Some(store) = &mut self.store else { return };
         let events = self.held.iter().take(jobs).map(Job::events).sum::<usize>();
-        let (trimmer, facts, settings) = (&mut self.trimmer, &self.facts, &self.settings);
+        let (trimmer, settings) = (&mut self.trimmer, &self.settings);
+        let facts = self.facts.get(..due).unwrap_or_default();
         let consumers = self.shared.consumers(&self.cursors);
         let cursors = &self.cursors;
         let rows = if events == 0 {
@@ -178,16 +187,21 @@ impl Writer {
         match written {
             Ok(written) => {
                 self.tell(&told);
+                self.facts.drain(..due);
                 self.written(jobs, events, &written, own);
             }
-            Err(fault) => self.failed(jobs, fault),
+            Err(fault) => self.failed(jobs, due, fault),
         }
+    }
+
+    /// How many facts a group of `jobs` has with it, from the front: all or none.
+    fn facts_due(&self, jobs: usize) -> usize {
+        if jobs >= self.held.len() { self.facts.len() } else { 0 }
     }
 
     fn written(&mut self, jobs: usize, events: usize, written: &Written, own: Vec<Bytes>) {
         let Some(store) = &self.store else { return };
         let (tip, oldest) = (store.tip, store.anchor.next);
-        self.facts.clear();
         let done: Vec<Job> = self.held.drain(..jobs).collect();
         let bodies = done.iter().flat_map(|job| job.commit.append.iter().cloned()).chain(own);
         let entries = (written.from..).zip(bodies).map(|(offset, body)| Entry {
@@ -422,6 +436,11 @@ impl Drop for Writer {
 fn percent_used(blocks: u64, free: u64, available: u64) -> u64 {
     let used = blocks.saturating_sub(free);
     (100 * used).div_ceil((used + available).max(1))
+}
+
+/// Whether the disk below `folder` has room for `bytes`; not if nothing is known.
+fn has_room(folder: &Path, bytes: u64) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes)
 }
 
 /// Looks at the bounds, unless rows are still being carried to the front.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use trapline_schemas::Timestamp;
 
-use super::{Doubtful, Writer, acknowledge};
+use super::{Doubtful, Writer, acknowledge, has_room};
 use crate::journal::chain::Tip;
 use crate::journal::lock::Lock;
 use crate::journal::queue::Job;
@@ -21,16 +21,17 @@ use crate::journal::unkept::Debt;
 use crate::journal::{JournalError, start};
 
 impl Writer {
-    /// A group was refused: it stays held.
-    pub(super) fn failed(&mut self, jobs: usize, fault: WriteFault) {
+    /// A group with so many jobs and facts was refused: it stays held.
+    pub(super) fn failed(&mut self, jobs: usize, facts: usize, fault: WriteFault) {
         self.doubtful = Some(Doubtful {
             jobs,
-            facts: self.facts.len(),
+            facts,
             attempted: fault.attempted,
         });
         if is_full(&fault.error) {
             let wanted = self.held.iter().take(jobs).map(Job::bytes).sum();
             self.trimmer.make_room(wanted);
+            self.was_short = !self.disk_has_room();
         }
         self.fail_by(&fault.error);
     }
@@ -151,8 +152,14 @@ impl Writer {
         }
     }
 
-    /// Compares the file with what was acknowledged.
+    /// Compares the file with what was acknowledged. From then on no fact can be on the disk already.
     fn reconcile(&mut self, store: &mut Store) -> Result<(), JournalError> {
+        self.settle_doubt(store)?;
+        self.join_shed();
+        Ok(())
+    }
+
+    fn settle_doubt(&mut self, store: &mut Store) -> Result<(), JournalError> {
         let doubtful = self.doubtful.take();
         if store.tip.next < self.tip.next {
             return self.rewrite(store);
@@ -205,8 +212,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether what is held, its index and its log fit on the disk.
+    fn disk_has_room(&self) -> bool {
+        let path = &self.settings.path;
+        has_room(path.parent().unwrap_or(path), ROOM_MIN + 2 * self.held_bytes as u64)
+    }
+
     fn resume(&mut self) {
         self.reopened_at = Some(Instant::now());
+        // Others made room: nothing that was kept need go.
+        if self.was_short && self.disk_has_room() {
+            self.trimmer.need_no_room();
+        }
         self.flush();
         if !self.facts.is_empty() {
             self.write(0);
@@ -264,23 +281,30 @@ impl Writer {
     }
 
     fn count_shed(&mut self, events: u64) {
-        let now = Timestamp::now();
         self.shed += events;
         // A fact that may be on the disk already says what it said.
         let told = self.doubtful.map_or(0, |doubtful| doubtful.facts);
-        for fact in self.facts.iter_mut().skip(told) {
-            if let Fact::Shed { count, last, .. } = fact {
-                (*count, *last) = (*count + events, now);
-                return;
+        let now = Timestamp::now();
+        let shed = Fact::Shed {
+            count: events,
+            first: now,
+            last: now,
+        };
+        let open = self.facts.get_mut(told..).unwrap_or_default();
+        if events > 0 && !open.iter_mut().any(|fact| fact.take_in(&shed)) {
+            self.facts.push(shed);
+        }
+    }
+
+    /// Makes one fact of all that says how much one outage cost.
+    fn join_shed(&mut self) {
+        let mut joined: Vec<Fact> = Vec::with_capacity(self.facts.len());
+        for fact in self.facts.drain(..) {
+            if !joined.iter_mut().any(|before| before.take_in(&fact)) {
+                joined.push(fact);
             }
         }
-        if events > 0 {
-            self.facts.push(Fact::Shed {
-                count: events,
-                first: now,
-                last: now,
-            });
-        }
+        self.facts = joined;
     }
 }
 
@@ -297,6 +321,8 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 const SOUND_AFTER: Duration = Duration::from_secs(5);
 /// Time that a salvage takes from the groups at a time.
 const SALVAGE_SLICE: Duration = Duration::from_millis(20);
+/// Room in bytes of a disk that is not short.
+const ROOM_MIN: u64 = 4 << 20;
 /// Bounds of what is held.
 const HELD_EVENTS_MAX: usize = 10_000;
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -367,5 +393,42 @@ mod tests {
         );
         writer.confirm(doubtful, attempted);
         assert_eq!(counts(&writer), [5]);
+    }
+
+    #[test]
+    fn what_is_shed_between_failed_attempts_is_one_fact_also_behind_what_the_last_run_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings::at(folder.path().join("journal.db"));
+        let started = start::start(&settings).unwrap();
+        let shared = Arc::new(Shared::new(&settings, &started));
+        let mut writer = Writer::new(settings, shared, started);
+        let mut store = writer.store.take().unwrap();
+        let failed = |writer: &mut Writer| {
+            let attempted = Tip {
+                next: writer.tip.next + 1,
+                ..writer.tip
+            };
+            writer.doubtful = Some(Doubtful {
+                jobs: 0,
+                facts: writer.facts.len(),
+                attempted,
+            });
+        };
+        for shed in [3, 5, 7] {
+            failed(&mut writer);
+            writer.count_shed(shed);
+            writer.reconcile(&mut store).unwrap();
+        }
+        assert_eq!(counts(&writer), [15]);
+        let (first, last) = (Timestamp::from_micros(1), Timestamp::from_micros(2));
+        writer.facts = vec![Fact::Unkept { count: 9, first, last }];
+        failed(&mut writer);
+        writer.count_shed(4);
+        writer.reconcile(&mut store).unwrap();
+        assert!(
+            matches!(writer.facts[..], [Fact::Unkept { count: 13, first: begin, last: end }] if begin == first && end > last),
+            "{:?}",
+            writer.facts
+        );
     }
 }
