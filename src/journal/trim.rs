@@ -212,13 +212,6 @@ impl Trimmer {
         (self.cut, self.excess) = (Cut::Finished, (bytes as u64).max(ROOM_BYTES_MIN));
     }
 
-    /// Takes back [`Trimmer::make_room`]: the disk has room again. What is beyond the bounds the next look finds.
-    pub fn need_no_room(&mut self) {
-        if self.cut == Cut::Finished {
-            (self.cut, self.excess) = (Cut::None, 0);
-        }
-    }
-
     /// Whether there is something to do now that need not wait for a group.
     pub fn is_busy(&self, now: Instant) -> bool {
         self.cut != Cut::None

@@ -6,7 +6,6 @@
 mod recover;
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -61,8 +60,6 @@ pub(super) struct Writer {
     reopened_at: Option<Instant>,
     /// A sync failed, and the log has not been carried into the file by fresh writes since.
     sync_failed: bool,
-    /// The disk had no room to speak of when it was full; with room it was a quota or another's bound.
-    was_short: bool,
 }
 
 /// The jobs of a failed group, by count from the front of those held, and the tip they would have made.
@@ -102,7 +99,6 @@ impl Writer {
             said: None,
             reopened_at: None,
             sync_failed: false,
-            was_short: false,
         }
     }
 
@@ -436,11 +432,6 @@ impl Drop for Writer {
 fn percent_used(blocks: u64, free: u64, available: u64) -> u64 {
     let used = blocks.saturating_sub(free);
     (100 * used).div_ceil((used + available).max(1))
-}
-
-/// Whether the disk below `folder` has room for `bytes`; not if nothing is known.
-fn has_room(folder: &Path, bytes: u64) -> bool {
-    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes)
 }
 
 /// Looks at the bounds, unless rows are still being carried to the front.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use trapline_schemas::Timestamp;
 
-use super::{Doubtful, Writer, acknowledge, has_room};
+use super::{Doubtful, Writer, acknowledge};
 use crate::journal::chain::Tip;
 use crate::journal::lock::Lock;
 use crate::journal::queue::Job;
@@ -31,7 +31,6 @@ impl Writer {
         if is_full(&fault.error) {
             let wanted = self.held.iter().take(jobs).map(Job::bytes).sum();
             self.trimmer.make_room(wanted);
-            self.was_short = !self.disk_has_room();
         }
         self.fail_by(&fault.error);
     }
@@ -212,18 +211,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether what is held, its index and its log fit on the disk.
-    fn disk_has_room(&self) -> bool {
-        let path = &self.settings.path;
-        has_room(path.parent().unwrap_or(path), ROOM_MIN + 2 * self.held_bytes as u64)
-    }
-
     fn resume(&mut self) {
         self.reopened_at = Some(Instant::now());
-        // Others made room: nothing that was kept need go.
-        if self.was_short && self.disk_has_room() {
-            self.trimmer.need_no_room();
-        }
         self.flush();
         if !self.facts.is_empty() {
             self.write(0);
@@ -321,8 +310,6 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 const SOUND_AFTER: Duration = Duration::from_secs(5);
 /// Time that a salvage takes from the groups at a time.
 const SALVAGE_SLICE: Duration = Duration::from_millis(20);
-/// Room in bytes of a disk that is not short.
-const ROOM_MIN: u64 = 4 << 20;
 /// Bounds of what is held.
 const HELD_EVENTS_MAX: usize = 10_000;
 const HELD_BYTES_MAX: usize = 32 << 20;
