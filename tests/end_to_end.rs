@@ -227,6 +227,7 @@ fn check_what_each_client_left(events: &[Value]) {
         let hassh = event["honeyport"]["ssh"]["hassh"].as_str().unwrap_or_default();
         version.contains("OpenSSH") && hassh.len() == 32
     });
+    has_event("ssh", "decoy-credential", &user("carol"));
     has_event("http", "decoy-credential", &user("admin"));
     has_event("http", "decoy-credential", &user("bob"));
     has_event("ftp", "decoy-credential", &user("anonymous"));

@@ -315,6 +315,8 @@ catalogue! {
     SshHassh = Keyword, Stored, "honeyport.ssh.hassh", "client_hassh.fingerprint.value", "HASSH: MD5 of the client's algorithm lists.";
     SshHasshAlgorithms = Keyword, Stored, "honeyport.ssh.hassh_algorithms", "", "The lists that the HASSH was made of.";
     SshIdentFirst = Bool, Stored, "honeyport.ssh.ident_first", "", "Whether the client spoke before the server's identification.";
+    SshKeyFingerprint = Keyword, Stored, "honeyport.ssh.key_fingerprint", "", "Fingerprint of the public key that was offered, as `SHA256:` and base64.";
+    SshKeyType = Keyword, Stored, "honeyport.ssh.key_type", "", "Type of the public key that was offered.";
     TelnetEnvironment = Keywords, Stored, "honeyport.telnet.environment", "", "NEW-ENVIRON variables that the client gave.";
     TelnetOptions = Keyword, Stored, "honeyport.telnet.options", "", "Options in the client's order, as a fingerprint.";
     TelnetTerminal = Keyword, Stored, "honeyport.telnet.terminal", "", "Terminal type that the client gave.";

@@ -57,6 +57,8 @@ pub(crate) struct Inbound {
     known: Vec<Secret>,
     all_secret: bool,
     has_secret: bool,
+    /// Nothing more is kept.
+    full: bool,
     hold: Hold,
 }
 
@@ -84,6 +86,7 @@ impl Inbound {
             known: Vec::new(),
             all_secret: false,
             has_secret: false,
+            full: false,
             hold,
         }
     }
@@ -96,7 +99,7 @@ impl Inbound {
         let keep = bytes.get(..room.min(bytes.len())).unwrap_or_default();
         // A prefix has no holes: once a chunk could not be kept whole, nothing after it is.
         let prefix = self.kept.len() as u64 + bytes.len() as u64 == self.seen;
-        if prefix && self.hold.grow(keep.len()) {
+        if prefix && !self.full && self.hold.grow(keep.len()) {
             self.kept.extend_from_slice(keep);
         }
         self.hold.shrink(self.start);
@@ -106,6 +109,14 @@ impl Inbound {
             self.input.extend_from_slice(bytes);
         }
         fits
+    }
+
+    /// Keeps nothing of what is not yet consumed and of what still comes.
+    pub(crate) fn keep_no_more(&mut self) {
+        self.full = true;
+        let read = usize::try_from(self.position()).unwrap_or(usize::MAX);
+        self.hold.shrink(self.kept.len().saturating_sub(read));
+        self.kept.truncate(read);
     }
 
     /// Bytes not yet consumed.

@@ -312,12 +312,22 @@ impl Session {
     /// Waits as a person or a slow host would: `base` give or take a fifth; not at all for a peer that is gone. Errors:
     /// the total limit. Cancel: safe.
     pub async fn pause(&mut self, base: Duration) -> Result<(), SessionError> {
+        self.pause_for(base.mul_f64(rand::random_range(0.8..1.2))).await
+    }
+
+    /// Like [`Session::pause`], for just so long.
+    pub async fn pause_for(&mut self, time: Duration) -> Result<(), SessionError> {
         if self.deaf {
             return Ok(());
         }
-        let until = self.until(base.mul_f64(rand::random_range(0.8..1.2)));
-        tokio::time::sleep_until(until).await;
+        tokio::time::sleep_until(self.until(time)).await;
         self.in_time()
+    }
+
+    /// Waits for something that is not the peer's. Errors: the total limit, and what is waited for is dropped.
+    pub async fn wait_for<T>(&mut self, done: impl Future<Output = T>) -> Result<T, SessionError> {
+        let done = timeout_at(self.deadline(), done).await;
+        done.map_err(|_| SessionError::Limit("session"))
     }
 
     /// Ends our side of the stream and reads until the peer ends its own, at most for `wait`: how a server closes
@@ -351,6 +361,14 @@ impl Session {
     pub fn hide(&mut self, range: Range<u64>) {
         if let Some(inbound) = self.inbound.as_deref_mut() {
             inbound.hide(range);
+        }
+    }
+
+    /// Says that all that is not yet consumed, and all that still comes, is encrypted: it is counted and hashed, and not
+    /// kept.
+    pub fn keep_no_more(&mut self) {
+        if let Some(inbound) = self.inbound.as_deref_mut() {
+            inbound.keep_no_more();
         }
     }
 

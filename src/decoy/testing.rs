@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::bind::bind;
+use crate::decoy::keys::{KeyFolder, Provided};
 use crate::decoy::role::Role;
 use crate::decoy::{DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service};
 use crate::roles::{Hit, Missed, ToDecoy};
@@ -38,15 +39,35 @@ pub(crate) fn spec(text: &str) -> DecoySpec {
 
 /// A decoy of any service, also one that is in no table.
 pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) -> DecoySpec {
+    let provided = provided(service, &personality);
     DecoySpec {
         name: "lure".into(),
         service,
         personality,
         limits: Limits::default(),
         secrets: Secrets::Hmac,
-        provided: None,
+        provided,
         tls: None,
     }
+}
+
+/// Host keys that `ssh-keygen` made once: an RSA key takes a debug build seconds.
+const KEYS: [(&str, &str); 3] = [
+    ("ssh_host_rsa_key", include_str!("testing/ssh_host_rsa_key")),
+    ("ssh_host_ecdsa_key", include_str!("testing/ssh_host_ecdsa_key")),
+    ("ssh_host_ed25519_key", include_str!("testing/ssh_host_ed25519_key")),
+];
+
+/// What the service's row makes of a folder of keys, in which those of [`KEYS`] lie already.
+fn provided(service: &Service, personality: &Personality) -> Option<Provided> {
+    let provide = service.provide?;
+    let state = tempfile::tempdir().expect("a folder can be made");
+    let folder = KeyFolder::within(state.path());
+    for (name, text) in KEYS {
+        let kept = folder.keep(&format!("lure.{name}"), || Ok(text.as_bytes().to_vec()));
+        kept.expect("a key can be written");
+    }
+    Some(provide(&folder, "lure", personality).expect("the keys are good"))
 }
 
 /// A running decoy role.

@@ -1,29 +1,47 @@
-//! `ssh`: an OpenSSH server up to the key exchange.
+//! `ssh`: an OpenSSH server that exchanges keys, hears who wants in, and lets nobody in.
 //!
-//! In: the client's identification and packets. Out: one handshake with its version and HASSH. The identification
-//! goes out at once, the KEXINIT unasked as soon as the client has identified itself; refusals are those of the
-//! claimed version (see [`ident`]).
+//! In: the client's identification and packets. Out: one handshake with its version and HASSH, a credential for each
+//! password and public key. The identification goes out at once, the KEXINIT unasked as soon as the client has
+//! identified itself; refusals are those of the claimed version (see [`ident`] and [`auth`]).
 //!
-//! After both KEXINITs a real server computes keys from what the client sends next. This one has no host key: it takes
-//! the time of a slow machine and then closes without a word. Everything else is answered as a live 9.2p1 did: no
-//! common algorithm and a corrupt length with a bare FIN, a strange message with UNIMPLEMENTED, one that cannot be, or
-//! is out of order where both sides are strict, with DISCONNECT and its words.
+//! Invariants:
+//! 1. Every algorithm that the claimed version offers is spoken: [`offer`].
+//! 2. The host keys are this install's and decoy's, at every visit: [`hostkey`].
+//! 3. The captured payload ends where encryption begins: ciphertext is counted and hashed, and not kept. What was
+//!    encrypted is in no captured form, so no secret is; what the sessions' keys were made of is forgotten with them.
+//! 4. A silent client costs no more than its session; the state of a key exchange is on the heap.
 //!
-//! It never sees a user or a password.
+//! What is out of order is answered as a live 9.2p1 did: no common algorithm and a corrupt length with a bare FIN, a
+//! strange message with UNIMPLEMENTED, one that cannot be, or is out of order where both sides are strict, with
+//! DISCONNECT and its words.
 
+mod auth;
+mod cipher;
+mod exchange;
+mod hostkey;
 mod ident;
-mod packet;
-
-use std::ops::Range;
-use std::time::Duration;
+mod kex;
+mod kexinit;
+mod mac;
+mod number;
+mod offer;
+mod transport;
+mod umac;
+mod wire;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
 use trapline_schemas::{Field, Value, text};
 
+use self::auth::{Auth, Login};
+use self::exchange::{EXT_INFO, Parties, Proposals};
+use self::hostkey::HostKeys;
 use self::ident::{Rules, Verdict};
-use self::packet::{Framed, Kexinit, Offer};
+use self::kexinit::{Agreed, KEXINIT, Kexinit};
+use self::offer::Offer;
+use self::transport::{DISCONNECT, End, Transport};
+use crate::decoy::Personality;
+use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality;
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::{Session, SessionError};
@@ -33,15 +51,12 @@ pub(super) const SERVICE: Service = Service {
     name: "ssh",
     personality: "openssh-ubuntu-22.04",
     look: personality::look::<Look>,
-    provide: None,
+    provide: Some(provide),
     speak: Speak::Stream(serve),
 };
 
 /// Longest algorithm text in an event, characters: clients of today offer about 1,100.
 const ALGORITHMS_CHARS_MAX: usize = 2048;
-
-/// Time a slow machine takes over a key exchange before it gives up.
-const COMPUTING: Duration = Duration::from_millis(2600);
 
 /// `[look]` of an `ssh` personality.
 #[derive(Debug, serde::Deserialize)]
@@ -53,6 +68,13 @@ struct Look {
     ident: Rules,
     /// The algorithms of its KEXINIT.
     offer: Offer,
+    /// How users may try to get in.
+    auth: Auth,
+}
+
+fn provide(folder: &KeyFolder, decoy: &str, personality: &Personality) -> Result<Provided, KeyFault> {
+    let look: &Look = personality.look();
+    Ok(Box::new(HostKeys::keep(folder, decoy, &look.offer.host_keys)?))
 }
 
 fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -73,33 +95,49 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
         facts.push((Field::SshIdentFirst, ident_first.into()));
     }
     // On the heap, so that a silent client does not hold the room of what comes after.
-    Box::pin(introduced(session, &look.offer, known, facts)).await
+    Box::pin(introduced(session, &personality, known, facts)).await
 }
 
 /// What follows on the identification; the client is reported as soon as all is known of it.
 async fn introduced(
     session: &mut Session,
-    offer: &Offer,
-    known: Result<bool, SessionError>,
-    mut facts: Vec<(Field, Value)>,
+    personality: &Personality,
+    known: Result<Option<Vec<u8>>, SessionError>,
+    facts: Vec<(Field, Value)>,
 ) -> Result<(), SessionError> {
-    let mut packets = Packets { session, sequence: 0 };
-    let agreed = match known {
-        Ok(true) => packets.negotiate(offer, &mut facts).await,
-        Ok(false) => Ok(None),
-        Err(error) => Err(error),
+    let end = match known {
+        Ok(Some(client)) => Box::pin(converse(session, personality, client, facts)).await,
+        Ok(None) => {
+            introduce(session, facts).await;
+            return Ok(());
+        }
+        Err(error) => {
+            introduce(session, facts).await;
+            return Err(error);
+        }
     };
-    if !facts.is_empty() {
-        packets.session.handshake(facts).await;
-    }
-    match agreed? {
-        Some(agreed) => packets.exchange(agreed).await,
-        None => Ok(()),
+    match end {
+        End::Closed => {
+            // A server that gives up has read what came: it closes with FIN.
+            session.consume(usize::MAX);
+            Ok(())
+        }
+        End::Session(error) => Err(error),
     }
 }
 
-/// Reads the client's identification into `facts`. `false`: it was refused and told so.
-async fn identify(session: &mut Session, rules: Rules, facts: &mut Vec<(Field, Value)>) -> Result<bool, SessionError> {
+async fn introduce(session: &mut Session, facts: Vec<(Field, Value)>) {
+    if !facts.is_empty() {
+        session.handshake(facts).await;
+    }
+}
+
+/// Reads the client's identification, also into `facts`. `None`: it was refused and told so.
+async fn identify(
+    session: &mut Session,
+    rules: Rules,
+    facts: &mut Vec<(Field, Value)>,
+) -> Result<Option<Vec<u8>>, SessionError> {
     loop {
         let (line, end, writes) = match ident::judge(session.input(), rules) {
             Verdict::More => {
@@ -109,12 +147,13 @@ async fn identify(session: &mut Session, rules: Rules, facts: &mut Vec<(Field, V
             Verdict::Accept { line, end } => (Some(line), end, None),
             Verdict::Refuse { line, end, writes } => (line, end, Some(writes)),
         };
-        if let Some(version) = line.and_then(|line| session.input().get(line)) {
+        let version = line.and_then(|line| session.input().get(line)).map(<[u8]>::to_vec);
+        if let Some(version) = &version {
             facts.push((Field::SshClientVersion, text::clean(version).into()));
         }
         session.consume(end);
         let Some(writes) = writes else {
-            return Ok(true);
+            return Ok(version);
         };
         for text in writes {
             session.send(text.as_bytes()).await?;
@@ -123,123 +162,68 @@ async fn identify(session: &mut Session, rules: Rules, facts: &mut Vec<(Field, V
         if !session.input().is_empty() {
             session.abort();
         }
-        return Ok(false);
+        return Ok(None);
     }
 }
 
-/// Both sides have algorithms in common.
-struct Agreed {
-    /// Both keep strictly to the order of messages.
-    strict: bool,
+/// All from the first KEXINIT on. It ends by itself, in one of two ways.
+async fn converse(
+    session: &mut Session,
+    personality: &Personality,
+    client: Vec<u8>,
+    mut facts: Vec<(Field, Value)>,
+) -> End {
+    let look: &Look = personality.look();
+    let keys = session.provided::<HostKeys>().cloned();
+    let mut transport = Transport::new(session);
+    let met = meet(&mut transport, &look.offer, &mut facts).await;
+    introduce(transport.session, facts).await;
+    let (agreed, proposals) = match met {
+        Ok(met) => met,
+        Err(end) => return end,
+    };
+    let Some(keys) = keys else {
+        return End::Closed;
+    };
+    let mut parties = Parties {
+        client,
+        server: look.banner.clone().into_bytes(),
+        keys,
+        session: None,
+        strict: false,
+    };
+    let extensions = &look.auth.extensions;
+    if let Err(end) = exchange::run(&mut transport, &mut parties, &agreed, &proposals, extensions).await {
+        return end;
+    }
+    let draw = |label: &str| personality.install.draw(label);
+    let mut login = Login::new(&look.auth, &draw);
+    let end = authenticate(&mut transport, &mut parties, look, agreed.extends, &mut login).await;
+    login.leave(&mut transport).await;
+    end
 }
 
-/// The client's packets, in order.
-struct Packets<'a> {
-    session: &'a mut Session,
-    /// The number of the packet that comes next.
-    sequence: u32,
-}
-
-/// A packet at the front of the input.
-struct Packet {
-    kind: u8,
-    payload: Range<usize>,
-    end: usize,
-}
-
-impl Packets<'_> {
-    /// Sends our KEXINIT and reads up to the client's, into `facts`. `None`: the server has given up.
-    async fn negotiate(
-        &mut self,
-        offer: &Offer,
-        facts: &mut Vec<(Field, Value)>,
-    ) -> Result<Option<Agreed>, SessionError> {
-        self.session.send(&packet::kexinit(rand::random(), offer)).await?;
-        while let Some(packet) = self.next().await? {
-            if packet.kind != packet::KEXINIT {
-                if self.strange(&packet).await? {
-                    continue;
-                }
-                return Ok(None);
-            }
-            let first = self.sequence == 0;
-            let payload = self.session.input().get(packet.payload.clone()).unwrap_or_default();
-            let noted = note(payload, offer, facts);
-            self.pass(&packet);
-            return match noted {
-                Some(agreed) if agreed.strict && !first => {
-                    self.refuse("strict KEX violation: KEXINIT was not the first packet")
-                        .await
-                }
-                Some(agreed) => Ok(Some(agreed)),
-                None => Ok(give_up(self.session)),
-            };
+/// Sends our KEXINIT and reads up to the client's, into `facts`.
+async fn meet(
+    transport: &mut Transport<'_>,
+    offer: &Offer,
+    facts: &mut Vec<(Field, Value)>,
+) -> Result<(Agreed, Proposals), End> {
+    let ours = kexinit::kexinit(rand::random(), offer);
+    transport.put(&ours);
+    loop {
+        let message = transport.next().await?;
+        if message.number != KEXINIT {
+            transport.strange(&message)?;
+            continue;
         }
-        Ok(None)
-    }
-
-    /// Reads on until the client has sent what the server would compute keys from.
-    async fn exchange(&mut self, agreed: Agreed) -> Result<(), SessionError> {
-        while let Some(packet) = self.next().await? {
-            match packet.kind {
-                // SSH_MSG_KEXDH_INIT and its kin, SSH_MSG_KEX_DH_GEX_REQUEST.
-                30 | 34 => return compute(self.session).await,
-                kind @ 2..=49 if agreed.strict => {
-                    let seen = self.sequence;
-                    let text = format!("strict KEX violation: unexpected packet type {kind} (seqnr {seen})");
-                    return self.refuse(&text).await.map(|_: Option<()>| ());
-                }
-                _ if self.strange(&packet).await? => {}
-                _ => return Ok(()),
-            }
+        let theirs = message.payload;
+        let agreed = note(&theirs, offer, facts).ok_or(End::Closed)?;
+        if agreed.strict && message.sequence != 0 {
+            let text = b"strict KEX violation: KEXINIT was not the first packet";
+            return Err(transport.refuse(text).await);
         }
-        Ok(())
-    }
-
-    /// Waits for a whole packet. `None`: it was one that the server gives up for.
-    async fn next(&mut self) -> Result<Option<Packet>, SessionError> {
-        loop {
-            let (payload, end) = match packet::frame(self.session.input()) {
-                Framed::More => {
-                    self.session.fill().await?;
-                    continue;
-                }
-                Framed::Corrupt => return Ok(give_up(self.session)),
-                Framed::ShortPadding(padding) => {
-                    return self.refuse(&format!("Corrupted padlen {padding} on input.")).await;
-                }
-                Framed::Packet { payload, end } => (payload, end),
-            };
-            let kind = self.session.input().get(payload.start).copied();
-            match kind.filter(|_| !payload.is_empty()) {
-                Some(kind @ (0 | 192..)) => return self.refuse(&format!("Invalid ssh2 packet type: {kind}")).await,
-                Some(kind) => return Ok(Some(Packet { kind, payload, end })),
-                None => return Ok(give_up(self.session)),
-            }
-        }
-    }
-
-    /// Deals with a message that is not for now; `false`: the server gives up.
-    async fn strange(&mut self, packet: &Packet) -> Result<bool, SessionError> {
-        match packet.kind {
-            // Ignore, unimplemented, debug.
-            2..=4 => {}
-            5..=49 => self.session.send(&packet::unimplemented(self.sequence)).await?,
-            _ => return Ok(give_up::<()>(self.session).is_some()),
-        }
-        self.pass(packet);
-        Ok(true)
-    }
-
-    fn pass(&mut self, packet: &Packet) {
-        self.session.consume(packet.end);
-        self.sequence = self.sequence.wrapping_add(1);
-    }
-
-    /// Says why, and gives up.
-    async fn refuse<T>(&mut self, text: &str) -> Result<Option<T>, SessionError> {
-        self.session.send(&packet::disconnect(text)).await?;
-        Ok(give_up(self.session))
+        return Ok((agreed, Proposals { theirs, ours }));
     }
 }
 
@@ -247,28 +231,50 @@ impl Packets<'_> {
 fn note(payload: &[u8], offer: &Offer, facts: &mut Vec<(Field, Value)>) -> Option<Agreed> {
     let kexinit = Kexinit::read(payload)?;
     let algorithms = kexinit.algorithms();
-    facts.push((Field::SshHassh, packet::hassh(&algorithms).into()));
+    facts.push((Field::SshHassh, kexinit::hassh(&algorithms).into()));
     let shown = text::clean_within(&algorithms, ALGORITHMS_CHARS_MAX);
     facts.push((Field::SshHasshAlgorithms, shown.into()));
-    kexinit.agrees(offer).then(|| Agreed {
-        strict: kexinit.is_strict() && offer.is_strict(),
-    })
+    kexinit.agree(offer)
 }
 
-/// A server that gives up has read what came: it closes with FIN.
-fn give_up<T>(session: &mut Session) -> Option<T> {
-    session.consume(usize::MAX);
-    None
-}
-
-/// Takes the time of a slow machine, reading on as a server does, and gives up.
-async fn compute(session: &mut Session) -> Result<(), SessionError> {
-    let until = Instant::now() + COMPUTING.mul_f64(rand::random_range(0.7..1.3));
+/// Answers what a client says that has keys, until one of both ends it.
+async fn authenticate(
+    transport: &mut Transport<'_>,
+    parties: &mut Parties,
+    look: &Look,
+    extends: bool,
+    login: &mut Login<'_>,
+) -> End {
     loop {
-        session.consume(usize::MAX);
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || session.fill_within(left).await? == 0 {
-            return Ok(());
+        let message = match transport.next().await {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        let answered = match message.number {
+            DISCONNECT => Err(End::Closed),
+            // Ignore, unimplemented, debug.
+            2..=4 => Ok(()),
+            EXT_INFO if extends => Ok(()),
+            KEXINIT => again(transport, parties, &look.offer, message.payload).await,
+            _ => login.answer(transport, &message).await,
+        };
+        if let Err(end) = answered {
+            return end;
         }
     }
+}
+
+/// The client wants new keys.
+async fn again(
+    transport: &mut Transport<'_>,
+    parties: &mut Parties,
+    offer: &Offer,
+    theirs: Vec<u8>,
+) -> Result<(), End> {
+    let ours = kexinit::kexinit(rand::random(), offer);
+    transport.put(&ours);
+    let agreed = Kexinit::read(&theirs)
+        .and_then(|kexinit| kexinit.agree(offer))
+        .ok_or(End::Closed)?;
+    exchange::run(transport, parties, &agreed, &Proposals { theirs, ours }, &[]).await
 }

@@ -66,14 +66,35 @@ impl Session {
 
     /// Reports a credential attempt, up to the limit; beyond it attempts are counted for the session end.
     ///
-    /// `kind`: password, key, community, token or form. `user` may be empty. `secret`: as it would be typed; an
-    /// encoded form of it in the stream is to be named by [`Session::mark_secret`].
-    pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], mut facts: Vec<(Field, Value)>) {
-        self.raise(Touch::Proof);
-        self.credentials = self.credentials.saturating_add(1);
+    /// `kind`: password, community, token, form or hash. `user` may be empty. `secret`: as it would be typed; an encoded form
+    /// of it in the stream is to be named by [`Session::mark_secret`].
+    pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], facts: Vec<(Field, Value)>) {
         if let Some(inbound) = self.inbound.as_deref_mut() {
             inbound.know(secret);
         }
+        let secret = OfferedSecret { bytes: secret.into() };
+        self.attempt(kind, user, Some(secret), facts).await;
+    }
+
+    /// Like [`Session::credential`] for a public key, which is no secret.
+    pub async fn key(&mut self, user: &[u8], facts: Vec<(Field, Value)>) {
+        self.attempt("key", user, None, facts).await;
+    }
+
+    /// Attempts so far.
+    pub fn credentials(&self) -> u32 {
+        self.credentials
+    }
+
+    async fn attempt(
+        &mut self,
+        kind: &'static str,
+        user: &[u8],
+        secret: Option<OfferedSecret>,
+        mut facts: Vec<(Field, Value)>,
+    ) {
+        self.raise(Touch::Proof);
+        self.credentials = self.credentials.saturating_add(1);
         if self.credentials > self.limits().credentials_per_session {
             return;
         }
@@ -83,8 +104,7 @@ impl Session {
             facts.push((Field::UserName, self.user(user)));
         }
         self.catch_up(&mut facts).await;
-        let secret = OfferedSecret { bytes: secret.into() };
-        self.report(Action::Credential, facts, Some(secret)).await;
+        self.report(Action::Credential, facts, secret).await;
     }
 
     /// Whether the handshake was reported.
@@ -118,7 +138,7 @@ impl Session {
 
 impl Session {
     /// A user name, which may be a known secret too, but names none.
-    fn user(&self, typed: &[u8]) -> Value {
+    pub fn user(&self, typed: &[u8]) -> Value {
         let mut typed = typed.to_vec();
         if self.masks() {
             let places = mask::lines::places(&typed);
