@@ -279,6 +279,7 @@ pub(super) fn benign(config: &Config, folder: &Path, resolvers: Vec<IpAddr>) -> 
         let settings = settings(&recogniser.name);
         settings.is_none_or(|settings| settings.enabled).then(|| Active {
             sources: settings.map(|settings| settings.sources.clone()).unwrap_or_default(),
+            touch: settings.map_or(Touch::Intent, |settings| level(settings.touch)),
             recogniser: Arc::new(recogniser),
         })
     });
@@ -294,13 +295,17 @@ fn ignore(settings: &IgnoreSettings) -> Ignore {
         name: SmolStr::new(&settings.name),
         sources: settings.sources.clone(),
         decoys: settings.decoys.iter().map(SmolStr::new).collect(),
-        touch: match settings.touch {
-            "proof" => Touch::Proof,
-            "intent" => Touch::Intent,
-            _ => Touch::Contact,
-        },
+        touch: level(settings.touch),
         reason: SmolStr::new(&settings.reason),
         until: settings.until,
+    }
+}
+
+fn level(name: &str) -> Touch {
+    match name {
+        "proof" => Touch::Proof,
+        "intent" => Touch::Intent,
+        _ => Touch::Contact,
     }
 }
 

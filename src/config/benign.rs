@@ -20,6 +20,12 @@ pub const BENIGN: &[Key] = &[
         KeyKind::Texts,
         "Sources that are this, as addresses or CIDR; then it knows nobody else, and their events have risk 0.",
     ),
+    Key::default(
+        "touch",
+        KeyKind::Choice(&["contact", "intent", "proof"]),
+        "\"intent\"",
+        "Highest level of touch up to which all that these sources do is benign; \"proof\" covers logins, too.",
+    ),
 ];
 
 /// Keys of `[ignore.NAME]`.
@@ -57,6 +63,8 @@ pub struct BenignSettings {
     pub enabled: bool,
     /// Sources that are declared for it.
     pub sources: Vec<IpNet>,
+    /// Highest level of touch of theirs that is benign whatever it is.
+    pub touch: &'static str,
 }
 
 /// Sources that are ignored for a time.
@@ -99,6 +107,7 @@ fn recogniser(loader: &Loader<'_>, name: String, table: &Table) -> Option<Benign
     Some(BenignSettings {
         enabled: table.bool("enabled"),
         sources: networks(table, "sources"),
+        touch: table.choice("touch"),
         name,
     })
 }

@@ -27,7 +27,9 @@ impl Session {
         }
         facts.extend(self.tls_facts());
         facts.append(&mut self.carried);
-        let capture = self.inbound.take().map(|inbound| {
+        // Nothing is left of a hello of TLS that nothing followed on.
+        let inbound = self.inbound.take().filter(|inbound| inbound.seen() > 0);
+        let capture = inbound.map(|inbound| {
             self.raise(Touch::Intent);
             Box::new(inbound.into_capture(masked))
         });

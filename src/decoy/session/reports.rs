@@ -20,6 +20,12 @@ impl Session {
         if self.handshaken && !self.tls_tried {
             return;
         }
+        self.raise(Touch::Intent);
+        self.meet(facts).await;
+    }
+
+    /// Reports the hello of TLS that was awaited. It asks for nothing yet: whoever goes no further made contact.
+    pub(super) async fn meet(&mut self, facts: Vec<(Field, Value)>) {
         self.carried.extend(facts);
         // Half a hello of TLS tells nothing yet; the rest of it is awaited with the next report.
         if !self.handshaken && !matches!(self.stray_hello(), Stray::Begun) {
@@ -38,7 +44,6 @@ impl Session {
     async fn tell_identity(&mut self) {
         let facts = self.identity();
         self.handshaken = true;
-        self.raise(Touch::Intent);
         self.report(Action::Handshake, facts, None).await;
     }
 
@@ -60,6 +65,7 @@ impl Session {
             carried.retain(|(field, _)| !known(*field));
             facts.append(&mut carried);
         } else if !self.carried.is_empty() || matches!(self.stray_hello(), Stray::Whole(_)) {
+            self.raise(Touch::Intent);
             Box::pin(self.tell_identity()).await;
         }
     }

@@ -97,9 +97,16 @@ impl Session {
                 return self.secured(from, channel, &plain);
             }
             if let Some(end) = channel.end() {
+                if end.is_in_order() {
+                    self.forget(from);
+                }
                 return Err(self.ended_by(end));
             }
-            self.fill().await?;
+            let filled = self.fill().await;
+            if filled.is_err() {
+                self.forget(from);
+            }
+            filled?;
         }
     }
 
@@ -115,17 +122,22 @@ impl Session {
 
     async fn introduce_client(&mut self, message: &Read) {
         if let Some(facts) = fingerprint::facts_of(message) {
-            self.handshake(facts).await;
+            self.meet(facts).await;
         }
     }
 
     /// The handshake is over: what comes from now on is what the service reads.
     fn secured(&mut self, from: u64, channel: Box<Channel>, plain: &[u8]) -> Result<(), SessionError> {
+        self.forget(from);
+        self.channel = Some(channel);
+        self.take(plain)
+    }
+
+    /// The messages of a handshake that went as it should are no part of what was said.
+    fn forget(&mut self, from: u64) {
         if let Some(inbound) = self.inbound.as_deref_mut() {
             inbound.forget(from);
         }
-        self.channel = Some(channel);
-        self.take(plain)
     }
 
     fn refused(&mut self, why: Cow<'static, str>) -> SessionError {

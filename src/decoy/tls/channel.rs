@@ -31,6 +31,13 @@ pub(crate) enum End {
     Memory,
 }
 
+impl End {
+    /// Whether it is one that TLS provides for: the peer closed, or said by an alert what it does not like of us.
+    pub(crate) fn is_in_order(&self) -> bool {
+        matches!(self, Self::Closed | Self::Failed(Error::AlertReceived(_)))
+    }
+}
+
 /// One TLS connection, the server's side.
 pub(crate) struct Channel {
     connection: UnbufferedServerConnection,

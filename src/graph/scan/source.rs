@@ -17,8 +17,6 @@ pub const TOUCHED_MAX: usize = 512;
 
 /// What a finding takes over from the first contact.
 const KEPT: &[Field] = &[
-    Field::BenignName,
-    Field::BenignReason,
     Field::IncidentId,
     Field::Site,
     Field::SourceZoneInside,
@@ -34,6 +32,9 @@ const KEPT: &[Field] = &[
     Field::SourceIp,
     Field::SourceMac,
 ];
+
+/// What it takes over from the last contact, if each place was touched for a reason that explains a walk.
+const MARK: &[Field] = &[Field::BenignName, Field::BenignReason, Field::BenignTouch];
 
 /// Where a finding stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,9 @@ struct Place {
     first: i64,
     last: i64,
     hits: u64,
+    /// Whether the last contact here was one that is known as benign, and would be if it were a walk.
+    #[serde(default)]
+    explained: bool,
 }
 
 /// A finding that is open.
@@ -143,12 +147,14 @@ impl Source {
         facts.udp |= event.action == Action::UdpProbe;
         facts.tcp |= event.action == Action::Connect;
         let address = event.ip(Field::DestinationIp);
+        let explained = explains_walk(event);
         let known = facts.places.iter_mut();
         let mut known = known.filter(|place| place.port == port && place.address == address);
         if let Some(place) = known.next() {
             place.hits += 1;
             place.first = place.first.min(at);
             place.last = place.last.max(at);
+            place.explained = explained;
         } else if has_room && facts.places.len() < TOUCHED_MAX {
             let decoy = event.text(Field::DecoyId).map(SmolStr::to_string);
             facts.places.push(Place {
@@ -158,19 +164,17 @@ impl Source {
                 first: at,
                 last: at,
                 hits: 1,
+                explained,
             });
         } else {
             facts.elsewhere += 1;
         }
         // It may be known better by now: the incident of the day, what it was recognised as.
-        for field in [
-            Field::BenignName,
-            Field::BenignReason,
-            Field::IncidentId,
-            Field::SourceMac,
-        ] {
-            self.draft.set_some(field, event.get(field).cloned());
+        for field in [Field::IncidentId, Field::SourceMac].iter().chain(MARK) {
+            self.draft.set_some(*field, event.get(*field).cloned());
         }
+        self.draft
+            .set_some(Field::EventRiskScore, event.get(Field::EventRiskScore).cloned());
     }
 
     /// Whether it touched enough.
@@ -245,7 +249,19 @@ impl Source {
         event.set(Field::FindingStatus, status.name());
         event.set(Field::TouchLevel, "intent");
         self.describe(&mut event, first);
+        self.judge(&mut event);
         event
+    }
+
+    /// A finding is known as benign if all that it is made of is, and has no risk then if it was declared to have none.
+    fn judge(&self, event: &mut Event) {
+        let is_explained = self.facts.places.iter().all(|place| place.explained);
+        let has_no_risk = self.draft.get(Field::EventRiskScore) == Some(&Value::Float(0.0));
+        match is_explained {
+            true if has_no_risk => event.set(Field::EventRiskScore, 0.0),
+            true => {}
+            false => MARK.iter().for_each(|field| drop(event.remove(*field))),
+        }
     }
 
     fn identity(&self) -> (String, i64, u64) {
@@ -309,4 +325,12 @@ impl Source {
             saved: true,
         })
     }
+}
+
+/// Whether a contact is known as benign by what explains more than a mere contact.
+fn explains_walk(event: &Event) -> bool {
+    matches!(
+        event.text(Field::BenignTouch).map(SmolStr::as_str),
+        Some("intent" | "proof")
+    )
 }

@@ -249,3 +249,30 @@ proptest! {
         }
     }
 }
+
+/// What a scan of three ports is known as, when each contact is known up to these levels.
+fn known_as(levels: [Option<&str>; 3]) -> Option<String> {
+    let mut scans = fresh();
+    for (secs, level) in (0..).zip(levels) {
+        let mut event = contact(secs, "10.0.0.7", "10.0.0.1", 21 + secs);
+        if let Some(level) = level {
+            event.set(Field::BenignName, "somebody");
+            event.set(Field::BenignTouch, level);
+            event.set(Field::EventRiskScore, 0.0);
+        }
+        scans.see(&event);
+    }
+    let told = scans.close(1);
+    let (name, risk) = (told[0].text(Field::BenignName), told[0].get(Field::EventRiskScore));
+    assert_eq!(name.is_some(), risk == Some(&Value::Float(0.0)), "{risk:?}");
+    name.map(ToString::to_string)
+}
+
+#[test]
+fn a_scan_is_known_as_benign_if_each_contact_is_by_what_explains_more_than_a_contact() {
+    let (contact, intent, proof) = (Some("contact"), Some("intent"), Some("proof"));
+    assert_eq!(known_as([intent, proof, intent]).as_deref(), Some("somebody"));
+    assert_eq!(known_as([contact; 3]), None, "one knock is explained, three are a walk");
+    assert_eq!(known_as([None, intent, intent]), None);
+    assert_eq!(known_as([intent, intent, None]), None);
+}

@@ -16,7 +16,7 @@ const WINDOW: Key = Key::required(
     "window",
     KeyKind::Duration {
         min: Duration::from_secs(1),
-        max: Duration::from_secs(86_400),
+        max: Duration::from_secs(7 * 86_400),
     },
     "Length of a window, in the events' own time.",
 );

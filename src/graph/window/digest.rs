@@ -25,6 +25,7 @@ const COMMON: &[Field] = &[
     Field::DestinationPort,
     Field::BenignName,
     Field::BenignReason,
+    Field::BenignTouch,
     Field::DecoyId,
     Field::DecoyPersonality,
     Field::DecoyService,

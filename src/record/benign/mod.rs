@@ -5,7 +5,8 @@
 //! its risk is 0. Notices and acts go by the mark; the record never does.
 //!
 //! Three ways to a mark, asked in this order:
-//! - `[benign.NAME] sources`: whoever answers for the network declares a source for a recogniser;
+//! - `[benign.NAME] sources`: whoever answers for the network declares a source for a recogniser, which explains all
+//!   that it does up to a level of touch, and what the recogniser itself knows beyond it;
 //! - `[ignore.NAME]`: a narrow, expiring list of sources, which `trapline learn` proposes;
 //! - a recogniser (`config/benign/NAME.toml`) that knows the behaviour by itself.
 //!
@@ -59,6 +60,8 @@ pub struct Active {
     pub recogniser: Arc<Recogniser>,
     /// Sources that the configuration declares for it; then it knows nobody else.
     pub sources: Vec<IpNet>,
+    /// Up to which level of touch these are explained, whatever it is that they do.
+    pub touch: Touch,
 }
 
 /// Everybody who is known.
@@ -79,6 +82,8 @@ pub(super) struct Mark {
     pub(super) name: SmolStr,
     /// `honeyport.benign.reason`.
     pub(super) reason: SmolStr,
+    /// `honeyport.benign.touch`: the highest level of touch that this explains.
+    pub(super) touch: Touch,
     /// Whether the configuration says so of the source.
     pub(super) declared: bool,
 }
@@ -124,11 +129,12 @@ impl Benign {
     }
 
     fn declared(&self, seen: &Seen<'_>) -> Option<Mark> {
-        let of = |active: &&Active| is_in(&active.sources, seen.source) && active.recogniser.explains(seen);
-        let active = self.recognisers.iter().find(of)?;
+        let active = self.recognisers.iter().find(|active| active.declares(seen))?;
+        let mark = active.recogniser.mark();
         Some(Mark {
             declared: true,
-            ..active.recogniser.mark()
+            touch: mark.touch.max(active.touch),
+            ..mark
         })
     }
 
@@ -137,6 +143,7 @@ impl Benign {
         Some(Mark {
             name: format_smolstr!("ignore.{}", ignore.name),
             reason: ignore.reason.clone(),
+            touch: ignore.touch,
             declared: true,
         })
     }
@@ -152,7 +159,7 @@ impl Benign {
         }
         let number = known.as_ref()?.explains(seen)?;
         let recogniser = &self.recognisers.get(usize::from(number))?.recogniser;
-        (seen.said <= recogniser.touch).then(|| recogniser.mark())
+        (seen.touch <= recogniser.touch).then(|| recogniser.mark())
     }
 
     fn is_one_of(&self, who: Who, seen: &Seen<'_>) -> bool {
@@ -161,6 +168,12 @@ impl Benign {
             Who::Resolver => self.resolvers.contains(&seen.source),
             Who::Declared => false,
         }
+    }
+}
+
+impl Active {
+    fn declares(&self, seen: &Seen<'_>) -> bool {
+        is_in(&self.sources, seen.source) && (seen.touch <= self.touch || self.recogniser.explains(seen))
     }
 }
 
@@ -216,6 +229,7 @@ impl Mark {
         }
         event.set(Field::BenignName, self.name);
         event.set(Field::BenignReason, self.reason);
+        event.set(Field::BenignTouch, self.touch.name());
     }
 }
 

@@ -118,6 +118,7 @@ impl Recogniser {
         Mark {
             name: self.name.clone(),
             reason: self.reason.clone(),
+            touch: self.touch,
             declared: false,
         }
     }

@@ -14,6 +14,7 @@ fn recogniser(name: &str, text: &str) -> Active {
     Active {
         recogniser: Arc::new(Recogniser::parse(name, name, text).unwrap()),
         sources: Vec::new(),
+        touch: Touch::Intent,
     }
 }
 
@@ -179,6 +180,46 @@ fn a_recogniser_with_declared_sources_knows_nobody_else() {
 }
 
 #[test]
+fn what_a_declared_source_does_is_explained_up_to_the_level_it_was_declared_for() {
+    let mut check_at = recogniser("check", CHECK);
+    check_at.sources = vec!["10.0.0.5/32".parse().unwrap()];
+    let mut visit = Visit::from("10.0.0.5");
+    let quit = Visit::event(Action::Handshake, &[]);
+    let login = Visit::event(Action::Credential, &[]);
+    let at_most_intent = benign(vec![check_at.clone()]);
+    assert!(visit.mark(&at_most_intent, Touch::Intent, &quit).is_some());
+    assert_eq!(visit.mark(&at_most_intent, Touch::Proof, &login), None);
+    check_at.touch = Touch::Proof;
+    assert!(
+        visit
+            .mark(&benign(vec![check_at.clone()]), Touch::Proof, &login)
+            .is_some()
+    );
+    check_at.touch = Touch::Contact;
+    let at_most_contact = benign(vec![check_at]);
+    assert_eq!(visit.mark(&at_most_contact, Touch::Intent, &quit), None);
+    assert!(
+        visit.mark(&at_most_contact, Touch::Intent, &check()).is_some(),
+        "what it knows by itself"
+    );
+}
+
+#[test]
+fn a_walk_over_several_decoys_is_not_what_explains_one_contact() {
+    let probe = "title = 'x'\nreason = 'a probe'\nwho = 'inside'\ntouch = 'contact'\n\
+                 [[seen]]\n'destination.port' = [80]\n";
+    let benign = benign(vec![recogniser("probe", probe)]);
+    let mut visit = Visit::from("10.0.0.1");
+    assert!(visit.mark(&benign, Touch::Contact, &connect()).is_some());
+    visit.said = Some(Touch::Contact);
+    assert_eq!(
+        visit.mark(&benign, Touch::Intent, &connect()),
+        None,
+        "although the decoy knows it"
+    );
+}
+
+#[test]
 fn an_ignored_source_is_ignored_at_its_decoys_up_to_its_level_and_until_its_end() {
     let ignore = Ignore {
         name: "backup".into(),
@@ -229,6 +270,7 @@ fn a_default_community_is_known_and_a_guessed_one_is_not() {
     let benign = benign(vec![Active {
         recogniser: Arc::new(poller),
         sources: Vec::new(),
+        touch: Touch::Intent,
     }]);
     let mut memory = None;
     let mut known = |secret: &[u8]| {
@@ -282,7 +324,7 @@ proptest! {
     #[test]
     fn any_bytes_as_a_user_agent_are_judged_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let (recognisers, _) = all(std::path::Path::new("/nonexistent"));
-        let recognisers = recognisers.into_iter().map(|one| Active { recogniser: Arc::new(one), sources: Vec::new() });
+        let recognisers = recognisers.into_iter().map(|one| Active { recogniser: Arc::new(one), sources: Vec::new(), touch: Touch::Intent });
         let benign = benign(recognisers.collect());
         let mut event = Visit::event(Action::Handshake, &[]);
         event.set(Field::UserAgent, trapline_schemas::text::clean(&bytes));
