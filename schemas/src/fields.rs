@@ -219,7 +219,7 @@ catalogue! {
     FileSize = Long, Stored, "file.size", "file.size", "Size of a file offered.";
     BenignName = Keyword, Stored, "honeyport.benign.name", "", "The recogniser that knows this as benign noise.";
     BenignReason = Text, Stored, "honeyport.benign.reason", "", "Why it is taken for benign.";
-    BenignTouch = Keyword, Stored, "honeyport.benign.touch", "", "The highest level of touch that this explains.";
+    BenignWalk = Bool, Stored, "honeyport.benign.walk", "", "Whether that explains a walk over several ports or decoys, too.";
     BootId = Id, Stored, "honeyport.boot.id", "", "This run of trapline on this boot; orders events together with the journal sequence.";
     ClientAttributes = Keywords, Stored, "honeyport.client.attributes", "", "What the client's software says of itself, as name=value.";
     Commands = Keywords, Stored, "honeyport.commands", "", "Commands or statements as typed, masked.";

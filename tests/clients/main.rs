@@ -18,6 +18,7 @@ mod ssh;
 mod tls;
 mod vnc;
 mod web;
+mod week;
 
 use harness::{Trap, eventually};
 use serde_json::Value;

@@ -19,6 +19,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use harness::again::{is_root, run_again};
 use harness::{Trap, eventually, lines};
 
 const DONE: Option<i32> = Some(0);
@@ -78,26 +79,6 @@ fn assert_unique(events: &[Value]) {
         .map(|event| event["event"]["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids.len(), events.len());
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Runs a test of this program again, in a process of its own that `wrapper` starts.
-fn run_again(test: &str, wrapper: &[&str]) {
-    let again = Command::new("timeout")
-        .arg("300")
-        .args(wrapper)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&again.stdout) + String::from_utf8_lossy(&again.stderr);
-    assert!(again.status.success() && said.contains("1 passed"), "{said}");
-    said.lines()
-        .filter(|line| line.starts_with("SKIPPED"))
-        .for_each(|line| println!("{line}"));
 }
 
 /// What makes system calls fail while a file is there: `shim.c`, built for this test.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
+pub mod again;
 pub mod clients;
 pub mod manager;
 pub mod promises;

@@ -34,7 +34,7 @@ const KEPT: &[Field] = &[
 ];
 
 /// What it takes over from the last contact, if each place was touched for a reason that explains a walk.
-const MARK: &[Field] = &[Field::BenignName, Field::BenignReason, Field::BenignTouch];
+const MARK: &[Field] = &[Field::BenignName, Field::BenignReason, Field::BenignWalk];
 
 /// Where a finding stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -327,10 +327,7 @@ impl Source {
     }
 }
 
-/// Whether a contact is known as benign by what explains more than a mere contact.
+/// Whether a contact is known as benign by what explains more than this contact.
 fn explains_walk(event: &Event) -> bool {
-    matches!(
-        event.text(Field::BenignTouch).map(SmolStr::as_str),
-        Some("intent" | "proof")
-    )
+    event.get(Field::BenignWalk) == Some(&Value::Bool(true))
 }

@@ -251,13 +251,13 @@ proptest! {
 }
 
 /// What a scan of three ports is known as, when each contact is known up to these levels.
-fn known_as(levels: [Option<&str>; 3]) -> Option<String> {
+fn known_as(walks: [Option<bool>; 3]) -> Option<String> {
     let mut scans = fresh();
-    for (secs, level) in (0..).zip(levels) {
+    for (secs, walk) in (0..).zip(walks) {
         let mut event = contact(secs, "10.0.0.7", "10.0.0.1", 21 + secs);
-        if let Some(level) = level {
+        if let Some(walk) = walk {
             event.set(Field::BenignName, "somebody");
-            event.set(Field::BenignTouch, level);
+            event.set(Field::BenignWalk, walk);
             event.set(Field::EventRiskScore, 0.0);
         }
         scans.see(&event);
@@ -270,9 +270,9 @@ fn known_as(levels: [Option<&str>; 3]) -> Option<String> {
 
 #[test]
 fn a_scan_is_known_as_benign_if_each_contact_is_by_what_explains_more_than_a_contact() {
-    let (contact, intent, proof) = (Some("contact"), Some("intent"), Some("proof"));
-    assert_eq!(known_as([intent, proof, intent]).as_deref(), Some("somebody"));
-    assert_eq!(known_as([contact; 3]), None, "one knock is explained, three are a walk");
-    assert_eq!(known_as([None, intent, intent]), None);
-    assert_eq!(known_as([intent, intent, None]), None);
+    let (knock, walk) = (Some(false), Some(true));
+    assert_eq!(known_as([walk; 3]).as_deref(), Some("somebody"));
+    assert_eq!(known_as([knock; 3]), None, "one knock is explained, three are a walk");
+    assert_eq!(known_as([None, walk, walk]), None);
+    assert_eq!(known_as([walk, walk, None]), None);
 }

@@ -25,7 +25,7 @@ const COMMON: &[Field] = &[
     Field::DestinationPort,
     Field::BenignName,
     Field::BenignReason,
-    Field::BenignTouch,
+    Field::BenignWalk,
     Field::DecoyId,
     Field::DecoyPersonality,
     Field::DecoyService,

@@ -82,8 +82,8 @@ pub(super) struct Mark {
     pub(super) name: SmolStr,
     /// `honeyport.benign.reason`.
     pub(super) reason: SmolStr,
-    /// `honeyport.benign.touch`: the highest level of touch that this explains.
-    pub(super) touch: Touch,
+    /// `honeyport.benign.walk`: whether a walk over several places is explained as well.
+    pub(super) walk: bool,
     /// Whether the configuration says so of the source.
     pub(super) declared: bool,
 }
@@ -112,12 +112,14 @@ pub(super) struct Seen<'a> {
 /// What is remembered of a source that recognisers knew by its behaviour.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// The session that was known last, and by which recogniser.
-    session: Option<(Uuid, u16)>,
+    /// Sessions that were known, newest first, and by which recogniser each: checks are made side by side.
+    sessions: [Option<(Uuid, u16)>; SESSIONS_MAX],
     /// Decoys at which it was known, newest first.
     decoys: [Option<(u32, u16)>; DECOYS_MAX],
 }
 
+/// Most sessions of a source that are remembered as known.
+const SESSIONS_MAX: usize = 8;
 /// Most decoys at which a source is remembered as known.
 const DECOYS_MAX: usize = 4;
 
@@ -133,7 +135,7 @@ impl Benign {
         let mark = active.recogniser.mark();
         Some(Mark {
             declared: true,
-            touch: mark.touch.max(active.touch),
+            walk: mark.walk || active.touch >= Touch::Intent,
             ..mark
         })
     }
@@ -143,7 +145,7 @@ impl Benign {
         Some(Mark {
             name: format_smolstr!("ignore.{}", ignore.name),
             reason: ignore.reason.clone(),
-            touch: ignore.touch,
+            walk: ignore.touch >= Touch::Intent,
             declared: true,
         })
     }
@@ -159,7 +161,7 @@ impl Benign {
         }
         let number = known.as_ref()?.explains(seen)?;
         let recogniser = &self.recognisers.get(usize::from(number))?.recogniser;
-        (seen.touch <= recogniser.touch).then(|| recogniser.mark())
+        recogniser.goes_as_far_as(seen).then(|| recogniser.mark())
     }
 
     fn is_one_of(&self, who: Who, seen: &Seen<'_>) -> bool {
@@ -189,14 +191,8 @@ impl Ignore {
 impl Known {
     fn note(&mut self, number: usize, seen: &Seen<'_>) {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
-        let decoy = print(seen.decoy);
-        self.session = Some((seen.session, number));
-        let same = |known: &Option<(u32, u16)>| known.is_some_and(|(known, _)| known == decoy);
-        let place = self.decoys.iter().position(same).unwrap_or(DECOYS_MAX - 1);
-        if let Some(upto) = self.decoys.get_mut(..=place) {
-            upto.rotate_right(1);
-            upto.iter_mut().take(1).for_each(|first| *first = Some((decoy, number)));
-        }
+        remember(&mut self.sessions, seen.session, number);
+        remember(&mut self.decoys, print(seen.decoy), number);
     }
 
     /// Which recogniser explains what follows: in the same session, or a mere contact with a decoy where the source is
@@ -205,19 +201,8 @@ impl Known {
         if seen.secret.is_some() {
             return None;
         }
-        let session = self.session.filter(|(session, _)| *session == seen.session);
-        let decoy = || {
-            let decoy = print(seen.decoy);
-            let at = |known: &&(u32, u16)| known.0 == decoy;
-            self.decoys
-                .iter()
-                .flatten()
-                .find(at)
-                .filter(|_| seen.said == Touch::Contact)
-        };
-        session
-            .map(|(_, number)| number)
-            .or_else(|| decoy().map(|(_, number)| *number))
+        let decoy = || known_by(&self.decoys, print(seen.decoy)).filter(|_| seen.said == Touch::Contact);
+        known_by(&self.sessions, seen.session).or_else(decoy)
     }
 }
 
@@ -229,8 +214,23 @@ impl Mark {
         }
         event.set(Field::BenignName, self.name);
         event.set(Field::BenignReason, self.reason);
-        event.set(Field::BenignTouch, self.touch.name());
+        event.set(Field::BenignWalk, self.walk);
     }
+}
+
+/// Puts what is known of a thing first, in place of what was known of it before, or of the oldest.
+fn remember<T: PartialEq + Copy>(known: &mut [Option<(T, u16)>], what: T, number: u16) {
+    let same = |known: &Option<(T, u16)>| known.as_ref().is_some_and(|(known, _)| *known == what);
+    let place = known.iter().position(same).unwrap_or(known.len().saturating_sub(1));
+    if let Some(upto) = known.get_mut(..=place) {
+        upto.rotate_right(1);
+        upto.iter_mut().take(1).for_each(|first| *first = Some((what, number)));
+    }
+}
+
+fn known_by<T: PartialEq + Copy>(known: &[Option<(T, u16)>], what: T) -> Option<u16> {
+    let mut known = known.iter().flatten();
+    known.find(|(known, _)| *known == what).map(|(_, number)| *number)
 }
 
 /// 32 bits of a name's hash.

@@ -5,6 +5,7 @@
 //! reason = "says that it is a service check"  # why that is taken for benign, for whoever reads the event
 //! who = "inside"                              # inside, resolver or declared
 //! touch = "intent"                            # the highest level of touch that it explains
+//! walk = true                                 # whether it goes to several places; default: if it explains intent
 //! [[seen]]                                    # any of these; in one, every line must fit
 //! "destination.port" = [80, 443]
 //! "user_agent.original" = ["check_http/*"]
@@ -60,6 +61,8 @@ pub struct Recogniser {
     pub who: Who,
     /// The highest level of touch it explains.
     pub touch: Touch,
+    /// Whether it explains a walk over several places, too, which makes an intent of each contact.
+    pub walk: bool,
     seen: Vec<Vec<Line>>,
 }
 
@@ -103,6 +106,7 @@ impl Recogniser {
             title: file.title.into(),
             reason: file.reason.into(),
             who: file.who.into_inner(),
+            walk: file.walk.unwrap_or(Touch::from(file.touch) >= Touch::Intent),
             touch: file.touch.into(),
             seen,
         })
@@ -111,14 +115,20 @@ impl Recogniser {
     /// Whether this behaviour is what was seen, and no more than that.
     pub(super) fn explains(&self, seen: &Seen<'_>) -> bool {
         let fits = |lines: &Vec<Line>| lines.iter().all(|line| line.fits(seen));
-        seen.touch <= self.touch && (self.seen.is_empty() || self.seen.iter().any(fits))
+        self.goes_as_far_as(seen) && (self.seen.is_empty() || self.seen.iter().any(fits))
+    }
+
+    /// Whether the level of touch is one that it explains.
+    pub(super) fn goes_as_far_as(&self, seen: &Seen<'_>) -> bool {
+        let level = if self.walk { seen.said } else { seen.touch };
+        level <= self.touch
     }
 
     pub(super) fn mark(&self) -> Mark {
         Mark {
             name: self.name.clone(),
             reason: self.reason.clone(),
-            touch: self.touch,
+            walk: self.walk,
             declared: false,
         }
     }
@@ -194,11 +204,12 @@ struct File {
     reason: String,
     who: Spanned<Who>,
     touch: Level,
+    walk: Option<bool>,
     #[serde(default)]
     seen: Vec<Lines>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     Contact,

@@ -132,6 +132,21 @@ fn a_host_that_checks_several_decoys_is_known_at_each_and_nowhere_else() {
 }
 
 #[test]
+fn checks_made_side_by_side_are_each_known_to_their_end() {
+    let benign = benign(vec![recogniser("check", CHECK)]);
+    let mut visit = Visit::from("10.0.0.1");
+    for session in 1..=8 {
+        visit.session = session;
+        assert!(visit.mark(&benign, Touch::Intent, &check()).is_some());
+    }
+    let end = Visit::event(Action::SessionEnd, &[]);
+    for session in 1..=8 {
+        visit.session = session;
+        assert!(visit.mark(&benign, Touch::Intent, &end).is_some(), "{session}");
+    }
+}
+
+#[test]
 fn whoever_goes_beyond_what_is_explained_loses_the_mark() {
     let benign = benign(vec![recogniser("check", CHECK)]);
     let mut visit = Visit::from("10.0.0.1");
