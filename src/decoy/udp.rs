@@ -35,7 +35,7 @@ use trapline_sink::kernel::{SocketCounts, socket_counts};
 
 use crate::decoy::listener::canonical;
 use crate::decoy::mask;
-use crate::decoy::services::{Speak, UdpAnswer, UdpCredential};
+use crate::decoy::services::{Transport, UdpAnswer, UdpCredential};
 use crate::decoy::{DecoySpec, Shared};
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
@@ -219,10 +219,8 @@ impl Datagrams {
     }
 
     fn answer(&self, bytes: &[u8]) -> UdpAnswer {
-        match self.spec.service.speak {
-            Speak::Datagram(answer) => answer(bytes, &self.spec.personality),
-            Speak::Stream(_) => UdpAnswer::default(),
-        }
+        let answer = self.spec.service.speak.datagram();
+        answer.map_or_else(UdpAnswer::default, |answer| answer(bytes, &self.spec.personality))
     }
 
     /// The window of a source, opened now if it has none.
@@ -461,6 +459,7 @@ impl Window {
             at,
             peer: canonical(peer),
             local,
+            transport: Transport::Udp,
             spec: Arc::clone(spec),
         };
         Self {
@@ -485,6 +484,7 @@ impl Window {
             at: contact.at,
             peer,
             local,
+            transport: Transport::Udp,
             spec: Arc::clone(&contact.spec),
         })
     }

@@ -54,12 +54,30 @@ pub fn find(name: &str) -> Option<&'static Service> {
 }
 
 /// What a service runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// A stream.
     Tcp,
     /// Datagrams.
     Udp,
+}
+
+impl Transport {
+    /// `network.transport`, and the word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Its number at IANA.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }
 
 /// One row: a protocol a decoy can speak.
@@ -79,23 +97,60 @@ pub struct Service {
 }
 
 impl Service {
-    /// What it runs over.
-    pub const fn transport(&self) -> Transport {
+    /// All that it runs over; at least one.
+    pub const fn transports(&self) -> &'static [Transport] {
         match self.speak {
-            Speak::Stream(_) => Transport::Tcp,
-            Speak::Datagram(_) => Transport::Udp,
+            Speak::Stream(_) => &[Transport::Tcp],
+            Speak::Datagram(_) => &[Transport::Udp],
+            Speak::Both { .. } => &[Transport::Tcp, Transport::Udp],
         }
     }
+
+    /// Whether it runs over streams.
+    pub const fn is_stream(&self) -> bool {
+        self.speak.stream().is_some()
+    }
 }
+
+/// Speaks on one session until the end. Returning `Ok` closes it: with RST if input is left unconsumed, as a kernel
+/// does for a real server, else with FIN.
+pub type Serve = for<'a> fn(&'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>;
+
+/// Answers one datagram. Pure, so that nothing a peer forges can cost more than this call.
+pub type AnswerDatagram = fn(&[u8], &Personality) -> UdpAnswer;
 
 /// How a service speaks.
 #[derive(Clone, Copy)]
 pub enum Speak {
-    /// Speaks on one session until the end. Returning `Ok` closes it: with RST if input is left unconsumed, as a
-    /// kernel does for a real server, else with FIN.
-    Stream(for<'a> fn(&'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>),
-    /// Answers one datagram. Pure, so that nothing a peer forges can cost more than this call.
-    Datagram(fn(&[u8], &Personality) -> UdpAnswer),
+    /// Over TCP.
+    Stream(Serve),
+    /// Over UDP.
+    Datagram(AnswerDatagram),
+    /// Over either, as the listener is.
+    Both {
+        /// Over TCP.
+        stream: Serve,
+        /// Over UDP.
+        datagram: AnswerDatagram,
+    },
+}
+
+impl Speak {
+    /// How it speaks over TCP, if it does.
+    pub const fn stream(self) -> Option<Serve> {
+        match self {
+            Self::Stream(stream) | Self::Both { stream, .. } => Some(stream),
+            Self::Datagram(_) => None,
+        }
+    }
+
+    /// How it speaks over UDP, if it does.
+    pub const fn datagram(self) -> Option<AnswerDatagram> {
+        match self {
+            Self::Datagram(datagram) | Self::Both { datagram, .. } => Some(datagram),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Speak {
@@ -103,6 +158,7 @@ impl fmt::Debug for Speak {
         f.write_str(match self {
             Self::Stream(_) => "Stream",
             Self::Datagram(_) => "Datagram",
+            Self::Both { .. } => "Both",
         })
     }
 }

@@ -5,7 +5,6 @@ use trapline_schemas::{Action, Event, Field, Value, codec};
 
 use crate::decoy::Limits;
 use crate::decoy::personality::{embedded, embedded_names};
-use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
 
@@ -104,7 +103,7 @@ fn sent() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn streams() -> Vec<&'static str> {
-    let is_stream = |name: &&str| spec(embedded(name).unwrap()).service.transport() == Transport::Tcp;
+    let is_stream = |name: &&str| spec(embedded(name).unwrap()).service.is_stream();
     embedded_names().filter(is_stream).collect()
 }
 
