@@ -10,7 +10,7 @@ fn a_question_by_dig_is_refused_and_told() {
     if !has("dig") {
         return;
     }
-    let trap = lure("service = \"dns\"\ntransport = \"udp\"");
+    let trap = lure("service = \"dns\"\npersonality = \"dns-refused\"\ntransport = \"udp\"");
     let address = trap.address("lure");
     let (server, port) = (format!("@{}", address.ip()), address.port().to_string());
     let said = run("dig", &[&server, "-p", &port, "+tries=1", "version.bind", "CH", "TXT"]);
@@ -35,7 +35,7 @@ fn questions_over_tcp_by_dig_host_and_nslookup_are_refused_and_told() {
     if !(has("dig") && has("host") && has("nslookup")) {
         return;
     }
-    let trap = lure("service = \"dns\"\ntransport = \"tcp\"");
+    let trap = lure("service = \"dns\"\npersonality = \"dns-refused\"\ntransport = \"tcp\"");
     let address = trap.address("lure");
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     let dig =

@@ -1,24 +1,27 @@
 //! `dns`: a name server that is not for this client.
 //!
-//! In: messages. Out: each question, and a refusal. Over UDP that is never longer than the message: what a cookie would
-//! add is left out. Over TCP it has all that BIND says.
+//! In: messages. Out: each question, and a refusal, or what the server tells of itself. Over UDP that is never longer
+//! than the message: what a cookie would add is left out, and an answer that is too long is said to be truncated, so
+//! that the client asks again over TCP. There it has all that BIND says.
 //!
-//! Source: RFC 1035 section 4.1, RFC 6891 (EDNS); what is refused how was compared with a live BIND 9.18 of Debian 12
-//! that has `recursion no` and `allow-query { none; }`.
+//! Source: RFC 1035 section 4.1, RFC 6891 (EDNS); what is answered how was compared with a live BIND 9.18 of Debian 12
+//! that has `recursion no`, with and without `allow-query { none; }`.
 
+mod itself;
 mod records;
 mod stream;
 
 use trapline_schemas::{Field, Value, text};
 
+use self::itself::Told;
 use self::records::{Edns, Mistake};
-use crate::decoy::personality::{self, Personality};
-use crate::decoy::services::{Service, Speak, UdpAnswer};
+use crate::decoy::personality;
+use crate::decoy::services::{Asked, Service, Speak, UdpAnswer};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
     name: "dns",
-    personality: "dns-refused",
+    personality: "bind-debian-12",
     look: personality::look::<Look>,
     provide: None,
     speak: Speak::Both {
@@ -27,10 +30,13 @@ pub(super) const SERVICE: Service = Service {
     },
 };
 
-/// `[look]` of a `dns` personality: nothing to choose.
+/// `[look]` of a `dns` personality.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {}
+struct Look {
+    /// What it says to `version.bind`; without it, what it knows of itself is not for this client either.
+    version: Option<String>,
+}
 
 /// Bytes of the header.
 const HEADER: usize = 12;
@@ -47,12 +53,22 @@ const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
 const NOTAUTH: u8 = 9;
 
-fn answer(message: &[u8], _: &Personality) -> UdpAnswer {
+fn answer(asked: &Asked<'_>) -> UdpAnswer {
+    let Asked {
+        bytes: message,
+        personality,
+        ..
+    } = *asked;
     let Some(query) = Query::read(message) else {
         return UdpAnswer::default();
     };
+    let whole = query.answer(itself::told(&query, personality).as_ref(), &[]);
+    let reply = match whole.len() <= message.len() {
+        true => whole,
+        false => query.answer(Some(&Told::truncated()), &[]),
+    };
     UdpAnswer {
-        reply: Some(query.refuse(&[])),
+        reply: Some(reply),
         facts: query.told(),
         credential: None,
     }
@@ -126,25 +142,39 @@ impl<'m> Query<'m> {
         }
     }
 
-    /// Whether BIND says that this is prohibited (RFC 8914): what it knows of itself is not for this client.
+    /// Whether BIND says of a refusal that this is prohibited (RFC 8914): what it knows of itself is not for this client.
     fn is_prohibited(&self) -> bool {
         let question = self.question.as_ref().filter(|_| self.code() == REFUSED);
         question.is_some_and(|question| question.class == 4 || question.class == 3 && question.is_built_in())
     }
 
-    /// The refusal: the header, the question where it was read, and an OPT record, with `options`, where there was one.
-    fn refuse(&self, options: &[u8]) -> Vec<u8> {
-        let code = self.code();
+    /// The answer: the header, the question where it was read, what is told (or the refusal, if nothing is), and an OPT
+    /// record, with `options`, where there was one.
+    fn answer(&self, told: Option<&Told>, options: &[u8]) -> Vec<u8> {
+        let code = if told.is_some() { 0 } else { self.code() };
         let edns = self.edns.as_ref();
         let outdated = edns.is_some_and(Edns::is_outdated);
         let question = self.question.as_ref().filter(|_| matches!(self.opcode, 0 | 4 | 5));
         let [rd, cd] = if self.opcode == 0 { self.wishes } else { [0, 0] };
         let [id0, id1] = self.id;
         let code = if outdated { 0 } else { code };
-        let counts = [0, u8::from(question.is_some()), 0, 0, 0, 0, 0, u8::from(edns.is_some())];
-        let mut reply = vec![id0, id1, 0x80 | self.opcode << 3 | rd, cd | code];
+        let told = told.filter(|_| !outdated);
+        let [an, ns] = told.map_or([0, 0], |told| [told.answers, told.authorities]);
+        let counts = [
+            0,
+            u8::from(question.is_some()),
+            0,
+            an,
+            0,
+            ns,
+            0,
+            u8::from(edns.is_some()),
+        ];
+        let authoritative = told.map_or(0, |told| told.flags);
+        let mut reply = vec![id0, id1, 0x80 | self.opcode << 3 | authoritative | rd, cd | code];
         reply.extend_from_slice(&counts);
         reply.extend_from_slice(question.map_or(&[], |question| question.bytes));
+        reply.extend_from_slice(told.map_or(&[], |told| &told.records));
         if let Some(edns) = edns {
             let [size0, size1] = PAYLOAD_BYTES;
             // BADVERS is 16, whose upper eight bits are here.
@@ -398,7 +428,7 @@ mod tests {
                 question("01000100002904d0000080000000"),
             ),
         ] {
-            let reply = Query::read(&sent).expect("a query").refuse(&[]);
+            let reply = Query::read(&sent).expect("a query").answer(None, &[]);
             assert_eq!(hex(&reply), format!("{header}{rest}"), "{}", sent.escape_ascii());
         }
     }
@@ -429,7 +459,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![3 => 0..3_u8, 1 => any::<u8>()], 0..80),
         ) {
             if let Some(query) = Query::read(&bytes) {
-                prop_assert!(query.refuse(&[]).len() <= bytes.len());
+                prop_assert!(query.answer(None, &[]).len() <= bytes.len());
                 let _ = query.told();
             }
         }

@@ -12,6 +12,7 @@ mod mysql;
 mod ntp;
 mod postgresql;
 mod redis;
+mod sip;
 mod smtp;
 mod snmp;
 mod ssh;
@@ -22,6 +23,7 @@ mod tftp;
 mod vnc;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
 use trapline_schemas::{Field, Value};
@@ -42,6 +44,7 @@ pub static SERVICES: &[Service] = &[
     mysql::SERVICE,
     postgresql::SERVICE,
     vnc::SERVICE,
+    sip::SERVICE,
     snmp::SERVICE,
     dns::SERVICE,
     ntp::SERVICE,
@@ -117,7 +120,20 @@ impl Service {
 pub type Serve = for<'a> fn(&'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>;
 
 /// Answers one datagram. Pure, so that nothing a peer forges can cost more than this call.
-pub type AnswerDatagram = fn(&[u8], &Personality) -> UdpAnswer;
+pub type AnswerDatagram = fn(&Asked<'_>) -> UdpAnswer;
+
+/// One datagram, as a service gets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What it holds.
+    pub bytes: &'a [u8],
+    /// Who is said to have sent it.
+    pub peer: SocketAddr,
+    /// The address that was touched.
+    pub local: SocketAddr,
+    /// How the service looks.
+    pub personality: &'a Personality,
+}
 
 /// How a service speaks.
 #[derive(Clone, Copy)]
@@ -183,4 +199,8 @@ pub struct UdpCredential {
     pub user: Vec<u8>,
     /// Where in the datagram the secret is; out of bounds counts as empty.
     pub secret: std::ops::Range<usize>,
+    /// What is offered, if that is more than those bytes: all that a password can be tried against.
+    pub proof: Option<Vec<u8>>,
+    /// What else was learned of it.
+    pub facts: Vec<(Field, Value)>,
 }

@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::Query;
 use super::records::{COOKIE_BYTES, Edns};
+use super::{Query, itself};
 use crate::decoy::session::{Session, SessionError};
 
 /// How long BIND waits for the next whole message (`tcp-initial-timeout`, `tcp-idle-timeout`).
@@ -44,7 +44,8 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
             session.abort();
             return Ok(());
         };
-        let reply = query.refuse(&options(session, &query));
+        let told = itself::told(&query, &session.personality());
+        let reply = query.answer(told.as_ref(), &options(session, &query, told.is_none()));
         let unnamed = || super::operation(query.opcode).map(str::to_owned);
         if let Some(asked) = query.asked().or_else(unnamed) {
             session.request(asked.as_bytes(), query.facts()).await;
@@ -100,7 +101,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// What BIND adds to EDNS for this client.
-fn options(session: &Session, query: &Query<'_>) -> Vec<u8> {
+fn options(session: &Session, query: &Query<'_>, is_refused: bool) -> Vec<u8> {
     let known = |edns: &&Edns| !edns.is_outdated() && query.mistake.is_none();
     let Some(edns) = query.edns.as_ref().filter(known) else {
         return Vec::new();
@@ -115,7 +116,7 @@ fn options(session: &Session, query: &Query<'_>) -> Vec<u8> {
         options.extend_from_slice(&[0, 11, 0, 2]);
         options.extend_from_slice(&IDLE_TENTHS);
     }
-    if query.is_prohibited() {
+    if is_refused && query.is_prohibited() {
         options.extend_from_slice(&PROHIBITED);
     }
     options
@@ -178,6 +179,14 @@ mod tests {
         let queries: Vec<_> = hits.iter().filter(|hit| hit.action == Action::Query).collect();
         assert_eq!(queries.len(), 2, "{:?}", actions(&hits));
         assert_eq!(fact(queries[1], Field::DnsQuestionName), Some(&"version.bind".into()));
+    }
+
+    #[tokio::test]
+    async fn over_tcp_the_version_is_told_whole() {
+        let stage = Stage::open(spec(embedded("bind-debian-12").unwrap())).await;
+        let said = stage.talk(&framed(QUESTION)).await;
+        assert!(said.ends_with(b"9.18.49-1~deb12u3-Debian"), "{}", said.escape_ascii());
+        assert_eq!(said[2..8], [0x12, 0x34, 0x85, 0, 0, 1]);
     }
 
     /// What BIND 9.18.49 answered, but for the eight bytes that are its secret and the time.
