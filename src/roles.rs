@@ -14,6 +14,7 @@ use trapline_schemas::{Action, Field, Timestamp, Value};
 use uuid::Uuid;
 
 use crate::decoy::DecoySpec;
+use crate::decoy::services::Transport;
 
 /// What core tells the decoy role.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum ToDecoy {
         listener: u64,
         /// A TCP listener or UDP socket, bound by core.
         socket: OwnedFd,
+        /// Which of the two it is.
+        transport: Transport,
         /// What to be on it.
         spec: Arc<DecoySpec>,
     },
@@ -108,6 +111,8 @@ pub struct Contact {
     pub peer: SocketAddr,
     /// The address that was touched; unspecified only where the kernel did not say.
     pub local: SocketAddr,
+    /// What it came over; a service may run over both.
+    pub transport: Transport,
     /// The decoy that was touched.
     pub spec: Arc<DecoySpec>,
 }

@@ -66,6 +66,7 @@ async fn at_the_limit_of_open_files_idle_sessions_make_room_for_a_new_contact() 
     role.send(ToDecoy::Listen {
         listener: 1,
         socket,
+        transport: Transport::Tcp,
         spec,
     })
     .await

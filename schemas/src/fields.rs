@@ -298,6 +298,13 @@ catalogue! {
     SinkQueued = Long, Stored, "honeyport.sink.queued", "", "Events that wait for the sink.";
     SinkRetries = Long, Stored, "honeyport.sink.retries", "", "How often the sink was tried again.";
     SinkType = Keyword, Stored, "honeyport.sink.type", "", "That sink's type.";
+    SipCallId = Keyword, Stored, "honeyport.sip.call_id", "", "Call-ID of a SIP request; some scanners hide their target in it.";
+    SipContact = Keyword, Stored, "honeyport.sip.contact", "", "Where the SIP client says that it can be reached.";
+    SipFrom = Keyword, Stored, "honeyport.sip.from", "", "Who a SIP request says that it is from.";
+    SipMethod = Keyword, Stored, "honeyport.sip.method", "", "What a SIP request asks for: REGISTER, INVITE, OPTIONS.";
+    SipRealm = Keyword, Stored, "honeyport.sip.realm", "", "Realm that a SIP client logs in to.";
+    SipTo = Keyword, Stored, "honeyport.sip.to", "", "Who a SIP request is for.";
+    SipUri = Keyword, Stored, "honeyport.sip.uri", "", "Address of a SIP request.";
     Site = Keyword, Stored, "honeyport.site", "", "The site of the observer.";
     SmbDialects = Keywords, Stored, "honeyport.smb.dialects", "client_dialects", "SMB dialects that the client offered.";
     SmbShare = Keyword, Stored, "honeyport.smb.share", "share", "SMB share that was asked for.";

@@ -141,7 +141,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
     let service =
         services::find(decoy.service).ok_or_else(|| wrong(PersonalityError::Unknown(decoy.personality.clone())))?;
     let provided = provided(config, decoy, service, &personality)?;
-    let tls = tls(config, decoy, service, &personality, from.certificate.as_ref())?;
+    let tls = tls(config, decoy, &personality, from.certificate.as_ref())?;
     let spec = DecoySpec {
         name: SmolStr::new(&decoy.name),
         service,
@@ -156,7 +156,7 @@ fn made(config: &Config, decoy: &Decoy, looks: &Path, install: &Install, before:
     };
     let wanted = Wanted {
         spec: Arc::new(spec),
-        addresses: decoy.listen.clone(),
+        endpoints: decoy.endpoints().collect(),
     };
     Ok(Made { from, wanted })
 }
@@ -192,13 +192,14 @@ fn certificate(decoy: &Decoy) -> Result<Option<[Vec<u8>; 2]>, BuildError> {
 fn tls(
     config: &Config,
     decoy: &Decoy,
-    service: &services::Service,
     personality: &Personality,
     read: Option<&[Vec<u8>; 2]>,
 ) -> Result<Option<Tls>, BuildError> {
     let made = match (&decoy.tls, read) {
         (Some(DecoyTls::Files(files)), Some(read)) => certificate::own(files, read, &personality.tls, true),
-        (None, _) if !personality.tls.upgrade || service.transport() == services::Transport::Udp => return Ok(None),
+        (None, _) if !personality.tls.upgrade || !decoy.transports.contains(&services::Transport::Tcp) => {
+            return Ok(None);
+        }
         (implicit, _) => {
             let folder = KeyFolder::within(&config.state_dir);
             certificate::kept(&folder, &decoy.name, personality, implicit.is_some())

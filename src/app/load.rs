@@ -93,7 +93,7 @@ impl Source {
 pub fn service_rules() -> Vec<ServiceRule> {
     let rule = |service: &services::Service| ServiceRule {
         name: service.name,
-        transport: service.transport(),
+        transports: service.transports(),
         personality: service.personality,
     };
     SERVICES.iter().map(rule).collect()

@@ -556,7 +556,7 @@ fn tell(report: &JournalReport, config: &Config) {
 
 /// What is wrong with the limit of descriptors.
 fn shortage(config: &Config, decoys: &[Made], limit: u64) -> Option<String> {
-    let listeners = decoys.iter().map(|made| made.wanted.addresses.len() as u64).sum();
+    let listeners = decoys.iter().map(|made| made.wanted.endpoints.len() as u64).sum();
     let short = process::shortage(limit, config.limits.sessions as u64, listeners)?;
     tracing::warn!(
         files.limit = limit,

@@ -5,7 +5,6 @@
 //! reached, and one that is not is exit code 1; so is, as at a start, a state folder that cannot be used.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -17,7 +16,7 @@ use crate::config::{Config, Decoy, SinkSettings};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Reason, Request, SinkReport};
 use crate::control::status::Status;
-use crate::decoy::bind::bind;
+use crate::decoy::bind::{Endpoint, bind};
 
 use super::output::{self, Out, safe};
 use super::{Exit, Globals, place};
@@ -83,18 +82,18 @@ fn live(config: &Config, found: &mut Findings) -> Option<Status> {
 
 /// Tries every bind, but for addresses that our own instance has.
 fn ports(config: &Config, live: Option<&Status>) -> Vec<String> {
-    let ours = |decoy: &Decoy, address: &SocketAddr| {
+    let ours = |decoy: &Decoy, wanted: &Endpoint| {
         live.is_some_and(|status| {
             let listeners = status.listeners.iter();
             listeners
                 .filter(|one| one.bound && one.decoy == decoy.name)
-                .any(|one| one.address == address.to_string())
+                .any(|one| one.transport == wanted.transport.name() && one.address == wanted.address.to_string())
         })
     };
     let mut warnings = Vec::new();
     for decoy in &config.decoys {
-        for address in decoy.listen.iter().filter(|address| !ours(decoy, address)) {
-            if let Err(error) = bind(*address, decoy.transport) {
+        for wanted in decoy.endpoints().filter(|wanted| !ours(decoy, wanted)) {
+            if let Err(error) = bind(wanted.address, wanted.transport) {
                 warnings.push(format!("decoy {}: {error}", decoy.name));
             }
         }
@@ -149,7 +148,7 @@ fn modes(config: &Config) -> Vec<String> {
 
 fn descriptors(config: &Config) -> Option<String> {
     let limit = app::raise_descriptor_limit();
-    let listeners = config.decoys.iter().map(|decoy| decoy.listen.len() as u64).sum();
+    let listeners = config.decoys.iter().map(|decoy| decoy.endpoints().count() as u64).sum();
     app::shortage(limit, config.limits.sessions as u64, listeners)
 }
 

@@ -7,6 +7,7 @@ use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, Visible, listed
 
 use super::load::Loader;
 use super::rules::ServiceRule;
+use crate::decoy::bind::Endpoint;
 use crate::decoy::services::Transport;
 use crate::decoy::tls::certificate::Files;
 
@@ -22,6 +23,11 @@ pub const KEYS: &[Key] = &[
         "listen",
         KeyKind::Texts,
         "Where it listens: ADDRESS:PORT, IPv6 as [ADDRESS]:PORT.",
+    ),
+    Key::optional(
+        "transport",
+        KeyKind::Text,
+        "tcp or udp, of a protocol that runs over both. Default: both, at each address.",
     ),
     Key::default(
         "tls",
@@ -56,8 +62,8 @@ pub struct Decoy {
     pub service: &'static str,
     /// Name of its personality, which is one of that service.
     pub personality: String,
-    /// What it runs over.
-    pub transport: Transport,
+    /// What it runs over, at each address; at least one.
+    pub transports: Vec<Transport>,
     /// Where it listens; at least one address, none twice. Port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
     /// Whether it speaks TLS from the first byte, and with what.
@@ -83,26 +89,70 @@ pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
         let service = service(loader, &table);
         let listen = listen(&table);
         let Some(service) = service else { continue };
+        let transports = transports(&table, service);
         for (index, address) in &listen {
-            taken.take(&name, &table, *index, service.transport, *address);
+            taken.take(&name, &table, *index, &transports, *address);
         }
         decoys.push(Decoy {
             name,
             service: service.name,
             personality: personality(loader, &table, service),
-            transport: service.transport,
+            tls: tls(&table, service, &transports),
+            transports,
             listen: listen.into_iter().map(|(_, address)| address).collect(),
-            tls: tls(&table, service),
             strict: table.bool("strict"),
         });
     }
     decoys
 }
 
-fn tls(table: &Table, service: &ServiceRule) -> Option<DecoyTls> {
-    if service.transport == Transport::Udp && (table.bool("tls") || table.table("tls").is_some()) {
-        let found = format!("service `{}` runs over UDP", service.name);
-        table.problem("tls", &found, "`tls` of a service that runs over TCP");
+impl Decoy {
+    /// Each socket that it is to have.
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        let over = |transport: &Transport| {
+            let transport = *transport;
+            self.listen.iter().map(move |address| Endpoint {
+                transport,
+                address: *address,
+            })
+        };
+        self.transports.iter().flat_map(over)
+    }
+}
+
+/// The transport that is chosen; all that the service runs over if none is, or a wrong one.
+fn transports(table: &Table, service: &ServiceRule) -> Vec<Transport> {
+    let all = || service.transports.to_vec();
+    let Some(word) = table.text_opt("transport") else {
+        return all();
+    };
+    if let Some(chosen) = service.transports.iter().find(|transport| transport.name() == word) {
+        return vec![*chosen];
+    }
+    let names = || service.transports.iter().map(|transport| transport.name());
+    let known = [Transport::Tcp, Transport::Udp]
+        .iter()
+        .any(|transport| transport.name() == word);
+    let found = match known {
+        true => format!("service `{}` does not run over `{word}`", service.name),
+        false => format!("unknown transport `{}`", shown(&word)),
+    };
+    let problem = Problem::error(table.place("transport"), found, listed(names()));
+    table.report("transport", problem.did_you_mean(&word, names()));
+    all()
+}
+
+fn tls(table: &Table, service: &ServiceRule, transports: &[Transport]) -> Option<DecoyTls> {
+    if transports.contains(&Transport::Udp) && (table.bool("tls") || table.table("tls").is_some()) {
+        let chosen = transports == service.transports && service.transports.contains(&Transport::Tcp);
+        let (found, allowed) = match chosen {
+            true => ("runs over UDP as well", "`tls` with `transport = \"tcp\"`"),
+            false if service.transports.contains(&Transport::Tcp) => {
+                ("is to run over UDP", "`tls` with `transport = \"tcp\"`")
+            }
+            false => ("runs over UDP", "`tls` of a service that runs over TCP"),
+        };
+        table.problem("tls", &format!("service `{}` {found}", service.name), allowed);
     }
     match table.table("tls") {
         Some(own) => Some(DecoyTls::Files(Files {
@@ -219,9 +269,9 @@ fn is_name(host: &str) -> bool {
     host.chars().all(good) && host.contains(|c: char| c.is_ascii_alphabetic())
 }
 
-/// Addresses that are taken, by transport (whether it is UDP) and port.
+/// Addresses that are taken, by transport and port.
 #[derive(Default)]
-struct Taken(BTreeMap<(bool, u16), Vec<Holder>>);
+struct Taken(BTreeMap<(Transport, u16), Vec<Holder>>);
 
 /// Who took an address.
 struct Holder {
@@ -231,14 +281,15 @@ struct Holder {
 }
 
 impl Taken {
-    /// Takes an address, or tells who has it.
-    fn take(&mut self, decoy: &str, table: &Table, index: usize, transport: Transport, address: SocketAddr) {
+    /// Takes an address for each transport, or tells who has it.
+    fn take(&mut self, decoy: &str, table: &Table, index: usize, transports: &[Transport], address: SocketAddr) {
         if address.port() == 0 {
             return;
         }
         let place = table.item_place("listen", index);
-        let holders = self.0.entry((transport == Transport::Udp, address.port())).or_default();
-        if let Some(other) = holders.iter().find(|other| overlap(other.address, address)) {
+        let holders = |transport: &Transport| self.0.get(&(*transport, address.port())).into_iter().flatten();
+        let mut all = transports.iter().flat_map(holders);
+        if let Some(other) = all.find(|other| overlap(other.address, address)) {
             let found = format!(
                 "`{address}` is taken: decoy `{}` listens on `{}`",
                 other.decoy, other.address
@@ -250,11 +301,14 @@ impl Taken {
             );
             return;
         }
-        holders.push(Holder {
-            address,
-            decoy: decoy.to_owned(),
-            place,
-        });
+        for transport in transports {
+            let holders = self.0.entry((*transport, address.port())).or_default();
+            holders.push(Holder {
+                address,
+                decoy: decoy.to_owned(),
+                place: place.clone(),
+            });
+        }
     }
 }
 

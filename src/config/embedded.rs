@@ -21,7 +21,7 @@ const SERVICES: &[ServiceRule] = &[service("ssh"), service("telnet"), service("f
 const fn service(name: &'static str) -> ServiceRule {
     ServiceRule {
         name,
-        transport: Transport::Tcp,
+        transports: &[Transport::Tcp],
         personality: name,
     }
 }

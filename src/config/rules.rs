@@ -39,8 +39,8 @@ pub struct Recognisers {
 pub struct ServiceRule {
     /// The word after `service =`.
     pub name: &'static str,
-    /// What it runs over.
-    pub transport: Transport,
+    /// All that it runs over; at least one.
+    pub transports: &'static [Transport],
     /// The personality when none is named.
     pub personality: &'static str,
 }

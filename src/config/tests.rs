@@ -67,22 +67,32 @@ static HEC: SinkType = SinkType {
 const SERVICES: &[ServiceRule] = &[
     ServiceRule {
         name: "ssh",
-        transport: Transport::Tcp,
+        transports: &[Transport::Tcp],
         personality: "openssh",
     },
     ServiceRule {
         name: "telnet",
-        transport: Transport::Tcp,
+        transports: &[Transport::Tcp],
         personality: "busybox",
     },
     ServiceRule {
         name: "snmp",
-        transport: Transport::Udp,
+        transports: &[Transport::Udp],
         personality: "net_snmp",
+    },
+    ServiceRule {
+        name: "dns",
+        transports: &[Transport::Tcp, Transport::Udp],
+        personality: "bind",
     },
 ];
 
-const LOOKS: &[(&str, &str)] = &[("openssh", "ssh"), ("busybox", "telnet"), ("net_snmp", "snmp")];
+const LOOKS: &[(&str, &str)] = &[
+    ("openssh", "ssh"),
+    ("busybox", "telnet"),
+    ("net_snmp", "snmp"),
+    ("bind", "dns"),
+];
 
 fn look(name: &str) -> Result<String, UnknownLook> {
     match LOOKS.iter().find(|(look, _)| *look == name) {
@@ -500,6 +510,35 @@ fn listen_addresses_are_addresses_and_each_is_taken_once() {
         &(decoy("'0.0.0.0:22'") + "\n[decoys.e]\nservice = 'telnet'\nlisten = ['0.0.0.0:22']"),
         "t.toml:6:11: `0.0.0.0:22` is taken: decoy `d`",
     );
+}
+
+#[test]
+fn a_transport_is_one_that_the_protocol_runs_over_and_each_takes_its_own_addresses() {
+    let decoy =
+        |service: &str, more: &str| format!("[decoys.d]\nservice = '{service}'\nlisten = ['0.0.0.0:53']\n{more}\n");
+    let chosen = |more: &str| good(&decoy("dns", more)).decoys.remove(0).transports;
+    assert_eq!(chosen(""), [Transport::Tcp, Transport::Udp]);
+    assert_eq!(chosen("transport = 'udp'"), [Transport::Udp]);
+    good(&decoy("ssh", "transport = 'tcp'"));
+    only(
+        &decoy("ssh", "transport = 'udp'"),
+        "t.toml:4:13: service `ssh` does not run over `udp`; allowed: tcp",
+    );
+    only(
+        &decoy("dns", "transport = 'upd'"),
+        "t.toml:4:13: unknown transport `upd`; allowed: tcp, udp",
+    );
+    only(
+        &decoy("dns", "tls = true"),
+        "t.toml:4:7: service `dns` runs over UDP as well",
+    );
+    good(&decoy("dns", "tls = true\ntransport = 'tcp'"));
+    let other = "[decoys.e]\nservice = 'snmp'\nlisten = ['127.0.0.1:53']";
+    only(
+        &(decoy("dns", "") + other),
+        "t.toml:7:11: `127.0.0.1:53` is taken: decoy `d`",
+    );
+    good(&(decoy("dns", "transport = 'tcp'") + other));
 }
 
 #[test]

@@ -41,8 +41,17 @@ const UDP_BUFFER_BYTES: usize = 1 << 20;
 pub struct Wanted {
     /// What it is.
     pub spec: Arc<DecoySpec>,
+    /// Where.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One socket that a decoy is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// TCP or UDP; one that the decoy's service runs over.
+    pub transport: Transport,
     /// Where; port 0 takes any free one.
-    pub addresses: Vec<SocketAddr>,
+    pub address: SocketAddr,
 }
 
 /// How one listener is.
@@ -166,7 +175,7 @@ struct Row {
     /// What the decoy role knows its socket by.
     listener: u64,
     spec: Arc<DecoySpec>,
-    wanted: SocketAddr,
+    wanted: Endpoint,
     status: Option<ListenerStatus>,
 }
 
@@ -210,12 +219,12 @@ impl Binder {
     /// address, whatever else of it changes.
     pub async fn apply(&mut self, wanted: Vec<Wanted>) {
         let mut before = std::mem::take(&mut self.rows);
-        for Wanted { spec, addresses } in wanted {
-            for address in addresses {
-                let same = before.iter().position(|row| row.stays(&spec, address));
+        for Wanted { spec, endpoints } in wanted {
+            for endpoint in endpoints {
+                let same = before.iter().position(|row| row.stays(&spec, endpoint));
                 let row = match same {
                     Some(at) => self.kept(before.remove(at), &spec).await,
-                    None => self.fresh(&spec, address),
+                    None => self.fresh(&spec, endpoint),
                 };
                 self.rows.push(row);
             }
@@ -225,7 +234,7 @@ impl Binder {
         self.shelf.clear();
     }
 
-    fn fresh(&mut self, spec: &Arc<DecoySpec>, wanted: SocketAddr) -> Row {
+    fn fresh(&mut self, spec: &Arc<DecoySpec>, wanted: Endpoint) -> Row {
         self.numbers += 1;
         Row {
             listener: self.numbers,
@@ -274,21 +283,27 @@ impl Binder {
 
     /// Tries to bind a row, unless there is a socket for it; tells of the outcome if it is news.
     async fn bind_row(&self, row: &Row, handed: Option<Taken>) -> ListenerStatus {
-        let transport = row.spec.service.transport();
         let (address, degraded) = match self.socket(row, handed) {
             Ok((socket, address)) => {
                 let (listener, spec) = (row.listener, Arc::clone(&row.spec));
-                let _ = self.role.send(ToDecoy::Listen { listener, socket, spec }).await;
+                let transport = row.wanted.transport;
+                let order = ToDecoy::Listen {
+                    listener,
+                    socket,
+                    transport,
+                    spec,
+                };
+                let _ = self.role.send(order).await;
                 (address, None)
             }
-            Err(error) => (row.wanted, Some(Arc::new(error))),
+            Err(error) => (row.wanted.address, Some(Arc::new(error))),
         };
         match &row.status {
             Some(before) if before.degraded == degraded => before.clone(),
             _ => {
                 let status = ListenerStatus {
                     decoy: row.spec.name.clone(),
-                    transport,
+                    transport: row.wanted.transport,
                     address,
                     since: Timestamp::now(),
                     degraded,
@@ -304,7 +319,7 @@ impl Binder {
             tracing::debug!(listener.address = %address, "a socket of the service manager is used");
             return Ok((socket, address));
         }
-        let bound = bind(row.wanted, row.spec.service.transport())?;
+        let bound = bind(row.wanted.address, row.wanted.transport)?;
         self.shelf.keep(&row.spec, row.wanted, bound.0.as_fd());
         Ok(bound)
     }
@@ -347,10 +362,9 @@ impl Binder {
 }
 
 impl Row {
-    /// Whether its socket is the one for `spec` at an address.
-    fn stays(&self, spec: &DecoySpec, address: SocketAddr) -> bool {
-        let same_kind = self.spec.service.transport() == spec.service.transport();
-        same_kind && self.spec.name == spec.name && self.wanted == address
+    /// Whether its socket is the one for `spec` at an endpoint.
+    fn stays(&self, spec: &DecoySpec, endpoint: Endpoint) -> bool {
+        self.spec.name == spec.name && self.wanted == endpoint
     }
 
     /// Whether it does not listen.
@@ -359,17 +373,13 @@ impl Row {
     }
 
     fn facts(&self, status: &ListenerStatus) -> Vec<(Field, Value)> {
-        let transport = match status.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
         vec![
             (Field::DecoyId, self.spec.name.clone().into()),
             (Field::DecoyService, self.spec.service.name.into()),
             (Field::DecoyPersonality, self.spec.personality.name.clone().into()),
             (Field::DestinationIp, status.address.ip().into()),
             (Field::DestinationPort, status.address.port().into()),
-            (Field::NetworkTransport, transport.into()),
+            (Field::NetworkTransport, status.transport.name().into()),
         ]
     }
 }

@@ -18,6 +18,7 @@ use sd_notify::NotifyState;
 use socket2::{SockRef, Type};
 
 use crate::decoy::DecoySpec;
+use crate::decoy::bind::Endpoint;
 use crate::decoy::services::Transport;
 
 /// Connections that may wait to be accepted, as for sockets that are bound here.
@@ -88,7 +89,7 @@ impl Shelf {
     ///
     /// The one that an earlier run had for it; else one that is bound to this very address; else one that has the
     /// decoy's name, of the same family, that nobody else uses. In: `all`, every address that decoys are to listen at.
-    pub(super) fn take(&mut self, spec: &DecoySpec, wanted: SocketAddr, all: &[SocketAddr]) -> Option<Taken> {
+    pub(super) fn take(&mut self, spec: &DecoySpec, wanted: Endpoint, all: &[Endpoint]) -> Option<Taken> {
         let at = self.find(spec, wanted, all)?;
         if self.handed.get(at)?.is_ours() {
             let Handed { socket, address, .. } = self.handed.remove(at);
@@ -103,15 +104,15 @@ impl Shelf {
         Some(Taken { socket, address })
     }
 
-    fn find(&self, spec: &DecoySpec, wanted: SocketAddr, all: &[SocketAddr]) -> Option<usize> {
-        let transport = spec.service.transport();
+    fn find(&self, spec: &DecoySpec, wanted: Endpoint, all: &[Endpoint]) -> Option<usize> {
+        let transport = wanted.transport;
         let kept = kept_as(spec, wanted);
         let fits = |handed: &Handed| handed.transport == transport && !handed.is_ours();
         // Both families of one decoy may be one socket, never two decoys.
         let is_free = |handed: &Handed| handed.decoy.as_deref().is_none_or(|decoy| decoy == spec.name);
         let is_meant = |handed: &Handed| {
-            let same_family = handed.address.is_ipv6() == wanted.is_ipv6();
-            same_family && handed.name == spec.name && !all.iter().any(|address| handed.serves(*address))
+            let same_family = handed.address.is_ipv6() == wanted.address.is_ipv6();
+            same_family && handed.name == spec.name && !all.iter().any(|endpoint| handed.serves(*endpoint))
         };
         let position = |right: &dyn Fn(&Handed) -> bool| self.handed.iter().position(right);
         position(&|handed| handed.transport == transport && handed.name == kept)
@@ -120,7 +121,7 @@ impl Shelf {
     }
 
     /// Leaves a socket with the manager, for the next run.
-    pub(super) fn keep(&self, spec: &DecoySpec, wanted: SocketAddr, socket: BorrowedFd<'_>) {
+    pub(super) fn keep(&self, spec: &DecoySpec, wanted: Endpoint, socket: BorrowedFd<'_>) {
         let name = kept_as(spec, wanted);
         if !self.keeps || name.len() > NAME_BYTES_MAX {
             return;
@@ -137,7 +138,7 @@ impl Shelf {
     }
 
     /// Has the manager let go of a socket that this decoy does not need any more.
-    pub(super) fn let_go(&mut self, spec: &DecoySpec, wanted: SocketAddr) {
+    pub(super) fn let_go(&mut self, spec: &DecoySpec, wanted: Endpoint) {
         for handed in &mut self.handed {
             if handed.decoy.as_deref() == Some(spec.name.as_str()) && handed.serves(wanted) {
                 handed.decoy = None;
@@ -203,19 +204,19 @@ impl Handed {
     }
 
     /// Whether it is where a decoy is to listen.
-    fn serves(&self, wanted: SocketAddr) -> bool {
-        let is_any_v4 = wanted.is_ipv4() && wanted.ip().is_unspecified();
-        self.address == wanted || self.both_families && is_any_v4 && self.address.port() == wanted.port()
+    fn serves(&self, wanted: Endpoint) -> bool {
+        let Endpoint { transport, address } = wanted;
+        let is_any_v4 = address.is_ipv4() && address.ip().is_unspecified();
+        let same_place =
+            self.address == address || self.both_families && is_any_v4 && self.address.port() == address.port();
+        same_place && self.transport == transport
     }
 }
 
 /// The name of a decoy's socket while the manager keeps it; a colon would end it.
-fn kept_as(spec: &DecoySpec, wanted: SocketAddr) -> String {
-    let transport = match spec.service.transport() {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
-    format!("{OURS}{},{transport},{wanted}", spec.name).replace(':', "_")
+fn kept_as(spec: &DecoySpec, wanted: Endpoint) -> String {
+    let Endpoint { transport, address } = wanted;
+    format!("{OURS}{},{},{address}", spec.name, transport.name()).replace(':', "_")
 }
 
 #[cfg(test)]
@@ -234,6 +235,13 @@ mod tests {
         }
     }
 
+    fn tcp(address: SocketAddr) -> Endpoint {
+        Endpoint {
+            transport: Transport::Tcp,
+            address,
+        }
+    }
+
     fn listening(name: &str) -> ((OwnedFd, String), SocketAddr) {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -246,8 +254,8 @@ mod tests {
         let (by_name, other) = listening("mail");
         let mut shelf = Shelf::of(vec![by_address, by_name]);
         let mut take = |name, wanted: SocketAddr, all: &[SocketAddr]| {
-            let taken = shelf.take(&named(name), wanted, all)?;
-            Some(taken.address)
+            let all: Vec<_> = all.iter().copied().map(tcp).collect();
+            Some(shelf.take(&named(name), tcp(wanted), &all)?.address)
         };
         let (far, far_v6) = ("127.0.0.9:25".parse().unwrap(), "[::1]:25".parse().unwrap());
         assert_eq!(take("web", address, &[]), Some(address));
@@ -264,25 +272,48 @@ mod tests {
     }
 
     #[test]
+    fn of_two_sockets_at_one_address_each_transport_gets_its_own() {
+        let (stream, address) = listening("dns");
+        let datagrams = (UdpSocket::bind(address).unwrap().into(), "dns".to_owned());
+        let mut shelf = Shelf::of(vec![stream, datagrams]);
+        let udp = Endpoint {
+            transport: Transport::Udp,
+            ..tcp(address)
+        };
+        let all = [tcp(address), udp];
+        let mut kind = |wanted| {
+            let taken = shelf.take(&named("dns"), wanted, &all).expect("there is one");
+            SockRef::from(&taken.socket).r#type().unwrap()
+        };
+        assert_eq!((kind(udp), kind(tcp(address))), (Type::DGRAM, Type::STREAM));
+        shelf.let_go(&named("dns"), udp);
+        assert!(
+            shelf.take(&named("other"), tcp(address), &all).is_none(),
+            "still in use"
+        );
+        assert!(shelf.take(&named("other"), udp, &all).is_some());
+    }
+
+    #[test]
     fn a_socket_of_a_unit_can_be_had_again_after_it_was_let_go() {
         let (passed, address) = listening("web");
         let mut shelf = Shelf::of(vec![passed]);
-        drop(shelf.take(&named("web"), address, &[]).unwrap());
+        drop(shelf.take(&named("web"), tcp(address), &[]).unwrap());
         TcpStream::connect(address).expect("the manager's own stays open");
-        shelf.let_go(&named("web"), address);
-        assert!(shelf.take(&named("other"), address, &[]).is_some());
+        shelf.let_go(&named("web"), tcp(address));
+        assert!(shelf.take(&named("other"), tcp(address), &[]).is_some());
     }
 
     #[test]
     fn what_an_earlier_run_left_is_for_the_same_decoy_and_address_or_is_closed() {
         let wanted: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (mut passed, address) = listening("");
-        passed.1 = kept_as(&named("web"), wanted);
+        passed.1 = kept_as(&named("web"), tcp(wanted));
         let (mut unwanted, gone) = listening("");
-        unwanted.1 = kept_as(&named("old"), gone);
+        unwanted.1 = kept_as(&named("old"), tcp(gone));
         let mut shelf = Shelf::of(vec![passed, unwanted]);
-        assert!(shelf.take(&named("ftp"), address, &[]).is_none());
-        let taken = shelf.take(&named("web"), wanted, &[]).unwrap();
+        assert!(shelf.take(&named("ftp"), tcp(address), &[]).is_none());
+        let taken = shelf.take(&named("web"), tcp(wanted), &[]).unwrap();
         assert_eq!(taken.address, address);
         shelf.clear();
         assert!(TcpStream::connect(gone).is_err(), "nobody wanted it");
@@ -301,9 +332,12 @@ mod tests {
         let mut shelf = Shelf::of(vec![(socket.into(), "unknown".into())]);
         let both = ["[::]", "0.0.0.0"].map(|ip| format!("{ip}:{port}").parse().unwrap());
         for wanted in both {
-            assert_eq!(shelf.take(&named("web"), wanted, &[]).unwrap().address.port(), port);
+            assert_eq!(
+                shelf.take(&named("web"), tcp(wanted), &[]).unwrap().address.port(),
+                port
+            );
         }
-        assert!(shelf.take(&named("other"), both[1], &[]).is_none());
+        assert!(shelf.take(&named("other"), tcp(both[1]), &[]).is_none());
     }
 
     #[test]
@@ -316,7 +350,7 @@ mod tests {
         let all = [connection, file, unix, datagrams].map(|socket| (socket, "web".to_owned()));
         let mut shelf = Shelf::of(all.into_iter().chain([listener]).collect());
         assert_eq!(shelf.handed.len(), 2, "{shelf:?}");
-        let taken = shelf.take(&named("web"), address, &[]).unwrap();
+        let taken = shelf.take(&named("web"), tcp(address), &[]).unwrap();
         assert!(SockRef::from(&taken.socket).is_listener().unwrap());
     }
 }

@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 use trapline_schemas::{Action, Timestamp, ids};
 
 use crate::decoy::crowd::{Full, Live};
+use crate::decoy::services::Transport;
 use crate::decoy::session::Session;
 use crate::decoy::stream::Stream;
 use crate::decoy::{DecoySpec, Shared};
@@ -134,6 +135,7 @@ impl Host {
             at,
             peer: canonical(peer),
             local: self.local(socket),
+            transport: Transport::Tcp,
             spec: Arc::clone(&self.spec),
         })
     }

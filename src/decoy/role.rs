@@ -82,7 +82,12 @@ impl Role {
                 order = orders.recv() => order,
             };
             match order {
-                Some(ToDecoy::Listen { listener, socket, spec }) => self.listen(listener, socket, spec),
+                Some(ToDecoy::Listen {
+                    listener,
+                    socket,
+                    transport,
+                    spec,
+                }) => self.listen(listener, socket, transport, spec),
                 Some(ToDecoy::Become { listener, spec }) => self.transform(listener, spec),
                 Some(ToDecoy::Close { listener, closed }) => {
                     self.close(listener).await;
@@ -94,10 +99,10 @@ impl Role {
         self.drain().await;
     }
 
-    fn listen(&mut self, listener: u64, socket: OwnedFd, spec: Arc<DecoySpec>) {
+    fn listen(&mut self, listener: u64, socket: OwnedFd, transport: Transport, spec: Arc<DecoySpec>) {
         self.check_files(spec.limits.sessions);
         let (name, stop) = (spec.name.clone(), CancellationToken::new());
-        match self.serve(socket, Arc::clone(&spec), stop.clone()) {
+        match self.serve(socket, transport, Arc::clone(&spec), stop.clone()) {
             Ok((spec, task)) => {
                 self.listeners.insert(listener, Open { spec, stop, task });
             }
@@ -107,9 +112,15 @@ impl Role {
         }
     }
 
-    fn serve(&self, socket: OwnedFd, spec: Arc<DecoySpec>, stop: CancellationToken) -> io::Result<Served> {
+    fn serve(
+        &self,
+        socket: OwnedFd,
+        transport: Transport,
+        spec: Arc<DecoySpec>,
+        stop: CancellationToken,
+    ) -> io::Result<Served> {
         let span = tracing::info_span!("decoy", decoy.name = %spec.name);
-        let (transport, shared) = (spec.service.transport(), Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
         let (changes, spec) = watch::channel(spec);
         let task = match transport {
             Transport::Tcp => {

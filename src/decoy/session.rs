@@ -33,7 +33,6 @@ use crate::decoy::crowd::{Live, Seat};
 use crate::decoy::inbound::Inbound;
 use crate::decoy::mask;
 use crate::decoy::personality::{self, Personality};
-use crate::decoy::services::Speak;
 use crate::decoy::tls::Channel;
 use crate::decoy::{Limits, Shared};
 use crate::roles::{Contact, Touch};
@@ -132,13 +131,13 @@ impl Session {
     #[expect(clippy::manual_async_fn, reason = "an async function would hold the session twice")]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> {
         async move {
-            let outcome = match self.contact.spec.service.speak {
+            let outcome = match self.contact.spec.service.speak.stream() {
                 // Boxed, and gone before the service speaks: other decoys do not hold the room of it.
-                Speak::Stream(serve) => match self.begin().await {
+                Some(serve) => match self.begin().await {
                     Ok(()) => contain(serve(&mut self)).await,
                     failed => failed,
                 },
-                Speak::Datagram(_) => Ok(()),
+                None => Ok(()),
             };
             // Boxed before it is awaited, or every session would hold the room of its farewell.
             let farewell = self.close(outcome).map(|farewell| Box::pin(farewell.report()));

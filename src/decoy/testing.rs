@@ -14,7 +14,9 @@ use trapline_schemas::{Action, Field, Value};
 use crate::decoy::bind::bind;
 use crate::decoy::keys::{KeyFolder, Provided};
 use crate::decoy::role::Role;
-use crate::decoy::{DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service};
+use crate::decoy::{
+    DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service, services::Transport,
+};
 use crate::roles::{Hit, Missed, ToDecoy};
 
 /// Longest a test waits for what must come.
@@ -92,16 +94,27 @@ impl Stage {
 
     /// Serves `spec` on an address, with room for `room` hits.
     pub(crate) async fn open_at(address: &str, spec: DecoySpec, room: usize) -> Self {
+        let transport = spec.service.transports()[0];
+        Self::open_over(transport, address, spec, room).await
+    }
+
+    /// Like [`Stage::open_at`], over one of the transports of the service.
+    pub(crate) async fn open_over(transport: Transport, address: &str, spec: DecoySpec, room: usize) -> Self {
         let (hits, hits_in) = mpsc::channel(room);
         let (missed, missed_in) = mpsc::channel(1);
         let (role, orders) = mpsc::channel(8);
         let stop = CancellationToken::new();
         let run = Role::new(hits, missed, Duration::from_millis(500)).run(orders, stop.clone());
-        let (socket, address) =
-            bind(address.parse().unwrap(), spec.service.transport()).expect("loopback has a free port");
+        let (socket, address) = bind(address.parse().unwrap(), transport).expect("loopback has a free port");
         let spec = Arc::new(spec);
         let listener = 1;
-        role.send(ToDecoy::Listen { listener, socket, spec }).await.unwrap();
+        let order = ToDecoy::Listen {
+            listener,
+            socket,
+            transport,
+            spec,
+        };
+        role.send(order).await.unwrap();
         Self {
             address,
             hits: hits_in,

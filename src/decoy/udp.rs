@@ -35,7 +35,7 @@ use trapline_sink::kernel::{SocketCounts, socket_counts};
 
 use crate::decoy::listener::canonical;
 use crate::decoy::mask;
-use crate::decoy::services::{Speak, UdpAnswer, UdpCredential};
+use crate::decoy::services::{Asked, Transport, UdpAnswer, UdpCredential};
 use crate::decoy::{DecoySpec, Shared};
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
@@ -204,7 +204,7 @@ impl Datagrams {
             return window.fold(datagram.bytes.len());
         }
         let contact = window.contact_of(datagram.peer, datagram.local);
-        let mut answer = self.answer(&datagram.bytes);
+        let mut answer = self.answer(&datagram);
         let fits = |reply: &Vec<u8>| reply.len() <= datagram.bytes.len();
         let reply = answer.reply.take().filter(fits);
         let folded = !self.report(&contact, &datagram.bytes, answer, reply.as_deref());
@@ -218,11 +218,15 @@ impl Datagrams {
         }
     }
 
-    fn answer(&self, bytes: &[u8]) -> UdpAnswer {
-        match self.spec.service.speak {
-            Speak::Datagram(answer) => answer(bytes, &self.spec.personality),
-            Speak::Stream(_) => UdpAnswer::default(),
-        }
+    fn answer(&self, datagram: &Datagram) -> UdpAnswer {
+        let asked = Asked {
+            bytes: &datagram.bytes,
+            peer: canonical(datagram.peer),
+            local: datagram.local,
+            personality: &self.spec.personality,
+        };
+        let answer = self.spec.service.speak.datagram();
+        answer.map_or_else(UdpAnswer::default, |answer| answer(&asked))
     }
 
     /// The window of a source, opened now if it has none.
@@ -285,20 +289,24 @@ impl Datagrams {
             return false;
         };
         let at = Timestamp::now();
-        let mut facts = answer.facts;
+        let UdpAnswer {
+            mut facts,
+            mut credential,
+            ..
+        } = answer;
         if self.spec.secrets.masked() {
-            let offered = answer
-                .credential
-                .as_ref()
-                .and_then(|found| bytes.get(found.secret.clone()));
-            facts.iter_mut().for_each(|(_, value)| hide_secrets(value, offered));
+            let place = credential.as_ref().map(|found| found.secret.clone());
+            let offered = place.and_then(|place| bytes.get(place));
+            let further = credential.as_mut().map(|found| found.facts.iter_mut());
+            let all = facts.iter_mut().chain(further.into_iter().flatten());
+            all.for_each(|(_, value)| hide_secrets(value, offered));
         }
         facts.push((Field::SourceBytes, whole(bytes.len() as u64)));
         facts.push((Field::SourcePackets, 1u8.into()));
         facts.push((Field::DestinationBytes, whole(reply.map_or(0, <[u8]>::len) as u64)));
         let mut probe = hit(Action::UdpProbe, at, contact, touch, facts);
-        probe.capture = self.capture(bytes, answer.credential.as_ref());
-        let credential = answer.credential.map(|found| credential(at, contact, bytes, &found));
+        probe.capture = self.capture(bytes, credential.as_ref());
+        let credential = credential.map(|found| attempt(at, contact, bytes, found));
         for (permit, hit) in permits.by_ref().zip(std::iter::once(probe).chain(credential)) {
             permit.send(hit);
         }
@@ -461,6 +469,7 @@ impl Window {
             at,
             peer: canonical(peer),
             local,
+            transport: Transport::Udp,
             spec: Arc::clone(spec),
         };
         Self {
@@ -485,6 +494,7 @@ impl Window {
             at: contact.at,
             peer,
             local,
+            transport: Transport::Udp,
             spec: Arc::clone(&contact.spec),
         })
     }
@@ -500,16 +510,16 @@ impl Window {
     }
 }
 
-fn credential(at: Timestamp, contact: &Arc<Contact>, bytes: &[u8], found: &UdpCredential) -> Hit {
-    let mut facts = vec![
-        (Field::CredentialKind, found.kind.into()),
-        (Field::EventSequence, 1u8.into()),
-    ];
+fn attempt(at: Timestamp, contact: &Arc<Contact>, bytes: &[u8], found: UdpCredential) -> Hit {
+    let mut facts = found.facts;
+    facts.push((Field::CredentialKind, found.kind.into()));
+    facts.push((Field::EventSequence, 1u8.into()));
     if !found.user.is_empty() {
         let user: SmolStr = text::clean(&found.user);
         facts.push((Field::UserName, user.into()));
     }
-    let secret = bytes.get(found.secret.clone()).unwrap_or_default();
+    let secret = bytes.get(found.secret).unwrap_or_default();
+    let secret = found.proof.as_deref().unwrap_or(secret);
     let mut hit = hit(Action::Credential, at, contact, Touch::Proof, facts);
     hit.secret = Some(OfferedSecret { bytes: secret.into() });
     hit

@@ -221,17 +221,14 @@ fn set_decoy(event: &mut Event, contact: &Contact) {
 
 /// Whether anybody could have written this address: a datagram proves nothing.
 fn is_spoofable(contact: &Contact) -> bool {
-    contact.spec.service.transport() == Transport::Udp
+    contact.transport == Transport::Udp
 }
 
 fn set_network(event: &mut Event, contact: &Contact) {
-    let (number, transport) = match contact.spec.service.transport() {
-        Transport::Tcp => (6, "tcp"),
-        Transport::Udp => (17, "udp"),
-    };
-    let flow = ids::community(number, contact.peer, contact.local);
+    let transport = contact.transport;
+    let flow = ids::community(transport.number(), contact.peer, contact.local);
     event.set(Field::NetworkCommunityId, flow);
-    event.set(Field::NetworkTransport, transport);
+    event.set(Field::NetworkTransport, transport.name());
 }
 
 /// Who answers for the source, and whether many share its address.

@@ -36,6 +36,7 @@ fn hit(action: Action, source: &str, spec: DecoySpec) -> Hit {
         at,
         peer: format!("{source}:40000").parse().unwrap(),
         local: "10.1.1.1:22".parse().unwrap(),
+        transport: spec.service.transports()[0],
         spec: Arc::new(spec),
     };
     Hit {

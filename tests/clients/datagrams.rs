@@ -10,7 +10,7 @@ fn a_question_by_dig_is_refused_and_told() {
     if !has("dig") {
         return;
     }
-    let trap = lure("service = \"dns\"");
+    let trap = lure("service = \"dns\"\npersonality = \"dns-refused\"\ntransport = \"udp\"");
     let address = trap.address("lure");
     let (server, port) = (format!("@{}", address.ip()), address.port().to_string());
     let said = run("dig", &[&server, "-p", &port, "+tries=1", "version.bind", "CH", "TXT"]);
@@ -28,6 +28,39 @@ fn a_question_by_dig_is_refused_and_told() {
         "decoy-udp-probe",
         &[("/dns/question/name", json!("7.2.0.192.in-addr.arpa"))],
     );
+}
+
+#[test]
+fn questions_over_tcp_by_dig_host_and_nslookup_are_refused_and_told() {
+    if !(has("dig") && has("host") && has("nslookup")) {
+        return;
+    }
+    let trap = lure("service = \"dns\"\npersonality = \"dns-refused\"\ntransport = \"tcp\"");
+    let address = trap.address("lure");
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let dig =
+        format!("dig @{ip} -p {port} +tcp +tries=1 version.bind CH TXT; dig @{ip} -p {port} +tries=1 a.example AXFR");
+    let host = format!("host -T -p {port} b.example {ip}; nslookup -vc -port={port} c.example {ip}");
+    let said = shell(&format!("{dig}; {host}; true"));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("status: REFUSED") && said.contains("(good)"), "{said}");
+    assert!(said.contains("EDE: 18 (Prohibited)"), "{said}");
+    for name in ["version.bind", "a.example", "b.example", "c.example"] {
+        let asked = [
+            ("/dns/question/name", json!(name)),
+            ("/network/transport", json!("tcp")),
+        ];
+        event(&trap, "decoy-query", &asked);
+    }
+}
+
+#[test]
+fn status_names_both_transports_of_a_decoy_that_has_both() {
+    let trap = lure("service = \"dns\"");
+    let status = trap.status();
+    let listeners = status["listeners"].as_array().unwrap();
+    let transports: Vec<_> = listeners.iter().map(|listener| listener["transport"].clone()).collect();
+    assert_eq!(transports, [json!("tcp"), json!("udp")], "{status:#}");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use super::time;
 use crate::config::Config;
 use crate::control::status::{Fault, Health, ListenerStatus};
 use crate::decoy::bind::{self, BindError};
-use crate::decoy::services::Transport;
 
 pub(super) fn statuses(config: &Config, seen: &[bind::ListenerStatus], faults: &mut Vec<Fault>) -> Vec<ListenerStatus> {
     let shown = seen.iter().map(|listener| {
@@ -13,7 +12,7 @@ pub(super) fn statuses(config: &Config, seen: &[bind::ListenerStatus], faults: &
             decoy: listener.decoy.to_string(),
             service: decoy.map_or_else(String::new, |decoy| decoy.service.to_owned()),
             personality: decoy.map_or_else(String::new, |decoy| decoy.personality.clone()),
-            transport: transport(listener.transport).to_owned(),
+            transport: listener.transport.name().to_owned(),
             address: listener.address.to_string(),
             bound: listener.degraded.is_none(),
             health: listener.degraded.as_deref().map_or(Health::Ok, bind_health),
@@ -24,13 +23,6 @@ pub(super) fn statuses(config: &Config, seen: &[bind::ListenerStatus], faults: &
         status
     });
     shown.collect()
-}
-
-const fn transport(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    }
 }
 
 /// A host without IPv6 is no fault.

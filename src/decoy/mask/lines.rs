@@ -135,16 +135,21 @@ impl Line<'_> {
         }
     }
 
-    /// `scheme://user:password@host`.
+    /// `scheme://user:password@host`, and `sip:user:password@host`.
     fn logins_in_urls(&mut self) {
+        self.logins_behind(b"://", b"/?#\\\"'<> \t");
+        for scheme in [&b"sip:"[..], b"sips:", b"SIP:", b"SIPS:"] {
+            self.logins_behind(scheme, b";?\"<> \t");
+        }
+    }
+
+    fn logins_behind(&mut self, mark: &[u8], ends: &[u8]) {
         let mut at = 0;
-        while let Some(found) = memchr::memmem::find(self.text.get(at..).unwrap_or_default(), b"://") {
-            at += found + 3;
+        while let Some(found) = memchr::memmem::find(self.text.get(at..).unwrap_or_default(), mark) {
+            at += found + mark.len();
             let rest = self.text.get(at..).unwrap_or_default();
-            let ends = |byte: &u8| b"/?#\\\"'<> \t".contains(byte);
-            let authority = rest
-                .get(..rest.iter().position(ends).unwrap_or(rest.len()))
-                .unwrap_or_default();
+            let length = rest.iter().position(|byte| ends.contains(byte)).unwrap_or(rest.len());
+            let authority = rest.get(..length).unwrap_or_default();
             if let Some(password) = password(authority) {
                 self.add(at + password.start..at + password.end);
             }

@@ -1,51 +1,75 @@
 //! `dns`: a name server that is not for this client.
 //!
-//! In: one message. Out: the question, and a refusal, which is never longer than the message: what a cookie would add is
-//! left out.
+//! In: messages. Out: each question, and a refusal, or what the server tells of itself. Over UDP that is never longer
+//! than the message: what a cookie would add is left out, and an answer that is too long is said to be truncated, so
+//! that the client asks again over TCP. There it has all that BIND says.
 //!
-//! Source: RFC 1035 section 4.1, RFC 6891 (EDNS); what is refused how was compared with a live BIND 9.18 of Debian 12
-//! that has `recursion no` and `allow-query { none; }`.
+//! Source: RFC 1035 section 4.1, RFC 6891 (EDNS); what is answered how was compared with a live BIND 9.18 of Debian 12
+//! that has `recursion no`, with and without `allow-query { none; }`.
+
+mod itself;
+mod records;
+mod stream;
 
 use trapline_schemas::{Field, Value, text};
 
-use crate::decoy::personality::{self, Personality};
-use crate::decoy::services::{Service, Speak, UdpAnswer};
+use self::itself::Told;
+use self::records::{Edns, Mistake};
+use crate::decoy::personality;
+use crate::decoy::services::{Asked, Service, Speak, UdpAnswer};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
     name: "dns",
-    personality: "dns-refused",
+    personality: "bind-debian-12",
     look: personality::look::<Look>,
     provide: None,
-    speak: Speak::Datagram(answer),
+    speak: Speak::Both {
+        stream: stream::serve,
+        datagram: answer,
+    },
 };
 
-/// `[look]` of a `dns` personality: nothing to choose.
+/// `[look]` of a `dns` personality.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {}
+struct Look {
+    /// What it says to `version.bind`; without it, what it knows of itself is not for this client either.
+    version: Option<String>,
+}
 
 /// Bytes of the header.
 const HEADER: usize = 12;
 
-/// Bytes of an OPT record without options.
-const OPT_BYTES: usize = 11;
-
 /// The UDP payload that BIND says it takes.
 const PAYLOAD_BYTES: [u8; 2] = 1232_u16.to_be_bytes();
 
+/// Longest name, bytes with its lengths.
+const NAME_BYTES_MAX: usize = 255;
+
 const FORMERR: u8 = 1;
+const SERVFAIL: u8 = 2;
 const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
 const NOTAUTH: u8 = 9;
 
-fn answer(message: &[u8], _: &Personality) -> UdpAnswer {
+fn answer(asked: &Asked<'_>) -> UdpAnswer {
+    let Asked {
+        bytes: message,
+        personality,
+        ..
+    } = *asked;
     let Some(query) = Query::read(message) else {
         return UdpAnswer::default();
     };
+    let whole = query.answer(itself::told(&query, personality).as_ref(), &[]);
+    let reply = match whole.len() <= message.len() {
+        true => whole,
+        false => query.answer(Some(&Told::truncated()), &[]),
+    };
     UdpAnswer {
-        reply: Some(query.refuse()),
-        facts: query.facts(),
+        reply: Some(reply),
+        facts: query.told(),
         credential: None,
     }
 }
@@ -58,6 +82,7 @@ struct Query<'m> {
     wishes: [u8; 2],
     question: Option<Question<'m>>,
     edns: Option<Edns>,
+    mistake: Option<Mistake>,
 }
 
 /// Its one question.
@@ -66,12 +91,6 @@ struct Question<'m> {
     bytes: &'m [u8],
     kind: u16,
     class: u16,
-}
-
-/// What its OPT record says.
-struct Edns {
-    version: u8,
-    dnssec_ok: bool,
 }
 
 impl<'m> Query<'m> {
@@ -83,16 +102,24 @@ impl<'m> Query<'m> {
             return None;
         }
         let question = Question::read(message).filter(|_| [q0, q1] == [0, 1]);
-        let only_opt = [an0, an1, ns0, ns1, ar0, ar1] == [0, 0, 0, 0, 0, 1];
-        let after = question
-            .as_ref()
-            .and_then(|question| message.get(HEADER + question.bytes.len()..));
+        let counts = [[an0, an1], [ns0, ns1], [ar0, ar1]].map(u16::from_be_bytes);
+        let after = match &question {
+            Some(question) => Some(HEADER + question.bytes.len()),
+            None => ([q0, q1] == [0, 0]).then_some(HEADER),
+        };
+        let found = after.map(|after| records::edns(message, after, counts.into_iter().map(usize::from).sum()));
+        let (edns, mistake) = match found {
+            Some(Ok((edns, mistake))) => (edns, mistake),
+            Some(Err(mistake)) => (None, Some(mistake)),
+            None => (None, None),
+        };
         Some(Self {
             id: [id0, id1],
             opcode: high >> 3 & 0x0f,
             wishes: [high & 1, low & 0x10],
             question,
-            edns: after.filter(|_| only_opt).and_then(Edns::read),
+            edns,
+            mistake,
         })
     }
 
@@ -100,36 +127,63 @@ impl<'m> Query<'m> {
     fn code(&self) -> u8 {
         match (self.opcode, &self.question) {
             (0 | 4 | 5, None) => FORMERR,
+            (0 | 4 | 5, Some(_)) if self.mistake.is_some() => FORMERR,
             (4 | 5, Some(_)) => NOTAUTH,
             (0, Some(question)) => match (question.class, question.kind) {
-                // IN, CH, HS, NONE and ANY are the classes there are.
-                (1 | 3 | 4 | 254 | 255, 251 | 252) => NOTAUTH,
-                (1 | 3 | 4 | 254 | 255, _) => REFUSED,
+                // NONE and ANY are no classes to ask in, OPT and TSIG no types to ask for.
+                (0 | 254 | 255, _) | (1 | 3 | 4, 41 | 250) => FORMERR,
+                (1 | 3 | 4, 253 | 254) => NOTIMP,
+                (3, 252) if question.is_built_in() => SERVFAIL,
+                (1 | 3 | 4, 251 | 252) => NOTAUTH,
+                (1 | 3 | 4, _) => REFUSED,
                 _ => NOTIMP,
             },
             _ => NOTIMP,
         }
     }
 
-    /// The refusal: the header, the question where it was read, and an OPT record where there was one.
-    fn refuse(&self) -> Vec<u8> {
-        let code = self.code();
-        let edns = self.edns.as_ref().filter(|_| self.opcode == 0);
-        let outdated = edns.is_some_and(|edns| edns.version != 0);
+    /// Whether BIND says of a refusal that this is prohibited (RFC 8914): what it knows of itself is not for this client.
+    fn is_prohibited(&self) -> bool {
+        let question = self.question.as_ref().filter(|_| self.code() == REFUSED);
+        question.is_some_and(|question| question.class == 4 || question.class == 3 && question.is_built_in())
+    }
+
+    /// The answer: the header, the question where it was read, what is told (or the refusal, if nothing is), and an OPT
+    /// record, with `options`, where there was one.
+    fn answer(&self, told: Option<&Told>, options: &[u8]) -> Vec<u8> {
+        let code = if told.is_some() { 0 } else { self.code() };
+        let edns = self.edns.as_ref();
+        let outdated = edns.is_some_and(Edns::is_outdated);
         let question = self.question.as_ref().filter(|_| matches!(self.opcode, 0 | 4 | 5));
         let [rd, cd] = if self.opcode == 0 { self.wishes } else { [0, 0] };
         let [id0, id1] = self.id;
         let code = if outdated { 0 } else { code };
-        let counts = [0, u8::from(question.is_some()), 0, 0, 0, 0, 0, u8::from(edns.is_some())];
-        let mut reply = vec![id0, id1, 0x80 | self.opcode << 3 | rd, cd | code];
+        let told = told.filter(|_| !outdated);
+        let [an, ns] = told.map_or([0, 0], |told| [told.answers, told.authorities]);
+        let counts = [
+            0,
+            u8::from(question.is_some()),
+            0,
+            an,
+            0,
+            ns,
+            0,
+            u8::from(edns.is_some()),
+        ];
+        let authoritative = told.map_or(0, |told| told.flags);
+        let mut reply = vec![id0, id1, 0x80 | self.opcode << 3 | authoritative | rd, cd | code];
         reply.extend_from_slice(&counts);
         reply.extend_from_slice(question.map_or(&[], |question| question.bytes));
+        reply.extend_from_slice(told.map_or(&[], |told| &told.records));
         if let Some(edns) = edns {
             let [size0, size1] = PAYLOAD_BYTES;
             // BADVERS is 16, whose upper eight bits are here.
             let upper = u8::from(outdated);
             let flags = if edns.dnssec_ok { 0x80 } else { 0 };
-            reply.extend_from_slice(&[0, 0, 41, size0, size1, upper, 0, flags, 0, 0, 0]);
+            let length = u16::try_from(options.len()).unwrap_or_default();
+            let [length0, length1] = length.to_be_bytes();
+            reply.extend_from_slice(&[0, 0, 41, size0, size1, upper, 0, flags, 0, length0, length1]);
+            reply.extend_from_slice(options.get(..length.into()).unwrap_or_default());
         }
         reply
     }
@@ -143,12 +197,24 @@ impl<'m> Query<'m> {
             let name = text::clean(&question.name());
             let (class, kind) = (class(question.class), kind(question.kind));
             facts.push((Field::DnsQuestionClass, class.as_str().into()));
-            facts.push((Field::DnsQuestionName, name.clone().into()));
+            facts.push((Field::DnsQuestionName, name.into()));
             facts.push((Field::DnsQuestionType, kind.as_str().into()));
-            let asked = format!("{name} {class} {kind}");
-            facts.push((Field::Commands, vec![text::clean(asked.as_bytes())].into()));
         }
         facts
+    }
+
+    /// The question in one line, if there is one.
+    fn asked(&self) -> Option<String> {
+        let question = self.question.as_ref()?;
+        let (class, kind) = (class(question.class), kind(question.kind));
+        Some(format!("{} {class} {kind}", text::clean(&question.name())))
+    }
+
+    /// The facts, and the question in one line.
+    fn told(&self) -> Vec<(Field, Value)> {
+        let asked = self.asked().map(|asked| text::clean(asked.as_bytes()));
+        let asked = asked.map(|asked| (Field::Commands, vec![asked].into()));
+        self.facts().into_iter().chain(asked).collect()
     }
 }
 
@@ -163,12 +229,21 @@ impl<'m> Question<'m> {
                 _ => return None,
             }
         }
+        if at + 1 - HEADER > NAME_BYTES_MAX {
+            return None;
+        }
         let [a, b, c, d] = *message.get(at + 1..)?.first_chunk()?;
         Some(Self {
             bytes: message.get(HEADER..at + 5)?,
             kind: u16::from_be_bytes([a, b]),
             class: u16::from_be_bytes([c, d]),
         })
+    }
+
+    /// Whether it asks for what BIND knows of itself.
+    fn is_built_in(&self) -> bool {
+        const NAMES: [&[u8]; 4] = [b"version.bind", b"hostname.bind", b"authors.bind", b"id.server"];
+        NAMES.iter().any(|name| self.name().eq_ignore_ascii_case(name))
     }
 
     /// The name, labels apart by dots; the root is one dot.
@@ -185,18 +260,6 @@ impl<'m> Question<'m> {
             rest = after;
         }
         if name.is_empty() { b".".to_vec() } else { name }
-    }
-}
-
-impl Edns {
-    fn read(record: &[u8]) -> Option<Self> {
-        let [0, 0, 41, _, _, _, version, flags, ..] = *record.first_chunk::<OPT_BYTES>()? else {
-            return None;
-        };
-        Some(Self {
-            version,
-            dnssec_ok: flags & 0x80 != 0,
-        })
     }
 }
 
@@ -345,12 +408,27 @@ mod tests {
                 question("01000100002904d0010000000000"),
             ),
             (
+                query(0, [1, 0], 1, 1, b"\0\0\x29\x10\0\0\0\0\0\0\x04\0\x0b\0\x09"),
+                "123481010001000000000000",
+                question("010001"),
+            ),
+            (
+                query(0, [1, 0], 1, 1, b"\0\0\x29\x10\0\0\0\0\0\0\x07\0\x0a\0\x03ABC"),
+                "123481010001000000000001",
+                question("01000100002904d0000000000000"),
+            ),
+            (
+                query(5, [1, 0], 6, 1, b"\0\0\x29\x10\0\0\0\0\0\0\0"),
+                "1234a8090001000000000001",
+                question("06000100002904d0000000000000"),
+            ),
+            (
                 query(0, [1, 0], 1, 1, b"\0\0\x29\x10\0\0\0\x80\0\0\0"),
                 "123481050001000000000001",
                 question("01000100002904d0000080000000"),
             ),
         ] {
-            let reply = Query::read(&sent).expect("a query").refuse();
+            let reply = Query::read(&sent).expect("a query").answer(None, &[]);
             assert_eq!(hex(&reply), format!("{header}{rest}"), "{}", sent.escape_ascii());
         }
     }
@@ -364,7 +442,7 @@ mod tests {
     #[test]
     fn the_question_is_told() {
         let sent = query(0, [1, 0], 16, 3, b"");
-        let facts = Query::read(&sent).expect("a query").facts();
+        let facts = Query::read(&sent).expect("a query").told();
         for (field, value) in [
             (Field::DnsQuestionClass, Value::from("CH")),
             (Field::DnsQuestionName, "example.com".into()),
@@ -381,8 +459,8 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![3 => 0..3_u8, 1 => any::<u8>()], 0..80),
         ) {
             if let Some(query) = Query::read(&bytes) {
-                prop_assert!(query.refuse().len() <= bytes.len());
-                let _ = query.facts();
+                prop_assert!(query.answer(None, &[]).len() <= bytes.len());
+                let _ = query.told();
             }
         }
     }

@@ -12,6 +12,7 @@ mod mysql;
 mod ntp;
 mod postgresql;
 mod redis;
+mod sip;
 mod smtp;
 mod snmp;
 mod ssh;
@@ -22,6 +23,7 @@ mod tftp;
 mod vnc;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
 use trapline_schemas::{Field, Value};
@@ -42,6 +44,7 @@ pub static SERVICES: &[Service] = &[
     mysql::SERVICE,
     postgresql::SERVICE,
     vnc::SERVICE,
+    sip::SERVICE,
     snmp::SERVICE,
     dns::SERVICE,
     ntp::SERVICE,
@@ -54,12 +57,30 @@ pub fn find(name: &str) -> Option<&'static Service> {
 }
 
 /// What a service runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// A stream.
     Tcp,
     /// Datagrams.
     Udp,
+}
+
+impl Transport {
+    /// `network.transport`, and the word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Its number at IANA.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }
 
 /// One row: a protocol a decoy can speak.
@@ -79,23 +100,73 @@ pub struct Service {
 }
 
 impl Service {
-    /// What it runs over.
-    pub const fn transport(&self) -> Transport {
+    /// All that it runs over; at least one.
+    pub const fn transports(&self) -> &'static [Transport] {
         match self.speak {
-            Speak::Stream(_) => Transport::Tcp,
-            Speak::Datagram(_) => Transport::Udp,
+            Speak::Stream(_) => &[Transport::Tcp],
+            Speak::Datagram(_) => &[Transport::Udp],
+            Speak::Both { .. } => &[Transport::Tcp, Transport::Udp],
         }
     }
+
+    /// Whether it runs over streams.
+    pub const fn is_stream(&self) -> bool {
+        self.speak.stream().is_some()
+    }
+}
+
+/// Speaks on one session until the end. Returning `Ok` closes it: with RST if input is left unconsumed, as a kernel
+/// does for a real server, else with FIN.
+pub type Serve = for<'a> fn(&'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>;
+
+/// Answers one datagram. Pure, so that nothing a peer forges can cost more than this call.
+pub type AnswerDatagram = fn(&Asked<'_>) -> UdpAnswer;
+
+/// One datagram, as a service gets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What it holds.
+    pub bytes: &'a [u8],
+    /// Who is said to have sent it.
+    pub peer: SocketAddr,
+    /// The address that was touched.
+    pub local: SocketAddr,
+    /// How the service looks.
+    pub personality: &'a Personality,
 }
 
 /// How a service speaks.
 #[derive(Clone, Copy)]
 pub enum Speak {
-    /// Speaks on one session until the end. Returning `Ok` closes it: with RST if input is left unconsumed, as a
-    /// kernel does for a real server, else with FIN.
-    Stream(for<'a> fn(&'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>),
-    /// Answers one datagram. Pure, so that nothing a peer forges can cost more than this call.
-    Datagram(fn(&[u8], &Personality) -> UdpAnswer),
+    /// Over TCP.
+    Stream(Serve),
+    /// Over UDP.
+    Datagram(AnswerDatagram),
+    /// Over either, as the listener is.
+    Both {
+        /// Over TCP.
+        stream: Serve,
+        /// Over UDP.
+        datagram: AnswerDatagram,
+    },
+}
+
+impl Speak {
+    /// How it speaks over TCP, if it does.
+    pub const fn stream(self) -> Option<Serve> {
+        match self {
+            Self::Stream(stream) | Self::Both { stream, .. } => Some(stream),
+            Self::Datagram(_) => None,
+        }
+    }
+
+    /// How it speaks over UDP, if it does.
+    pub const fn datagram(self) -> Option<AnswerDatagram> {
+        match self {
+            Self::Datagram(datagram) | Self::Both { datagram, .. } => Some(datagram),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Speak {
@@ -103,6 +174,7 @@ impl fmt::Debug for Speak {
         f.write_str(match self {
             Self::Stream(_) => "Stream",
             Self::Datagram(_) => "Datagram",
+            Self::Both { .. } => "Both",
         })
     }
 }
@@ -127,4 +199,8 @@ pub struct UdpCredential {
     pub user: Vec<u8>,
     /// Where in the datagram the secret is; out of bounds counts as empty.
     pub secret: std::ops::Range<usize>,
+    /// What is offered, if that is more than those bytes: all that a password can be tried against.
+    pub proof: Option<Vec<u8>>,
+    /// What else was learned of it.
+    pub facts: Vec<(Field, Value)>,
 }

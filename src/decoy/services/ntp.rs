@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smol_str::SmolStr;
 use trapline_schemas::{Field, Value};
 
-use crate::decoy::personality::{self, Install, Personality};
-use crate::decoy::services::{Service, Speak, UdpAnswer};
+use crate::decoy::personality::{self, Install};
+use crate::decoy::services::{Asked, Service, Speak, UdpAnswer};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
@@ -27,10 +27,10 @@ pub(super) const SERVICE: Service = Service {
 #[serde(deny_unknown_fields)]
 struct Look {}
 
-fn answer(request: &[u8], personality: &Personality) -> UdpAnswer {
+fn answer(asked: &Asked<'_>) -> UdpAnswer {
     UdpAnswer {
-        reply: ntp(request, &personality.install, since_1900()),
-        facts: facts(request),
+        reply: ntp(asked.bytes, &asked.personality.install, since_1900()),
+        facts: facts(asked.bytes),
         credential: None,
     }
 }

@@ -10,8 +10,8 @@ use std::ops::Range;
 use smol_str::SmolStr;
 use trapline_schemas::{Field, Value, text};
 
-use crate::decoy::personality::{self, Personality};
-use crate::decoy::services::{Service, Speak, UdpAnswer, UdpCredential};
+use crate::decoy::personality;
+use crate::decoy::services::{Asked, Service, Speak, UdpAnswer, UdpCredential};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
@@ -33,8 +33,8 @@ const OBJECTS_MAX: usize = 16;
 /// Longest object identifier that is read, bytes: 128 numbers (RFC 3416 section 4.1) of up to five each.
 const OBJECT_BYTES_MAX: usize = 640;
 
-fn answer(request: &[u8], _: &Personality) -> UdpAnswer {
-    snmp(request)
+fn answer(asked: &Asked<'_>) -> UdpAnswer {
+    snmp(asked.bytes)
 }
 
 fn snmp(request: &[u8]) -> UdpAnswer {
@@ -153,6 +153,8 @@ fn offered(request: &[u8]) -> Option<UdpCredential> {
         kind: "community",
         user: Vec::new(),
         secret: element(request, number.end, 0x04)?,
+        proof: None,
+        facts: Vec::new(),
     })
 }
 
@@ -170,6 +172,8 @@ fn user(request: &[u8], at: usize) -> Option<UdpCredential> {
         kind: "token",
         user: request.get(name)?.to_vec(),
         secret: digest,
+        proof: None,
+        facts: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use trapline_schemas::{Action, Field};
 
 use crate::decoy::personality::{Personality, embedded, embedded_names};
-use crate::decoy::services::{Transport, find};
+use crate::decoy::services::find;
 use crate::decoy::testing::{Stage, actions, fact, install, spec};
 
 fn shipped() -> Vec<std::sync::Arc<Personality>> {
@@ -46,7 +46,7 @@ async fn nmap_names_each_personality() {
     let mut stages = Vec::new();
     for personality in shipped() {
         let service = find(personality.service).expect("it loaded");
-        if service.transport() == Transport::Tcp {
+        if service.is_stream() {
             let text = embedded(&personality.name).expect("it is embedded");
             stages.push((personality, Stage::open(spec(text)).await));
         }
@@ -74,7 +74,10 @@ async fn nmap_names_each_personality() {
         let named = found.map_or("not open", |(_, named)| named).replace('|', "/");
         println!("{:24} {named}", personality.name);
         // Versions of Windows ports read `for_Windows_…`, as nmap prints them.
-        if !named.contains(personality.product.as_str()) || !named.contains(personality.version.as_str()) {
+        if personality.name == "dns-refused" {
+            // It has no version to tell: nmap takes a live BIND that refuses it for another server.
+            assert!(named.contains("NLnet Labs NSD"), "{named}");
+        } else if !named.contains(personality.product.as_str()) || !named.contains(personality.version.as_str()) {
             wrong.push(format!("{}: {named}", personality.name));
         }
     }
@@ -262,7 +265,7 @@ async fn hostile_bytes_end_every_service_and_every_contact_is_whole() {
     let mut stages = Vec::new();
     for personality in shipped() {
         let service = find(personality.service).expect("it loaded");
-        if service.transport() == Transport::Tcp {
+        if service.is_stream() {
             let mut spec = spec(text_of(&personality.name));
             spec.limits.session = std::time::Duration::from_secs(2);
             let stage = Stage::open(spec).await;

@@ -7,8 +7,8 @@
 
 use trapline_schemas::{Field, text};
 
-use crate::decoy::personality::{self, Personality};
-use crate::decoy::services::{Service, Speak, UdpAnswer};
+use crate::decoy::personality;
+use crate::decoy::services::{Asked, Service, Speak, UdpAnswer};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
@@ -24,7 +24,11 @@ pub(super) const SERVICE: Service = Service {
 #[serde(deny_unknown_fields)]
 struct Look {}
 
-fn answer(request: &[u8], _: &Personality) -> UdpAnswer {
+fn answer(asked: &Asked<'_>) -> UdpAnswer {
+    told(asked.bytes)
+}
+
+fn told(request: &[u8]) -> UdpAnswer {
     let mut answer = UdpAnswer::default();
     let [0, code @ (1 | 2), rest @ ..] = request else {
         return answer;
@@ -50,16 +54,10 @@ mod tests {
     use trapline_schemas::Value;
 
     use super::*;
-    use crate::decoy::testing::personality;
-
-    fn asked(request: &[u8]) -> UdpAnswer {
-        let look = personality("service = 'tftp'\nos = 'network'\nproduct = 'x'\n[look]\n");
-        answer(request, &look)
-    }
 
     #[test]
     fn the_file_and_the_mode_of_a_request_are_facts() {
-        let answer = asked(b"\0\x02boot.cfg\0OCTET\0blksize\x001428\0");
+        let answer = told(b"\0\x02boot.cfg\0OCTET\0blksize\x001428\0");
         assert!(answer.reply.is_none());
         let expected = [
             (Field::FileName, Value::from("boot.cfg")),
@@ -73,14 +71,14 @@ mod tests {
     #[test]
     fn what_is_no_request_tells_nothing() {
         for other in [&b"\0\x03\0\x01data"[..], b"\0\x05\0\x01x\0", b"", b"\0"] {
-            assert!(asked(other).facts.is_empty(), "{}", other.escape_ascii());
+            assert!(told(other).facts.is_empty(), "{}", other.escape_ascii());
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_get_silence(bytes in prop::collection::vec(prop_oneof![0..3_u8, any::<u8>()], 0..60)) {
-            prop_assert!(asked(&bytes).reply.is_none());
+            prop_assert!(told(&bytes).reply.is_none());
         }
     }
 }

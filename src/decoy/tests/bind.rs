@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Event, Field, codec};
 
-use crate::decoy::bind::{BindError, Binder, ListenerStatus, RETRY_EVERY, Wanted, bind};
+use crate::decoy::bind::{BindError, Binder, Endpoint, ListenerStatus, RETRY_EVERY, Wanted, bind};
 use crate::decoy::handed::Shelf;
+use crate::decoy::personality::embedded;
 use crate::decoy::role::Role;
 use crate::decoy::services::Transport;
 use crate::decoy::testing::{self, spec};
@@ -76,7 +77,14 @@ fn wanted(name: &str, addresses: &[SocketAddr]) -> Wanted {
     spec.name = name.into();
     Wanted {
         spec: Arc::new(spec),
-        addresses: addresses.to_vec(),
+        endpoints: addresses.iter().copied().map(tcp).collect(),
+    }
+}
+
+fn tcp(address: SocketAddr) -> Endpoint {
+    Endpoint {
+        transport: Transport::Tcp,
+        address,
     }
 }
 
@@ -159,6 +167,28 @@ async fn a_decoy_that_changes_keeps_its_socket_where_it_is_to_stay() {
     for status in after {
         TcpStream::connect(status.address).await.expect("both listen");
     }
+}
+
+#[tokio::test]
+async fn a_decoy_of_both_transports_that_is_narrowed_to_one_keeps_that_socket_and_closes_the_other() {
+    let mut house = House::open();
+    let spec = Arc::new(spec(embedded("dns-refused").unwrap()));
+    let over = |transports: &[Transport]| Wanted {
+        spec: Arc::clone(&spec),
+        endpoints: transports
+            .iter()
+            .map(|transport| Endpoint {
+                transport: *transport,
+                address: any_port(),
+            })
+            .collect(),
+    };
+    let both = house.want(&[over(&[Transport::Tcp, Transport::Udp])]).await;
+    assert_eq!((both[0].transport, both[1].transport), (Transport::Tcp, Transport::Udp));
+    let narrowed = house.want(&[over(&[Transport::Tcp])]).await;
+    assert_eq!(narrowed, both[..1]);
+    TcpStream::connect(both[0].address).await.expect("it listens still");
+    std::net::UdpSocket::bind(both[1].address).expect("the other socket is closed");
 }
 
 #[tokio::test]

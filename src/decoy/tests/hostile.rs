@@ -5,7 +5,6 @@ use trapline_schemas::{Action, Event, Field, Value, codec};
 
 use crate::decoy::Limits;
 use crate::decoy::personality::{embedded, embedded_names};
-use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
 
@@ -95,6 +94,14 @@ const WORDS: &[&[u8]] = &[
     b"\0\0\0\x11\0\x03\0\0user\0bo\0\0",
     b"p\0\0\0\x1eSCRAM-SHA-256\0\0\0\0\x08n,,n=,r=",
     b"p\0\0\0\x0a",
+    b"REGISTER sip:a SIP/2.0\r\n",
+    b"INVITE sip:1@b SIP/2.0\r\n",
+    b"Via: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: <sip:b@a>;tag=c\r\nTo: sip:b@a\r\nCall-ID: d\r\nCSeq: 1 INVITE\r\n",
+    b"Authorization: Digest username=\"bob\", response=\"",
+    b"Content-Length: 0\r\n\r\n",
+    b"\0\x1e\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07version\x04bind\0\0\x10\0\x03",
+    b"\0\x0c\x12\x34\x01\0\0\x01\0\0\0\0\0\x01",
+    b"\0\0\x29\x10\0\0\0\0\0\0\x0c\0\x0a\0\x08",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
@@ -104,7 +111,7 @@ fn sent() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn streams() -> Vec<&'static str> {
-    let is_stream = |name: &&str| spec(embedded(name).unwrap()).service.transport() == Transport::Tcp;
+    let is_stream = |name: &&str| spec(embedded(name).unwrap()).service.is_stream();
     embedded_names().filter(is_stream).collect()
 }
 

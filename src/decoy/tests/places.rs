@@ -13,6 +13,7 @@ use trapline_schemas::{Event, Field, Format, Value, codec, render, text};
 
 use crate::decoy::Secrets;
 use crate::decoy::personality::embedded;
+use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
 
@@ -303,6 +304,7 @@ fn sessions(shapes: &Shapes) -> Vec<(&'static str, Vec<u8>)> {
         chunked.extend(shapes.fill("0\r\nX-Auth-Token: {s}\r\n\r\n"));
         all.push((web, chunked));
     }
+    all.extend(SIP.map(|sent| ("kamailio-debian-12", shapes.fill(sent))));
     for (personality, sent) in OTHERS {
         let sent = shapes.fill(sent);
         // Telnet: NEW-ENVIRON IS, USERVAR; end of the subnegotiation.
@@ -421,6 +423,12 @@ async fn in_clear_all_is_kept_as_it_was_sent() {
     .await;
 }
 
+/// A login and a call, each with a secret in several places.
+const SIP: [&str; 2] = [
+    "REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: <sip:bob:{s}@a>;tag=c\r\nTo: <sip:bob@a>\r\nCall-ID: d\r\nCSeq: 1 REGISTER\r\nUser-Agent: x?password={s}\r\nAuthorization: Digest username=\"bob\", realm=\"a\", nonce=\"n\", uri=\"sip:a:5060\", cnonce=\"c\", nc=1, qop=auth, algorithm=MD5, response=\"{s}\"\r\nContent-Length: 0\r\n\r\n",
+    "INVITE sip:bob:{s}@a;x=y SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: \"b\" <sip:bob:{s}@a>;tag=c\r\nTo: sip:bob:{s}@a\r\nCall-ID: d\r\nCSeq: 1 INVITE\r\nContact: <sips:bob:{s}@b>\r\nProxy-Authorization: Basic {basic}\r\nContent-Length: 0\r\n\r\n",
+];
+
 #[tokio::test]
 async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
     let shapes = Shapes::random();
@@ -435,6 +443,8 @@ async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
     let digest =
         shapes.fill("REGISTER sip:a SIP/2.0\r\nAuthorization: Digest username=\"bob\", response=\"{s}\"\r\n\r\n");
     let file = shapes.fill("\0\x01x?password={s}\0octet\0");
+    let register = shapes.fill(SIP[0]);
+    let call = shapes.fill(SIP[1]);
     let once = [b"\x30\x36\x02\x01\x01\x04\x10", community, b"\xa0\x19", community].concat();
     for (personality, sent) in [
         ("snmp-silent", once),
@@ -442,8 +452,11 @@ async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
         ("snmp-silent", short),
         ("ntp-server", digest),
         ("tftp-silent", file),
+        ("kamailio-debian-12", register),
+        ("kamailio-debian-12", call),
     ] {
-        let stage = Stage::open(spec(embedded(personality).unwrap())).await;
+        let spec = spec(embedded(personality).unwrap());
+        let stage = Stage::open_over(Transport::Udp, "127.0.0.1:0", spec, 64).await;
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.send_to(&sent, stage.address).await.unwrap();
         let events = make(settings(), stage.end().await);

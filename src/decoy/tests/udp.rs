@@ -17,13 +17,16 @@ static ECHO: Service = Service {
     personality: "test",
     look: |_| unreachable!("the personality is another's"),
     provide: None,
-    speak: Speak::Datagram(|bytes, _| {
+    speak: Speak::Datagram(|asked| {
+        let bytes = asked.bytes;
         let mut reply = bytes.to_vec();
         reply.extend(bytes.starts_with(b"+").then_some(0));
         let credential = bytes.starts_with(b"community=").then(|| UdpCredential {
             kind: "community",
             user: Vec::new(),
             secret: 10..bytes.len(),
+            proof: None,
+            facts: Vec::new(),
         });
         UdpAnswer {
             reply: Some(reply),
