@@ -18,6 +18,9 @@ use crate::decoy::tls::hello::{self, Read};
 use crate::decoy::tls::refusal::{self, Verdict};
 use crate::decoy::tls::{Channel, End, Tls, fingerprint};
 
+/// The head of a record (RFC 8446 section 5.1).
+const RECORD_HEAD_BYTES: usize = 5;
+
 impl Session {
     /// Whether the decoy has a certificate, so that [`Session::start_tls`] can be called.
     pub fn has_tls(&self) -> bool {
@@ -54,6 +57,13 @@ impl Session {
         Box::pin(self.shake_hands(&tls)).await
     }
 
+    /// Drops what waits in the input, as servers do at the start of TLS, so that nothing sent ahead in plaintext is taken
+    /// for a part of it (CVE-2011-0411). It stays in the capture, hidden if it may be a login.
+    pub fn drop_input(&mut self) {
+        self.hide_unread_login();
+        self.consume(usize::MAX);
+    }
+
     /// What comes before the service: TLS, where the decoy speaks it from the first byte.
     pub(super) fn begin(&mut self) -> impl Future<Output = Result<(), SessionError>> + Send {
         let implicit = self.contact.spec.tls.as_ref().is_some_and(|tls| tls.implicit);
@@ -82,8 +92,12 @@ impl Session {
         self.tls_tried = true;
         let message = self.first_message().await?;
         self.introduce_client(&message).await;
-        if let Verdict::Refused { why, said } = refusal::judge(&message, tls.stack) {
+        if let Verdict::Refused { why, said, unread } = refusal::judge(&message, tls.stack) {
             self.send(&said).await?;
+            // Web servers look at the first bytes by other means, and end otherwise.
+            if unread && !tls.implicit && self.input().len() > RECORD_HEAD_BYTES {
+                self.abort();
+            }
             return Err(self.refused(why.into()));
         }
         let room = self.shared.memory.hold();
