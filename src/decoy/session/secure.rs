@@ -8,6 +8,7 @@
 //! reads: the bytes of the handshake are in it only if no plaintext follows. 3. Offsets go on counting over an upgrade.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use trapline_schemas::{Field, Value};
@@ -30,6 +31,12 @@ impl Session {
     /// Whether TLS is spoken: bytes read and sent are plaintext of it.
     pub fn is_secure(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// What a login within TLS is bound to: `tls-server-end-point` (RFC 5929 section 4). `None`: TLS is not spoken.
+    pub fn tls_endpoint(&self) -> Option<Arc<[u8]>> {
+        let tls = self.contact.spec.tls.as_ref().filter(|_| self.is_secure());
+        tls.map(|tls| Arc::clone(&tls.endpoint))
     }
 
     /// Whether the decoy speaks TLS from the first byte and the peer does not: what it sent waits in the input.
