@@ -14,6 +14,7 @@ use trapline_schemas::{Action, Field, Value};
 use crate::decoy::bind::bind;
 use crate::decoy::keys::{KeyFolder, Provided};
 use crate::decoy::role::Role;
+use crate::decoy::tls::{Tls, certificate};
 use crate::decoy::{
     DecoySpec, Limits, Personality, Secrets, personality::Install, services::Service, services::Transport,
 };
@@ -42,6 +43,7 @@ pub(crate) fn spec(text: &str) -> DecoySpec {
 /// A decoy of any service, also one that is in no table.
 pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) -> DecoySpec {
     let provided = provided(service, &personality);
+    let tls = personality.tls.upgrade.then(|| tls(&personality));
     DecoySpec {
         name: "lure".into(),
         service,
@@ -49,7 +51,7 @@ pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) 
         limits: Limits::default(),
         secrets: Secrets::Hmac,
         provided,
-        tls: None,
+        tls,
     }
 }
 
@@ -70,6 +72,17 @@ fn provided(service: &Service, personality: &Personality) -> Option<Provided> {
         kept.expect("a key can be written");
     }
     Some(provide(&folder, "lure", personality).expect("the keys are good"))
+}
+
+/// The certificate of `files03.corp.local` that `openssl` made once, for TLS on request.
+pub(crate) const CERTIFICATE: &str = include_str!("testing/lure.tls.pem");
+
+fn tls(personality: &Personality) -> Tls {
+    let state = tempfile::tempdir().expect("a folder can be made");
+    let folder = KeyFolder::within(state.path());
+    let kept = folder.keep("lure.tls.pem", || Ok(CERTIFICATE.into()));
+    kept.expect("a key can be written");
+    certificate::kept(&folder, "lure", personality, false).expect("the certificate is good")
 }
 
 /// A running decoy role.

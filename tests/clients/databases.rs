@@ -59,7 +59,11 @@ fn the_client_of_mariadb_is_refused_by_both_products_and_its_proof_can_be_cracke
     if !has("mariadb") || !has("python3") {
         return;
     }
-    for personality in ["mariadb-debian-12", "mysql-ubuntu-22.04"] {
+    // Where the server has TLS the client takes it, and what it says of itself comes after its hello.
+    for (personality, said_with) in [
+        ("mariadb-debian-12", "decoy-handshake"),
+        ("mysql-ubuntu-22.04", "decoy-credential"),
+    ] {
         let keys = format!("service = \"mysql\"\npersonality = \"{personality}\"\n[capture]\nsecrets = \"clear\"");
         let trap = lure(&keys);
         let port = trap.address("lure").port().to_string();
@@ -77,7 +81,7 @@ fn the_client_of_mariadb_is_refused_by_both_products_and_its_proof_can_be_cracke
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let denied = "ERROR 1045 (28000): Access denied for user 'root'@'127.0.0.1' (using password: YES)";
         assert!(said.contains(denied), "{said}");
-        let known = event(&trap, "decoy-handshake", &[("/honeyport/database/name", json!("shop"))]);
+        let known = event(&trap, said_with, &[("/honeyport/database/name", json!("shop"))]);
         assert!(known.to_string().contains("_client_name=libmariadb"), "{known:#}");
         let login = event(&trap, "decoy-credential", &[("/user/name", json!("root"))]);
         let line = login["honeyport"]["credential"]["secret"].as_str().unwrap();
@@ -147,5 +151,88 @@ fn nmap_calls_postgresql_as_it_calls_a_real_one() {
         let trap = lure("service = \"postgresql\"");
         let said = nmap(&[trap.address("lure")]);
         assert!(said.contains("PostgreSQL DB 9.6.0 or later"), "{said}");
+    }
+}
+
+#[test]
+fn psql_that_insists_on_tls_and_binds_to_it_leaves_its_hello_and_its_proof() {
+    if !has("psql") {
+        return;
+    }
+    for (personality, binding) in [("postgresql-debian-12", "require"), ("postgresql-password", "disable")] {
+        let trap = lure(&format!("service = \"postgresql\"\npersonality = \"{personality}\""));
+        let port = trap.address("lure").port();
+        let target = format!(
+            "host=127.0.0.1 port={port} user=bob dbname=shop password=hunter22 sslmode=require channel_binding={binding}"
+        );
+        let said = String::from_utf8_lossy(&run("psql", &[&target, "-c", "select 1"]).stderr).into_owned();
+        assert!(
+            said.contains("FATAL:  password authentication failed for user \"bob\""),
+            "{said}"
+        );
+        let hello = event(&trap, "decoy-handshake", &[("/tls/version", json!("1.3"))]);
+        assert!(
+            hello["honeyport"]["tls"]["ja4"].as_str().unwrap().starts_with("t13"),
+            "{hello:#}"
+        );
+        let login = event(&trap, "decoy-credential", &[("/user/name", json!("bob"))]);
+        assert!(login.to_string().contains("application_name=psql"), "{login:#}");
+        event(&trap, "session-end", &[("/tls/established", json!(true))]);
+        let all = trap.events(&["--limit", "10000", "--format", "ecs"]);
+        assert!(all.iter().all(|event| !event.to_string().contains("hunter22")));
+    }
+}
+
+#[test]
+fn the_client_of_mariadb_speaks_tls_with_mysql_which_has_a_certificate() {
+    if !has("mariadb") {
+        return;
+    }
+    let trap = lure("service = \"mysql\"\npersonality = \"mysql-ubuntu-22.04\"");
+    let port = trap.address("lure").port().to_string();
+    let target = [
+        "-h127.0.0.1",
+        "-P",
+        &port,
+        "-uroot",
+        "-phunter22",
+        "--ssl",
+        "-e",
+        "select 1",
+    ];
+    let said = String::from_utf8_lossy(&run("mariadb", &target).stderr).into_owned();
+    let denied = "ERROR 1045 (28000): Access denied for user 'root'@'127.0.0.1' (using password: YES)";
+    assert!(said.contains(denied), "{said}");
+    let hello = event(&trap, "decoy-handshake", &[("/tls/version", json!("1.3"))]);
+    assert_eq!(hello["tls"]["client"]["ja3"].as_str().unwrap().len(), 32);
+    event(&trap, "decoy-credential", &[("/user/name", json!("root"))]);
+    event(&trap, "session-end", &[("/tls/established", json!(true))]);
+}
+
+#[test]
+fn openssl_and_nmap_read_the_certificates_of_databases() {
+    for (service, starttls, name) in [
+        ("postgresql", "postgres", "commonName="),
+        (
+            "mysql\"\npersonality = \"mysql-ubuntu-22.04",
+            "mysql",
+            "commonName=MySQL_Server_8.0.41_Auto_Generated_Server",
+        ),
+    ] {
+        let trap = lure(&format!("service = \"{service}\""));
+        let address = trap.address("lure");
+        if has("openssl") {
+            let said = shell(&format!(
+                "openssl s_client -connect {address} -starttls {starttls} </dev/null 2>&1"
+            ));
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            assert!(said.contains("TLSv1.3") && said.contains("BEGIN CERTIFICATE"), "{said}");
+        }
+        if has("nmap") {
+            let port = address.port().to_string();
+            let scan = ["-Pn", "-sT", "-sV", "--script", "+ssl-cert", "-p", &port, "127.0.0.1"];
+            let said = String::from_utf8_lossy(&run("nmap", &scan).stdout).into_owned();
+            assert!(said.contains(&format!("Subject: {name}")), "{said}");
+        }
     }
 }

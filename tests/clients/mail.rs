@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::clients::{curl, has, nmap, run};
+use crate::harness::clients::{curl, has, nmap, run, shell};
 use crate::{event, lure};
 
 #[test]
@@ -97,5 +97,120 @@ fn nmap_names_both_products() {
         let trap = lure(&format!("service = \"smtp\"\npersonality = \"{personality}\""));
         let said = nmap(&[trap.address("lure")]);
         assert!(said.contains(product), "{said}");
+    }
+}
+
+#[test]
+fn a_login_by_swaks_after_starttls_is_a_credential_and_its_hello_is_told_with_its_name() {
+    if !has("swaks") {
+        return;
+    }
+    for personality in ["smtp-postfix", "smtp-exim", "smtp-postfix-submission"] {
+        let trap = lure(&format!("service = \"smtp\"\npersonality = \"{personality}\""));
+        let server = trap.address("lure").to_string();
+        let login = ["--auth", "LOGIN", "--auth-user", "bob", "--auth-password", "hunter22"];
+        let how = [
+            "--server",
+            &server,
+            "-tls",
+            "--tls-sni",
+            "mail.example",
+            "--helo",
+            "WIN-SCAN01",
+        ];
+        let said = run("swaks", &[&how[..], &["--quit-after", "AUTH"], &login].concat());
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("=== TLS started with cipher TLSv1.3"), "{said}");
+        let hello = event(
+            &trap,
+            "decoy-handshake",
+            &[("/honeyport/smtp/helo", json!("WIN-SCAN01"))],
+        );
+        assert_eq!(hello["tls"]["client"]["server_name"], "mail.example", "{hello:#}");
+        assert_eq!(hello["tls"]["client"]["ja3"].as_str().unwrap().len(), 32);
+        assert!(hello["honeyport"]["tls"]["ja4"].as_str().unwrap().starts_with("t13d"));
+        let seen = event(&trap, "decoy-credential", &[("/user/name", json!("bob"))]);
+        assert_eq!(seen["honeyport"]["credential"]["secret_length"], 8);
+        event(&trap, "session-end", &[("/tls/established", json!(true))]);
+        let all = format!("{:?}", trap.events(&["--limit", "10000", "--format", "ecs"]));
+        assert!(!all.contains("hunter2") && !all.contains("aHVudGVyMj"));
+    }
+}
+
+#[test]
+fn curl_that_insists_on_tls_is_served() {
+    if !has("curl") {
+        return;
+    }
+    let trap = lure("service = \"smtp\"");
+    let url = format!("smtp://{}", trap.address("lure"));
+    let said = curl(&["-v", "-k", "--ssl-reqd", "-X", "VRFY root", &url]);
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        words.contains("220 2.0.0 Ready to start TLS") && words.contains("252 2.0.0 root"),
+        "{words}"
+    );
+    event(&trap, "decoy-query", &[("/email/to/address", json!(["root"]))]);
+}
+
+#[test]
+fn openssl_is_shown_the_certificate_of_the_host_and_speaks_on() {
+    if !has("openssl") {
+        return;
+    }
+    for personality in ["smtp-postfix", "smtp-exim"] {
+        let trap = lure(&format!("service = \"smtp\"\npersonality = \"{personality}\""));
+        let address = trap.address("lure");
+        let options = "-starttls smtp -servername a.example -crlf -ign_eof";
+        let said = shell(&format!(
+            "(sleep 1; printf 'QUIT\\n') | openssl s_client -connect {address} {options} 2>&1"
+        ));
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(
+            said.contains("Verify return code: 18 (self-signed certificate)"),
+            "{said}"
+        );
+        assert!(
+            said.contains("\n221 2.0.0 Bye") || said.contains("closing connection"),
+            "{said}"
+        );
+        event(
+            &trap,
+            "decoy-handshake",
+            &[("/tls/client/server_name", json!("a.example"))],
+        );
+    }
+}
+
+#[test]
+fn nmap_reads_the_certificate_behind_starttls() {
+    if !has("nmap") {
+        return;
+    }
+    for (personality, product) in [
+        ("smtp-postfix", "Postfix smtpd"),
+        ("smtp-postfix-submission", "Postfix smtpd"),
+    ] {
+        let trap = lure(&format!("service = \"smtp\"\npersonality = \"{personality}\""));
+        let port = trap.address("lure").port().to_string();
+        let scripts = [
+            "-Pn",
+            "-sT",
+            "-sV",
+            "--script",
+            "+ssl-cert,+smtp-commands",
+            "-p",
+            &port,
+            "127.0.0.1",
+        ];
+        let said = String::from_utf8_lossy(&run("nmap", &scripts).stdout).into_owned();
+        assert!(
+            said.contains(product) && said.contains("Subject: commonName="),
+            "{said}"
+        );
+        assert!(
+            said.contains("STARTTLS") && !said.contains("commonName=localhost"),
+            "{said}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! `mysql`: a MySQL or MariaDB server that knows nobody.
 //!
-//! In: the client's answer to the greeting. Out: what it says of itself as a handshake, and one credential: the proof
+//! In: the client's answer to the greeting, within TLS if it asks for that first and the server has it. Out: what it says of itself as a handshake, and one credential: the proof
 //! of its password, which can be cracked and so is a secret like one. Kept in clear, it is a line for hashcat (mode
 //! 11200) and john: `$mysqlna$SALT*PROOF`. A client that proves itself in another way is asked for this one, as a server
 //! does whose accounts have it.
@@ -91,10 +91,11 @@ impl Look {
         std::array::from_fn(|_| if self.printable_salt { printable() } else { seven_bits() })
     }
 
-    fn greeting(&self, salt: &[u8; SCRAMBLE]) -> Vec<u8> {
+    /// `further`: capabilities besides its own.
+    fn greeting(&self, salt: &[u8; SCRAMBLE], further: u32) -> Vec<u8> {
         const AUTOCOMMIT: u16 = 2;
         let [first, second] = [salt.get(..8), salt.get(8..)].map(Option::unwrap_or_default);
-        let [low_a, low_b, high_a, high_b] = self.capabilities.to_le_bytes();
+        let [low_a, low_b, high_a, high_b] = (self.capabilities | further).to_le_bytes();
         let mut out = vec![10];
         out.extend_from_slice(self.version.as_bytes());
         out.push(0);
@@ -120,27 +121,38 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let personality = session.personality();
     let look: &Look = personality.look();
     let salt = look.salt();
-    session.send(&look.greeting(&salt)).await?;
+    let offers_tls = session.has_tls() && !session.is_secure();
+    let further = if offers_tls { capability::SSL } else { 0 };
+    session.send(&look.greeting(&salt, further)).await?;
     // On the heap, so that a silent session does not hold the room of what comes after.
     let Some(packet) = Box::pin(next(session, look, 1)).await? else {
         return Ok(());
     };
-    Box::pin(log_in(session, look, &salt, &packet)).await
+    if !offers_tls || !wire::wants_tls(&packet.payload) {
+        return Box::pin(log_in(session, look, &salt, &packet, 2)).await;
+    }
+    Box::pin(session.start_tls()).await?;
+    match Box::pin(next(session, look, 2)).await? {
+        Some(packet) => Box::pin(log_in(session, look, &salt, &packet, 3)).await,
+        None => Ok(()),
+    }
 }
 
+/// Answers a login; `sequence`: the number of the answer.
 async fn log_in(
     session: &mut Session,
     look: &Look,
     salt: &[u8; SCRAMBLE],
     packet: &Packet,
+    sequence: u8,
 ) -> Result<(), SessionError> {
     let mut login = match wire::login(&packet.payload) {
         // TLS was not offered.
-        Ok(login) if login.capabilities & capability::SSL == 0 => login,
-        Ok(_) => return bad_handshake(session, 2, true).await,
+        Ok(login) if login.capabilities & capability::SSL == 0 || session.is_secure() => login,
+        Ok(_) => return bad_handshake(session, sequence, true).await,
         Err(bad) => {
             session.hide(packet.place(&(0..packet.length)));
-            return bad_handshake(session, 2, bad.has_state).await;
+            return bad_handshake(session, sequence, bad.has_state).await;
         }
     };
     let place = packet.place(&login.proof);
@@ -152,10 +164,11 @@ async fn log_in(
         look,
         salt,
         login,
+        sequence,
     };
     match () {
         () if answer.is(capability::PLUGIN) && answer.login.plugin != NATIVE => answer.ask_for_native(proof).await,
-        () if answer.is(capability::SECURE) => answer.judge(proof, 2).await,
+        () if answer.is(capability::SECURE) => answer.judge(proof).await,
         () => answer.judge_old(proof).await,
     }
 }
@@ -283,6 +296,8 @@ struct Answer<'a> {
     look: &'a Look,
     salt: &'a [u8; SCRAMBLE],
     login: Login,
+    /// The number of what is said next.
+    sequence: u8,
 }
 
 impl Answer<'_> {
@@ -301,11 +316,12 @@ impl Answer<'_> {
             self.report(&first).await;
         }
         let request = [&[0xfe], NATIVE, &[0], self.salt, &[0]].concat();
-        self.session.send(&wire::packet(2, &request)).await?;
-        match next(self.session, self.look, 3).await {
+        self.session.send(&wire::packet(self.sequence, &request)).await?;
+        match next(self.session, self.look, self.sequence + 1).await {
             Ok(Some(packet)) => {
                 self.session.mark_secret(packet.place(&(0..packet.length)));
-                self.judge(packet.payload, 4).await
+                self.sequence += 2;
+                self.judge(packet.payload).await
             }
             // One that does not go on has proved itself all the same.
             ended => {
@@ -318,14 +334,14 @@ impl Answer<'_> {
     }
 
     /// Judges a proof of the kind that accounts have: none is right.
-    async fn judge(mut self, proof: Vec<u8>, sequence: u8) -> Result<(), SessionError> {
+    async fn judge(mut self, proof: Vec<u8>) -> Result<(), SessionError> {
         self.login.plugin = NATIVE.to_vec();
         self.report(&proof).await;
         if !proof.is_empty() && proof.len() != SCRAMBLE {
             let has_state = self.is(capability::PROTOCOL_41);
-            return bad_handshake(self.session, sequence, has_state).await;
+            return bad_handshake(self.session, self.sequence, has_state).await;
         }
-        self.deny(!proof.is_empty(), sequence).await
+        self.deny(!proof.is_empty()).await
     }
 
     /// Proofs of before 4.1 are not taken.
@@ -333,24 +349,24 @@ impl Answer<'_> {
         self.login.plugin = b"mysql_old_password".to_vec();
         self.report(&proof).await;
         if proof.is_empty() {
-            return self.deny(false, 2).await;
+            return self.deny(false).await;
         }
         let text = format!(
             "Client does not support authentication protocol requested by server; consider upgrading {} client",
             self.look.name
         );
         let error = wire::error(1251, self.state("08004"), text.as_bytes());
-        last_words(self.session, 2, &error).await
+        last_words(self.session, self.sequence, &error).await
     }
 
-    async fn deny(self, has_password: bool, sequence: u8) -> Result<(), SessionError> {
+    async fn deny(self, has_password: bool) -> Result<(), SessionError> {
         let peer = self.session.peer().ip();
         let using = if has_password { "YES" } else { "NO" };
         let mut text = b"Access denied for user '".to_vec();
         text.extend(wire::shown(&self.login.user, self.login.charset));
         text.extend_from_slice(format!("'@'{peer}' (using password: {using})").as_bytes());
         let error = wire::error(1045, self.state("28000"), &text);
-        last_words(self.session, sequence, &error).await
+        last_words(self.session, self.sequence, &error).await
     }
 
     /// A proof is a secret: whoever has it and the salt can try passwords against it.

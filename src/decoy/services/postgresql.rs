@@ -175,7 +175,11 @@ async fn request(session: &mut Session, ssl: &mut bool, gss: &mut bool) -> Resul
             session.request(b"CancelRequest", Vec::new()).await;
             Err(End::Silent)
         }
-        SSL if !std::mem::replace(ssl, true) => answer_ssl(session, length).await,
+        SSL if !std::mem::replace(ssl, true) => {
+            // TLS leaves nothing for GSSAPI to protect.
+            *gss |= session.has_tls();
+            Box::pin(answer_ssl(session, length)).await
+        }
         GSS if !*gss => {
             session.consume(4 + length);
             session.send(b"G").await?;
@@ -196,12 +200,15 @@ fn silent(session: &mut Session) -> End {
 
 async fn answer_ssl(session: &mut Session, length: usize) -> Result<Option<Startup>, End> {
     session.consume(4 + length);
-    session.send(b"N").await?;
-    if session.input().is_empty() {
-        Ok(None)
+    let alone = session.input().is_empty();
+    if session.has_tls() {
+        session.drop_input();
+        session.send(b"S").await?;
+        session.start_tls().await?;
     } else {
-        Err(Fault::AfterSsl.into())
+        session.send(b"N").await?;
     }
+    if alone { Ok(None) } else { Err(Fault::AfterSsl.into()) }
 }
 
 /// Takes one token, which is never right.
@@ -356,23 +363,27 @@ async fn sasl(session: &mut Session, user: &[u8]) -> Result<Message, End> {
     }
 }
 
-/// SCRAM-SHA-256 without channel binding.
+/// SCRAM-SHA-256, bound to the certificate or not.
 async fn scram(session: &mut Session, user: &[u8]) -> Result<(), End> {
-    let mechanisms = [&10_u32.to_be_bytes()[..], b"SCRAM-SHA-256\0\0"].concat();
+    let endpoint = session.tls_endpoint();
+    let endpoint = endpoint.as_deref();
+    let bound = endpoint.map_or(&b""[..], |_| b"SCRAM-SHA-256-PLUS\0");
+    let mechanisms = [&10_u32.to_be_bytes()[..], bound, b"SCRAM-SHA-256\0\0"].concat();
     session.send(&wire::message(b'R', &mechanisms)).await?;
     let message = sasl(session, user).await?;
-    let first = match wire::initial(&message.body)? {
-        Some(place) => wire::first(message.body.get(place).unwrap_or_default())?,
+    let (channel, place) = wire::initial(&message.body, endpoint)?;
+    let first = match place {
+        Some(place) => wire::first(message.body.get(place).unwrap_or_default(), channel)?,
         None => {
             session.send(&wire::message(b'R', &11_u32.to_be_bytes())).await?;
-            wire::first(&sasl(session, user).await?.body)?
+            wire::first(&sasl(session, user).await?.body, channel)?
         }
     };
     let (nonce, challenge) = challenge(session, user, &first);
     let body = [&11_u32.to_be_bytes()[..], &challenge].concat();
     session.send(&wire::message(b'R', &body)).await?;
     let message = sasl(session, user).await?;
-    let last = wire::last(&message.body, first.binding)?;
+    let last = wire::last(&message.body, &first)?;
     if last.nonce != nonce {
         return Err(Fault::Nonce.into());
     }

@@ -1,15 +1,16 @@
 //! `smtp`: a mail server that relays for nobody and lets nobody in.
 //!
-//! In: command lines, and the message of whoever writes to a mailbox of this host. Out: a handshake with the name that
+//! In: command lines, plain or after STARTTLS, and the message of whoever writes to a mailbox of this host. Out: a handshake with the name that
 //! the client gives itself, a credential for each login, a query for each other command with the addresses in it. No
 //! message is kept but as captured bytes, none is ever sent on.
 //!
 //! Two servers are known by their manners, because no text tells them: how they take lines apart, whom they want to
 //! greet first, how they count mistakes. The texts are data.
 //!
-//! Invariant: what a peer offers as a secret is in no captured form, also in a malformed line or another protocol.
+//! Invariants: 1. what a peer offers as a secret is in no captured form, also in a malformed line or another protocol.
+//! 2. Nothing that came before the handshake of TLS is answered after it.
 //!
-//! Source: RFC 5321, RFC 4954 (AUTH), RFC 3030 (BDAT); every answer, time and bound was compared with a live Postfix
+//! Source: RFC 5321, RFC 4954 (AUTH), RFC 3030 (BDAT), RFC 3207 (STARTTLS); every answer, time and bound was compared with a live Postfix
 //! 3.7.11 and Exim 4.96 as Debian 12 ships them.
 
 mod address;
@@ -19,6 +20,7 @@ mod envelope;
 mod look;
 mod message;
 mod report;
+mod secure;
 #[cfg(test)]
 mod tests;
 
@@ -83,6 +85,12 @@ struct Talk<'a> {
     cut: Option<Line>,
     /// A secret was offered in vain, and more of it may follow.
     wary: bool,
+    /// The client's name was told.
+    named: bool,
+    /// STARTTLS was among what the last EHLO was answered with.
+    offered_tls: bool,
+    /// Nothing but QUIT is heard any more.
+    barred: bool,
 }
 
 /// Where the client is in its dialogue.
@@ -140,6 +148,9 @@ impl<'a> Talk<'a> {
             mistakes: Mistakes::default(),
             cut: None,
             wary: false,
+            named: false,
+            offered_tls: false,
+            barred: false,
         }
     }
 

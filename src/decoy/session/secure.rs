@@ -8,6 +8,7 @@
 //! reads: the bytes of the handshake are in it only if no plaintext follows. 3. Offsets go on counting over an upgrade.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use trapline_schemas::{Field, Value};
@@ -18,6 +19,9 @@ use crate::decoy::tls::hello::{self, Read};
 use crate::decoy::tls::refusal::{self, Verdict};
 use crate::decoy::tls::{Channel, End, Tls, fingerprint};
 
+/// The head of a record (RFC 8446 section 5.1).
+const RECORD_HEAD_BYTES: usize = 5;
+
 impl Session {
     /// Whether the decoy has a certificate, so that [`Session::start_tls`] can be called.
     pub fn has_tls(&self) -> bool {
@@ -27,6 +31,12 @@ impl Session {
     /// Whether TLS is spoken: bytes read and sent are plaintext of it.
     pub fn is_secure(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// What a login within TLS is bound to: `tls-server-end-point` (RFC 5929 section 4). `None`: TLS is not spoken.
+    pub fn tls_endpoint(&self) -> Option<Arc<[u8]>> {
+        let tls = self.contact.spec.tls.as_ref().filter(|_| self.is_secure());
+        tls.map(|tls| Arc::clone(&tls.endpoint))
     }
 
     /// Whether the decoy speaks TLS from the first byte and the peer does not: what it sent waits in the input.
@@ -52,6 +62,13 @@ impl Session {
         }
         // On the heap, so that a silent session does not hold the room of a handshake.
         Box::pin(self.shake_hands(&tls)).await
+    }
+
+    /// Drops what waits in the input, as servers do at the start of TLS, so that nothing sent ahead in plaintext is taken
+    /// for a part of it (CVE-2011-0411). It stays in the capture, hidden if it may be a login.
+    pub fn drop_input(&mut self) {
+        self.hide_unread_login();
+        self.consume(usize::MAX);
     }
 
     /// What comes before the service: TLS, where the decoy speaks it from the first byte.
@@ -82,8 +99,12 @@ impl Session {
         self.tls_tried = true;
         let message = self.first_message().await?;
         self.introduce_client(&message).await;
-        if let Verdict::Refused { why, said } = refusal::judge(&message, tls.stack) {
+        if let Verdict::Refused { why, said, unread } = refusal::judge(&message, tls.stack) {
             self.send(&said).await?;
+            // Web servers look at the first bytes by other means, and end otherwise.
+            if unread && !tls.implicit && self.input().len() > RECORD_HEAD_BYTES {
+                self.abort();
+            }
             return Err(self.refused(why.into()));
         }
         let room = self.shared.memory.hold();

@@ -1,16 +1,8 @@
 //! TLS below a session, by a real client of it.
 
-use std::sync::Arc;
-
 use futures_util::FutureExt as _;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::DecoySpec;
@@ -21,7 +13,7 @@ use crate::decoy::session::Session;
 use crate::decoy::testing::{Stage, actions, fact, personality, spec, spec_of};
 use crate::decoy::tls::certificate;
 use crate::decoy::tls::hello::Hello;
-use crate::decoy::tls::testing::{hello_of, in_records};
+use crate::decoy::tls::testing::{client_of, hello_of, in_records, shake};
 use crate::roles::Hit;
 
 const GREETER: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\ngreeting = \"220 {{fqdn}}\\r\\n\"";
@@ -32,20 +24,7 @@ fn secure(mut spec: DecoySpec, implicit: bool) -> (DecoySpec, TlsConnector) {
     let folder = KeyFolder::within(state.path());
     spec.tls = Some(certificate::kept(&folder, "lure", &spec.personality, implicit).unwrap());
     let pem = std::fs::read(folder.path("lure.tls.pem")).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (spec, TlsConnector::from(Arc::new(config)))
-}
-
-async fn shake(client: &TlsConnector, socket: TcpStream) -> TlsStream<TcpStream> {
-    let name = ServerName::try_from("files03.corp.local").unwrap();
-    client.connect(name, socket).await.unwrap()
+    (spec, client_of(&pem, &[b"h2", b"http/1.1"]))
 }
 
 fn text(hit: &Hit, field: Field) -> String {

@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::ring::digest;
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::oid_registry::{
+    OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
+};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Stack, Tls};
@@ -166,6 +170,7 @@ fn build(
     look: &TlsLook,
     implicit: bool,
 ) -> Result<Tls, rustls::Error> {
+    let endpoint = chain.first().map(|first| endpoint(first)).unwrap_or_default();
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -176,11 +181,24 @@ fn build(
     config.alpn_protocols = look.alpn.iter().map(|name| name.clone().into_bytes()).collect();
     Ok(Tls {
         config: Arc::new(config),
+        endpoint: endpoint.into(),
         without_alpn: (!look.alpn_strict).then_some(without),
         implicit,
         answers_plain: look.answers_plain,
         stack: look.stack,
     })
+}
+
+/// The hash of a certificate by that of its signature, by SHA-256 if that is weaker (RFC 5929 section 4.1).
+fn endpoint(certificate: &[u8]) -> Vec<u8> {
+    let parsed = X509Certificate::from_der(certificate).ok();
+    let signature = parsed.map(|(_, parsed)| parsed.signature_algorithm.algorithm);
+    let algorithm = match signature {
+        Some(oid) if oid == OID_PKCS1_SHA384WITHRSA || oid == OID_SIG_ECDSA_WITH_SHA384 => &digest::SHA384,
+        Some(oid) if oid == OID_PKCS1_SHA512WITHRSA || oid == OID_SIG_ECDSA_WITH_SHA512 => &digest::SHA512,
+        _ => &digest::SHA256,
+    };
+    digest::digest(algorithm, certificate).as_ref().to_vec()
 }
 
 /// A new key and its certificate, PEM.

@@ -31,6 +31,8 @@ pub struct Tls {
     pub config: Arc<ServerConfig>,
     /// The same for a client with whom it has no protocol in common; none: it is refused.
     pub without_alpn: Option<Arc<ServerConfig>>,
+    /// The hash of its certificate that logins are bound to: `tls-server-end-point` (RFC 5929 section 4).
+    pub endpoint: Arc<[u8]>,
     /// Whether it speaks TLS from the first byte; else only when its service upgrades.
     pub implicit: bool,
     /// Whether the service knows what to say to a peer that should speak TLS and does not.

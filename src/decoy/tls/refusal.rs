@@ -1,8 +1,8 @@
 //! What a real server says to a first message that it does not go on with.
 //!
 //! In: what the message is, and the oldest version that the decoy speaks. Out: an alert, or nothing. The rows of OpenSSL
-//! are what nginx 1.22.1, Apache 2.4 and `openssl s_server` on OpenSSL 3.0 of Debian 12 sent; what is not here is
-//! answered by the TLS library, whose alerts are the same.
+//! are what nginx 1.22.1, Apache 2.4, Postfix 3.7.11 and `openssl s_server` on OpenSSL 3.0 of Debian 12 sent, those of
+//! GnuTLS what Exim 4.96 did; what is not here is answered by the TLS library, whose alerts are the same.
 
 use super::hello::{Fault, Read};
 
@@ -13,6 +13,11 @@ pub enum Stack {
     /// OpenSSL 3.0 at security level 2, as Debian and Ubuntu ship it.
     #[default]
     OpenSsl,
+    /// The same, told by its server that TLS 1.2 is the oldest version, as PostgreSQL tells it.
+    #[serde(rename = "openssl-min")]
+    OpenSslMin,
+    /// GnuTLS 3.7 with TLS 1.2 as the oldest version.
+    GnuTls,
     /// Windows. It says nothing and closes.
     Schannel,
 }
@@ -39,6 +44,8 @@ pub(crate) enum Verdict {
         why: &'static str,
         /// What the peer is told.
         said: Vec<u8>,
+        /// Whether no more was read than the head of a record, so that the kernel resets a peer that sent more.
+        unread: bool,
     },
 }
 
@@ -48,30 +55,40 @@ pub(crate) fn judge(message: &Read, stack: Stack) -> Verdict {
         Read::Hello(hello) if hello.highest() >= TLS_1_2 => return Verdict::Fine,
         Read::Hello(hello) => (
             "the client speaks only versions that are too old",
-            too_old(hello.highest()),
+            too_old(hello.highest(), stack),
         ),
         Read::Old(hello) => (
             "the client's hello is of SSL 2.0",
             match hello.version {
                 TLS_1_2.. => (HANDSHAKE_FAILURE, TLS_1_2),
-                version => too_old(version),
+                version => too_old(version, stack),
             },
         ),
         Read::Malformed(Fault::Unexpected) => ("the first message is no hello", (UNEXPECTED_MESSAGE, TLS_1_2)),
         Read::Malformed(Fault::Overflow) => ("the first record is too long", (RECORD_OVERFLOW, TLS_1_2)),
         Read::Malformed(Fault::Decode) => ("the hello is malformed", (DECODE_ERROR, TLS_1_2)),
-        Read::More | Read::Other => ("the peer spoke no TLS", (0, 0)),
+        Read::More | Read::Other => (
+            "the peer spoke no TLS",
+            match stack {
+                Stack::GnuTls => (UNEXPECTED_MESSAGE, TLS_1_2),
+                _ => (0, 0),
+            },
+        ),
     };
     let said = match (stack, alert) {
         (_, (0, _)) | (Stack::Schannel, _) => Vec::new(),
-        (Stack::OpenSsl, (description, version)) => record(description, version),
+        (_, (description, version)) => record(description, version),
     };
-    Verdict::Refused { why, said }
+    let unread = matches!(stack, Stack::OpenSsl | Stack::OpenSslMin)
+        && matches!(message, Read::More | Read::Other | Read::Malformed(Fault::Overflow));
+    Verdict::Refused { why, said, unread }
 }
 
 /// OpenSSL 3.0 has no signature for TLS 1.0 and 1.1 at its level of security, which it calls an internal error.
-fn too_old(version: u16) -> (u8, u16) {
+fn too_old(version: u16, stack: Stack) -> (u8, u16) {
     match version {
+        _ if stack == Stack::GnuTls => (PROTOCOL_VERSION, TLS_1_2),
+        0x0301 | 0x0302 if stack == Stack::OpenSslMin => (PROTOCOL_VERSION, version),
         0x0301 | 0x0302 => (INTERNAL_ERROR, version),
         0x0300 => (HANDSHAKE_FAILURE, version),
         _ => (PROTOCOL_VERSION, TLS_1_2),

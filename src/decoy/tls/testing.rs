@@ -1,6 +1,58 @@
-//! Hellos for tests.
+//! Hellos and clients for tests.
+
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::hello::Hello;
+use crate::decoy::testing::{CERTIFICATE, Stage};
+
+/// A client that trusts the certificate in `pem` and offers these protocols.
+pub(crate) fn client_of(pem: &[u8], alpn: &[&[u8]]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Shakes hands with `files03.corp.local`.
+pub(crate) async fn shake(client: &TlsConnector, socket: TcpStream) -> TlsStream<TcpStream> {
+    let name = ServerName::try_from("files03.corp.local").unwrap();
+    client.connect(name, socket).await.unwrap()
+}
+
+/// Sends `before` in plaintext, waits for `ready` to be said, and sends `within` in TLS; what was said to each.
+pub(crate) async fn upgrade(stage: &Stage, before: &[u8], ready: &[u8], within: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut socket = stage.connect().await;
+    socket.write_all(before).await.unwrap();
+    let mut plain = Vec::new();
+    while !plain.ends_with(ready) {
+        plain.push(
+            socket
+                .read_u8()
+                .await
+                .unwrap_or_else(|_| panic!("{}", plain.escape_ascii())),
+        );
+    }
+    let mut peer = shake(&client_of(CERTIFICATE.as_bytes(), &[]), socket).await;
+    peer.write_all(within).await.unwrap();
+    peer.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    let _ = peer.read_to_end(&mut said).await;
+    (plain, said)
+}
 
 /// The handshake message of a hello. Extensions whose content is not in [`Hello`] are empty.
 pub(crate) fn hello_of(hello: &Hello) -> Vec<u8> {

@@ -8,6 +8,7 @@ use super::wire::{capability, header, packet};
 use crate::decoy::Secrets;
 use crate::decoy::personality::embedded;
 use crate::decoy::testing::{Stage, actions, fact, spec};
+use crate::decoy::tls::testing::upgrade;
 
 const FLAGS: u32 = 1 | capability::PROTOCOL_41 | capability::SECURE | capability::PLUGIN;
 
@@ -249,4 +250,28 @@ async fn whoever_says_nothing_for_ten_seconds_is_reset() {
         client.write_all(sent).await.unwrap();
         assert!(client.read_to_end(&mut Vec::new()).await.is_err());
     }
+}
+
+/// Packets are numbered on over the handshake, as those of a mariadbd with a certificate were.
+#[tokio::test]
+async fn a_login_within_tls_is_refused_with_the_number_that_follows() {
+    let mut stage = Stage::open(spec(embedded("mysql-ubuntu-22.04").unwrap())).await;
+    let flags = FLAGS | capability::SSL;
+    let asked = packet(1, &answer(flags, b"", b"", "")[..32]);
+    let login = packet(2, &answer(flags, b"root", &[9; 20], "mysql_native_password"));
+    let (greeting, said) = upgrade(&stage, &asked, b"mysql_native_password\0", &login).await;
+    let low = u16::from_le_bytes(greeting[greeting.len() - 22 - 31..][..2].try_into().unwrap());
+    assert_ne!(u32::from(low) & capability::SSL, 0, "{}", greeting.escape_ascii());
+    assert_eq!(said[3..13], *b"\x03\xff\x15\x04#28000");
+    let hits = stage.session().await;
+    assert!(fact(&hits[1], Field::TlsJa4).is_some());
+    let ours = [
+        Action::Connect,
+        Action::Handshake,
+        Action::Credential,
+        Action::Payload,
+        Action::SessionEnd,
+    ];
+    assert_eq!(actions(&hits), ours);
+    assert_eq!(fact(&hits[2], Field::UserName), Some(&"root".into()));
 }

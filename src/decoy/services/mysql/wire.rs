@@ -91,6 +91,14 @@ pub(super) struct Bad {
     pub(super) has_state: bool,
 }
 
+/// Whether an answer to the greeting asks for TLS before the login; what follows the flags is not looked at then.
+pub(super) fn wants_tls(payload: &[u8]) -> bool {
+    const LEAST: usize = 32;
+    let flags = Cursor { bytes: payload, at: 0 }.number(4).unwrap_or_default();
+    let wanted = capability::PROTOCOL_41 | capability::SSL;
+    payload.len() >= LEAST && flags & wanted == wanted
+}
+
 /// Reads a client's answer to the greeting.
 pub(super) fn login(payload: &[u8]) -> Result<Login, Bad> {
     let mut at = Cursor { bytes: payload, at: 0 };

@@ -41,6 +41,11 @@ pub(super) struct Lines {
     first_extension: u32,
     first_nonce: u32,
     final_binding: u32,
+    first_not_bound: u32,
+    first_not_bound_either: u32,
+    first_negotiation: u32,
+    first_binding_type: u32,
+    final_bound_elsewhere: u32,
     final_proof: u32,
     final_end: u32,
 }
@@ -48,7 +53,7 @@ pub(super) struct Lines {
 /// Why the server hangs up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Bytes came with a request for TLS that was answered with no.
+    /// Bytes came with a request for TLS.
     AfterSsl,
     /// A version of the protocol that is not spoken: major, minor.
     Protocol(u32, u32),
@@ -98,8 +103,16 @@ pub(super) enum Fault {
     Comma(u8),
     /// No comma after `y`.
     CommaBinding(u8),
-    /// Channel binding without TLS.
+    /// Channel binding by a mechanism without it.
     Binding,
+    /// The mechanism with channel binding, and `n`.
+    NotBound,
+    /// The same, and `y`.
+    NotBoundEither,
+    /// `y` to a server that has the mechanism with channel binding.
+    Negotiation,
+    /// Channel binding of another kind.
+    BindingType(Vec<u8>),
     /// Neither `n`, `y` nor `p`.
     Flag(u8),
     /// An identity to act as.
@@ -112,6 +125,8 @@ pub(super) enum Fault {
     FirstNonce,
     /// Other channel binding than at first.
     FinalBinding,
+    /// Bound to another certificate.
+    BoundElsewhere,
     /// No proof, or one of another length.
     Proof,
     /// More after the proof.
@@ -126,9 +141,25 @@ fn shown(byte: u8) -> String {
     }
 }
 
+/// A text as the server shows it: at most 30 bytes, `?` for what cannot be printed (`sanitize_str`).
+fn sanitized(text: &[u8]) -> String {
+    let shown = |byte: &u8| {
+        if byte.is_ascii_graphic() {
+            char::from(*byte)
+        } else {
+            '?'
+        }
+    };
+    text.iter().take(30).map(shown).collect()
+}
+
 const MALFORMED: &str = "malformed SCRAM message";
 const BINDING: &str = "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel \
                        binding data.";
+const NO_BINDING: &str = "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not include channel binding \
+                          data.";
+const NEGOTIATION: &str = "The client supports SCRAM channel binding but thinks the server does not.  However, this \
+                           server does support channel binding.";
 const IN_THE_MIDDLE: &str =
     "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.";
 
@@ -283,6 +314,13 @@ impl Fault {
                 malformed(&format!("Comma expected, but found character \"{}\".", shown(*found)))
             }
             Self::Binding => malformed(BINDING),
+            Self::NotBound | Self::NotBoundEither => malformed(NO_BINDING),
+            Self::Negotiation => scram("28000", "SCRAM channel binding negotiation error").detail(NEGOTIATION),
+            Self::BindingType(kind) => scram(
+                "08P01",
+                &format!("unsupported SCRAM channel-binding type \"{}\"", sanitized(kind)),
+            ),
+            Self::BoundElsewhere => scram("28000", "SCRAM channel binding check failed"),
             Self::Flag(found) => malformed(&format!("Unexpected channel-binding flag \"{}\".", shown(*found))),
             Self::Identity => scram("0A000", "client uses authorization identity, but it is not supported"),
             Self::FirstAttribute(found) => malformed(&format!(
@@ -316,6 +354,11 @@ impl Fault {
             Self::Comma(_) => (lines.first_comma, first),
             Self::CommaBinding(_) => (lines.first_comma_binding, first),
             Self::Binding => (lines.first_binding, first),
+            Self::NotBound => (lines.first_not_bound, first),
+            Self::NotBoundEither => (lines.first_not_bound_either, first),
+            Self::Negotiation => (lines.first_negotiation, first),
+            Self::BindingType(_) => (lines.first_binding_type, first),
+            Self::BoundElsewhere => (lines.final_bound_elsewhere, last),
             Self::Flag(_) => (lines.first_flag, first),
             Self::Identity => (lines.first_identity, first),
             Self::FirstAttribute(_) => (lines.first_attribute, first),

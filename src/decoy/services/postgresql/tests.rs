@@ -8,7 +8,8 @@ use trapline_schemas::{Action, Field, Value, ids};
 
 use super::wire::message;
 use crate::decoy::personality::embedded;
-use crate::decoy::testing::{Stage, actions, fact, spec};
+use crate::decoy::testing::{CERTIFICATE, Stage, actions, fact, spec};
+use crate::decoy::tls::testing::{client_of, shake, upgrade};
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const MECHANISMS: &[u8] = b"R\0\0\0\x17\0\0\0\nSCRAM-SHA-256\0\0";
@@ -56,8 +57,6 @@ async fn requests_are_refused_as_15_18_refuses_them() {
         &startup_at(2334),
     );
     let replication = "invalid value for parameter \"replication\": \"x\"\0HValid values are: \"false\", 0, \"true\", 1, \"database\".";
-    let after = "received unencrypted data after SSL request\0DThis could be either a client-software bug or evidence of an \
-                 attempted man-in-the-middle attack.";
     for (sent, expected) in [
         (b"GET / HTTP/1.0\r\n\r\n".to_vec(), String::new()),
         (b"\0\0\0\0".to_vec(), String::new()),
@@ -79,10 +78,6 @@ async fn requests_are_refused_as_15_18_refuses_them() {
         (
             startup(3 << 16, "user\0x\0replication\0x\0\0"),
             fatal("22023", replication, &startup_at(2286)),
-        ),
-        (
-            [SSL, SSL].concat(),
-            format!("N{}", fatal("08P01", after, &startup_at(2136))),
         ),
         (b"\0\0\0\x08\x04\xd2\x16\x30\0\0\0\x05hello".to_vec(), "G".to_owned()),
     ] {
@@ -155,7 +150,7 @@ async fn logins_are_refused_as_15_18_refuses_them() {
     }
 }
 
-async fn read(client: &mut TcpStream) -> Vec<u8> {
+async fn read(client: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut head = [0; 5];
     client.read_exact(&mut head).await.unwrap();
     let length = u32::from_be_bytes(head[1..].try_into().unwrap());
@@ -259,4 +254,64 @@ async fn a_password_in_clear_is_in_no_capture() {
         };
         assert!(!kept.windows(5).any(|part| part == b"hunte"), "{}", kept.escape_ascii());
     }
+}
+
+/// What is said within TLS, as a 15.18 said it.
+#[tokio::test]
+async fn within_tls_requests_are_refused_as_15_18_refuses_them() {
+    let at = |line: u32| format!("Fpostmaster.c\0L{line}\0RProcessStartupPacket");
+    let unsupported = |version: &str| {
+        let text = format!("unsupported frontend protocol {version}: server supports 3.0 to 3.0");
+        fatal("0A000", &text, &at(2222))
+    };
+    let after = "received unencrypted data after SSL request\0DThis could be either a client-software bug or evidence of an \
+                 attempted man-in-the-middle attack.";
+    let bob = startup(3 << 16, "user\0bob\0\0");
+    let plus = "R\\x00\\x00\\x00*\\x00\\x00\\x00\\nSCRAM-SHA-256-PLUS\\x00SCRAM-SHA-256\\x00\\x00";
+    for (before, sent, expected) in [
+        (SSL.to_vec(), SSL.to_vec(), unsupported("1234.5679")),
+        (
+            SSL.to_vec(),
+            b"\0\0\0\x08\x04\xd2\x16\x30".to_vec(),
+            unsupported("1234.5680"),
+        ),
+        (SSL.to_vec(), b"GET / HTTP/1.0\r\n\r\n".to_vec(), String::new()),
+        (SSL.to_vec(), bob.clone(), plus.to_owned()),
+        ([SSL, &bob].concat(), bob, fatal("08P01", after, &at(2136))),
+    ] {
+        let stage = Stage::open(spec(embedded("postgresql-debian-12").unwrap())).await;
+        let (_, said) = upgrade(&stage, &before, b"S", &sent).await;
+        assert_eq!(said.escape_ascii().to_string(), expected, "{}", sent.escape_ascii());
+    }
+}
+
+#[tokio::test]
+async fn a_proof_that_is_bound_to_the_certificate_is_taken_and_can_be_cracked() {
+    let mut stage = Stage::open(spec(embedded("postgresql-debian-12").unwrap())).await;
+    let mut socket = stage.connect().await;
+    socket.write_all(SSL).await.unwrap();
+    assert_eq!(socket.read_u8().await.unwrap(), b'S');
+    let mut client = shake(&client_of(CERTIFICATE.as_bytes(), &[]), socket).await;
+    client.write_all(&startup(3 << 16, "user\0bob\0\0")).await.unwrap();
+    read(&mut client).await;
+    let bare = "n=,r=abcdefgh";
+    let first = format!("p=tls-server-end-point,,{bare}");
+    let length = u32::try_from(first.len()).unwrap().to_be_bytes();
+    let body = [b"SCRAM-SHA-256-PLUS\0", &length[..], first.as_bytes()].concat();
+    client.write_all(&message(b'p', &body)).await.unwrap();
+    let challenge = String::from_utf8(read(&mut client).await[4..].to_vec()).unwrap();
+    let certificate = client.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let hash = ring::digest::digest(&ring::digest::SHA256, &certificate);
+    let bound = BASE64_STANDARD.encode([b"p=tls-server-end-point,,", hash.as_ref()].concat());
+    let proof = BASE64_STANDARD.encode([7; 32]);
+    let last = format!("c={bound},{},p={proof}", challenge.split(',').next().unwrap());
+    client.write_all(&message(b'p', last.as_bytes())).await.unwrap();
+    assert!(read(&mut client).await.starts_with(b"SFATAL\0VFATAL\0C28P01\0"));
+    drop(client);
+    let hits = stage.session().await;
+    assert_eq!(fact(&hits[1], Field::TlsServerName), Some(&"files03.corp.local".into()));
+    let offered = hits.iter().find_map(|hit| hit.secret.as_ref()).unwrap();
+    assert_eq!(*offered.bytes, *format!("{bare},{challenge},{last}").as_bytes());
+    let credential = hits.iter().find(|hit| hit.action == Action::Credential).unwrap();
+    assert_eq!(fact(credential, Field::UserName), Some(&"bob".into()));
 }

@@ -103,12 +103,35 @@ fn is_replication(value: &[u8]) -> bool {
     value == b"database" || word || (whole.contains(&lower.as_slice()) && !lower.is_empty())
 }
 
-/// What a first message of SASL holds: where the mechanism's own message is, if there is one yet.
-pub(super) fn initial(body: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+/// What a login may be bound to (RFC 5802 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel<'a> {
+    /// There is no TLS.
+    Plain,
+    /// There is, and the client does not bind to it.
+    Unbound,
+    /// The client binds to TLS with a certificate of this hash.
+    Bound(&'a [u8]),
+}
+
+/// What a first message of SASL holds: what it binds to of `endpoint`, the hash of the certificate if there is TLS, and
+/// where the mechanism's own message is, if there is one yet.
+pub(super) fn initial<'a>(
+    body: &[u8],
+    endpoint: Option<&'a [u8]>,
+) -> Result<(Channel<'a>, Option<Range<usize>>), Fault> {
     let end = memchr::memchr(0, body).ok_or(Fault::MessageString)?;
-    if body.get(..end) != Some(b"SCRAM-SHA-256") {
-        return Err(Fault::Mechanism);
-    }
+    let channel = match (body.get(..end), endpoint) {
+        (Some(b"SCRAM-SHA-256"), None) => Channel::Plain,
+        (Some(b"SCRAM-SHA-256"), Some(_)) => Channel::Unbound,
+        (Some(b"SCRAM-SHA-256-PLUS"), Some(endpoint)) => Channel::Bound(endpoint),
+        _ => return Err(Fault::Mechanism),
+    };
+    own_message(body, end).map(|place| (channel, place))
+}
+
+/// Where the mechanism's own message is, behind the name that ends at `end`.
+fn own_message(body: &[u8], end: usize) -> Result<Option<Range<usize>>, Fault> {
     let length = number(body, end + 1).ok_or(Fault::MessageCopy)?;
     let from = end + 5;
     if length == u32::MAX {
@@ -134,27 +157,48 @@ pub(super) struct First {
     /// The client's nonce.
     pub(super) nonce: Vec<u8>,
     /// What the last message must say of channel binding.
-    pub(super) binding: &'static [u8],
+    pub(super) binding: Vec<u8>,
+    /// Whether that names the certificate.
+    pub(super) is_bound: bool,
+}
+
+/// The channel binding that the server knows (RFC 5929 section 4).
+const END_POINT: &[u8] = b"tls-server-end-point";
+
+/// What the last message must say of channel binding, and where the first goes on behind what it says of it.
+fn binding(message: &[u8], channel: Channel<'_>) -> Result<(Vec<u8>, usize), Fault> {
+    let at = |at: usize| message.get(at).copied().unwrap_or(0);
+    let endpoint = match (at(0), channel) {
+        (b'p', Channel::Bound(endpoint)) => endpoint,
+        (b'n', Channel::Bound(_)) => return Err(Fault::NotBound),
+        (b'y', Channel::Bound(_)) => return Err(Fault::NotBoundEither),
+        (b'y', Channel::Unbound) => return Err(Fault::Negotiation),
+        (b'p', _) => return Err(Fault::Binding),
+        (b'n', _) if at(1) == b',' => return Ok((b"biws".to_vec(), 2)),
+        (b'y', _) if at(1) == b',' => return Ok((b"eSws".to_vec(), 2)),
+        (b'n', _) => return Err(Fault::Comma(at(1))),
+        (b'y', _) => return Err(Fault::CommaBinding(at(1))),
+        (other, _) => return Err(Fault::Flag(other)),
+    };
+    let mut rest = Attributes(message);
+    let kind = rest.due('p')?;
+    if kind != END_POINT {
+        return Err(Fault::BindingType(kind.to_vec()));
+    }
+    let said = [b"p=", END_POINT, b",,", endpoint].concat();
+    Ok((BASE64_STANDARD.encode(said).into_bytes(), message.len() - rest.0.len()))
 }
 
 /// Reads a client's first message.
-pub(super) fn first(message: &[u8]) -> Result<First, Fault> {
+pub(super) fn first(message: &[u8], channel: Channel<'_>) -> Result<First, Fault> {
     is_text(message)?;
-    let at = |at: usize| message.get(at).copied().unwrap_or(0);
-    let binding: &[u8] = match (at(0), at(1)) {
-        (b'n', b',') => b"biws",
-        (b'y', b',') => b"eSws",
-        (b'n', other) => return Err(Fault::Comma(other)),
-        (b'y', other) => return Err(Fault::CommaBinding(other)),
-        (b'p', _) => return Err(Fault::Binding),
-        (other, _) => return Err(Fault::Flag(other)),
-    };
-    match at(2) {
+    let (binding, after) = binding(message, channel)?;
+    match message.get(after).copied().unwrap_or(0) {
         b',' => {}
         b'a' => return Err(Fault::Identity),
         other => return Err(Fault::FirstAttribute(other)),
     }
-    let bare = message.get(3..).unwrap_or_default();
+    let bare = message.get(after + 1..).unwrap_or_default();
     if bare.first() == Some(&b'm') {
         return Err(Fault::Extension);
     }
@@ -171,6 +215,7 @@ pub(super) fn first(message: &[u8]) -> Result<First, Fault> {
         bare: bare.to_vec(),
         nonce: nonce.to_vec(),
         binding,
+        is_bound: matches!(channel, Channel::Bound(_)),
     })
 }
 
@@ -183,12 +228,15 @@ pub(super) struct Last {
     pub(super) proof: usize,
 }
 
-/// Reads a client's last message; `binding`: what it must say of channel binding.
-pub(super) fn last(message: &[u8], binding: &[u8]) -> Result<Last, Fault> {
+/// Reads a client's last message, which follows `first`.
+pub(super) fn last(message: &[u8], first: &First) -> Result<Last, Fault> {
     is_text(message)?;
     let mut rest = Attributes(message);
-    if rest.due('c')? != binding {
-        return Err(Fault::FinalBinding);
+    if rest.due('c')? != first.binding {
+        return Err(match first.is_bound {
+            true => Fault::BoundElsewhere,
+            false => Fault::FinalBinding,
+        });
     }
     let nonce = rest.due('r')?.to_vec();
     loop {
@@ -280,11 +328,42 @@ mod tests {
             (b"n,,n=,r=abc,1=x", Fault::AnyName(b'1')),
             (b"n,,n=,r=abc,x", Fault::AnyEquals(b'x')),
         ] {
-            assert_eq!(first(sent), Err(fault), "{}", sent.escape_ascii());
+            assert_eq!(first(sent, Channel::Plain), Err(fault), "{}", sent.escape_ascii());
         }
         for sent in [&b"n,,n=,r="[..], b"y,,n=u,r=abc,x=1", b"n,,n=,r=abc,"] {
-            assert!(first(sent).is_ok(), "{}", sent.escape_ascii());
+            assert!(first(sent, Channel::Plain).is_ok(), "{}", sent.escape_ascii());
         }
+    }
+
+    #[test]
+    fn channel_binding_is_judged_as_15_judges_it() {
+        let bound = Channel::Bound(b"hash");
+        for (sent, channel, fault) in [
+            (&b"nx"[..], bound, Fault::NotBound),
+            (b"y,,n=,r=abc", bound, Fault::NotBoundEither),
+            (b"yx", Channel::Unbound, Fault::Negotiation),
+            (b"p=tls-server-end-point,,n=,r=abc", Channel::Unbound, Fault::Binding),
+            (b"p,", bound, Fault::Equals('p')),
+            (b"p=x,a=b,n=,r=abc", bound, Fault::BindingType(b"x".to_vec())),
+            (b"p=tls-server-end-point", bound, Fault::FirstAttribute(0)),
+            (b"p=tls-server-end-point,x", bound, Fault::FirstAttribute(b'x')),
+            (b"p=tls-server-end-point,a=u,n=,r=abc", bound, Fault::Identity),
+            (b"z", bound, Fault::Flag(b'z')),
+        ] {
+            assert_eq!(first(sent, channel), Err(fault), "{}", sent.escape_ascii());
+        }
+        assert!(first(b"n,,n=,r=abc", Channel::Unbound).is_ok());
+        let taken = first(b"p=tls-server-end-point,,n=,r=abc", bound).expect("it is whole");
+        assert_eq!(taken.bare, b"n=,r=abc");
+        let said = BASE64_STANDARD.encode(b"p=tls-server-end-point,,hash");
+        let proof = BASE64_STANDARD.encode([1; PROOF]);
+        assert!(last(format!("c={said},r=abc,p={proof}").as_bytes(), &taken).is_ok());
+        let other = format!("c=biws,r=abc,p={proof}");
+        assert_eq!(last(other.as_bytes(), &taken), Err(Fault::BoundElsewhere));
+    }
+
+    fn plain() -> First {
+        first(b"n,,n=,r=abc", Channel::Plain).expect("it is whole")
     }
 
     #[test]
@@ -300,10 +379,10 @@ mod tests {
             ("c=biws,r=abc,p=AAAA".to_owned(), Fault::Proof),
             (format!("c=biws,r=abc,p={proof},x=1"), Fault::FinalEnd),
         ] {
-            assert_eq!(last(sent.as_bytes(), b"biws"), Err(fault), "{sent}");
+            assert_eq!(last(sent.as_bytes(), &plain()), Err(fault), "{sent}");
         }
         let whole = format!("c=biws,r=abc,x=1,p={proof}");
-        let read = last(whole.as_bytes(), b"biws").expect("it is whole");
+        let read = last(whole.as_bytes(), &plain()).expect("it is whole");
         assert_eq!(
             (&read.nonce[..], &whole[read.proof..read.proof + 3]),
             (&b"abc"[..], ",p=")
@@ -331,11 +410,13 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_named(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"nyp,=cr\0ux".to_vec())], 0..120)) {
             let _ = startup(&bytes);
-            let _ = first(&bytes);
-            if let Ok(read) = last(&bytes, b"biws") {
+            for channel in [Channel::Plain, Channel::Unbound, Channel::Bound(b"hash")] {
+                let _ = first(&bytes, channel);
+            }
+            if let Ok(read) = last(&bytes, &plain()) {
                 prop_assert!(read.proof < bytes.len());
             }
-            if let Ok(Some(place)) = initial(&bytes) {
+            if let Ok((_, Some(place))) = initial(&bytes, None) {
                 prop_assert_eq!(place.end, bytes.len());
             }
         }

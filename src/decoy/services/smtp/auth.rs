@@ -52,6 +52,7 @@ impl Talk<'_> {
         let login = &self.look.login;
         let offered = login.mechanisms.iter().find(|name| name.as_bytes() == upper);
         let refusal = match offered {
+            _ if !login.not_plain.is_empty() && !self.session.is_secure() => Some(&login.not_plain),
             _ if self.mail.from.is_some() => Some(&login.in_mail),
             _ if !self.mail.extended && !login.not_offered.is_empty() => Some(&login.not_offered),
             _ if mechanism.is_empty() => Some(&login.syntax),

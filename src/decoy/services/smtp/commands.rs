@@ -10,6 +10,8 @@ use crate::decoy::session::SessionError;
 
 /// Commands that Exim counts as having nothing to do with mail. The first of each of these kinds is free.
 const IDLE_ONCE: [&[u8]; 5] = [b"HELO", b"EHLO", b"RSET", b"AUTH", b"STARTTLS"];
+/// Those whose first is free once more within TLS.
+const AFRESH: [&[u8]; 2] = [b"EHLO", b"AUTH"];
 const MAIL: [&[u8]; 4] = [b"MAIL", b"RCPT", b"DATA", b"BDAT"];
 
 /// A command line, taken apart.
@@ -71,6 +73,9 @@ impl Talk<'_> {
             return Ok(Next::Close);
         }
         let words = &command.words();
+        if let Some((kind, refusal)) = self.bar(&command.verb) {
+            return self.plainly(&line, false, kind, refusal, words).await;
+        }
         match &command.verb[..] {
             b"HELO" | b"EHLO" => self.hello(&line, &command).await,
             b"AUTH" => self.auth(&line, command.at).await,
@@ -100,7 +105,7 @@ impl Talk<'_> {
             b"STARTTLS" if !command.argument.is_empty() => {
                 self.plainly(&line, false, Kind::Wrong, &says.excess, words).await
             }
-            b"STARTTLS" => self.plainly(&line, false, Kind::Wrong, &says.starttls, words).await,
+            b"STARTTLS" => self.start_tls(&line, words).await,
             _ => self.unknown(&line, words).await,
         }
     }
@@ -124,8 +129,7 @@ impl Talk<'_> {
         if max == 0 || MAIL.contains(&verb) || verb == b"QUIT" {
             return false;
         }
-        if let Some(place) = IDLE_ONCE.iter().position(|once| *once == verb) {
-            let bit = 1_u8 << place;
+        if let Some(bit) = bit_of(verb) {
             let is_first = self.mistakes.seen & bit == 0;
             self.mistakes.seen |= bit;
             if is_first {
@@ -134,6 +138,13 @@ impl Talk<'_> {
         }
         self.mistakes.idle += 1;
         self.mistakes.idle > max
+    }
+
+    /// TLS begins: what is free once is free once more.
+    pub(super) fn forget_firsts(&mut self) {
+        for bit in AFRESH.into_iter().filter_map(bit_of) {
+            self.mistakes.seen &= !bit;
+        }
     }
 
     /// HELO and EHLO.
@@ -153,20 +164,33 @@ impl Talk<'_> {
         self.mail.leave();
         self.mail.greeted = true;
         self.mail.extended = command.verb == b"EHLO";
-        let answer = if self.mail.extended { &says.ehlo } else { &says.helo };
+        self.offered_tls = self.mail.extended && self.offers_tls();
+        let answer = match self.mail.extended {
+            true if self.session.is_secure() => &says.ehlo_secure,
+            true => &says.ehlo,
+            false => &says.helo,
+        };
         self.good(answer, &command.words()).await
     }
 
-    /// Reports the name that a client gives itself: as its identity, and once more if it gives another.
+    /// Reports the name that a client gives itself: as its identity, and once more if it gives another. Where it may
+    /// go on with TLS, that is told with it.
     async fn introduce(&mut self, line: &Line, name: &[u8]) {
-        if self.session.is_introduced() || lines::names_a_secret(&line.bytes) {
+        if lines::names_a_secret(&line.bytes) {
             return self.report(line, None, false, Vec::new()).await;
         }
         let mut facts = vec![(Field::SmtpHelo, text::clean(name).into())];
         if is_host(name) && name.iter().any(u8::is_ascii_alphabetic) {
             facts.push((Field::SourceDomain, text::clean(name).into()));
         }
-        self.session.handshake(facts).await;
+        let was_named = std::mem::replace(&mut self.named, true);
+        if was_named || self.session.is_introduced() {
+            self.report(line, None, false, facts).await;
+        } else if self.offers_tls() {
+            self.session.introduce(facts);
+        } else {
+            self.session.handshake(facts).await;
+        }
     }
 
     /// VRFY: whether an address is one of this host.
@@ -226,6 +250,12 @@ impl Talk<'_> {
         }
         self.reply(Kind::Unknown, &says.unknown, words).await
     }
+}
+
+/// The place of a command in [`Mistakes::seen`](super::Mistakes), if its first is free.
+fn bit_of(verb: &[u8]) -> Option<u8> {
+    let place = IDLE_ONCE.iter().position(|once| *once == verb);
+    place.map(|place| 1 << place)
 }
 
 /// Whether Postfix hangs up on a line: it begins with no letter, or as a mail header or a request to a proxy does.

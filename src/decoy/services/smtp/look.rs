@@ -68,6 +68,9 @@ pub(super) struct Login {
     /// Before EHLO; empty: it makes no difference.
     #[serde(default)]
     pub(super) not_offered: String,
+    /// Before STARTTLS; empty: it makes no difference.
+    #[serde(default)]
+    pub(super) not_plain: String,
 }
 
 /// `[look.mistakes]`.
@@ -96,6 +99,8 @@ pub(super) struct Says {
     pub(super) greeting: String,
     pub(super) helo: String,
     pub(super) ehlo: String,
+    /// To EHLO within TLS.
+    pub(super) ehlo_secure: String,
     /// To HELO or EHLO with no name, or with one that cannot be.
     pub(super) no_name: String,
     /// To MAIL before HELO or EHLO.
@@ -145,7 +150,16 @@ pub(super) struct Says {
     pub(super) etrn: String,
     pub(super) etrn_syntax: String,
     pub(super) help: String,
+    /// To STARTTLS that goes on with a handshake.
+    pub(super) go_ahead: String,
+    /// To STARTTLS that was not offered.
     pub(super) starttls: String,
+    /// To STARTTLS within TLS.
+    pub(super) starttls_again: String,
+    /// From then on, to all but QUIT; empty: it goes on.
+    pub(super) barred: String,
+    /// To whatever has to do with mail before STARTTLS; empty: it is heard.
+    pub(super) must_encrypt: String,
     pub(super) x_command: String,
     pub(super) quit: String,
     /// To what follows a command that takes nothing.
