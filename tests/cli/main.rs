@@ -3,6 +3,7 @@
 
 mod check;
 mod events;
+mod examples;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journal;
