@@ -15,6 +15,7 @@ use super::salvage::{self, FOREGROUND, Salvage};
 use super::settings::{CutShort, Fact, JournalReport, JournalSettings, Salvaged};
 use super::sqlite::{self, OpenFault, Store, is_busy, is_full};
 use super::unkept::Unkept;
+use super::upgrade::{self, MIGRATIONS};
 use super::{JournalError, Offset};
 
 /// An open journal before its writer runs.
@@ -169,6 +170,7 @@ fn open_sound(settings: &JournalSettings, patience: Duration) -> Result<Opened, 
         std::fs::File::create_new(path)?;
         return Err(OpenFault::Damaged("the file is gone, its log is there".into()));
     }
+    upgrade::bring_up(settings, MIGRATIONS)?;
     let mut store = Store::open(path, settings.durability)?;
     let checked_whole = quick_check(&store.conn)?;
     match Salvage::resume(path, &mut store)? {
