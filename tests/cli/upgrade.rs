@@ -81,6 +81,15 @@ fn a_newer_journal_is_refused_with_both_versions_and_the_way_back_works() {
     let mut trap = on_golden();
     let (journal, backup) = (trap.path("state/journal.db"), trap.path("state/journal.backup-v1"));
     std::fs::copy(&journal, &backup).unwrap();
+    trap.launch();
+    touch(trap.address("door"));
+    eventually("the touch is an event", || {
+        trap.events(&["--action", "decoy-connect"]).pop()
+    });
+    trap.signal("TERM");
+    assert_eq!(trap.ended().code(), DONE);
+    let verified = trap.trapline(&["journal", "verify", "--json"]);
+    let head = json(&verified)["next"].as_u64().unwrap();
     let file = rusqlite::Connection::open(&journal).unwrap();
     file.execute_batch("PRAGMA user_version = 2; UPDATE anchor SET schema = 2")
         .unwrap();
@@ -99,6 +108,11 @@ fn a_newer_journal_is_refused_with_both_versions_and_the_way_back_works() {
     std::fs::rename(&journal, trap.path("aside")).unwrap();
     std::fs::copy(&backup, &journal).unwrap();
     trap.launch();
+    let gap = eventually("what was recorded since is told", || {
+        trap.events(&["--action", "journal-gap"]).pop()
+    });
+    let told = ["finding.hits", "gap.first", "gap.last"].map(|field| gap[format!("honeyport.{field}")].as_u64());
+    assert_eq!(told, [head - 87, 87, head - 1].map(Some), "{gap:#}");
     let listed = include_str!("../golden/journal-v1.txt").lines().count();
     assert!(trap.events(&["--limit", "0"]).len() > listed);
 }
