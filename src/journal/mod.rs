@@ -192,7 +192,7 @@ pub struct Entry {
     pub offset: Offset,
     /// When it was appended; never goes back.
     pub appended_at: Timestamp,
-    /// What was appended.
+    /// What was appended; empty if the file has something else there by now.
     pub body: Bytes,
 }
 

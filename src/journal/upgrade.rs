@@ -117,7 +117,7 @@ impl<'a> Way<'a> {
         let path = &self.settings.path;
         sqlite::check_header(&std::fs::File::open(path)?)?;
         let mut conn = sqlite::connect_writer(path, Durability::Full)?;
-        start::quick_check(&conn)?;
+        start::quick_check(&conn, start::CHECK_TIME)?;
         let (from, kept_as) = (self.at, backup_of(path, self.at));
         self.check_room(&conn)?;
         tracing::warn!(

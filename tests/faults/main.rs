@@ -11,6 +11,7 @@ mod files;
 mod harness;
 mod listeners;
 mod logs;
+mod salvage;
 mod signals;
 
 use std::collections::BTreeSet;
