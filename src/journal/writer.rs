@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::fs::{Access, access};
 use trapline_schemas::Timestamp;
 
 use super::chain::Tip;
@@ -312,12 +313,17 @@ impl Writer {
         suspect
     }
 
-    /// Says that the disk is nearly full while there is time to act.
+    /// Says that the file was shut or that the disk is nearly full, while there is time to act.
     fn look_at_disk(&mut self, now: Instant) {
         if now < self.disk_look_at || self.store.is_none() || self.salvage.is_some() {
             return;
         }
         self.disk_look_at = now + DISK_LOOK;
+        if let Err(errno) = access(&self.settings.path, Access::READ_OK | Access::WRITE_OK) {
+            let reason = format!("the journal's file was shut ({errno}): it is still open here, a restart would fail");
+            self.warn(&reason);
+            return;
+        }
         let Ok(disk) = rustix::fs::statvfs(self.settings.path.parent().unwrap_or(&self.settings.path)) else {
             return;
         };

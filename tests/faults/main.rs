@@ -7,6 +7,7 @@
 mod clock;
 mod disk;
 mod files;
+mod folder;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod listeners;
