@@ -40,7 +40,8 @@ install -d "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/ve
 "$binary" completions zsh >"$root/usr/share/zsh/vendor-completions/_trapline"
 "$binary" completions fish >"$root/usr/share/fish/vendor_completions.d/trapline.fish"
 
-mkdir -p "$doc" "$root/DEBIAN"
+install -D -m 0644 -t "$doc/examples" "$here"/../examples/*.toml
+mkdir -p "$root/DEBIAN"
 cat >"$doc/copyright" <<END
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: trapline

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use trapline_sink::config::Common;
 use trapline_sink::dial::Resolver;
 
+use crate::app::manager;
 use crate::app::tables::{self, BadTable, Watched};
 use crate::config::{Config, Decoy, DecoyTls, Durability, IgnoreSettings, SecretPolicy, SinkSettings};
 use crate::decoy::bind::Wanted;
@@ -322,6 +323,7 @@ pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
         consumers: consumers(config),
         guests: guests(config),
         facts,
+        upgrading: manager::upgrading,
         ..JournalSettings::at(config.journal.path.clone())
     }
 }

@@ -19,7 +19,7 @@ use trapline_schemas::Timestamp;
 
 use crate::app::core::Core;
 use crate::control::status::Status;
-use crate::journal::{Commit, HealthLevel, Journal};
+use crate::journal::{Commit, HealthLevel, Journal, Upgrading};
 use crate::telemetry;
 
 /// How often status is told, and the watchdog fed if it wants to be fed less often than this.
@@ -28,6 +28,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const SIGNS: u32 = 3;
 /// How often is looked whether a journal that fails still turns.
 const TURN: Duration = Duration::from_millis(500);
+/// How long the manager waits for the next sign of a journal on its way up: a disk may take minutes for one sync.
+const PATIENCE_USEC: u32 = 300_000_000;
 /// State key of the last sign of life.
 const PULSE: &str = "watchdog/pulse";
 /// Longest status line, in characters.
@@ -38,6 +40,15 @@ const VITAL: [&str; 3] = ["decoys", "listeners", "recorder"];
 /// Says that decoys listen.
 pub(super) fn ready(status: &Status) {
     tell(&[NotifyState::Ready, NotifyState::Status(&line(status))]);
+}
+
+/// Says that the start takes longer than usual: a journal of an older trapline is on its way up.
+pub(super) fn upgrading(upgrading: &Upgrading) {
+    let status = format!("the journal is on its way up: {upgrading}");
+    tell(&[
+        NotifyState::ExtendTimeoutUsec(PATIENCE_USEC),
+        NotifyState::Status(&status),
+    ]);
 }
 
 /// Says that the configuration is being read again; [`ready`] ends it.

@@ -25,6 +25,8 @@ const DECOYS_TIME_MAX: Duration = Duration::from_millis(2_300);
 const RECORDER_TIME_MAX: Duration = Duration::from_millis(700);
 /// Workers have ended by then, counted from the end of the recorder.
 const DELIVERY_TIME_MAX: Duration = Duration::from_millis(1_400);
+/// The index has taken the last entries by then, counted from the end of delivery.
+const INDEX_TIME_MAX: Duration = Duration::from_millis(300);
 
 /// The tree of tokens: cancelled one by one, in this order.
 #[derive(Debug)]
@@ -132,6 +134,7 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
     if let Some(pipeline) = pipeline {
         within("delivery", end, DELIVERY_TIME_MAX, pipeline.stop()).await;
     }
+    within("index", end, INDEX_TIME_MAX, core.index.catch_up()).await;
     within("journal", end, STOP_TIME_MAX, core.journal.close()).await;
     // Gone or not, nobody listens any more.
     let _ = std::fs::remove_file(control::socket_path(&core.state_dir));

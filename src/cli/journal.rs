@@ -1,12 +1,14 @@
 //! `trapline journal`: whether the recorded past is as it was written; what leaves it is in `export`.
 
+use std::path::Path;
+
 use clap::Subcommand;
 
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Request, VerifyReport};
 use crate::journal::Hold;
 
-use super::output::{self, Out};
+use super::output::{self, Bar, Out};
 use super::{Exit, Globals, export, place};
 
 /// What `journal` understands.
@@ -36,20 +38,46 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
 
 fn verify(globals: &Globals) -> anyhow::Result<Exit> {
     let state_dir = place::state_dir(globals)?;
-    let report = match client::ask_one(&state_dir, &Request::Verify) {
+    let bar = Bar::new(globals.json);
+    let answer = ask(&state_dir, bar);
+    bar.clear()?;
+    let report = match answer {
         Ok(Answer::Verified(report)) => report,
         Ok(other) => return place::refused(other),
-        Err(ClientError::NotRunning(_)) => return verify_file(globals),
+        Err(ClientError::NotRunning(_)) => return verify_file(globals, bar),
         Err(error) => return Err(error.into()),
     };
     show(globals, &report, COMPARE)
 }
 
+/// Asks the running instance; draws how far it has come.
+fn ask(state_dir: &Path, bar: Bar) -> Result<Answer, ClientError> {
+    if !bar.is_watched() {
+        return client::ask_one(state_dir, &Request::Verify);
+    }
+    for answer in client::ask(state_dir, &Request::VerifyWatched)? {
+        match answer? {
+            Answer::Verifying { done, of } => draw(bar, done, of),
+            other => return Ok(other),
+        }
+    }
+    Err(ClientError::Ended)
+}
+
+/// A terminal that takes no bar takes no report either, which then says so.
+fn draw(bar: Bar, done: u64, of: u64) {
+    let percent = done.saturating_mul(100).checked_div(of).unwrap_or(100);
+    let _ = bar.draw(percent, &format!("{done} of {of} entries"));
+}
+
 /// Verifies the file of an instance that does not run. A damaged one is no failure of the command but what it found.
-fn verify_file(globals: &Globals) -> anyhow::Result<Exit> {
-    match place::with_journal(globals, Hold::WhileOpen, async |journal| {
-        Ok(journal.verify().await?.into())
-    }) {
+fn verify_file(globals: &Globals, bar: Bar) -> anyhow::Result<Exit> {
+    let verified = place::with_journal(globals, Hold::WhileOpen, async |journal| {
+        let walked = |done, of| draw(bar, done, of);
+        Ok(journal.verify_watched(walked).await?.into())
+    });
+    bar.clear()?;
+    match verified {
         Ok(Some(report)) => show(globals, &report, COMPARE),
         Ok(None) if globals.json => show(globals, &VerifyReport::default(), COMPARE),
         Ok(None) => Ok(Exit::Done),

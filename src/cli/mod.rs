@@ -208,8 +208,8 @@ fn failed(error: &anyhow::Error, json: bool) -> Exit {
             .downcast_ref()
             .and_then(what_to_do)
             .or_else(|| start.and_then(what_to_mend))
-            .or_else(|| place::damage(error).map(|_| place::SALVAGE))
-            .map(str::to_owned),
+            .map(str::to_owned)
+            .or_else(|| place::what_the_journal_needs(error)),
         ..Reason::from(format!("{error:#}"))
     };
     tell(&Failure::new(vec![reason], Vec::new()), json);

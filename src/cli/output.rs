@@ -15,6 +15,49 @@ use crate::telemetry;
 /// Longest line of an error shown, in characters.
 const ERROR_CHARS_MAX: usize = 8 * 1024;
 
+/// A bar on standard error for a person who waits; nothing where nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Bar {
+    watched: bool,
+}
+
+impl Bar {
+    /// In: `json`, whether the output is for a program.
+    pub fn new(json: bool) -> Self {
+        Self {
+            watched: io::stderr().is_terminal() && !json,
+        }
+    }
+
+    /// Whether a person watches.
+    pub fn is_watched(self) -> bool {
+        self.watched
+    }
+
+    /// Draws it over what stood there.
+    pub fn draw(self, percent: u64, what: &str) -> io::Result<()> {
+        if !self.watched {
+            return Ok(());
+        }
+        let full = usize::try_from(percent).unwrap_or(0).min(100) * BAR / 100;
+        let bar: String = (0..BAR).map(|at| if at < full { '█' } else { '░' }).collect();
+        let mut stream = io::stderr().lock();
+        write!(stream, "\r\x1b[K{bar} {percent:3} %, {what}")?;
+        stream.flush()
+    }
+
+    /// Wipes it.
+    pub fn clear(self) -> io::Result<()> {
+        if self.watched {
+            write!(io::stderr(), "\r\x1b[K")?;
+        }
+        Ok(())
+    }
+}
+
+/// Signs of the bar.
+const BAR: usize = 30;
+
 /// Standard output. Writing to a closed pipe is an error that ends the command quietly.
 pub struct Out {
     stream: io::BufWriter<StdoutLock<'static>>,

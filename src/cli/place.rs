@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use crate::app::{LoadError, Source};
+use crate::app::{LoadError, Source, StartError};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Query, Reason, Refusal, Request};
 use crate::control::query::Filter;
@@ -139,6 +139,31 @@ pub(super) fn damage(error: &anyhow::Error) -> Option<&JournalError> {
 
 /// What a person does about it.
 pub(super) const SALVAGE: &str = "`trapline run` or a restart of the service keeps the damaged file, salvages what can be read, and tells the numbers";
+
+/// What a person does about a journal that cannot be opened.
+pub(super) fn what_the_journal_needs(error: &anyhow::Error) -> Option<String> {
+    let of_start = error.downcast_ref().and_then(|error| match error {
+        StartError::Journal(journal) => Some(journal),
+        _ => None,
+    });
+    Some(match of_start.or_else(|| error.downcast_ref())? {
+        JournalError::Damaged { .. } => SALVAGE.to_owned(),
+        JournalError::Newer { backup: None, .. } => {
+            "start the newer trapline again, or move the file with its -wal and -shm away to begin anew".to_owned()
+        }
+        JournalError::Newer {
+            backup: Some(backup), ..
+        } => format!(
+            "start the newer trapline again; to go back instead, move the file with its -wal and -shm away and copy \
+             `{backup}` into its place: what was recorded since is then told as a gap"
+        ),
+        JournalError::Older { .. } => {
+            "`trapline run` or a restart of the service keeps a copy of it and brings it up".to_owned()
+        }
+        JournalError::NotUpgraded { .. } => "mend that and start again, or start the trapline that wrote it".to_owned(),
+        _ => return None,
+    })
+}
 
 /// Opens the journal file of an instance that does not run; `None` if there is no file.
 /// The file stays as it is, also a damaged one.

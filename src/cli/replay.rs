@@ -1,6 +1,6 @@
 //! `trapline replay`: sends recorded events of a time span to one sink again, beside what comes.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,13 +11,11 @@ use crate::control::protocol::{Answer, Refusal, ReplayAct, ReplayQuery, ReplayRe
 use crate::journal::Hold;
 
 use super::events::instant;
-use super::output::{self, Out, safe};
+use super::output::{self, Bar, Out, safe};
 use super::{Exit, Globals, place};
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Signs of the bar.
-const BAR: usize = 30;
 
 /// What `replay` understands.
 #[derive(Debug, clap::Args)]
@@ -117,42 +115,31 @@ fn look_at_file(globals: &Globals, sink: &str) -> anyhow::Result<ReplayReport> {
 
 /// Shows the progress until the replay ends.
 fn follow(globals: &Globals, wanted: &Arguments, mut report: ReplayReport) -> anyhow::Result<Exit> {
-    let terminal = io::stderr().is_terminal() && !globals.json;
-    if terminal {
+    let bar = Bar::new(globals.json);
+    if bar.is_watched() {
         let sink = safe(&wanted.sink);
         output::hint(&format!(
             "Ctrl-C leaves it running; `trapline replay --sink {sink} --cancel` ends it"
         ));
     }
     while report.state == ReplayState::Running {
-        if terminal {
-            draw(&report)?;
-        }
+        draw(bar, &report)?;
         std::thread::sleep(LOOK_EVERY);
         report = ask(globals, &query(ReplayAct::Look, wanted))?;
     }
-    if terminal {
-        write!(io::stderr(), "\r\x1b[K")?;
-    }
+    bar.clear()?;
     show(globals, ReplayAct::Begin, &report)
 }
 
-fn draw(report: &ReplayReport) -> io::Result<()> {
-    let percent = report.percent();
-    let full = usize::try_from(percent).unwrap_or(0) * BAR / 100;
-    let bar: String = (0..BAR).map(|at| if at < full { '█' } else { '░' }).collect();
+fn draw(bar: Bar, report: &ReplayReport) -> io::Result<()> {
     let waits = report
         .waits
         .as_ref()
         .map(|why| format!(", waiting: {}", output::cut(&safe(why), 40)));
-    let mut stream = io::stderr().lock();
-    write!(
-        stream,
-        "\r\x1b[K{bar} {percent:3} %, {} sent{}",
-        report.sent,
-        waits.unwrap_or_default()
-    )?;
-    stream.flush()
+    bar.draw(
+        report.percent(),
+        &format!("{} sent{}", report.sent, waits.unwrap_or_default()),
+    )
 }
 
 fn show(globals: &Globals, act: ReplayAct, report: &ReplayReport) -> anyhow::Result<Exit> {

@@ -67,6 +67,7 @@ const fn patience(request: &Request) -> Option<Duration> {
         // About a second a gigabyte.
         Request::Events(_)
         | Request::Verify
+        | Request::VerifyWatched
         | Request::Backup { .. }
         | Request::LetterList(_)
         | Request::Letters(..)

@@ -37,6 +37,8 @@ pub enum Request {
     CheckConnect,
     /// Walks over the journal's chain: [`Answer::Verified`].
     Verify,
+    /// The same for who watches it: [`Answer::Verifying`] now and then before.
+    VerifyWatched,
     /// Dead letters: [`Answer::Letter`] each, by sink and offset, then [`Answer::Letters`].
     LetterList(LetterQuery),
     /// Counts, retries or drops dead letters: [`Answer::Letters`].
@@ -110,6 +112,13 @@ pub enum Answer {
     Letters(LetterSum),
     /// How a replay stands.
     Replay(ReplayReport),
+    /// How far the walk over the journal's chain has come.
+    Verifying {
+        /// Offsets behind it.
+        done: u64,
+        /// Offsets there are.
+        of: u64,
+    },
     /// What the walk over the journal's chain found.
     Verified(VerifyReport),
     /// The configuration in force is now the one on disk.

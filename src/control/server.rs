@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ use crate::control::search;
 pub const CONNECTIONS_MAX: usize = 16;
 /// How often is looked whether the socket is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often who watches hears how far a walk has come.
+const WATCHED_EVERY: Duration = Duration::from_millis(250);
 /// How long a peer may take to send its request.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may take to take a line.
@@ -215,7 +217,8 @@ impl Peer {
             Request::Status => self.during(status(core)).await?,
             Request::SendTest { sink } => self.during(send_test(core, &sink)).await?,
             Request::CheckConnect => Answer::Sinks(self.during(core.check_sinks()).await?),
-            Request::Verify => self.during(verify(core)).await?,
+            Request::Verify => self.during(verify(core, |_, _| {})).await?,
+            Request::VerifyWatched => self.verify_watched(core).await?,
             Request::Reload => self.during(reload(core)).await?,
         };
         self.finish(&answer).await
@@ -253,15 +256,37 @@ impl Peer {
         }
     }
 
+    async fn verify_watched(&mut self, core: &Core) -> io::Result<Answer> {
+        let walked = watch::Sender::new((0, 0));
+        let work = verify(core, |done, of| {
+            walked.send_replace((done, of));
+        });
+        let stands = || {
+            let (done, of) = *walked.borrow();
+            Answer::Verifying { done, of }
+        };
+        self.telling(work, WATCHED_EVERY, stands).await
+    }
+
     /// Awaits `work`, and tells the peer meanwhile that it goes on. Errors: the peer has gone; `work` is dropped.
     pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+        self.telling(work, BEAT, || Answer::Working).await
+    }
+
+    /// Awaits `work`, and tells the peer each `every` how it stands.
+    async fn telling<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        every: Duration,
+        stands: impl Fn() -> Answer,
+    ) -> io::Result<T> {
         let mut work = std::pin::pin!(work);
         loop {
-            let quiet = BEAT.saturating_sub(self.flushed.elapsed());
+            let quiet = every.saturating_sub(self.flushed.elapsed());
             // Cancel: `work` is not dropped, it is asked again.
             match timeout(quiet, &mut work).await {
                 Ok(done) => return Ok(done),
-                Err(_) => self.finish(&Answer::Working).await?,
+                Err(_) => self.finish(&stands()).await?,
             }
         }
     }
@@ -317,8 +342,8 @@ async fn send_test(core: &Core, sink: &str) -> Answer {
     }
 }
 
-async fn verify(core: &Core) -> Answer {
-    match core.journal().verify().await {
+async fn verify(core: &Core, walked: impl FnMut(u64, u64)) -> Answer {
+    match core.journal().verify_watched(walked).await {
         Ok(found) => Answer::Verified(found.into()),
         Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
     }

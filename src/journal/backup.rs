@@ -11,6 +11,9 @@ use super::JournalError;
 use super::sqlite::sync_folder;
 use super::verify::{Verified, Walk};
 
+/// Is told how many pages of how many are copied.
+pub(super) type Copied<'a> = dyn FnMut(u64, u64) + 'a;
+
 /// Copies the journal to `target`, as of the moment of the call, and says what a walk over the copy found. A file that
 /// is there is only replaced if `replace` says so.
 ///
@@ -21,45 +24,66 @@ pub(super) fn backup(conn: &Connection, target: &Path, replace: bool) -> Result<
     if target.is_dir() || !replace && target.try_exists().map_err(error)? {
         return Err(JournalError::folder(target, &"the file exists"));
     }
+    whole(target, |part| {
+        let copy = copy(conn, part, &mut |_, _| {})?;
+        let found = verify(&copy)?;
+        close(copy)?;
+        Ok(found)
+    })
+}
+
+/// Copies a journal of any version to `target`, which it replaces; nothing is read but pages.
+pub(super) fn keep(conn: &Connection, target: &Path, copied: &mut Copied<'_>) -> Result<(), JournalError> {
+    whole(target, |part| close(copy(conn, part, copied)?))
+}
+
+/// Has a file made under another name, syncs it, then renames it.
+fn whole<T>(target: &Path, make: impl FnOnce(&Path) -> Result<T, JournalError>) -> Result<T, JournalError> {
+    let error = |error: std::io::Error| JournalError::folder(target, &error);
     let part = target.with_extension("part");
-    let found = draft(conn, target, &part);
-    if found.is_err() {
+    let drafted = make_empty(&part).map_err(error).and_then(|()| {
+        let made = make(&part)?;
+        File::open(&part).and_then(|file| file.sync_all()).map_err(error)?;
+        Ok(made)
+    });
+    if drafted.is_err() {
         // What could not be made whole is of no use, and what removes it may fail as well.
         let _ = std::fs::remove_file(&part);
     }
-    let found = found?;
+    let made = drafted?;
     std::fs::rename(&part, target).map_err(error)?;
     sync_folder(target).map_err(error)?;
-    Ok(found)
+    Ok(made)
 }
 
-/// Makes the copy whole under another name, and walks over its chain.
-fn draft(conn: &Connection, target: &Path, part: &Path) -> Result<Verified, JournalError> {
-    let error = |error: std::io::Error| JournalError::folder(target, &error);
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(part)
-        .map_err(error)?;
-    let found = copy(conn, part)?;
-    File::open(part).and_then(|file| file.sync_all()).map_err(error)?;
-    Ok(found)
+/// SQLite would make it with the process's own mode.
+fn make_empty(part: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(part).map(|_| ())
 }
 
-fn copy(conn: &Connection, part: &Path) -> Result<Verified, JournalError> {
+fn copy(conn: &Connection, part: &Path, copied: &mut Copied<'_>) -> Result<Connection, JournalError> {
     let tx = conn.unchecked_transaction()?;
     tx.query_row("SELECT count(*) FROM anchor", [], |_| Ok(()))?;
     let mut copy = Connection::open(part)?;
     {
         let steps = Backup::new(conn, &mut copy)?;
-        while steps.step(STEP_PAGES)? != StepResult::Done {}
+        while steps.step(STEP_PAGES)? != StepResult::Done {
+            let (pages, left) = (steps.progress().pagecount, steps.progress().remaining);
+            copied(count(pages - left), count(pages));
+        }
     }
     tx.commit()?;
-    let found = verify(&copy)?;
-    copy.close().map_err(|(_, error)| error)?;
-    Ok(found)
+    Ok(copy)
+}
+
+fn count(pages: i32) -> u64 {
+    u64::try_from(pages).unwrap_or(0)
+}
+
+fn close(copy: Connection) -> Result<(), JournalError> {
+    Ok(copy.close().map_err(|(_, error)| error)?)
 }
 
 fn verify(conn: &Connection) -> Result<Verified, JournalError> {

@@ -376,12 +376,20 @@ impl Journal {
     ///
     /// Time: about a second a gigabyte; hits and sinks go on meanwhile.
     pub async fn verify(&self) -> Result<Verified, JournalError> {
+        self.verify_watched(|_, _| {}).await
+    }
+
+    /// Like [`Journal::verify`]; `walked` is told now and then how many offsets of how many are behind the walk.
+    pub async fn verify_watched(&self, mut walked: impl FnMut(u64, u64)) -> Result<Verified, JournalError> {
         let mut walk = self.query(Walk::begin).await?;
         loop {
             match self.query(move |conn| walk.step(conn)).await? {
                 Ok(found) => return Ok(found),
                 Err(further) => walk = further,
             }
+            let (first, next) = walk.stands();
+            let head = *self.shared.head.borrow();
+            walked(next - first, head.saturating_sub(first));
         }
     }
 

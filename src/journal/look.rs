@@ -59,7 +59,7 @@ fn tip(path: &Path, has_log: bool) -> Result<Tip, OpenFault> {
     if is_being_salvaged(&conn)? {
         return Err(OpenFault::Damaged("a salvage of it was not finished".into()));
     }
-    start::quick_check(&conn)?;
+    start::quick_check(&conn, start::CHECK_TIME)?;
     Ok(ends.tip)
 }
 

@@ -34,7 +34,8 @@
 //! 5. A failed sync is final: the file is opened anew and what was not confirmed is appended again from memory.
 //! 6. Nothing is dropped silently: what memory could not hold is counted, dated and appended as a gap entry, by the next
 //!    run if this one ends while the disk fails.
-//! 7. A damaged file never stops the start and is never overwritten: it is kept beside the new one. Who only reads
+//! 7. A file of an older trapline is brought up once, behind a backup; one of a newer is refused (`upgrade.rs`).
+//! 8. A damaged file never stops the start and is never overwritten: it is kept beside the new one. Who only reads
 //!    ([`Journal::open_to_read`]) changes nothing, so that the owner's start finds and tells the damage.
 //!
 //! # What it does not do
@@ -63,6 +64,7 @@ mod start;
 pub(crate) mod tests;
 mod trim;
 mod unkept;
+mod upgrade;
 mod verify;
 mod writer;
 
@@ -76,6 +78,7 @@ pub use handle::{Hold, Journal};
 pub use letters::DEAD_LETTERS_MAX;
 pub use settings::{
     CutShort, Durability, Fact, FactBody, Health, HealthLevel, JournalReport, JournalSettings, Missing, Salvaged, Told,
+    UpgradeStep, Upgrading,
 };
 pub use skipped::Skipped;
 pub use verify::{ChainFault, Verified};
@@ -189,7 +192,7 @@ pub struct Entry {
     pub offset: Offset,
     /// When it was appended; never goes back.
     pub appended_at: Timestamp,
-    /// What was appended.
+    /// What was appended; empty if the file has something else there by now.
     pub body: Bytes,
 }
 
@@ -241,14 +244,40 @@ pub enum JournalError {
         pid: Option<u32>,
     },
     /// A newer trapline wrote the file; it is left as it is.
-    #[error("journal `{path}` has schema version {found}, this build reads 1..={known}")]
+    #[error(
+        "journal `{path}` has schema version {found}, of a newer trapline; this one knows {known} and left it as it is"
+    )]
     Newer {
         /// The journal's file.
         path: Arc<str>,
         /// Version in the file.
         found: i64,
-        /// Newest version this build reads.
+        /// Newest version this build knows.
         known: i64,
+        /// The newest copy of it that this build can open, made when it was brought up.
+        backup: Option<Arc<str>>,
+    },
+    /// An older trapline wrote the file, and who only reads does not bring it up.
+    #[error("journal `{path}` has schema version {found}, of an older trapline; this one reads {known}")]
+    Older {
+        /// The journal's file.
+        path: Arc<str>,
+        /// Version in the file.
+        found: i64,
+        /// The version this build reads.
+        known: i64,
+    },
+    /// An older file could not be brought up; what was not yet migrated is as it was.
+    #[error("journal `{path}` stays at schema version {found}, it could not be brought to {known}: {reason}")]
+    NotUpgraded {
+        /// The journal's file.
+        path: Arc<str>,
+        /// Version in the file.
+        found: i64,
+        /// The version it was to have.
+        known: i64,
+        /// What was in the way.
+        reason: Arc<str>,
     },
     /// A sound SQLite file of some other program; it is left as it is.
     #[error("`{path}` is an SQLite file of another program (application id {found:#010x})")]

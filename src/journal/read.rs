@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 use trapline_schemas::Timestamp;
 
+use super::chain::{self, Stored};
 use super::sqlite::{self, bytes, is_damage, offset, sql};
 use super::{Cursor, Entry, JournalError, Offset};
 
@@ -122,8 +123,9 @@ pub(super) fn connect(path: &std::path::Path, keeps_log: bool) -> rusqlite::Resu
 
 /// Up to `count` entries at `from` or later, of at most `bytes_max` of bodies, one at least.
 pub(super) fn entries(conn: &Connection, from: Offset, count: usize, bytes_max: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = conn
-        .prepare_cached("SELECT offset, appended_at, body FROM entries WHERE offset >= ?1 ORDER BY offset LIMIT ?2")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT offset, appended_at, hash, body FROM entries WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
+    )?;
     let mut rows = statement.query((sql(from), i64::try_from(count).unwrap_or(i64::MAX)))?;
     let (mut entries, mut used) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -139,7 +141,7 @@ pub(super) fn entries(conn: &Connection, from: Offset, count: usize, bytes_max: 
 
 /// Those of the given offsets that are there, in the order given.
 pub(super) fn entries_at(conn: &Connection, offsets: &[Offset]) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = conn.prepare_cached("SELECT offset, appended_at, body FROM entries WHERE offset = ?1")?;
+    let mut statement = conn.prepare_cached("SELECT offset, appended_at, hash, body FROM entries WHERE offset = ?1")?;
     let mut entries = Vec::new();
     for place in offsets {
         entries.extend(statement.query_row([sql(*place)], entry).optional()?);
@@ -147,11 +149,17 @@ pub(super) fn entries_at(conn: &Connection, offsets: &[Offset]) -> rusqlite::Res
     Ok(entries)
 }
 
+/// A body that is not what was appended must not pass for it: it is left out, and whoever reads passes over the entry
+/// as unreadable, counted.
 fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
+    let (offset, appended_at) = (offset(row.get(0)?), Timestamp::from_micros(row.get(1)?));
+    let body = bytes(row, 3)?;
+    let digest = chain::digest(offset, appended_at, body);
+    let is_sound = Stored::parse(bytes(row, 2)?).is_some_and(|stored| stored.sum_holds(&digest));
     Ok(Entry {
-        offset: offset(row.get(0)?),
-        appended_at: Timestamp::from_micros(row.get(1)?),
-        body: Bytes::copy_from_slice(bytes(row, 2)?),
+        offset,
+        appended_at,
+        body: Bytes::copy_from_slice(if is_sound { body } else { &[] }),
     })
 }
 

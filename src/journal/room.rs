@@ -10,7 +10,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::salvage::log_of;
-use super::sqlite::CHECKPOINT_BYTES;
+use super::sqlite::{CHECKPOINT_BYTES, room_at};
 
 /// How far the log is filled up: to where a busy writer checkpoints, and the group behind which it does.
 pub(super) const ROOM_BYTES: u64 = CHECKPOINT_BYTES + (1 << 20);
@@ -27,8 +27,7 @@ pub(super) fn make(journal: &Path) {
 }
 
 fn has_spare(log: &Path) -> io::Result<bool> {
-    let disk = rustix::fs::statvfs(log)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= SPARE * ROOM_BYTES)
+    Ok(room_at(log)? >= SPARE * ROOM_BYTES)
 }
 
 fn fill(log: &Path) -> io::Result<()> {

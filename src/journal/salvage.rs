@@ -470,6 +470,11 @@ fn insert(tx: &Transaction<'_>, found: &Found) -> rusqlite::Result<usize> {
         ))
 }
 
+/// The schema version of the file at `path` with its log, if the two places where it stands say the same.
+pub(super) fn version(path: &Path) -> std::io::Result<Option<i64>> {
+    Ok(small::version(&Pages::open(path, &log_of(path))?))
+}
+
 /// Finishes what a kill between the renames left; says whether there was something.
 pub(super) fn take_up(path: &Path) -> Result<bool, OpenFault> {
     let fresh = fresh_of(path);

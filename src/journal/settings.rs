@@ -38,6 +38,8 @@ pub struct JournalSettings {
     pub guests: Vec<String>,
     /// Makes the bodies of the journal's own entries.
     pub facts: FactBody,
+    /// Is told how far a file of an older trapline has come on its way up, before [`super::Journal::open`] returns.
+    pub upgrading: fn(&Upgrading),
 }
 
 impl JournalSettings {
@@ -51,7 +53,43 @@ impl JournalSettings {
             consumers: Vec::new(),
             guests: Vec::new(),
             facts: FactBody::none(),
+            upgrading: |_| {},
         }
+    }
+}
+
+/// How far a file of an older trapline has come on its way up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrading {
+    /// Schema version that the file has.
+    pub from: i64,
+    /// Schema version that it is to have.
+    pub to: i64,
+    /// What is being done.
+    pub step: UpgradeStep,
+    /// So much of it is done.
+    pub done: u64,
+    /// So much there is.
+    pub of: u64,
+}
+
+/// A part of the way up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeStep {
+    /// The copy of the file as it is.
+    Backup,
+    /// The next migration.
+    Migration,
+}
+
+impl fmt::Display for Upgrading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.step {
+            UpgradeStep::Backup => "backup",
+            UpgradeStep::Migration => "migration",
+        };
+        let percent = (self.done.saturating_mul(100)).checked_div(self.of).unwrap_or(0);
+        write!(f, "version {} to {}, {what} {percent} %", self.from, self.to)
     }
 }
 

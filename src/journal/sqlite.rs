@@ -26,11 +26,12 @@ use super::growth::Growth;
 use super::lock::same_file;
 use super::room;
 use super::skipped::Skipped;
+use super::upgrade::{self, MIGRATIONS};
 use super::verify::is_tail_missing;
 use super::{Commit, DeadLetter, Durability, Entry, JournalError, Offset};
 
 /// Schema version of the files that this build writes.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = upgrade::newest(MIGRATIONS);
 /// Bytes of a page in every file that this build makes.
 pub(super) const PAGE_BYTES: usize = 8192;
 /// "trap".
@@ -123,7 +124,7 @@ pub(super) fn check_library() -> Result<(), JournalError> {
 }
 
 /// A writing connection, tuned. The file must exist.
-fn connect_writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
+pub(super) fn connect_writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
@@ -215,6 +216,12 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Bytes that the disk of the file at `path` has left for us.
+pub(super) fn room_at(path: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Makes a rename in the folder of `path` durable.
@@ -537,7 +544,7 @@ pub(super) struct Ends {
 impl Ends {
     /// Reads them, after a look whether the file is one of ours.
     pub fn read(conn: &Connection, path: &Path) -> Result<Self, OpenFault> {
-        check_schema(conn, path)?;
+        check_schema(conn, path, SCHEMA)?;
         let anchor = read_anchor(conn)?;
         let (tip, last_at) = read_tip(conn, anchor)?;
         Ok(Self { anchor, tip, last_at })
@@ -562,34 +569,40 @@ pub(super) fn check_header(mut file: &File) -> Result<(), OpenFault> {
     Ok(())
 }
 
-fn check_schema(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+/// Refuses a file that is not ours, or not of version `known`.
+fn check_schema(conn: &Connection, path: &Path, known: i64) -> Result<(), OpenFault> {
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = conn.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE name IN ('entries', 'anchor')",
         [],
         |row| row.get(0),
     )?;
-    let path: std::sync::Arc<str> = path.display().to_string().into();
+    let shown = || path.display().to_string().into();
     if application != APPLICATION && tables == 0 {
         return Err(JournalError::Foreign {
-            path,
+            path: shown(),
             found: application,
         }
         .into());
     }
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found == SCHEMA && application == APPLICATION {
+    if found == known && application == APPLICATION {
         return Ok(());
     }
     // The version stands in two places: one of them alone is damage, not a newer program.
     let stored: i64 = conn.query_row("SELECT schema FROM anchor", [], |row| row.get(0))?;
-    if found > SCHEMA && stored == found {
-        return Err(JournalError::Newer {
-            path,
-            found,
-            known: SCHEMA,
+    match found {
+        _ if stored != found => {}
+        _ if found > known => return Err(upgrade::newer(path, found, known).into()),
+        1.. if found < known => {
+            return Err(JournalError::Older {
+                path: shown(),
+                found,
+                known,
+            }
+            .into());
         }
-        .into());
+        _ => {}
     }
     Err(OpenFault::Damaged(format!(
         "the header says application {application:#x}, schema version {found}"

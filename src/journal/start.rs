@@ -15,6 +15,7 @@ use super::salvage::{self, FOREGROUND, Salvage};
 use super::settings::{CutShort, Fact, JournalReport, JournalSettings, Salvaged};
 use super::sqlite::{self, OpenFault, Store, is_busy, is_full};
 use super::unkept::Unkept;
+use super::upgrade::{self, MIGRATIONS};
 use super::{JournalError, Offset};
 
 /// An open journal before its writer runs.
@@ -38,7 +39,7 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
     let lock = Lock::take(&settings.path)?;
     let loose =
         salvage::behind_broken_frame(&settings.path).map_err(|error| JournalError::folder(&settings.path, &error))?;
-    let mut opened = match open(settings, FOREGROUND) {
+    let mut opened = match open(settings, FOREGROUND, false) {
         Ok(opened) => opened,
         Err(error) => {
             lock.unmake();
@@ -138,8 +139,11 @@ impl Opened {
 }
 
 /// Opens the file whatever its state: made if absent, salvaged if damaged; waits about `patience` for a salvage.
-pub(super) fn open(settings: &JournalSettings, patience: Duration) -> Result<Opened, JournalError> {
-    match open_sound(settings, patience) {
+///
+/// In: `suspected`, whether a read met damage. Such a file is salvaged unless a check of all its pages finds none: of a
+/// large one the check sees the front alone.
+pub(super) fn open(settings: &JournalSettings, patience: Duration, suspected: bool) -> Result<Opened, JournalError> {
+    match open_sound(settings, patience, suspected.then_some(CHECK_TIME)) {
         Ok(opened) => Ok(opened),
         Err(OpenFault::Refused(error)) => Err(error),
         Err(OpenFault::Damaged(reason)) => match open_damaged(settings, reason, patience) {
@@ -152,7 +156,12 @@ pub(super) fn open(settings: &JournalSettings, patience: Duration) -> Result<Ope
     }
 }
 
-fn open_sound(settings: &JournalSettings, patience: Duration) -> Result<Opened, OpenFault> {
+/// In: `suspected`, the time that the check has to clear a file of suspicion.
+fn open_sound(
+    settings: &JournalSettings,
+    patience: Duration,
+    suspected: Option<Duration>,
+) -> Result<Opened, OpenFault> {
     let path = &settings.path;
     if !path.try_exists()? && !salvage::take_up(path)? {
         if !salvage::log_of(path).try_exists()? {
@@ -169,8 +178,12 @@ fn open_sound(settings: &JournalSettings, patience: Duration) -> Result<Opened, 
         std::fs::File::create_new(path)?;
         return Err(OpenFault::Damaged("the file is gone, its log is there".into()));
     }
+    upgrade::bring_up(settings, MIGRATIONS)?;
     let mut store = Store::open(path, settings.durability)?;
-    let checked_whole = quick_check(&store.conn)?;
+    let checked_whole = quick_check(&store.conn, suspected.unwrap_or(CHECK_TIME))?;
+    if suspected.is_some() && !checked_whole {
+        return Err(OpenFault::Damaged(MET_BY_A_READ.into()));
+    }
     match Salvage::resume(path, &mut store)? {
         Some(salvage) => Opened::salvaging(store, salvage, patience),
         None => Ok(Opened::sound(store, false, checked_whole)),
@@ -194,12 +207,15 @@ pub(super) fn make_folder(journal: &Path) -> Result<(), JournalError> {
         .map_err(|error| JournalError::folder(folder, &error))
 }
 
-/// SQLite's own check of the pages, stopped after [`CHECK_TIME`]; says whether it went over all of them.
-pub(super) fn quick_check(conn: &Connection) -> Result<bool, OpenFault> {
+/// SQLite's own check of the pages, stopped after `time`; says whether it went over all of them.
+pub(super) fn quick_check(conn: &Connection, time: Duration) -> Result<bool, OpenFault> {
+    if time.is_zero() {
+        return Ok(false);
+    }
     let handle = conn.get_interrupt_handle();
     let (done, finished) = mpsc::channel::<()>();
     let timer = std::thread::spawn(move || {
-        if finished.recv_timeout(CHECK_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if finished.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
             handle.interrupt();
         }
     });
@@ -220,4 +236,22 @@ pub(super) fn quick_check(conn: &Connection) -> Result<bool, OpenFault> {
 }
 
 /// Longest quick check at the start: a journal of a million entries is read in about this time.
-const CHECK_TIME: Duration = Duration::from_secs(2);
+pub(super) const CHECK_TIME: Duration = Duration::from_secs(2);
+/// What is wrong with a file of which a read says more than the check had time for.
+const MET_BY_A_READ: &str = "a read met a page that is none";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_too_large_to_be_checked_is_opened_as_it_is_and_salvaged_once_a_read_has_met_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings::at(folder.path().join("journal.db"));
+        open(&settings, Duration::ZERO, false).unwrap();
+        let cleared = open_sound(&settings, Duration::ZERO, Some(CHECK_TIME)).unwrap();
+        assert!(cleared.checked_whole && cleared.salvaged.is_none());
+        let suspected = open_sound(&settings, Duration::ZERO, Some(Duration::ZERO));
+        assert!(matches!(suspected, Err(OpenFault::Damaged(reason)) if reason == MET_BY_A_READ));
+    }
+}

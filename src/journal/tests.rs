@@ -7,6 +7,7 @@ mod faults;
 mod model;
 mod retention;
 mod syncs;
+mod upgrade;
 
 use bytes::Bytes;
 use tempfile::TempDir;

@@ -60,6 +60,11 @@ impl Walk {
         Ok(Self { behind, found })
     }
 
+    /// The first offset it passed, and the next.
+    pub fn stands(&self) -> (Offset, Offset) {
+        (self.found.first, self.found.next)
+    }
+
     /// Walks on by [`STEP_ROWS`] rows; gives the result when the end or a fault is reached.
     pub fn step(mut self, conn: &Connection) -> rusqlite::Result<Result<Verified, Self>> {
         let tx = conn.unchecked_transaction()?;

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::fs::{Access, access};
 use trapline_schemas::Timestamp;
 
 use super::chain::Tip;
@@ -54,6 +55,8 @@ pub(super) struct Writer {
     tick_at: Instant,
     disk_look_at: Instant,
     suspect_at: Option<Instant>,
+    /// A read met damage, and the file was not opened anew since.
+    suspected: bool,
     /// The failure that was logged last, and when: one that comes back each second is one line a minute.
     said: Option<(String, Instant)>,
     /// When the file was opened anew, until it is said that the disk works again.
@@ -96,6 +99,7 @@ impl Writer {
             tick_at: now,
             disk_look_at: now,
             suspect_at: None,
+            suspected: false,
             said: None,
             reopened_at: None,
             sync_failed: false,
@@ -269,12 +273,8 @@ impl Writer {
             self.keep_house(now);
         }
         self.note_unkept();
-        self.tick_at = Instant::now()
-            + if self.trimmer.is_busy(now) && self.store.is_some() {
-                TICK_BUSY
-            } else {
-                TICK
-            };
+        let is_busy = self.store.is_some() && (self.trimmer.is_busy(now) || self.salvage.is_some());
+        self.tick_at = Instant::now() + if is_busy { TICK_BUSY } else { TICK };
     }
 
     fn keep_house(&mut self, now: Instant) {
@@ -308,30 +308,41 @@ impl Writer {
         let due = self.suspect_at.is_none_or(|at| now.duration_since(at) >= SUSPECT_EVERY);
         let suspect = due && self.shared.readers.suspect.swap(false, Ordering::AcqRel);
         if suspect {
-            self.suspect_at = Some(now);
+            (self.suspect_at, self.suspected) = (Some(now), true);
         }
         suspect
     }
 
-    /// Says that the disk is nearly full while there is time to act.
+    /// Says that the file was shut or that the disk is nearly full, while there is time to act.
     fn look_at_disk(&mut self, now: Instant) {
         if now < self.disk_look_at || self.store.is_none() || self.salvage.is_some() {
             return;
         }
         self.disk_look_at = now + DISK_LOOK;
+        if let Err(errno) = access(&self.settings.path, Access::READ_OK | Access::WRITE_OK) {
+            let reason = format!("the journal's file was shut ({errno}): it is still open here, a restart would fail");
+            self.warn(&reason);
+            return;
+        }
         let Ok(disk) = rustix::fs::statvfs(self.settings.path.parent().unwrap_or(&self.settings.path)) else {
             return;
         };
         let used = percent_used(disk.f_blocks, disk.f_bfree, disk.f_bavail);
         if used >= DISK_ALARM_PERCENT {
-            let reason = format!("the disk of the journal is {used} % full");
-            if self.shared.health.borrow().level == HealthLevel::Ok {
-                tracing::warn!("{reason}, make room before events are dropped");
-            }
-            self.set_health(HealthLevel::Degraded, &reason);
+            self.warn(&format!(
+                "the disk of the journal is {used} % full: make room before events are dropped"
+            ));
         } else {
             self.set_health(HealthLevel::Ok, "");
         }
+    }
+
+    /// Says what a person should look at while all still works.
+    fn warn(&self, reason: &str) {
+        if self.shared.health.borrow().level == HealthLevel::Ok {
+            tracing::warn!("{reason}");
+        }
+        self.set_health(HealthLevel::Degraded, reason);
     }
 
     fn heed(&mut self, result: rusqlite::Result<()>) {
@@ -458,7 +469,7 @@ fn acknowledge(job: Job, result: Result<Offset, JournalError>) {
 
 /// Time between two looks at the house.
 const TICK: Duration = Duration::from_secs(1);
-/// The same while there is something to trim.
+/// The same while there is something to trim, or to carry over.
 const TICK_BUSY: Duration = Duration::from_millis(5);
 /// Least time between two looks because of what a read met.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);

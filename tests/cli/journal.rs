@@ -430,3 +430,33 @@ fn entries_that_are_gone_or_unreadable_are_counted_and_told_by_their_cause() {
         (of_the_sink.count() == 2 && status["sinks"][0]["lost"] == 3).then_some(())
     });
 }
+
+#[test]
+fn a_verification_draws_its_progress_for_a_person_and_is_quiet_in_a_pipe() {
+    use trapline::journal::{Commit, Journal, JournalSettings};
+    let trap = Trap::idle(PLAIN);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (journal, _) = Journal::open(JournalSettings::at(trap.path("state/journal.db"))).unwrap();
+        let append = vec!["entry".into(); 9000];
+        journal
+            .commit(Commit {
+                append,
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        journal.close().await;
+    });
+    let piped = trap.trapline(&["journal", "verify"]);
+    assert_eq!((piped.status.code(), text(&piped.stderr)), (DONE, String::new()));
+    let program = env!("CARGO_BIN_EXE_trapline");
+    let line = format!("{program} --config {} journal verify", trap.config().display());
+    let watched = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
+    let Ok(watched) = watched else {
+        return println!("SKIPPED: no `script`; no terminal was watched");
+    };
+    let shown = text(&watched.stdout);
+    assert!(shown.contains("%, 8000 of 9000 entries\r"), "{shown:?}");
+    assert!(shown.contains("9000 entries are sound"), "{shown:?}");
+}

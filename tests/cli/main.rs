@@ -3,6 +3,7 @@
 
 mod check;
 mod events;
+mod examples;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod journal;
@@ -12,6 +13,7 @@ mod reload;
 mod service;
 mod sinks;
 mod transforms;
+mod upgrade;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -7,10 +7,12 @@
 mod clock;
 mod disk;
 mod files;
+mod folder;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod listeners;
 mod logs;
+mod salvage;
 mod signals;
 
 use std::collections::BTreeSet;

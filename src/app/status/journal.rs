@@ -27,7 +27,10 @@ impl Core {
                     seen.reason, seen.held, seen.shed
                 ),
                 since: Some(time(seen.since)),
-                hint: format!("make room on, or mend, the disk of `{}`", self.journal_path.display()),
+                hint: format!(
+                    "make room on, or mend, the disk of `{}`; file and folder must be open to the user that trapline runs as",
+                    self.journal_path.display()
+                ),
             });
         }
         let alarms = self.journal.told();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::extent::{Clues, Extent};
-use super::pages::Pages;
+use super::pages::{Pages, word};
 use super::rows::{self, Found, Row, Value};
 use super::sound;
 use crate::journal::chain::{Hash, Tip};
@@ -65,6 +65,17 @@ impl Small {
             .and_then(|(_, lines)| lines)
             .map_or_else(Skipped::default, |lines| Skipped::parse(&lines))
     }
+}
+
+/// The schema version, if header and anchor say the same.
+pub(super) fn version(pages: &Pages) -> Option<i64> {
+    let header = word(&pages.read(1)?, VERSION_AT)?;
+    let anchors = rows::of_table(pages, Roots::read(pages).of("anchor"));
+    let version = anchors.iter().find_map(|row| match row.values.as_slice() {
+        [Value::Null, Value::Int(version), ..] => Some(*version),
+        _ => None,
+    })?;
+    (version == i64::from(header)).then_some(version)
 }
 
 fn anchor(row: Row) -> Option<Tip> {
@@ -140,6 +151,9 @@ impl Roots {
             .unwrap_or(0)
     }
 }
+
+/// Where the header has the number that is ours to set (section 1.3.14).
+const VERSION_AT: usize = 60;
 
 /// First pages in a file made by this build.
 const ROOTS: [(&str, u32); 6] = [

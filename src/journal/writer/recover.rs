@@ -96,7 +96,8 @@ impl Writer {
     }
 
     fn reopen_unread(&mut self) -> Result<(), JournalError> {
-        let opened = start::open(&self.settings, Duration::ZERO)?;
+        let opened = start::open(&self.settings, Duration::ZERO, self.suspected)?;
+        self.suspected = false;
         let mut store = opened.store;
         self.shared.readers.renew();
         self.salvage = opened.salvage;

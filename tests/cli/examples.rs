@@ -1,0 +1,131 @@
+//! The deployments in `config/examples`, as `check` sees them, and the Debian package.
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
+use super::*;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Files that examples name by an absolute path, and what stands in for each.
+const STAND_INS: &[(&str, &str)] = &[("/var/lib/trapline", "state"), ("/etc/trapline/logs-ca.pem", "ca.pem")];
+
+#[test]
+fn every_example_is_a_configuration_without_a_mistake() {
+    let examples: Vec<_> = std::fs::read_dir(Path::new(ROOT).join("config/examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        accepted(&example);
+    }
+}
+
+/// With stand-ins for what it names outside.
+fn accepted(example: &Path) {
+    let trap = Trap::idle("");
+    let mut config = std::fs::read_to_string(example).unwrap();
+    for (named, name) in STAND_INS {
+        config = config.replace(named, trap.path(name).to_str().unwrap());
+    }
+    trap.configure(&config);
+    let authority = rcgen::generate_simple_self_signed(["logs.example".to_owned()]).unwrap();
+    std::fs::write(trap.path("ca.pem"), authority.cert.pem()).unwrap();
+    std::fs::write(trap.path("hec.token"), "11111111-2222-3333-4444-555555555555\n").unwrap();
+    std::fs::write(
+        trap.path("inventory.csv"),
+        "ip,owner,host,tags\n10.3.0.9,net,pc-9,desk\n",
+    )
+    .unwrap();
+    let output = trap.trapline(&["check", "--json"]);
+    let said = json(&output);
+    assert_eq!(output.status.code(), DONE, "{}: {said:#}", example.display());
+    assert_eq!(said["ok"], true, "{}", example.display());
+    // Ports of this machine may be taken, and the right to low ones may be missing; nothing else may be odd.
+    for warning in said["warnings"].as_array().unwrap() {
+        assert!(
+            warning.to_string().contains("listen"),
+            "{}: {warning}",
+            example.display()
+        );
+    }
+}
+
+#[test]
+fn the_debian_package_holds_the_program_its_unit_its_configuration_and_its_pages() {
+    if Command::new("dpkg-deb").arg("--version").output().is_err() {
+        println!("SKIPPED: no dpkg-deb; the package was not built");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let built = Command::new(Path::new(ROOT).join("config/packaging/deb.sh"))
+        .args([Path::new(env!("CARGO_BIN_EXE_trapline")), folder.path()])
+        // The program of a test is large, and how small it can be made is not asked here.
+        .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
+        .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let package = text(&built.stdout).trim().to_owned();
+    let ask = |what: &str| {
+        let answer = Command::new("dpkg-deb").args([what, &package]).output().unwrap();
+        assert!(answer.status.success(), "{}", text(&answer.stderr));
+        text(&answer.stdout)
+    };
+    let control = ask("--field");
+    for field in ["Package: trapline\n", "Version: ", "Depends: libc6", "adduser"] {
+        assert!(control.contains(field), "{field} in {control}");
+    }
+    let listed = ask("--contents");
+    for (mode, file) in [
+        ("-rwxr-xr-x root/root", "./usr/bin/trapline"),
+        ("-rw-r--r-- root/root", "./lib/systemd/system/trapline.service"),
+        ("-rw-r----- root/root", "./etc/trapline/trapline.toml"),
+        ("-rw-r--r-- root/root", "./usr/share/man/man1/trapline.1.gz"),
+        (
+            "-rw-r--r-- root/root",
+            "./usr/share/bash-completion/completions/trapline",
+        ),
+        (
+            "-rw-r--r-- root/root",
+            "./usr/share/doc/trapline/examples/lone-vps.toml",
+        ),
+    ] {
+        let is_it = |line: &str| line.starts_with(mode) && line.ends_with(file);
+        assert!(listed.lines().any(is_it), "{mode} {file} in {listed}");
+    }
+    packaged_parts_work(&package, folder.path());
+}
+
+/// The packaged configuration is a good one, and what is installed has the sums that the package says.
+fn packaged_parts_work(package: &str, folder: &Path) {
+    let root = folder.join("root");
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--raw-extract")
+        .arg(package)
+        .arg(&root)
+        .output()
+        .unwrap();
+    assert!(unpacked.status.success(), "{}", text(&unpacked.stderr));
+    let sums = Command::new("md5sum")
+        .args(["--check", "--quiet", "DEBIAN/md5sums"])
+        .current_dir(&root)
+        .output();
+    assert!(sums.unwrap().status.success());
+    let conffiles = std::fs::read_to_string(root.join("DEBIAN/conffiles")).unwrap();
+    assert_eq!(conffiles, "/etc/trapline/trapline.toml\n");
+    let config = std::fs::read_to_string(root.join("etc/trapline/trapline.toml")).unwrap();
+    assert!(config.contains("\nstate_dir = \"/var/lib/trapline\"\n"));
+    let program = Command::new(root.join("usr/bin/trapline"))
+        .arg("--version")
+        .output()
+        .unwrap();
+    assert_eq!(program.status.code(), DONE);
+    for script in ["postinst", "prerm", "postrm"] {
+        let parsed = Command::new("sh")
+            .arg("-n")
+            .arg(root.join("DEBIAN").join(script))
+            .status()
+            .unwrap();
+        assert!(parsed.success(), "{script}");
+    }
+}
