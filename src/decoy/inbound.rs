@@ -37,6 +37,12 @@ const FREE_TEXT: &[Field] = &[
     Field::HttpHeaders,
     Field::HttpMethod,
     Field::HttpReferrer,
+    Field::NtlmDomain,
+    Field::NtlmSpn,
+    Field::NtlmWorkstation,
+    Field::SmbClientSystem,
+    Field::SmbDialects,
+    Field::SmbShare,
     Field::TelnetEnvironment,
     Field::TlsAlpn,
     Field::TlsServerName,
@@ -44,6 +50,7 @@ const FREE_TEXT: &[Field] = &[
     Field::UrlOriginal,
     Field::UrlPath,
     Field::UserAgent,
+    Field::UserDomain,
 ];
 
 /// What a peer sent in one session.

@@ -18,6 +18,7 @@ mod ssh;
 mod tls;
 mod vnc;
 mod web;
+mod windows;
 
 use harness::{Trap, eventually};
 use serde_json::Value;

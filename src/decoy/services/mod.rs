@@ -9,9 +9,11 @@ mod ftp;
 mod http;
 mod lines;
 mod mysql;
+mod ntlm;
 mod ntp;
 mod postgresql;
 mod redis;
+mod smb;
 mod smtp;
 mod snmp;
 mod ssh;
@@ -37,6 +39,7 @@ pub static SERVICES: &[Service] = &[
     ftp::SERVICE,
     http::SERVICE,
     smtp::SERVICE,
+    smb::SERVICE,
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,
