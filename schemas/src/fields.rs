@@ -256,9 +256,11 @@ catalogue! {
     JournalHash = Keyword, Stored, "honeyport.journal.hash", "", "Head hash of the journal's chain, hex.";
     JournalPreviousHash = Keyword, Stored, "honeyport.journal.previous_hash", "", "Hash that the journal's chain had before a break, hex.";
     JournalSequence = Long, Stored, "honeyport.journal.sequence", "", "Offset in the journal; orders events within a boot.";
+    NtlmClientVersion = Keyword, Stored, "honeyport.ntlm.client_version", "", "Version of the client's system, as its NTLM messages say.";
     NtlmDomain = Keyword, Stored, "honeyport.ntlm.domain", "", "Domain in an NTLM message.";
     NtlmResponseSha256 = Keyword, Stored, "honeyport.ntlm.response_sha256", "", "SHA-256 of the NTLM response.";
     NtlmServerChallenge = Keyword, Stored, "honeyport.ntlm.server_challenge", "", "The challenge that the decoy sent, hex.";
+    NtlmSpn = Keyword, Stored, "honeyport.ntlm.spn", "", "The service that the client believes it talks to, such as `cifs/files03`.";
     NtlmTarget = Keyword, Stored, "honeyport.ntlm.target_name", "", "Target name that the decoy gave.";
     NtlmVersion = Keyword, Stored, "honeyport.ntlm.version", "", "NTLMv1 or NTLMv2.";
     NtlmWorkstation = Keyword, Stored, "honeyport.ntlm.workstation", "", "Workstation in an NTLM message.";
@@ -306,6 +308,8 @@ catalogue! {
     SipTo = Keyword, Stored, "honeyport.sip.to", "", "Who a SIP request is for.";
     SipUri = Keyword, Stored, "honeyport.sip.uri", "", "Address of a SIP request.";
     Site = Keyword, Stored, "honeyport.site", "", "The site of the observer.";
+    SmbClientGuid = Keyword, Stored, "honeyport.smb.client_guid", "", "ClientGuid of an SMB client; the same until it starts again.";
+    SmbClientSystem = Keyword, Stored, "honeyport.smb.client_system", "", "System and program that an SMB1 client names.";
     SmbDialects = Keywords, Stored, "honeyport.smb.dialects", "client_dialects", "SMB dialects that the client offered.";
     SmbShare = Keyword, Stored, "honeyport.smb.share", "share", "SMB share that was asked for.";
     SmtpHelo = Keyword, Stored, "honeyport.smtp.helo", "", "Name that the SMTP client gave itself.";

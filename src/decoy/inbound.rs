@@ -37,6 +37,9 @@ const FREE_TEXT: &[Field] = &[
     Field::HttpHeaders,
     Field::HttpMethod,
     Field::HttpReferrer,
+    Field::NtlmDomain,
+    Field::NtlmSpn,
+    Field::NtlmWorkstation,
     Field::SipCallId,
     Field::SipContact,
     Field::SipFrom,
@@ -44,6 +47,9 @@ const FREE_TEXT: &[Field] = &[
     Field::SipRealm,
     Field::SipTo,
     Field::SipUri,
+    Field::SmbClientSystem,
+    Field::SmbDialects,
+    Field::SmbShare,
     Field::TelnetEnvironment,
     Field::TlsAlpn,
     Field::TlsServerName,
@@ -51,6 +57,7 @@ const FREE_TEXT: &[Field] = &[
     Field::UrlOriginal,
     Field::UrlPath,
     Field::UserAgent,
+    Field::UserDomain,
 ];
 
 /// What a peer sent in one session.

@@ -22,11 +22,12 @@ pub(crate) fn may_hold_one(bytes: &[u8]) -> bool {
         b"<methodcall",
         b"pass",
         b"pwd",
-        b"auth ",
-        b"authorization",
+        b"auth",
         b"login ",
         b"secret",
         b"token",
+        // An answer to a challenge of NTLM.
+        b"ntlmssp\0\x03",
     ];
     let lower = names::decoded(bytes).to_ascii_lowercase();
     WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some()) || lines::name_one(bytes)

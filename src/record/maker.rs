@@ -16,6 +16,9 @@ use crate::decoy::Secrets;
 use crate::decoy::services::Transport;
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
+/// Longest secret in clear, characters: an NTLMv2 response, as crackers of passwords read it, has about 700.
+const SECRET_CHARS_MAX: usize = 2048;
+
 /// Makes events.
 #[derive(Debug)]
 pub(super) struct Maker {
@@ -255,7 +258,10 @@ fn offer(event: &mut Event, secret: &OfferedSecret, policy: Secrets, identity: &
     event.set(Field::CredentialSecretLength, length);
     match policy {
         Secrets::Hmac => event.set(Field::CredentialSecretHmac, identity.key.hmac_hex(&secret.bytes)),
-        Secrets::Clear => event.set(Field::CredentialSecret, text::clean(&secret.bytes)),
+        Secrets::Clear => event.set(
+            Field::CredentialSecret,
+            text::clean_within(&secret.bytes, SECRET_CHARS_MAX),
+        ),
         Secrets::None => {}
     }
 }

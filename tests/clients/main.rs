@@ -20,6 +20,7 @@ mod tls;
 mod vnc;
 mod web;
 mod week;
+mod windows;
 
 use harness::{Trap, eventually};
 use serde_json::Value;

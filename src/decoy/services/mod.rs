@@ -9,10 +9,12 @@ mod ftp;
 mod http;
 mod lines;
 mod mysql;
+mod ntlm;
 mod ntp;
 mod postgresql;
 mod redis;
 mod sip;
+mod smb;
 mod smtp;
 mod snmp;
 mod ssh;
@@ -39,6 +41,7 @@ pub static SERVICES: &[Service] = &[
     ftp::SERVICE,
     http::SERVICE,
     smtp::SERVICE,
+    smb::SERVICE,
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,

@@ -35,6 +35,10 @@ fn no_shipped_text_names_us() {
     }
 }
 
+/// Products that nmap has no name for: a Windows without SMB1 resets what it sends to port 445. It finds that out in
+/// minutes, so it is not asked.
+const NAMELESS: [&str; 3] = ["windows-10", "windows-server-2019", "windows-server-2022"];
+
 /// What nmap 7.93 calls each stream personality: product, and version where its match line has one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nmap_names_each_personality() {
@@ -46,7 +50,7 @@ async fn nmap_names_each_personality() {
     let mut stages = Vec::new();
     for personality in shipped() {
         let service = find(personality.service).expect("it loaded");
-        if service.is_stream() {
+        if service.is_stream() && !NAMELESS.contains(&personality.name.as_str()) {
             let text = embedded(&personality.name).expect("it is embedded");
             stages.push((personality, Stage::open(spec(text)).await));
         }

@@ -75,16 +75,33 @@ impl Session {
     /// `kind`: password, community, token, form or hash. `user` may be empty. `secret`: as it would be typed; an encoded form
     /// of it in the stream is to be named by [`Session::mark_secret`].
     pub async fn credential(&mut self, kind: &'static str, user: &[u8], secret: &[u8], facts: Vec<(Field, Value)>) {
+        self.offer(Action::Credential, kind, user, secret, facts).await;
+    }
+
+    /// Like [`Session::credential`], for an answer to an NTLM challenge. `secret`: the line that crackers of passwords
+    /// read; its bytes in the stream are to be named by [`Session::mark_secret`].
+    pub async fn ntlm(&mut self, user: &[u8], secret: &[u8], facts: Vec<(Field, Value)>) {
+        self.offer(Action::Ntlm, "hash", user, secret, facts).await;
+    }
+
+    async fn offer(
+        &mut self,
+        action: Action,
+        kind: &'static str,
+        user: &[u8],
+        secret: &[u8],
+        facts: Vec<(Field, Value)>,
+    ) {
         if let Some(inbound) = self.inbound.as_deref_mut() {
             inbound.know(secret);
         }
         let secret = OfferedSecret { bytes: secret.into() };
-        self.attempt(kind, user, Some(secret), facts).await;
+        self.attempt(action, kind, user, Some(secret), facts).await;
     }
 
     /// Like [`Session::credential`] for a public key, which is no secret.
     pub async fn key(&mut self, user: &[u8], facts: Vec<(Field, Value)>) {
-        self.attempt("key", user, None, facts).await;
+        self.attempt(Action::Credential, "key", user, None, facts).await;
     }
 
     /// Attempts so far.
@@ -94,6 +111,7 @@ impl Session {
 
     async fn attempt(
         &mut self,
+        action: Action,
         kind: &'static str,
         user: &[u8],
         secret: Option<OfferedSecret>,
@@ -110,7 +128,7 @@ impl Session {
             facts.push((Field::UserName, self.user(user)));
         }
         self.catch_up(&mut facts).await;
-        self.report(Action::Credential, facts, secret).await;
+        self.report(action, facts, secret).await;
     }
 
     /// Whether the handshake was reported.

@@ -102,6 +102,19 @@ const WORDS: &[&[u8]] = &[
     b"\0\x1e\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07version\x04bind\0\0\x10\0\x03",
     b"\0\x0c\x12\x34\x01\0\0\x01\0\0\0\0\0\x01",
     b"\0\0\x29\x10\0\0\0\0\0\0\x0c\0\x0a\0\x08",
+    b"\0\0\0/\xffSMBr\0\0\0\0\x18\x01@\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x0c\0\x02NT LM 0.12\0",
+    b"\0\0\0:\xffSMBr\0\0\0\0\x18S\xc8\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x17\0\x02NT LM 0.12\0\x02SMB 2.???\0",
+    b"\0\0\0f\xfeSMB@\0\0\0\0\0\0\0\0\0\x1f\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xfe\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0$\0\x01\0\x01\0\0\0\x7f\0\0\0\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\0\0\0\0\0\0\0\0\x10\x02",
+    b"\0\0\0h\xfeSMB@\0\0\0\0\0\0\0\x01\0\x1f\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\xff\xfe\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x19\0\0\x01\x01\0\0\0\0\0\0\0X\0\x10\0\0\0\0\0\0\0\0\0NTLMSSP\0\x01\0\0\0\x07\x82\0\0",
+    b"\0\0\0\xda\xfeSMB@\0\0\0\0\0\0\0\x01\0\x1f\0\0\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\xff\xfe\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x19\0\0\x01\x01\0\0\0\0\0\0\0X\0\x82\0\0\0\0\0\0\0\0\0NTLMSSP\0\x03\0\0\0\x18\0\x18\0H\0\0\0\x18\0\x18\0`\0\0\0\x02\0\x02\0x\0\0\0\x02\0\x02\0z\0\0\0\x02\0\x02\0|\0\0\0\x10\0\x10\0~\0\0\0\x15\x82\x08b\x06\x01\0\0\0\0\0\x0f\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x00444444444444444444444444b\0a\0c\0KKKK",
+    b"\0\0\0b\xffSMBs\0\0\0\0\x18S\xc8\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\x0c\xff\0\0\0\x04A2\0\0\0\0\0\0\0\x10\0\0\0\0\0\xd4\0\0\x80'\0NTLMSSP\0\x01\0\0\0\x07\x82\0\0\0U\0n\0i\0x\0\0\0S\0a\0m\0b\0a\0\0\0",
+    b"\0\0\0t\xffSMBs\0\0\0\0\x18\x01@\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\x0d\xff\0\0\0\x04A2\0\0\0\0\0\0\0\x18\0\0\0\0\0\0\0\xd4\0\0\x007\x00333333333333333333333333\0a\0\0\0b\0\0\0U\0n\0i\0x\0\0\0S\0a\0m\0b\0a\0\0\0",
+    b"\0\0\0X\xfeSMB@\0\0\0\0\0\0\0\x03\0\x1f\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\xff\xfe\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0H\0\x10\0\x5c\0\x5c\0x\0\x5c\0I\0P\0C\0$\0",
+    b"\0\x7f\xff\xff\xffSMB",
+    b"\x81\0\0D",
+    b"\0\0\0@\xfeSMB@\0",
+    b"NTLMSSP\0\x03\0\0\0",
+    b"`H\x06\x06+\x06\x01\x05\x05\x02\xa0>",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
@@ -134,7 +147,8 @@ proptest! {
         prop_assert_eq!(events[0].action, Action::Connect);
         prop_assert_eq!(count(Action::Connect), 1);
         prop_assert!(count(Action::Handshake) <= 1 && count(Action::Payload) <= 1 && count(Action::SessionEnd) <= 1);
-        prop_assert!(count(Action::Credential) <= Limits::default().credentials_per_session as usize);
+        let attempts = count(Action::Credential) + count(Action::Ntlm);
+        prop_assert!(attempts <= Limits::default().credentials_per_session as usize);
         prop_assert!(count(Action::Query) <= Limits::default().queries_per_session as usize);
         for event in &events {
             is_plain_json(event);

@@ -1,5 +1,7 @@
 //! A secret at any place where clients put one, in any shape, cut anywhere, is in no form of any event.
 
+mod smb;
+
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
@@ -311,6 +313,7 @@ fn sessions(shapes: &Shapes) -> Vec<(&'static str, Vec<u8>)> {
         let sent = replace(&sent, b"{env}", b"\xff\xfb\x27\xff\xfa\x27\x00\x03");
         all.push((*personality, replace(&sent, b"{end}", b"\xff\xf0")));
     }
+    all.extend(smb::sessions(shapes));
     all
 }
 
