@@ -148,6 +148,34 @@ fn a_client_that_goes_on_is_told_that_it_failed_too_often() {
     event(&trap, "decoy-credential", &[("/event/sequence", json!(6))]);
 }
 
+/// paramiko, which unlike OpenSSH agrees on new keys before it is logged in, as any client may (RFC 4253 section 9).
+const NEW_KEYS: &str = "
+import sys
+from paramiko import AuthenticationException, Transport
+client = Transport(('127.0.0.1', int(sys.argv[1])))
+client.start_client(timeout=60)
+session = client.session_id
+for word in ('guess1', 'guess22'):
+    client.renegotiate_keys()
+    try:
+        client.auth_password('root', word)
+    except AuthenticationException:
+        print('refused', client.session_id == session)
+";
+
+#[test]
+fn a_client_may_agree_on_new_keys_between_its_guesses() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !has(PYTHON) || !run(PYTHON, &["-c", "import paramiko"]).status.success() {
+        return println!("SKIPPED part of a test: paramiko is not installed");
+    }
+    let trap = lure("service = \"ssh\"");
+    let port = trap.address("lure").port().to_string();
+    let said = run(PYTHON, &["-c", NEW_KEYS, &port]);
+    assert_eq!(text(&said.stdout), "refused True\n".repeat(2), "{}", text(&said.stderr));
+    event(&trap, "decoy-credential", &[("/honeyport/credential/secret_length", json!(7))]);
+}
+
 #[test]
 fn each_guess_of_hydra_is_a_credential() {
     if !has("hydra") {

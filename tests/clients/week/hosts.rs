@@ -128,7 +128,7 @@ pub const HOSTS: &[Host] = &[
         known_as: &["ignore.backup"],
         touch: "proof",
         hourly: &[],
-        nightly: &["smbclient"],
+        nightly: &["smbclient", "smbclient_login"],
     },
     Host {
         who: "an administrator's inventory, which nobody declared",
