@@ -96,8 +96,10 @@ fn the_file_that_tftp_asks_for_is_told() {
     let trap = lure("service = \"tftp\"");
     let address = trap.address("lure");
     let (ip, port) = (address.ip(), address.port());
-    // It would ask again for minutes.
-    shell(&format!("timeout 3 tftp -m octet {ip} {port} -c get router.cfg"));
+    // It takes answers from a new port alone, and would ask again for minutes if none came.
+    let said = shell(&format!("timeout 30 tftp -m octet {ip} {port} -c get router.cfg"));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("Error code 1: File not found"), "{said}");
     let asked = [
         ("/file/name", json!("router.cfg")),
         ("/honeyport/tftp/operation", json!("read")),

@@ -39,9 +39,9 @@ fn answer(asked: &Asked<'_>) -> UdpAnswer {
 
 fn snmp(request: &[u8]) -> UdpAnswer {
     UdpAnswer {
-        reply: None,
         facts: facts(request),
         credential: offered(request),
+        ..UdpAnswer::default()
     }
 }
 
