@@ -16,6 +16,20 @@ use uuid::Uuid;
 use crate::decoy::DecoySpec;
 use crate::decoy::services::Transport;
 
+/// What core bound for a decoy.
+#[derive(Debug)]
+pub enum Bound {
+    /// A TCP socket that listens.
+    Tcp(OwnedFd),
+    /// A UDP socket.
+    Udp {
+        /// The one that is bound.
+        socket: OwnedFd,
+        /// One of the same family without a port, for answers that come from another port: it has a new one for each.
+        portless: OwnedFd,
+    },
+}
+
 /// What core tells the decoy role.
 #[derive(Debug)]
 pub enum ToDecoy {
@@ -23,10 +37,8 @@ pub enum ToDecoy {
     Listen {
         /// What the socket is called in later messages; core gives each number once.
         listener: u64,
-        /// A TCP listener or UDP socket, bound by core.
-        socket: OwnedFd,
-        /// Which of the two it is.
-        transport: Transport,
+        /// What core bound.
+        socket: Bound,
         /// What to be on it.
         spec: Arc<DecoySpec>,
     },

@@ -21,7 +21,7 @@ use trapline::decoy::personality::Install;
 use trapline::decoy::role::Role;
 use trapline::decoy::services::{self, Transport};
 use trapline::decoy::{DecoySpec, Limits, Personality, Secrets};
-use trapline::roles::{Hit, ToDecoy};
+use trapline::roles::{Bound, Hit, ToDecoy};
 use trapline_schemas::{Action, Field, Value};
 
 const FILES: u64 = 256;
@@ -65,8 +65,7 @@ async fn at_the_limit_of_open_files_idle_sessions_make_room_for_a_new_contact() 
     let spec = silent_decoy();
     role.send(ToDecoy::Listen {
         listener: 1,
-        socket,
-        transport: Transport::Tcp,
+        socket: Bound::Tcp(socket),
         spec,
     })
     .await

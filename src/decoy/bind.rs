@@ -25,7 +25,7 @@ use crate::decoy::DecoySpec;
 use crate::decoy::handed::{Shelf, Taken};
 use crate::decoy::services::Transport;
 use crate::record::{HostEvent, Recorder};
-use crate::roles::ToDecoy;
+use crate::roles::{Bound, ToDecoy};
 
 /// How often an address that could not be had is tried again.
 pub const RETRY_EVERY: Duration = Duration::from_secs(30);
@@ -131,6 +131,31 @@ pub fn bind(address: SocketAddr, transport: Transport) -> Result<(OwnedFd, Socke
         Ok((socket.into(), bound))
     };
     open().map_err(|error| BindError::of(address, error))
+}
+
+/// Makes a socket that is bound to this address ready for the decoy role.
+pub fn ready(socket: OwnedFd, address: SocketAddr, transport: Transport) -> Result<Bound, BindError> {
+    match transport {
+        Transport::Tcp => Ok(Bound::Tcp(socket)),
+        Transport::Udp => {
+            let portless = portless(address).map_err(|error| BindError::of(address, error))?;
+            Ok(Bound::Udp { socket, portless })
+        }
+    }
+}
+
+/// A UDP socket that gets a port when something is sent. What comes there is nobody's.
+fn portless(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM.nonblocking(),
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_recv_buffer_size(1)?;
+    Ok(socket.into())
 }
 
 fn open(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
@@ -286,13 +311,7 @@ impl Binder {
         let (address, degraded) = match self.socket(row, handed) {
             Ok((socket, address)) => {
                 let (listener, spec) = (row.listener, Arc::clone(&row.spec));
-                let transport = row.wanted.transport;
-                let order = ToDecoy::Listen {
-                    listener,
-                    socket,
-                    transport,
-                    spec,
-                };
+                let order = ToDecoy::Listen { listener, socket, spec };
                 let _ = self.role.send(order).await;
                 (address, None)
             }
@@ -314,7 +333,12 @@ impl Binder {
         }
     }
 
-    fn socket(&self, row: &Row, handed: Option<Taken>) -> Result<(OwnedFd, SocketAddr), BindError> {
+    fn socket(&self, row: &Row, handed: Option<Taken>) -> Result<(Bound, SocketAddr), BindError> {
+        let (socket, address) = self.bound(row, handed)?;
+        Ok((ready(socket, address, row.wanted.transport)?, address))
+    }
+
+    fn bound(&self, row: &Row, handed: Option<Taken>) -> Result<(OwnedFd, SocketAddr), BindError> {
         if let Some(Taken { socket, address }) = handed {
             tracing::debug!(listener.address = %address, "a socket of the service manager is used");
             return Ok((socket, address));

@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +21,9 @@ use tracing::Instrument as _;
 
 use crate::decoy::crowd::Memory;
 use crate::decoy::listener::Listener;
-use crate::decoy::services::Transport;
 use crate::decoy::udp::Datagrams;
 use crate::decoy::{DecoySpec, MEMORY_BYTES_MAX, Shared};
-use crate::roles::{Hit, Missed, ToDecoy};
+use crate::roles::{Bound, Hit, Missed, ToDecoy};
 
 /// File descriptors that sessions leave to the rest of the process: listeners, journal, sinks, control.
 const FILES_RESERVED: u64 = 256;
@@ -82,12 +80,7 @@ impl Role {
                 order = orders.recv() => order,
             };
             match order {
-                Some(ToDecoy::Listen {
-                    listener,
-                    socket,
-                    transport,
-                    spec,
-                }) => self.listen(listener, socket, transport, spec),
+                Some(ToDecoy::Listen { listener, socket, spec }) => self.listen(listener, socket, spec),
                 Some(ToDecoy::Become { listener, spec }) => self.transform(listener, spec),
                 Some(ToDecoy::Close { listener, closed }) => {
                     self.close(listener).await;
@@ -99,10 +92,10 @@ impl Role {
         self.drain().await;
     }
 
-    fn listen(&mut self, listener: u64, socket: OwnedFd, transport: Transport, spec: Arc<DecoySpec>) {
+    fn listen(&mut self, listener: u64, socket: Bound, spec: Arc<DecoySpec>) {
         self.check_files(spec.limits.sessions);
         let (name, stop) = (spec.name.clone(), CancellationToken::new());
-        match self.serve(socket, transport, Arc::clone(&spec), stop.clone()) {
+        match self.serve(socket, Arc::clone(&spec), stop.clone()) {
             Ok((spec, task)) => {
                 self.listeners.insert(listener, Open { spec, stop, task });
             }
@@ -112,23 +105,17 @@ impl Role {
         }
     }
 
-    fn serve(
-        &self,
-        socket: OwnedFd,
-        transport: Transport,
-        spec: Arc<DecoySpec>,
-        stop: CancellationToken,
-    ) -> io::Result<Served> {
+    fn serve(&self, socket: Bound, spec: Arc<DecoySpec>, stop: CancellationToken) -> io::Result<Served> {
         let span = tracing::info_span!("decoy", decoy.name = %spec.name);
         let shared = Arc::clone(&self.shared);
         let (changes, spec) = watch::channel(spec);
-        let task = match transport {
-            Transport::Tcp => {
+        let task = match socket {
+            Bound::Tcp(socket) => {
                 let listener = Listener::new(TcpListener::from(socket), spec, shared)?;
                 tokio::spawn(listener.run(stop).instrument(span))
             }
-            Transport::Udp => {
-                let datagrams = Datagrams::new(UdpSocket::from(socket), spec, shared)?;
+            Bound::Udp { socket, portless } => {
+                let datagrams = Datagrams::new(UdpSocket::from(socket), portless, spec, shared)?;
                 tokio::spawn(datagrams.run(stop).instrument(span))
             }
         };

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Value};
 
-use crate::decoy::bind::bind;
+use crate::decoy::bind::{bind, ready};
 use crate::decoy::keys::{KeyFolder, Provided};
 use crate::decoy::role::Role;
 use crate::decoy::tls::{Tls, certificate};
@@ -119,14 +119,10 @@ impl Stage {
         let stop = CancellationToken::new();
         let run = Role::new(hits, missed, Duration::from_millis(500)).run(orders, stop.clone());
         let (socket, address) = bind(address.parse().unwrap(), transport).expect("loopback has a free port");
+        let socket = ready(socket, address, transport).expect("there is a file left");
         let spec = Arc::new(spec);
         let listener = 1;
-        let order = ToDecoy::Listen {
-            listener,
-            socket,
-            transport,
-            spec,
-        };
+        let order = ToDecoy::Listen { listener, socket, spec };
         role.send(order).await.unwrap();
         Self {
             address,

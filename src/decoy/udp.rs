@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use trapline_sink::kernel::{SocketCounts, socket_counts};
 
 use crate::decoy::listener::canonical;
 use crate::decoy::mask;
-use crate::decoy::services::{Asked, Transport, UdpAnswer, UdpCredential};
+use crate::decoy::services::{Asked, FromPort, Transport, UdpAnswer, UdpCredential};
 use crate::decoy::{DecoySpec, Shared};
 use crate::roles::{Capture, Contact, Hit, Missed, OfferedSecret, Touch};
 
@@ -58,6 +58,8 @@ const LAST_MAX: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     socket: UdpSocket,
+    /// For answers from a new port.
+    portless: OwnedFd,
     bound: SocketAddr,
     spec: Arc<DecoySpec>,
     /// Where a changed one comes.
@@ -90,9 +92,10 @@ struct Datagram {
 }
 
 impl Datagrams {
-    /// Takes over a bound socket.
+    /// Takes over a bound socket, and one of its family without a port.
     pub(crate) fn new(
         socket: std::net::UdpSocket,
+        portless: OwnedFd,
         mut specs: watch::Receiver<Arc<DecoySpec>>,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
@@ -112,6 +115,7 @@ impl Datagrams {
         }
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
+            portless,
             bound,
             spec,
             specs,
@@ -207,6 +211,7 @@ impl Datagrams {
         let mut answer = self.answer(&datagram);
         let fits = |reply: &Vec<u8>| reply.len() <= datagram.bytes.len();
         let reply = answer.reply.take().filter(fits);
+        let from = answer.from;
         let folded = !self.report(&contact, &datagram.bytes, answer, reply.as_deref());
         let window = self.window(datagram.peer, datagram.local);
         if folded {
@@ -214,7 +219,7 @@ impl Datagrams {
         }
         window.reported += 1;
         if let Some(reply) = reply {
-            self.reply(&reply, datagram.peer, datagram.local);
+            self.reply(&reply, from, datagram.peer, datagram.local);
         }
     }
 
@@ -399,31 +404,43 @@ impl Datagrams {
     }
 
     /// Answers from the address that was touched, or not at all: an answer is not worth waiting for.
-    fn reply(&self, reply: &[u8], peer: SocketAddr, local: SocketAddr) {
-        let iov = [IoSlice::new(reply)];
-        let to = SockaddrStorage::from(peer);
-        let fd = self.socket.as_raw_fd();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let sent = match local.ip() {
-            IpAddr::V4(ip) => {
-                let info = libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: in_addr(ip),
-                    ipi_addr: in_addr(Ipv4Addr::UNSPECIFIED),
-                };
-                sendmsg(fd, &iov, &[ControlMessage::Ipv4PacketInfo(&info)], flags, Some(&to))
+    fn reply(&self, reply: &[u8], from: FromPort, peer: SocketAddr, local: SocketAddr) {
+        match from {
+            FromPort::Same => send(self.socket.as_raw_fd(), reply, peer, local),
+            FromPort::New => {
+                send(self.portless.as_raw_fd(), reply, peer, local);
+                // The kernel gave it a port for this answer; it takes that back.
+                if let Err(error) = rustix::net::connect_unspec(&self.portless) {
+                    tracing::debug!(error = %error, "the port of an answer could not be given up");
+                }
             }
-            IpAddr::V6(ip) => {
-                let info = libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
-                    ipi6_ifindex: 0,
-                };
-                sendmsg(fd, &iov, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(&to))
-            }
-        };
-        if let Err(error) = sent {
-            tracing::debug!(error = %error, "datagram could not be answered");
         }
+    }
+}
+
+fn send(fd: RawFd, reply: &[u8], peer: SocketAddr, local: SocketAddr) {
+    let iov = [IoSlice::new(reply)];
+    let to = SockaddrStorage::from(peer);
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let sent = match local.ip() {
+        IpAddr::V4(ip) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: in_addr(ip),
+                ipi_addr: in_addr(Ipv4Addr::UNSPECIFIED),
+            };
+            sendmsg(fd, &iov, &[ControlMessage::Ipv4PacketInfo(&info)], flags, Some(&to))
+        }
+        IpAddr::V6(ip) => {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                ipi6_ifindex: 0,
+            };
+            sendmsg(fd, &iov, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(&to))
+        }
+    };
+    if let Err(error) = sent {
+        tracing::debug!(error = %error, "datagram could not be answered");
     }
 }
 

@@ -89,6 +89,82 @@ fn a_community_by_snmpget_is_a_credential_and_its_objects_are_told() {
 }
 
 #[test]
+fn who_has_the_community_is_answered_within_the_size_of_his_question() {
+    if !has("snmpget") {
+        return;
+    }
+    let trap = lure("service = \"snmp\"");
+    let address = trap.address("lure").to_string();
+    let get = |version: &str, object: &str| {
+        let said = run(
+            "snmpget",
+            &[version, "-c", "public", "-On", "-r0", "-t5", &address, object],
+        );
+        let said = [said.stdout, said.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let missing = get("-v2c", "1.3.6.1.2.1.2.1.0");
+    assert!(missing.contains("No Such Object available"), "{missing}");
+    let missing = get("-v1", "1.3.6.1.2.1.2.1.0");
+    assert!(missing.contains("(noSuchName)"), "{missing}");
+    let big = get("-v2c", "1.3.6.1.2.1.1.1.0");
+    assert!(big.contains("(tooBig)"), "{big}");
+    let asked = [
+        ("/honeyport/snmp/operation", json!("get")),
+        ("/honeyport/snmp/oids", json!(["1.3.6.1.2.1.1.1.0"])),
+    ];
+    event(&trap, "decoy-udp-probe", &asked);
+    let community = [("/honeyport/credential/kind", json!("community"))];
+    event(&trap, "decoy-credential", &community);
+}
+
+#[test]
+fn a_user_of_version_3_leaves_the_name_and_a_hash() {
+    if !has("snmpget") {
+        return;
+    }
+    let trap = lure("service = \"snmp\"");
+    let address = trap.address("lure").to_string();
+    // Discovery cannot be answered in its size: whoever knows an engine says who he is, and hears that it is another.
+    let engine = "0x80001f8880aaaaaaaabbbbbbbb00000000";
+    let user = format!("-v3 -r0 -t2 -e {engine} -u alice -l authNoPriv -a SHA -A hunter22hunter22");
+    let user: Vec<&str> = user.split(' ').collect();
+    run("snmpget", &[&user[..], &[&address, "1.3.6.1.2.1.1.1.0"]].concat());
+    let offered = [
+        ("/honeyport/credential/kind", json!("hash")),
+        ("/user/name", json!("alice")),
+    ];
+    event(&trap, "decoy-credential", &offered);
+    let asked = [("/honeyport/snmp/version", json!("3")), ("/user/name", json!("alice"))];
+    let probe = event(&trap, "decoy-udp-probe", &asked);
+    let answered = probe.pointer("/destination/bytes").and_then(serde_json::Value::as_u64);
+    assert!(answered.is_some_and(|bytes| bytes > 100), "{probe:#}");
+}
+
+#[test]
+fn nmap_finds_an_agent_and_its_host_over_udp() {
+    if !has("nmap") || !is_root() {
+        return;
+    }
+    let trap = lure("service = \"snmp\"");
+    let address = trap.address("lure");
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let said = run("nmap", &["-Pn", "-sU", "-sV", "-p", &port, &ip]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("SNMPv1 server") && said.contains("Host: "), "{said}");
+}
+
+/// Whether nmap may send what it likes.
+fn is_root() -> bool {
+    let id = run("id", &["-u"]);
+    let is_root = id.stdout == b"0\n";
+    if !is_root {
+        println!("SKIPPED part of a test: nmap scans datagrams only as root");
+    }
+    is_root
+}
+
+#[test]
 fn the_file_that_tftp_asks_for_is_told() {
     if !has("tftp") {
         return;
@@ -96,8 +172,10 @@ fn the_file_that_tftp_asks_for_is_told() {
     let trap = lure("service = \"tftp\"");
     let address = trap.address("lure");
     let (ip, port) = (address.ip(), address.port());
-    // It would ask again for minutes.
-    shell(&format!("timeout 3 tftp -m octet {ip} {port} -c get router.cfg"));
+    // It takes answers from a new port alone, and would ask again for minutes if none came.
+    let said = shell(&format!("timeout 30 tftp -m octet {ip} {port} -c get router.cfg"));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("Error code 1: File not found"), "{said}");
     let asked = [
         ("/file/name", json!("router.cfg")),
         ("/honeyport/tftp/operation", json!("read")),

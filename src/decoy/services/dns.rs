@@ -70,7 +70,7 @@ fn answer(asked: &Asked<'_>) -> UdpAnswer {
     UdpAnswer {
         reply: Some(reply),
         facts: query.told(),
-        credential: None,
+        ..UdpAnswer::default()
     }
 }
 

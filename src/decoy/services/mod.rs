@@ -187,10 +187,22 @@ impl fmt::Debug for Speak {
 pub struct UdpAnswer {
     /// What to send back. Longer than the request is never sent: the listener stays silent instead.
     pub reply: Option<Vec<u8>>,
+    /// Which port it comes from.
+    pub from: FromPort,
     /// What was learned, text already clean.
     pub facts: Vec<(Field, Value)>,
     /// A credential in the datagram, such as an SNMP community.
     pub credential: Option<UdpCredential>,
+}
+
+/// Which port an answer comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FromPort {
+    /// The one that was asked.
+    #[default]
+    Same,
+    /// A new one, which is nobody's when the answer is on its way: as of a server that has a process for each answer.
+    New,
 }
 
 /// A credential found in a datagram.

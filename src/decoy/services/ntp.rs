@@ -31,7 +31,7 @@ fn answer(asked: &Asked<'_>) -> UdpAnswer {
     UdpAnswer {
         reply: ntp(asked.bytes, &asked.personality.install, since_1900()),
         facts: facts(asked.bytes),
-        credential: None,
+        ..UdpAnswer::default()
     }
 }
 

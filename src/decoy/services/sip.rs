@@ -62,6 +62,7 @@ fn answer(asked: &Asked<'_>) -> UdpAnswer {
         reply: verdict.map(|verdict| reply::reply(&request, &verdict, ends, asked.personality)),
         facts,
         credential: credential(&request),
+        ..UdpAnswer::default()
     }
 }
 

@@ -1,31 +1,45 @@
-//! `snmp`: an agent with another community.
+//! `snmp`: an agent that tells little to one community, and nothing to others.
 //!
 //! In: one message. Out: the community as a credential, or what proves the user of version 3; the version, the operation
-//! and the objects it is about. It is silent, as an agent is to a wrong community.
+//! and the objects it is about; an answer that is not longer than the message, which often is no more than that the
+//! whole one would be ([`agent`]). Of version 3 it knows no user, and says so where that fits ([`engine`]).
 //!
 //! Source: RFC 3416 section 3 (operations), RFC 3414 section 2.4 (version 3), X.690 (BER).
 
+mod agent;
+mod ber;
+mod engine;
+
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use smol_str::SmolStr;
-use trapline_schemas::{Field, Value, text};
+use trapline_schemas::{Field, Value, ids, text};
 
+use self::agent::{Name, Shown};
+use self::ber::element;
 use crate::decoy::personality;
 use crate::decoy::services::{Asked, Service, Speak, UdpAnswer, UdpCredential};
 
 /// The row.
 pub(super) const SERVICE: Service = Service {
     name: "snmp",
-    personality: "snmp-silent",
+    personality: "net-snmp-debian-12",
     look: personality::look::<Look>,
     provide: None,
     speak: Speak::Datagram(answer),
 };
 
-/// `[look]` of an `snmp` personality: nothing to choose.
+/// `[look]` of an `snmp` personality.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {}
+struct Look {
+    /// Who asks with this community is answered; without one nobody is, of no version.
+    community: Option<String>,
+    /// All that there is, by name (`"1.3.6.1.2.1.1.5.0" = { text = "{{host}}" }`).
+    #[serde(default)]
+    objects: BTreeMap<Name, Shown>,
+}
 
 /// Most objects that are kept of a request.
 const OBJECTS_MAX: usize = 16;
@@ -34,14 +48,23 @@ const OBJECTS_MAX: usize = 16;
 const OBJECT_BYTES_MAX: usize = 640;
 
 fn answer(asked: &Asked<'_>) -> UdpAnswer {
-    snmp(asked.bytes)
+    let look: &Look = asked.personality.look();
+    let install = &asked.personality.install;
+    let reply = look.community.as_ref().and_then(|community| {
+        let said = agent::reply(asked.bytes, community, &look.objects, install);
+        said.or_else(|| engine::report(asked.bytes, install))
+    });
+    UdpAnswer {
+        reply,
+        ..snmp(asked.bytes)
+    }
 }
 
 fn snmp(request: &[u8]) -> UdpAnswer {
     UdpAnswer {
-        reply: None,
         facts: facts(request),
         credential: offered(request),
+        ..UdpAnswer::default()
     }
 }
 
@@ -62,6 +85,10 @@ fn facts(request: &[u8]) -> Vec<(Field, Value)> {
         facts.push((Field::Commands, vec![text::clean(asked.as_bytes())].into()));
         facts.push((Field::SnmpOids, objects.into()));
         facts.push((Field::SnmpOperation, operation.into()));
+    }
+    let user = security(request).map(|security| security.user).unwrap_or_default();
+    if let Some(user) = request.get(user).filter(|user| !user.is_empty()) {
+        facts.push((Field::UserName, text::clean(user).into()));
     }
     facts
 }
@@ -123,32 +150,19 @@ fn objects(request: &[u8], contents: Range<usize>) -> Vec<SmolStr> {
     objects
 }
 
-/// An object identifier as it is written (X.690 section 8.19). `None`: it ends within a number, or has one that is too
-/// large.
+/// An object identifier as it is written. `None`: it ends within a number, or has one that is too large.
 fn dotted(bytes: &[u8]) -> Option<SmolStr> {
-    let bytes = bytes.get(..OBJECT_BYTES_MAX).unwrap_or(bytes);
-    let (mut numbers, mut number) = (Vec::new(), 0_u32);
-    for byte in bytes {
-        number = number.checked_mul(128)?.checked_add(u32::from(byte & 0x7f))?;
-        if byte & 0x80 == 0 {
-            numbers.push(std::mem::take(&mut number));
-        }
-    }
-    let (first, rest) = numbers
-        .split_first()
-        .filter(|_| bytes.last().is_some_and(|last| last & 0x80 == 0))?;
-    let top = (first / 40).min(2);
-    let mut text = format!("{top}.{}", first - top * 40);
-    rest.iter().for_each(|number| text.push_str(&format!(".{number}")));
-    Some(text::clean(text.as_bytes()))
+    let numbers = ber::numbers(bytes.get(..OBJECT_BYTES_MAX).unwrap_or(bytes))?;
+    let texts: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    Some(text::clean(texts.join(".").as_bytes()))
 }
 
 fn offered(request: &[u8]) -> Option<UdpCredential> {
+    if let Some(("3", _)) = version(request) {
+        return proof(request);
+    }
     let message = element(request, 0, 0x30)?;
     let number = element(request, message.start, 0x02)?;
-    if version(request).is_some_and(|(version, _)| version == "3") {
-        return user(request, number.end);
-    }
     Some(UdpCredential {
         kind: "community",
         user: Vec::new(),
@@ -158,45 +172,50 @@ fn offered(request: &[u8]) -> Option<UdpCredential> {
     })
 }
 
-/// The user of a version 3 message and the digest that proves it (RFC 3414 section 2.4), if it has one.
-fn user(request: &[u8], at: usize) -> Option<UdpCredential> {
+/// The user of a version 3 message and the digest that proves it, if it has one, as the line that hashcat's mode 25000
+/// reads: the message with nothing in place of the digest, the engine, the digest.
+fn proof(request: &[u8]) -> Option<UdpCredential> {
+    let Security {
+        engine, user, digest, ..
+    } = security(request).filter(|security| !security.digest.is_empty())?;
+    let mut message = request.to_vec();
+    message.get_mut(digest.clone())?.fill(0);
+    let [engine, offered] = [engine, digest.clone()].map(|place| ids::hex(request.get(place).unwrap_or_default()));
+    let line = format!("$SNMPv3$0$0${}${engine}${offered}", ids::hex(&message));
+    Some(UdpCredential {
+        kind: "hash",
+        user: request.get(user)?.to_vec(),
+        secret: digest,
+        proof: Some(line.into_bytes()),
+        facts: Vec::new(),
+    })
+}
+
+/// Where the security parameters of a version 3 message are (RFC 3414 section 2.4).
+#[derive(Debug)]
+struct Security {
+    engine: Range<usize>,
+    user: Range<usize>,
+    digest: Range<usize>,
+    /// Where the data behind them begin.
+    end: usize,
+}
+
+fn security(request: &[u8]) -> Option<Security> {
+    let (_, at) = version(request).filter(|(version, _)| *version == "3")?;
     let global = element(request, at, 0x30)?;
     let security = element(request, global.end, 0x04)?;
     let parameters = element(request, security.start, 0x30)?;
     let engine = element(request, parameters.start, 0x04)?;
     let boots = element(request, engine.end, 0x02)?;
     let time = element(request, boots.end, 0x02)?;
-    let name = element(request, time.end, 0x04)?;
-    let digest = element(request, name.end, 0x04).filter(|digest| !digest.is_empty())?;
-    Some(UdpCredential {
-        kind: "token",
-        user: request.get(name)?.to_vec(),
-        secret: digest,
-        proof: None,
-        facts: Vec::new(),
+    let user = element(request, time.end, 0x04)?;
+    Some(Security {
+        digest: element(request, user.end, 0x04)?,
+        end: security.end,
+        engine,
+        user,
     })
-}
-
-/// Where the contents of the BER element at `at` are, if it has this tag. One that is cut short or lies about its
-/// length reaches to the end: it may still hold a secret.
-fn element(bytes: &[u8], at: usize, tag: u8) -> Option<Range<usize>> {
-    let (found, rest) = bytes.get(at..)?.split_first()?;
-    if *found != tag {
-        return None;
-    }
-    let (first, rest) = rest.split_first()?;
-    let (length, header) = match *first {
-        short @ 0..=0x7f => (usize::from(short), 2),
-        // X.690 section 8.1.3.5; longer forms would have to be longer than any datagram, or padded.
-        long @ 0x81..=0x88 => {
-            let octets = rest.get(..usize::from(long & 0x7f))?;
-            let fold = |length: usize, octet: &u8| length.saturating_mul(256).saturating_add(usize::from(*octet));
-            (octets.iter().fold(0, fold), 2 + octets.len())
-        }
-        _ => return None,
-    };
-    let start = at + header;
-    Some(start..start.saturating_add(length).min(bytes.len()).max(start))
 }
 
 #[cfg(test)]
@@ -204,6 +223,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decoy::personality::embedded;
+    use crate::decoy::testing::personality;
 
     #[test]
     fn a_community_is_a_credential() {
@@ -242,8 +263,15 @@ mod tests {
         let found = snmp(&request).credential.expect("a digest");
         assert_eq!(
             (&found.user[..], &request[found.secret], found.kind),
-            (&b"bob"[..], &b"0123456789ab"[..], "token")
+            (&b"bob"[..], &b"0123456789ab"[..], "hash")
         );
+        let line = String::from_utf8(found.proof.expect("a line")).unwrap();
+        assert!(
+            line.ends_with("0403626f62040c000000000000000000000000$80$303132333435363738396162"),
+            "{line}"
+        );
+        let told = (Field::UserName, Value::from("bob"));
+        assert!(snmp(&message(b"")).facts.contains(&told), "without proof too");
         assert!(snmp(&message(b"")).credential.is_none());
     }
 
@@ -267,11 +295,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_get_silence_and_what_is_found_is_within_them(
+        fn any_bytes_get_an_answer_or_none_and_what_is_found_is_within_them(
             bytes in prop::collection::vec(prop_oneof![prop::sample::select(b"\x30\x02\x04\x06\x01\0\xa0\x81\x03".to_vec()), any::<u8>()], 0..80),
         ) {
-            let found = snmp(&bytes);
-            prop_assert!(found.reply.is_none());
+            let look = personality(embedded("net-snmp-debian-12").unwrap());
+            let [peer, local] = ["192.0.2.1:4000", "192.0.2.2:161"].map(|address| address.parse().unwrap());
+            let found = answer(&Asked { bytes: &bytes, peer, local, personality: &look });
+            prop_assert!(found.reply.is_none_or(|reply| reply.starts_with(b"\x30")));
             if let Some(found) = found.credential {
                 prop_assert!(found.secret.end <= bytes.len());
             }

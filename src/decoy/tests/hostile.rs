@@ -5,6 +5,7 @@ use trapline_schemas::{Action, Event, Field, Value, codec};
 
 use crate::decoy::Limits;
 use crate::decoy::personality::{embedded, embedded_names};
+use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
 
@@ -117,6 +118,61 @@ const WORDS: &[&[u8]] = &[
     b"`H\x06\x06+\x06\x01\x05\x05\x02\xa0>",
 ];
 
+/// What the services look for in datagrams.
+const DATAGRAMS: &[&[u8]] = &[
+    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07version\x04bind\0\0\x10\0\x03",
+    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x01\0\x01\0\0\x29\x10\0\0\0\0\0\0",
+    b"\xc0\x0c",
+    b"\x30\x29\x02\x01\x01\x04\x06public\xa0\x1c\x02\x04\x28\x5a\x29\x7e\x02\x01\0\x02\x01\0\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0",
+    b"\x30\x26\x02\x01\0\x04\x06public\xa5\x19\x02\x01\x07\x02\x01\0\x02\x01\x7f\x30\x0e",
+    b"\x30\x3e\x02\x01\x03\x30\x11\x02\x04\x7b\x83\x7f\xe9\x02\x03\0\xff\xe3\x04\x01\x04\x02\x01\x03\x04\x10\x30\x0e\x04\0\x02\x01\0\x02\x01\0\x04\0\x04\0\x04\0\x30\x14",
+    b"\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0",
+    b"\x23\0\x06\xec\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\x17\0\x03\x2a",
+    b"\x16\x02\0\x01",
+    b"\0\x01router-confg\0octet\0",
+    b"\0\x02x\0mail\0blksize\x001428\0",
+    b"REGISTER sip:a SIP/2.0\r\n",
+    b"OPTIONS sip:1@a SIP/2.0\r\n",
+    b"Via: SIP/2.0/UDP a;branch=z9hG4bKx;rport\r\nFrom: <sip:b@a>;tag=c\r\nTo: sip:b@a\r\nCall-ID: d\r\nCSeq: 1 OPTIONS\r\n",
+    b"Authorization: Digest username=\"bob\", response=\"x\"\r\n",
+    b"Content-Length: 0\r\n\r\n",
+    b"\xff\xff\xff\xff",
+];
+
+fn datagram() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop::sample::select(DATAGRAMS).prop_map(<[u8]>::to_vec);
+    let noise = prop::collection::vec(any::<u8>(), 0..20);
+    prop::collection::vec(prop_oneof![3 => word, 1 => noise], 0..8).prop_map(|parts| parts.concat())
+}
+
+fn datagrams() -> Vec<&'static str> {
+    let answers = |name: &&str| spec(embedded(name).unwrap()).service.speak.datagram().is_some();
+    embedded_names().filter(answers).collect()
+}
+
+/// What came back from a decoy that got one datagram, and what it reported.
+fn probe(personality: &str, bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<Event>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let spec = spec(embedded(personality).unwrap());
+        let stage = Stage::open_over(Transport::Udp, "127.0.0.1:0", spec, 64).await;
+        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(bytes, stage.address).await.unwrap();
+        // The end takes what the socket has, and answers it.
+        let events = make(settings(), stage.end().await);
+        let mut said = Vec::new();
+        let mut buffer = vec![0; 65_536];
+        while let Ok(count) = client.try_recv(&mut buffer) {
+            said.push(buffer[..count].to_vec());
+        }
+        (said, events)
+    })
+}
+
 fn sent() -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(WORDS).prop_map(<[u8]>::to_vec);
     let noise = prop::collection::vec(any::<u8>(), 0..40);
@@ -156,5 +212,21 @@ proptest! {
             prop_assert!(reason.is_none_or(|reason| !reason.contains("the service failed")), "{:?}", reason);
         }
         prop_assert!(!said.to_ascii_lowercase().windows(8).any(|word| word == b"trapline"));
+    }
+    #[test]
+    fn any_bytes_in_a_datagram_are_the_promised_events_and_at_most_one_answer_that_is_not_longer(
+        name in prop::sample::select(datagrams()),
+        bytes in datagram(),
+    ) {
+        let (said, events) = probe(name, &bytes);
+        let count = |action| events.iter().filter(|event| event.action == action).count();
+        prop_assert_eq!(count(Action::UdpProbe), 1);
+        prop_assert!(count(Action::Credential) <= 1 && events.len() <= 2, "{:?}", events);
+        prop_assert!(said.len() <= 1);
+        for answer in said {
+            prop_assert!(answer.len() <= bytes.len());
+            prop_assert!(!answer.to_ascii_lowercase().windows(8).any(|word| word == b"trapline"));
+        }
+        events.iter().for_each(is_plain_json);
     }
 }

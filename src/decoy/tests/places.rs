@@ -449,10 +449,33 @@ async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
     let register = shapes.fill(SIP[0]);
     let call = shapes.fill(SIP[1]);
     let once = [b"\x30\x36\x02\x01\x01\x04\x10", community, b"\xa0\x19", community].concat();
+    let user = [
+        &b"\x30\x46\x02\x01\x03\x30\x11\x02\x04\x6b\x85\xd3\x8f\x02\x03\0\xff\xe3\x04\x01\x05\x02\x01\x03\x04\x23\x30\x21\x04\x01\x80\x02\x01\x01\x02\x01\x09\x04\x03bob\x04\x10"[..],
+        community,
+        b"\x04\0\x30\x04\x04\0\x04\0",
+    ]
+    .concat();
+    let read = [
+        &b"\x30\x3d\x02\x01\x01\x04\x06public\xa3\x30\x02\x01\x01\x02\x01\0\x02\x01\0\x30\x25"[..],
+        b"password=",
+        community,
+    ]
+    .concat();
+    let question = [
+        &b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x19password="[..],
+        community,
+        b"\0\0\x01\0\x01",
+    ]
+    .concat();
     for (personality, sent) in [
-        ("snmp-silent", once),
+        ("snmp-silent", once.clone()),
         ("snmp-silent", long),
         ("snmp-silent", short),
+        ("net-snmp-debian-12", once),
+        ("net-snmp-debian-12", user),
+        ("net-snmp-debian-12", read),
+        ("bind-debian-12", question),
+        ("tftpd-hpa-debian-12", file.clone()),
         ("ntp-server", digest),
         ("tftp-silent", file),
         ("kamailio-debian-12", register),

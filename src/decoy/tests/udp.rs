@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::DecoySpec;
-use crate::decoy::services::{Service, Speak, UdpAnswer, UdpCredential};
+use crate::decoy::services::{FromPort, Service, Speak, UdpAnswer, UdpCredential};
 use crate::decoy::testing::{Stage, actions, fact, personality, spec_of};
 use crate::roles::{Hit, Touch};
 
@@ -30,8 +30,13 @@ static ECHO: Service = Service {
         });
         UdpAnswer {
             reply: Some(reply),
-            facts: Vec::new(),
+            from: if bytes.starts_with(b"new port") {
+                FromPort::New
+            } else {
+                FromPort::Same
+            },
             credential,
+            ..UdpAnswer::default()
         }
     }),
 };
@@ -84,6 +89,28 @@ async fn a_probe_says_who_sent_it_what_was_touched_and_what_it_held() {
     );
     assert_eq!(probe.capture.as_deref().unwrap().kept, b"hello");
     assert_eq!(fact(&probe, Field::DestinationBytes), Some(&Value::Int(5)));
+}
+
+#[tokio::test]
+async fn an_answer_from_a_new_port_comes_from_the_address_that_was_touched_and_each_from_another_port() {
+    for (bound, ip) in [("0.0.0.0:0", "127.0.0.9"), ("127.0.0.1:0", "127.0.0.1")] {
+        let stage = Stage::open_at(bound, echo(), 64).await;
+        let touched = SocketAddr::new(ip.parse().unwrap(), stage.address.port());
+        let client = UdpSocket::bind("127.0.0.5:0").await.unwrap();
+        let mut ports = Vec::new();
+        for _ in 0..8 {
+            client.send_to(b"new port", touched).await.unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(10), client.recv_from(&mut [0; 16])).await;
+            let (count, from) = answer.expect("an answer comes in time").unwrap();
+            assert_eq!((count, from.ip()), (8, touched.ip()));
+            ports.push(from.port());
+        }
+        assert!(!ports.contains(&touched.port()), "{ports:?}");
+        ports.sort_unstable();
+        ports.dedup();
+        // The kernel draws them: two of eight may be one, not all.
+        assert!(ports.len() > 4, "{ports:?}");
+    }
 }
 
 #[tokio::test]
