@@ -95,6 +95,13 @@ const WORDS: &[&[u8]] = &[
     b"\0\0\0\x11\0\x03\0\0user\0bo\0\0",
     b"p\0\0\0\x1eSCRAM-SHA-256\0\0\0\0\x08n,,n=,r=",
     b"p\0\0\0\x0a",
+    b"STARTTLS\r\n",
+    b"a1 STARTTLS\r\n",
+    b"STLS\r\n",
+    b"AUTH TLS\r\n",
+    b"\x16\x03\x01\0\x05\x01\0\0\x01\x03",
+    b"\x16\x03\x03\xff\xff",
+    b"\x20\0\0\x01\x05\xae\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
 ];
 
 fn sent() -> impl Strategy<Value = Vec<u8>> {
