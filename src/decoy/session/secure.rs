@@ -115,7 +115,7 @@ impl Session {
         let mut channel = Box::new(channel.ok_or(SessionError::Limit("memory"))?);
         loop {
             let plain = channel.receive(self.input());
-            self.consume(usize::MAX);
+            self.drop_input();
             self.send(&channel.outgoing()).await?;
             if !channel.is_handshaking() {
                 return self.secured(from, channel, &plain);
@@ -153,7 +153,7 @@ impl Session {
     }
 
     fn refused(&mut self, why: Cow<'static, str>) -> SessionError {
-        self.consume(usize::MAX);
+        self.drop_input();
         SessionError::Tls(why)
     }
 
