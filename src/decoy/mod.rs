@@ -15,11 +15,13 @@
 
 pub mod bind;
 mod crowd;
+mod der;
 pub mod handed;
 mod inbound;
 pub mod keys;
 mod listener;
 mod mask;
+mod number;
 pub mod personality;
 pub mod role;
 pub mod services;

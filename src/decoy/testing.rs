@@ -80,8 +80,10 @@ pub(crate) const CERTIFICATE: &str = include_str!("testing/lure.tls.pem");
 fn tls(personality: &Personality) -> Tls {
     let state = tempfile::tempdir().expect("a folder can be made");
     let folder = KeyFolder::within(state.path());
-    let kept = folder.keep("lure.tls.pem", || Ok(CERTIFICATE.into()));
-    kept.expect("a key can be written");
+    for file in ["lure.tls.pem", "ssl-cert-snakeoil.pem"] {
+        let kept = folder.keep(file, || Ok(CERTIFICATE.into()));
+        kept.expect("a key can be written");
+    }
     certificate::kept(&folder, "lure", personality, false).expect("the certificate is good")
 }
 

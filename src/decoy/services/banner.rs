@@ -29,6 +29,9 @@ pub(super) const SERVICE: Service = Service {
     speak: Speak::Stream(serve),
 };
 
+/// The mark of a session within TLS.
+const SECURE: &str = "secure";
+
 /// Lets a client send a literal.
 const GO_AHEAD: &[u8] = b"+ OK\r\n";
 
@@ -41,7 +44,7 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let look: &Look = personality.look();
     let mut talk = Talk::new(session, look);
     // Answers are on the heap, so that a silent session does not hold the room of one.
-    Box::pin(talk.say(&look.greeting, &Words::default())).await?;
+    Box::pin(talk.greet()).await?;
     let ended = talk.answer_lines().await;
     talk.hide_rest();
     ended
@@ -118,6 +121,18 @@ impl<'a> Talk<'a> {
             cut: None,
             wary: false,
         }
+    }
+
+    async fn greet(&mut self) -> Result<(), SessionError> {
+        let look = self.look;
+        let mut greeting = &look.greeting;
+        if self.session.is_secure() {
+            self.marks.push(SECURE);
+            greeting = Some(&look.greeting_secure)
+                .filter(|own| !own.is_empty())
+                .unwrap_or(greeting);
+        }
+        self.say(greeting, &Words::default()).await
     }
 
     async fn answer_lines(&mut self) -> Result<(), SessionError> {
@@ -327,7 +342,22 @@ impl<'a> Talk<'a> {
             }
         }
         let next = self.reply(&row.say, &words, row.bad).await?;
-        Ok(if row.close { Next::Close } else { next })
+        match () {
+            () if row.close => Ok(Next::Close),
+            () if row.tls && !self.session.is_secure() => self.start_tls().await,
+            () => Ok(next),
+        }
+    }
+
+    /// TLS begins. Nothing that was sent ahead in plaintext gets into it (CVE-2011-0411).
+    async fn start_tls(&mut self) -> Result<Next, SessionError> {
+        if !self.session.input().is_empty() {
+            self.drop_input();
+            return Ok(Next::Close);
+        }
+        self.session.start_tls().await?;
+        self.marks.push(SECURE);
+        Ok(Next::Line)
     }
 
     async fn unknown(&mut self, line: &Line, rest: &[u8]) -> Result<Next, SessionError> {

@@ -5,7 +5,9 @@
 //!
 //! Invariant: what a peer offers as a secret is in no captured form, also in a malformed line or another protocol.
 //!
-//! Source: RFC 959; the answers, times and bounds of vsftpd 3.0.3 and ProFTPD 1.3.8 were captured.
+//! Source: RFC 959, RFC 4217 (TLS); the answers, times and bounds of vsftpd 3.0.3 and ProFTPD 1.3.8 were captured.
+
+mod secure;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,6 +17,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use trapline_schemas::{Field, text};
 
+use self::secure::Upgrade;
 use crate::decoy::personality;
 use crate::decoy::services::lines::{self, End};
 use crate::decoy::services::{Service, Speak};
@@ -91,6 +94,8 @@ struct Look {
     /// `OPTS *` for one with any other argument.
     #[serde(default)]
     answers: HashMap<String, String>,
+    /// What it does of TLS.
+    tls: Option<Upgrade>,
 }
 
 fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -169,7 +174,9 @@ async fn answer(
     command: &Command<'_>,
     place: Range<u64>,
 ) -> Result<Next, SessionError> {
-    let own = command.answer(&look.answers);
+    let within = look.tls.as_ref().filter(|_| session.is_secure());
+    let own = within.and_then(|tls| command.answer(&tls.answers));
+    let own = own.or_else(|| command.answer(&look.answers));
     match (command.verb.to_ascii_uppercase().as_slice(), own) {
         (b"", _) if command.line.is_empty() => say(session, &look.empty, command).await?,
         (b"QUIT", _) => {
@@ -177,6 +184,10 @@ async fn answer(
             return Ok(Next::Close);
         }
         (b"PASS", _) => return password(session, look, login, command, place).await,
+        (b"AUTH", _) if session.has_tls() && !session.is_secure() && look.leads_to_tls(command) => {
+            report(session, login, command, place).await;
+            secure::begin(session, look).await?;
+        }
         (b"USER", None) => user(session, look, login, command, place).await?,
         (verb, own) => {
             report(session, login, command, place).await;

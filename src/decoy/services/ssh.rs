@@ -23,7 +23,6 @@ mod ident;
 mod kex;
 mod kexinit;
 mod mac;
-mod number;
 mod offer;
 mod transport;
 mod umac;

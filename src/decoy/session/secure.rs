@@ -36,7 +36,8 @@ impl Session {
     /// What a login within TLS is bound to: `tls-server-end-point` (RFC 5929 section 4). `None`: TLS is not spoken.
     pub fn tls_endpoint(&self) -> Option<Arc<[u8]>> {
         let tls = self.contact.spec.tls.as_ref().filter(|_| self.is_secure());
-        tls.map(|tls| Arc::clone(&tls.endpoint))
+        let identity = tls.and_then(Tls::known);
+        identity.map(|identity| Arc::clone(&identity.endpoint))
     }
 
     /// Whether the decoy speaks TLS from the first byte and the peer does not: what it sent waits in the input.
@@ -107,12 +108,14 @@ impl Session {
             }
             return Err(self.refused(why.into()));
         }
+        let identity = self.wait_for(tls.identity()).await?;
+        let identity = identity.ok_or(SessionError::Ended("the decoy's certificate could not be made"))?;
         let room = self.shared.memory.hold();
-        let channel = Channel::new(tls.config_for(&message), from, room);
+        let channel = Channel::new(identity.config_for(&message), from, room);
         let mut channel = Box::new(channel.ok_or(SessionError::Limit("memory"))?);
         loop {
             let plain = channel.receive(self.input());
-            self.consume(usize::MAX);
+            self.drop_input();
             self.send(&channel.outgoing()).await?;
             if !channel.is_handshaking() {
                 return self.secured(from, channel, &plain);
@@ -162,7 +165,7 @@ impl Session {
     }
 
     fn refused(&mut self, why: Cow<'static, str>) -> SessionError {
-        self.consume(usize::MAX);
+        self.drop_input();
         SessionError::Tls(why)
     }
 

@@ -1,12 +1,15 @@
 //! Hostile bytes: exactly the promised events, whatever comes.
 
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use trapline_schemas::{Action, Event, Field, Value, codec};
 
 use crate::decoy::Limits;
 use crate::decoy::personality::{embedded, embedded_names};
 use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
+use crate::decoy::tls::hello::Hello;
+use crate::decoy::tls::testing::{hello_of, in_records};
 use crate::record::make;
 
 const SILENT: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
@@ -116,6 +119,13 @@ const WORDS: &[&[u8]] = &[
     b"\0\0\0@\xfeSMB@\0",
     b"NTLMSSP\0\x03\0\0\0",
     b"`H\x06\x06+\x06\x01\x05\x05\x02\xa0>",
+    b"STARTTLS\r\n",
+    b"a1 STARTTLS\r\n",
+    b"STLS\r\n",
+    b"AUTH TLS\r\n",
+    b"\x16\x03\x01\0\x05\x01\0\0\x01\x03",
+    b"\x16\x03\x03\xff\xff",
+    b"\x20\0\0\x01\x05\xae\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
 ];
 
 /// What the services look for in datagrams.
@@ -193,6 +203,87 @@ fn talk(personality: &str, bytes: &[u8]) -> (Vec<u8>, Vec<Event>) {
         let said = stage.talk(bytes).await;
         (said, make(settings(), stage.end().await))
     })
+}
+
+/// Services that go on with TLS, and what makes them.
+const UPGRADES: &[(&str, &[u8])] = &[
+    ("smtp-postfix", b"EHLO x\r\nSTARTTLS\r\n"),
+    ("smtp-exim", b"EHLO x\r\nSTARTTLS\r\n"),
+    ("imap-dovecot", b"a STARTTLS\r\n"),
+    ("pop3-dovecot", b"STLS\r\n"),
+    ("vsftpd-3.0.5-tls", b"AUTH TLS\r\n"),
+    ("postgresql-debian-12", b"\0\0\0\x08\x04\xd2\x16\x2f"),
+    (
+        "mysql-ubuntu-22.04",
+        b"\x20\0\0\x01\x05\xae\x08\0\0\0\0\x01\x21\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    ),
+];
+
+/// Asks for TLS, waits until the decoy is ready for it, and sends `hello` and no more.
+fn stopped(personality: &str, asked: &[u8], hello: &[u8]) -> Vec<Event> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stage = Stage::open(spec(embedded(personality).unwrap())).await;
+        let mut client = stage.connect().await;
+        client.write_all(asked).await.unwrap();
+        // One that drops what is sent ahead has read the request once it says something more.
+        let ready: &[u8] = match personality {
+            "postgresql-debian-12" => b"S",
+            "mysql-ubuntu-22.04" => b"password\0",
+            "smtp-exim" => b"go ahead\r\n",
+            "smtp-postfix" => b"start TLS\r\n",
+            "vsftpd-3.0.5-tls" => b"negotiation.\r\n",
+            _ => b"now.\r\n",
+        };
+        let mut said = Vec::new();
+        while !said.ends_with(ready) {
+            said.push(client.read_u8().await.unwrap());
+        }
+        client.write_all(hello).await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+        make(settings(), stage.end().await)
+    })
+}
+
+#[test]
+fn a_handshake_that_never_ends_is_ended_by_a_limit_wherever_it_stops() {
+    let hello = Hello {
+        version: 0x0303,
+        ciphers: vec![0xc02f],
+        extensions: vec![10, 13],
+        groups: vec![23],
+        signatures: vec![0x0804],
+        ..Hello::default()
+    };
+    let hello = in_records(&hello_of(&hello), 1 << 14);
+    for (personality, asked) in UPGRADES {
+        for count in [0, 3, 20, hello.len()] {
+            let events = stopped(personality, asked, &hello[..count]);
+            let told = events
+                .iter()
+                .filter(|event| event.text(Field::TlsJa4).is_some())
+                .count();
+            assert_eq!(told, usize::from(count == hello.len()), "{personality} {count}");
+            let end = events.iter().find(|event| event.action == Action::SessionEnd).unwrap();
+            let reason = end.text(Field::EventReason).unwrap();
+            assert!(reason.starts_with("limit `"), "{personality} {count}: {reason}");
+            let established = (count > 0).then_some(&Value::Bool(false));
+            assert_eq!(end.get(Field::TlsEstablished), established, "{personality} {count}");
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_requests_for_tls_is_one_session_with_the_promised_events() {
+    for (personality, asked) in UPGRADES {
+        let (said, events) = talk(personality, &asked.repeat(2000));
+        let count = |action| events.iter().filter(|event| event.action == action).count();
+        assert_eq!(count(Action::Connect), 1, "{personality}");
+        assert_eq!(count(Action::SessionEnd), 1, "{personality}");
+        assert!(count(Action::Query) <= Limits::default().queries_per_session as usize);
+        assert!(said.len() < 2000, "{personality}: {} bytes", said.len());
+    }
 }
 
 proptest! {

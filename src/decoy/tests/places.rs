@@ -220,6 +220,18 @@ const OTHERS: &[(&str, &str)] = &[
     ("smtp-postfix", "AUTH LOGIN\r\nYm9i\r\n{base64}\r\n"),
     ("smtp-postfix", "AUTH LOGIN Ym9i\r\n{base64}\r\n"),
     ("smtp-postfix", "AUTH CRAM-MD5\r\n{base64}\r\n"),
+    (
+        "smtp-postfix",
+        "EHLO x\r\nSTARTTLS\r\nAUTH PLAIN {plain}\r\nPASS {s}\r\n",
+    ),
+    ("smtp-exim", "EHLO x\r\nSTARTTLS\r\nAUTH PLAIN {plain}\r\nPASS {s}\r\n"),
+    (
+        "smtp-postfix-submission",
+        "EHLO x\r\nAUTH PLAIN {plain}\r\nSTARTTLS\r\n",
+    ),
+    ("imap-dovecot", "a STARTTLS\r\nb LOGIN bob {s}\r\n"),
+    ("pop3-dovecot", "STLS\r\nUSER bob\r\nPASS {s}\r\n"),
+    ("vsftpd-3.0.5-tls", "AUTH TLS\r\nUSER bob\r\nPASS {s}\r\n"),
     ("smtp-postfix", "AUTH XOAUTH2 {base64}\r\n"),
     ("smtp-postfix", "GET /?password={s} HTTP/1.1\r\nCookie: a={s}\r\n\r\n"),
     ("pop3-dovecot", "USER bob\r\nPASS {s}\r\nPASS {s}\r\n"),

@@ -10,7 +10,7 @@ use crate::decoy::keys::KeyFolder;
 use crate::decoy::personality::embedded;
 use crate::decoy::services::{Service, Speak};
 use crate::decoy::session::Session;
-use crate::decoy::testing::{Stage, actions, fact, personality, spec, spec_of};
+use crate::decoy::testing::{CERTIFICATE, Stage, actions, fact, personality, spec, spec_of};
 use crate::decoy::tls::certificate;
 use crate::decoy::tls::hello::Hello;
 use crate::decoy::tls::testing::{client_of, hello_of, in_records, shake};
@@ -22,9 +22,9 @@ const GREETER: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n
 fn secure(mut spec: DecoySpec, implicit: bool) -> (DecoySpec, TlsConnector) {
     let state = tempfile::tempdir().unwrap();
     let folder = KeyFolder::within(state.path());
+    folder.keep("lure.tls.pem", || Ok(CERTIFICATE.into())).unwrap();
     spec.tls = Some(certificate::kept(&folder, "lure", &spec.personality, implicit).unwrap());
-    let pem = std::fs::read(folder.path("lure.tls.pem")).unwrap();
-    (spec, client_of(&pem, &[b"h2", b"http/1.1"]))
+    (spec, client_of(CERTIFICATE.as_bytes(), &[b"h2", b"http/1.1"]))
 }
 
 fn text(hit: &Hit, field: Field) -> String {
@@ -122,10 +122,10 @@ async fn a_hello_that_was_sent_ahead_belongs_to_the_handshake() {
     let mut stage = Stage::open(spec).await;
     let hello = Hello {
         version: 0x0303,
-        ciphers: vec![0xc02b],
+        ciphers: vec![0xc02f],
         extensions: vec![10, 13],
         groups: vec![23],
-        signatures: vec![0x0403],
+        signatures: vec![0x0804],
         ..Hello::default()
     };
     let sent = [&b"STARTTLS\r\n"[..], &in_records(&hello_of(&hello), 9)].concat();

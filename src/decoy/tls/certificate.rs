@@ -8,29 +8,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use ::ring::digest;
-use rcgen::{CertificateParams, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use x509_parser::oid_registry::{
     OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{Stack, Tls};
+use super::{Identity, Stack, Tls, making};
 use crate::decoy::Personality;
 use crate::decoy::keys::{KeyFault, KeyFolder};
+use crate::decoy::personality::Install;
 
 /// Largest PEM file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// A day.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `[tls]` of a personality: how its product does TLS.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -52,6 +49,41 @@ pub struct TlsLook {
     pub names: Vec<String>,
     /// How many days it is valid.
     pub days: u16,
+    /// What kind of key it is for: `rsa` or `ec`.
+    pub key: KeyLook,
+    /// Which program made it: `snakeoil`, `request`, `mysql` or `windows`.
+    pub form: Form,
+    /// Common name of the authority that signed it, made with it; empty: it signed itself.
+    pub issuer: String,
+    /// Whether it is the one that Debian's `ssl-cert` makes once a host, the same for all services that have it. What
+    /// the other keys say of a certificate means nothing then.
+    pub shared: bool,
+}
+
+/// A kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyLook {
+    /// RSA of 2,048 bits.
+    #[default]
+    Rsa,
+    /// The curve P-256.
+    Ec,
+}
+
+/// Whose certificate it looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// That of Debian's `make-ssl-cert`.
+    #[default]
+    Snakeoil,
+    /// That of `openssl req -x509`, which most instructions have people type.
+    Request,
+    /// Those that a MySQL server makes at its first start.
+    Mysql,
+    /// Those that Windows makes for Remote Desktop.
+    Windows,
 }
 
 impl Default for TlsLook {
@@ -66,9 +98,19 @@ impl Default for TlsLook {
             common_name: "{{fqdn}}".into(),
             names: vec!["{{fqdn}}".into()],
             days: 3650,
+            key: KeyLook::Rsa,
+            form: Form::Snakeoil,
+            issuer: String::new(),
+            shared: false,
         }
     }
 }
+
+/// The file of the certificate that services have in common; no decoy's own is named so.
+const SHARED_FILE: &str = "ssl-cert-snakeoil.pem";
+
+/// One key is made at a time: decoys that share one find it made by the first.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// The operator's own certificate and key, PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,19 +155,67 @@ pub fn own(files: &Files, read: &[Vec<u8>; 2], look: &TlsLook, implicit: bool) -
     valid_now(&chain).map_err(|reason| wrong(&files.cert, reason))?;
     let key =
         PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&files.key, format!("no key in it: {error}")))?;
-    build(chain, key, look, implicit)
-        .map_err(|error| wrong(&files.key, format!("it is not the key of `cert`: {error}")))
+    let identity =
+        build(chain, key, look).map_err(|error| wrong(&files.key, format!("it is not the key of `cert`: {error}")))?;
+    Ok(Tls::new(watch::channel(Some(identity)).1, look, implicit))
 }
 
-/// TLS with the certificate that this install keeps for the decoy `name`.
+/// TLS with the certificate that this install keeps for the decoy `name`. One that is missing is made; an RSA key takes
+/// its time, which nobody waits for but the peers that ask for it.
 pub fn kept(folder: &KeyFolder, name: &str, personality: &Personality, implicit: bool) -> Result<Tls, TlsFault> {
-    let file = format!("{name}.tls.pem");
     let look = &personality.tls;
-    let pem = folder.keep(&file, || make(name, personality).map_err(io::Error::other))?;
-    let damaged = |reason: String| folder.damaged(&file, reason);
-    let chain = chain(&pem).map_err(damaged)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| damaged(error.to_string()))?;
-    Ok(build(chain, key, look, implicit).map_err(|error| damaged(error.to_string()))?)
+    let keeper = Keeper {
+        folder: folder.clone(),
+        name: name.to_owned(),
+        look: look.clone(),
+        install: personality.install.clone(),
+    };
+    let (sender, receiver) = watch::channel(None);
+    if look.key == KeyLook::Rsa && !folder.path(&keeper.file()).exists() {
+        // It ends by itself, with the process at the latest: a key that is half made was shown to nobody.
+        std::thread::spawn(move || match keeper.identity() {
+            Ok(identity) => drop(sender.send(Some(identity))),
+            Err(error) => tracing::error!(error = %error, "a certificate could not be made: {error}"),
+        });
+    } else {
+        sender.send_replace(Some(keeper.identity()?));
+    }
+    Ok(Tls::new(receiver, look, implicit))
+}
+
+/// What a certificate is kept or made from.
+struct Keeper {
+    folder: KeyFolder,
+    name: String,
+    look: TlsLook,
+    install: Install,
+}
+
+impl Keeper {
+    fn file(&self) -> String {
+        match self.look.shared {
+            true => SHARED_FILE.to_owned(),
+            false => format!("{}.tls.pem", self.name),
+        }
+    }
+
+    fn make(&self) -> Result<Vec<u8>, rcgen::Error> {
+        match self.look.shared {
+            true => making::make(SHARED_FILE, &TlsLook::default(), &self.install),
+            false => making::make(&self.name, &self.look, &self.install),
+        }
+    }
+
+    fn identity(&self) -> Result<Arc<Identity>, TlsFault> {
+        let file = self.file();
+        let one = MAKING.lock();
+        let pem = self.folder.keep(&file, || self.make().map_err(io::Error::other))?;
+        drop(one);
+        let damaged = |reason: String| self.folder.damaged(&file, reason);
+        let chain = chain(&pem).map_err(damaged)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| damaged(error.to_string()))?;
+        Ok(build(chain, key, &self.look).map_err(|error| damaged(error.to_string()))?)
+    }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, TlsFault> {
@@ -168,8 +258,7 @@ fn build(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     look: &TlsLook,
-    implicit: bool,
-) -> Result<Tls, rustls::Error> {
+) -> Result<Arc<Identity>, rustls::Error> {
     let endpoint = chain.first().map(|first| endpoint(first)).unwrap_or_default();
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -179,14 +268,11 @@ fn build(
     config.ticketer = ring::Ticketer::new()?;
     let without = Arc::new(config.clone());
     config.alpn_protocols = look.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-    Ok(Tls {
+    Ok(Arc::new(Identity {
         config: Arc::new(config),
-        endpoint: endpoint.into(),
         without_alpn: (!look.alpn_strict).then_some(without),
-        implicit,
-        answers_plain: look.answers_plain,
-        stack: look.stack,
-    })
+        endpoint: endpoint.into(),
+    }))
 }
 
 /// The hash of a certificate by that of its signature, by SHA-256 if that is weaker (RFC 5929 section 4.1).
@@ -201,38 +287,13 @@ fn endpoint(certificate: &[u8]) -> Vec<u8> {
     digest::digest(algorithm, certificate).as_ref().to_vec()
 }
 
-/// A new key and its certificate, PEM.
-fn make(name: &str, personality: &Personality) -> Result<Vec<u8>, rcgen::Error> {
-    let look = &personality.tls;
-    let expand = |text: &String| personality.install.expand(text).into_owned();
-    let mut params = CertificateParams::new(look.names.iter().map(expand).collect::<Vec<_>>())?;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, expand(&look.common_name));
-    params.is_ca = IsCa::ExplicitNoCa;
-    let age = age(personality.install.draw(&format!("certificate of {name}")), look.days);
-    let now = Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0));
-    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now.saturating_sub(age);
-    params.not_after = params.not_before + DAY * u32::from(look.days);
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    Ok([key.serialize_pem(), certificate.pem()].concat().into_bytes())
-}
-
-/// How long ago a certificate was made: at most two years, and at most half of its time.
-fn age([a, b, c, d, ..]: [u8; 32], days: u16) -> Duration {
-    let longest = DAY.as_secs() * u64::from(days / 2).min(730);
-    let drawn = u64::from(u32::from_be_bytes([a, b, c, d]));
-    Duration::from_secs(DAY.as_secs() + drawn % longest.max(1))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::decoy::personality::Install;
+    use rcgen::{CertificateParams, KeyPair};
 
-    const LOOK: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[look]\n";
+    use super::*;
+
+    const LOOK: &str = "service = 'banner'\nos = 'linux'\nproduct = 'x'\n[tls]\nkey = 'ec'\n[look]\n";
 
     fn of(seed: u8) -> (tempfile::TempDir, Arc<Personality>) {
         let install = Install::from_seed([seed; 32]);
@@ -241,7 +302,7 @@ mod tests {
     }
 
     fn first(tls: &Tls, folder: &KeyFolder) -> Vec<u8> {
-        assert!(tls.config.alpn_protocols.is_empty());
+        assert!(tls.known().unwrap().config.alpn_protocols.is_empty());
         std::fs::read(folder.path("lure.tls.pem")).unwrap()
     }
 
@@ -313,5 +374,18 @@ mod tests {
             "{}",
             fault(&good)
         );
+    }
+
+    #[tokio::test]
+    async fn services_that_share_the_hosts_certificate_find_one_that_was_made_once() {
+        let install = Install::from_seed([1; 32]);
+        let look = LOOK.replace("key = 'ec'", "shared = true");
+        let personality = Personality::parse("test", "test.toml", &look, &install).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::within(state.path());
+        let made = ["mail", "web"].map(|name| kept(&folder, name, &personality, false).unwrap());
+        let [mail, web] = [made[0].identity().await.unwrap(), made[1].identity().await.unwrap()];
+        assert_eq!(mail.endpoint, web.endpoint);
+        assert_eq!(std::fs::read_dir(state.path().join("keys")).unwrap().count(), 1);
     }
 }

@@ -13,6 +13,7 @@ pub mod certificate;
 mod channel;
 pub(crate) mod fingerprint;
 pub(crate) mod hello;
+mod making;
 pub(crate) mod refusal;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,19 +21,16 @@ pub(crate) mod testing;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
+use self::certificate::TlsLook;
 pub(crate) use channel::{Channel, End};
 pub use refusal::Stack;
 
 /// What a decoy needs to speak TLS.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Its certificate, versions and protocols.
-    pub config: Arc<ServerConfig>,
-    /// The same for a client with whom it has no protocol in common; none: it is refused.
-    pub without_alpn: Option<Arc<ServerConfig>>,
-    /// The hash of its certificate that logins are bound to: `tls-server-end-point` (RFC 5929 section 4).
-    pub endpoint: Arc<[u8]>,
+    identity: watch::Receiver<Option<Arc<Identity>>>,
     /// Whether it speaks TLS from the first byte; else only when its service upgrades.
     pub implicit: bool,
     /// Whether the service knows what to say to a peer that should speak TLS and does not.
@@ -41,7 +39,41 @@ pub struct Tls {
     pub stack: Stack,
 }
 
+/// Who the decoy is in TLS: all that stands only when its key is made.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its certificate, versions and protocols.
+    pub config: Arc<ServerConfig>,
+    /// The same for a client with whom it has no protocol in common; none: it is refused.
+    pub without_alpn: Option<Arc<ServerConfig>>,
+    /// The hash of its certificate that logins are bound to: `tls-server-end-point` (RFC 5929 section 4).
+    pub endpoint: Arc<[u8]>,
+}
+
 impl Tls {
+    fn new(identity: watch::Receiver<Option<Arc<Identity>>>, look: &TlsLook, implicit: bool) -> Self {
+        Self {
+            identity,
+            implicit,
+            answers_plain: look.answers_plain,
+            stack: look.stack,
+        }
+    }
+
+    /// Who it is, if that stands by now.
+    pub fn known(&self) -> Option<Arc<Identity>> {
+        self.identity.borrow().clone()
+    }
+
+    /// Who it is, once that stands. `None`: its key could not be made. Cancel: safe.
+    pub(crate) async fn identity(&self) -> Option<Arc<Identity>> {
+        let mut identity = self.identity.clone();
+        let identity = identity.wait_for(Option::is_some).await.ok()?;
+        identity.clone()
+    }
+}
+
+impl Identity {
     /// The configuration for a client with this first message.
     pub(crate) fn config_for(&self, message: &hello::Read) -> Arc<ServerConfig> {
         let hello::Read::Hello(hello) = message else {

@@ -18,6 +18,8 @@ pub enum Stack {
     OpenSslMin,
     /// GnuTLS 3.7 with TLS 1.2 as the oldest version.
     GnuTls,
+    /// One whose server closes before it sends the alert, as Dovecot's does.
+    Mute,
     /// Windows. It says nothing and closes.
     Schannel,
 }
@@ -32,6 +34,25 @@ const INTERNAL_ERROR: u8 = 80;
 
 /// The oldest version that is spoken.
 const TLS_1_2: u16 = 0x0303;
+
+/// Reasons to refuse, for the event.
+const TOO_OLD: &str = "the client speaks only versions that are too old";
+const NO_HELLO: &str = "the first message is no hello";
+const TOO_LONG: &str = "the first record is too long";
+const MALFORMED: &str = "the hello is malformed";
+const NO_TLS: &str = "the peer spoke no TLS";
+
+/// What OpenSSL 3.0 calls a reason to refuse, for servers that say it on. Of what is refused later it is the commonest.
+pub(crate) fn openssl_words(why: &str) -> &'static str {
+    match why {
+        TOO_OLD => "error:0A000102:SSL routines::unsupported protocol",
+        NO_HELLO => "error:0A0000F4:SSL routines::unexpected message",
+        TOO_LONG => "error:0A0000C6:SSL routines::packet length too long",
+        MALFORMED => "error:0A00009F:SSL routines::length mismatch",
+        NO_TLS => "error:0A00010B:SSL routines::wrong version number",
+        _ => "error:0A0000C1:SSL routines::no shared cipher",
+    }
+}
 
 /// What is said to a first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +74,7 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(message: &Read, stack: Stack) -> Verdict {
     let (why, alert) = match message {
         Read::Hello(hello) if hello.highest() >= TLS_1_2 => return Verdict::Fine,
-        Read::Hello(hello) => (
-            "the client speaks only versions that are too old",
-            too_old(hello.highest(), stack),
-        ),
+        Read::Hello(hello) => (TOO_OLD, too_old(hello.highest(), stack)),
         Read::Old(hello) => (
             "the client's hello is of SSL 2.0",
             match hello.version {
@@ -64,11 +82,11 @@ pub(crate) fn judge(message: &Read, stack: Stack) -> Verdict {
                 version => too_old(version, stack),
             },
         ),
-        Read::Malformed(Fault::Unexpected) => ("the first message is no hello", (UNEXPECTED_MESSAGE, TLS_1_2)),
-        Read::Malformed(Fault::Overflow) => ("the first record is too long", (RECORD_OVERFLOW, TLS_1_2)),
-        Read::Malformed(Fault::Decode) => ("the hello is malformed", (DECODE_ERROR, TLS_1_2)),
+        Read::Malformed(Fault::Unexpected) => (NO_HELLO, (UNEXPECTED_MESSAGE, TLS_1_2)),
+        Read::Malformed(Fault::Overflow) => (TOO_LONG, (RECORD_OVERFLOW, TLS_1_2)),
+        Read::Malformed(Fault::Decode) => (MALFORMED, (DECODE_ERROR, TLS_1_2)),
         Read::More | Read::Other => (
-            "the peer spoke no TLS",
+            NO_TLS,
             match stack {
                 Stack::GnuTls => (UNEXPECTED_MESSAGE, TLS_1_2),
                 _ => (0, 0),
@@ -76,7 +94,7 @@ pub(crate) fn judge(message: &Read, stack: Stack) -> Verdict {
         ),
     };
     let said = match (stack, alert) {
-        (_, (0, _)) | (Stack::Schannel, _) => Vec::new(),
+        (_, (0, _)) | (Stack::Schannel | Stack::Mute, _) => Vec::new(),
         (_, (description, version)) => record(description, version),
     };
     let unread = matches!(stack, Stack::OpenSsl | Stack::OpenSslMin)

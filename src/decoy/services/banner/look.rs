@@ -14,6 +14,9 @@ pub(super) struct Look {
     /// Sent at once; empty: the peer speaks first.
     #[serde(default)]
     pub(super) greeting: String,
+    /// The same within TLS; empty: no other.
+    #[serde(default)]
+    pub(super) greeting_secure: String,
     /// Whether each line begins with a tag, as in IMAP; it may then hold literals.
     #[serde(default)]
     pub(super) tagged: bool,
@@ -141,6 +144,8 @@ pub(super) struct Row {
     pub(super) proof: bool,
     /// Whether it hangs up then.
     pub(super) close: bool,
+    /// Whether TLS begins then, which sets the mark `secure`; if something was sent ahead, it hangs up.
+    pub(super) tls: bool,
 }
 
 /// What must follow the words of a row.

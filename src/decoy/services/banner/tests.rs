@@ -2,6 +2,7 @@ use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::personality::embedded;
 use crate::decoy::testing::{Stage, actions, fact, spec};
+use crate::decoy::tls::testing::upgrade;
 use crate::roles::Hit;
 
 /// What the decoy said, and its hits.
@@ -218,4 +219,58 @@ async fn a_greeting_alone_is_no_proof() {
         let touch = hits.iter().map(|hit| hit.touch).max();
         assert_eq!(touch, Some(crate::roles::Touch::Intent), "{personality}");
     }
+}
+
+/// As captured from Dovecot 2.3.19: what was wrong before counts on, what is sent ahead ends it.
+#[tokio::test]
+async fn within_tls_dovecot_offers_no_more_of_it_and_a_login_is_taken() {
+    for (name, before, ready, within, expected) in [
+        (
+            "imap-dovecot",
+            "a FOO\r\nb STARTTLS x\r\n",
+            "b OK Begin TLS negotiation now.\r\n",
+            "c CAPABILITY\r\nd STARTTLS\r\ne LOGIN bob hunter2\r\nf FOO\r\ng FOO\r\n",
+            "* CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN\r\n\
+             c OK Pre-login capabilities listed, post-login capabilities have more.\r\n\
+             d BAD TLS is already active.\r\ne NO [AUTHENTICATIONFAILED] Authentication failed.\r\n\
+             f BAD Error in IMAP command received by server.\r\n* BYE Too many invalid IMAP commands.\r\n",
+        ),
+        (
+            "pop3-dovecot",
+            "STLS\r\n",
+            "+OK Begin TLS negotiation now.\r\n",
+            "CAPA\r\nSTLS\r\nUSER bob\r\nPASS hunter2\r\nQUIT\r\n",
+            "+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nUSER\r\nSASL PLAIN\r\n.\r\n\
+             -ERR TLS is already active.\r\n+OK\r\n-ERR [AUTH] Authentication failed.\r\n+OK Logging out\r\n",
+        ),
+    ] {
+        let text = embedded(name).unwrap().replace("delay_ms = 2", "delay_ms = 0 #");
+        let mut stage = Stage::open(spec(&text)).await;
+        let (_, said) = upgrade(&stage, before.as_bytes(), ready.as_bytes(), within.as_bytes()).await;
+        assert_eq!(String::from_utf8_lossy(&said), expected, "{name}");
+        assert_eq!(secrets(&stage.session().await), login("bob", "hunter2"), "{name}");
+        let ahead = answer(name, format!("{before}e LOGIN u Sup3rPass\r\n").as_bytes()).await;
+        assert!(ahead.ends_with(ready), "{name}: {ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_ends_dovecot_without_a_word() {
+    let stage = Stage::open(spec(embedded("imap-dovecot").unwrap())).await;
+    let mut client = stage.connect().await;
+    tokio::io::AsyncWriteExt::write_all(&mut client, b"a STARTTLS\r\n")
+        .await
+        .unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"now.\r\n") {
+        said.push(tokio::io::AsyncReadExt::read_u8(&mut client).await.unwrap());
+    }
+    tokio::io::AsyncWriteExt::write_all(&mut client, b"hello there friend\r\n")
+        .await
+        .unwrap();
+    said.clear();
+    tokio::io::AsyncReadExt::read_to_end(&mut client, &mut said)
+        .await
+        .unwrap();
+    assert!(said.is_empty(), "{}", said.escape_ascii());
 }

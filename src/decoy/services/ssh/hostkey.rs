@@ -23,10 +23,13 @@ use ring::signature::{
 use tokio::sync::watch;
 
 use self::file::PrivateKey;
-use super::number::{self, RsaNumbers};
 use super::offer::{List, Row};
 use super::wire::{Reader, Writer};
 use crate::decoy::keys::{KeyFault, KeyFolder};
+use crate::decoy::number::{self, RsaNumbers};
+
+/// Bits of an RSA host key: what `ssh-keygen` makes since OpenSSH 8.0.
+const RSA_BITS: u32 = 3072;
 
 /// How a server signs, by name.
 #[derive(Debug)]
@@ -255,7 +258,7 @@ const fn wanted(kind: Kind) -> &'static str {
 fn make(kind: Kind) -> io::Result<PrivateKey> {
     let failed = || io::Error::other("no random numbers can be had");
     match kind {
-        Kind::Rsa => Some(PrivateKey::Rsa(RsaNumbers::generate())),
+        Kind::Rsa => Some(PrivateKey::Rsa(RsaNumbers::generate(RSA_BITS))),
         Kind::Ecdsa => PrivateKey::ecdsa(),
         Kind::Ed25519 => PrivateKey::ed25519(),
     }

@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 
 use super::Kind;
-use crate::decoy::services::ssh::number::RsaNumbers;
+use crate::decoy::number::RsaNumbers;
 use crate::decoy::services::ssh::wire::{Reader, Writer};
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";

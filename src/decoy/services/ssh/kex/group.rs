@@ -6,7 +6,7 @@ use rand::RngCore as _;
 use rand::seq::IndexedRandom as _;
 
 use super::Agreement;
-use crate::decoy::services::ssh::number;
+use crate::decoy::number;
 use crate::decoy::services::ssh::wire::{Reader, Writer, trimmed};
 
 /// All groups: name, bits, generator and prime, a line each.

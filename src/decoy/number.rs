@@ -7,15 +7,14 @@ use crypto_bigint::{BoxedUint, ConcatenatingMul as _, NonZero, Odd};
 use crypto_primes::hazmat::{SetBits, SmallFactorsSieveFactory};
 use crypto_primes::{Flavor, is_prime, sieve_and_find};
 
-/// Bits of an RSA host key: what `ssh-keygen` makes since OpenSSH 8.0.
-const RSA_BITS: u32 = 3072;
+use super::der;
 
-/// Public exponent of every RSA key of OpenSSH.
+/// Public exponent of every RSA key that OpenSSH and OpenSSL make.
 const RSA_EXPONENT: u32 = 65537;
 
 /// `base` to the power of `exponent`, modulo an odd `modulus`; as long as the modulus. `None`: the modulus is even, or
 /// shorter than the base.
-pub(super) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
     let bits = u32::try_from(modulus.len()).ok()?.checked_mul(8)?;
     let modulus = BoxedUint::from_be_slice(modulus, bits).ok()?;
     let params = BoxedMontyParams::new(Odd::new(modulus).into_option()?);
@@ -27,26 +26,27 @@ pub(super) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<
 
 /// The numbers of an RSA key, under the names of RFC 8017 section 3.2.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct RsaNumbers {
+pub(crate) struct RsaNumbers {
     /// Modulus.
-    pub(super) n: Vec<u8>,
+    pub(crate) n: Vec<u8>,
     /// Public exponent.
-    pub(super) e: Vec<u8>,
+    pub(crate) e: Vec<u8>,
     /// Private exponent.
-    pub(super) d: Vec<u8>,
+    pub(crate) d: Vec<u8>,
     /// First prime.
-    pub(super) p: Vec<u8>,
+    pub(crate) p: Vec<u8>,
     /// Second prime.
-    pub(super) q: Vec<u8>,
+    pub(crate) q: Vec<u8>,
     /// The second prime's inverse modulo the first.
-    pub(super) q_inverse: Vec<u8>,
+    pub(crate) q_inverse: Vec<u8>,
 }
 
 impl RsaNumbers {
-    /// A new key of 3,072 bits: some hundred milliseconds of one processor.
-    pub(super) fn generate() -> Self {
+    /// A new key of so many bits, an even number of at least 1,024: one of 3,072 takes a processor some hundred
+    /// milliseconds.
+    pub(crate) fn generate(bits: u32) -> Self {
         loop {
-            if let Some(key) = Self::of_primes(&prime(RSA_BITS / 2), &prime(RSA_BITS / 2)) {
+            if let Some(key) = Self::of_primes(&prime(bits / 2), &prime(bits / 2)) {
                 return key;
             }
         }
@@ -54,10 +54,11 @@ impl RsaNumbers {
 
     /// `None`: no key can be made of these two, which is rare.
     fn of_primes(p: &BoxedUint, q: &BoxedUint) -> Option<Self> {
-        let one = BoxedUint::one_with_precision(RSA_BITS / 2);
+        let bits = p.bits_precision();
+        let one = BoxedUint::one_with_precision(bits);
         let count = NonZero::new(p.wrapping_sub(&one).concatenating_mul(q.wrapping_sub(&one))).into_option()?;
         let e = BoxedUint::from(RSA_EXPONENT);
-        let wide = BoxedUint::from_be_slice(&RSA_EXPONENT.to_be_bytes(), RSA_BITS).ok()?;
+        let wide = BoxedUint::from_be_slice(&RSA_EXPONENT.to_be_bytes(), 2 * bits).ok()?;
         let d = wide.invert_mod(&count).into_option()?;
         let q_inverse = q.invert_mod(&NonZero::new(p.clone()).into_option()?).into_option()?;
         let bytes = |number: &BoxedUint| number.to_be_bytes_trimmed_vartime().into();
@@ -72,7 +73,7 @@ impl RsaNumbers {
     }
 
     /// What remains of the private exponent modulo each prime less one: for both, or `None` if they are no primes.
-    pub(super) fn remainders(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn remainders(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let d = BoxedUint::from_be_slice_vartime(&self.d);
         let remainder = |prime: &[u8]| {
             let prime = BoxedUint::from_be_slice_vartime(prime);
@@ -81,6 +82,21 @@ impl RsaNumbers {
             Some(d.rem_vartime(&modulus).to_be_bytes_trimmed_vartime().into())
         };
         Some((remainder(&self.p)?, remainder(&self.q)?))
+    }
+
+    /// The key as PKCS #8 has it (RFC 5958, RFC 8017 appendix A.1.2), DER. `None`: its numbers are none of a key.
+    pub(crate) fn pkcs8(&self) -> Option<Vec<u8>> {
+        const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+        let (d_p, d_q) = self.remainders()?;
+        let version = der::integer(&[0]);
+        let numbers = [&self.n, &self.e, &self.d, &self.p, &self.q, &d_p, &d_q, &self.q_inverse];
+        let numbers: Vec<u8> = numbers.into_iter().flat_map(|number| der::integer(number)).collect();
+        let key = der::sequence(&[&version, &numbers]);
+        Some(der::sequence(&[
+            &version,
+            RSA_ENCRYPTION,
+            &der::element(der::OCTETS, &key),
+        ]))
     }
 }
 
@@ -92,6 +108,21 @@ fn prime(bits: u32) -> BoxedUint {
         let found = factory.and_then(|factory| sieve_and_find(&mut rng, factory, |_, odd| is_prime(Flavor::Any, odd)));
         if let Ok(Some(prime)) = found {
             return prime;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_made_is_one_to_ring_in_either_form() {
+        for _ in 0..4 {
+            let key = RsaNumbers::generate(2048);
+            let pair = ring::signature::RsaKeyPair::from_pkcs8(&key.pkcs8().unwrap()).unwrap();
+            assert_eq!(pair.public().modulus_len(), 256);
+            assert_eq!((key.n.len(), key.n[0] >> 7), (256, 1));
         }
     }
 }
