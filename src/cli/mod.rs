@@ -26,6 +26,7 @@ mod schema;
 mod send_test;
 mod service;
 mod status;
+mod try_out;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +92,8 @@ struct Globals {
 enum Command {
     /// Open the decoys and deliver what touches them (also without any command)
     Run,
+    /// Be a Linux host on free ports for as long as it runs: no configuration, no root, nothing left behind
+    Try(try_out::Arguments),
     /// Read the configuration, try what it needs, change nothing
     Check(check::Arguments),
     /// How the running instance does
@@ -136,6 +139,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
     let globals = &arguments.globals;
     match arguments.command.as_ref().unwrap_or(&Command::Run) {
         Command::Run => run::run(globals),
+        Command::Try(wanted) => try_out::run(globals, wanted),
         Command::Check(wanted) => check::run(globals, wanted),
         Command::Status => status::run(globals),
         Command::Events(wanted) => events::run(globals, wanted),

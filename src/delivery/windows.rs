@@ -27,7 +27,8 @@ const CLOSE_MAX: usize = 512;
 const IDLE_ENTRIES: u64 = 4096;
 /// How long a patient machine lets entries gather: not each of them shall wake a task that seldom has anything to say.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long a patient machine's cursor may stay behind: it holds back the age trim.
+/// How long a cursor that has nothing to carry may stay behind: it holds back the age trim. On a quiet day it is the
+/// chain's head, told each hour, that it is saved with.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Wait after the journal failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -161,8 +162,7 @@ impl Window {
         append.extend(closed.iter().map(codec::encode));
         let losses = self.losses(chunk);
         let is_patient = self.machine.is_patient();
-        let is_early =
-            next.saturating_sub(self.saved) < IDLE_ENTRIES && (!is_patient || self.kept_at.elapsed() < PATIENCE);
+        let is_early = next.saturating_sub(self.saved) < IDLE_ENTRIES && self.kept_at.elapsed() < PATIENCE;
         let has_nothing_to_tell = append.is_empty() && losses.is_empty();
         // State is asked for last: what is given is taken for kept.
         if has_nothing_to_tell && is_early && is_patient {

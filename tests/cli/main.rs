@@ -13,6 +13,7 @@ mod reload;
 mod service;
 mod sinks;
 mod transforms;
+mod trials;
 mod upgrade;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -12,6 +12,7 @@ mod folder;
 mod harness;
 mod listeners;
 mod logs;
+mod retention;
 mod salvage;
 mod signals;
 

@@ -110,13 +110,16 @@ fn filled(contacts: u64, behind: u64) -> Filled {
     Filled { trap, ids, cursor }
 }
 
-fn end(trap: &mut Trap) {
+/// Ends it in order.
+pub(super) fn end(trap: &mut Trap) {
     trap.signal("TERM");
     assert_eq!(trap.ended().code(), DONE);
 }
 
-/// Appends contacts like one that was recorded, by the journal's own writer.
-fn fill(trap: &Trap, like: &Value, contacts: u64, behind: u64) -> (BTreeMap<u64, String>, u64) {
+/// Appends contacts like one that was recorded, by the journal's own writer. The sink has had all but the last `behind`.
+///
+/// Out: their ids by offset, and the sink's cursor.
+pub(super) fn fill(trap: &Trap, like: &Value, contacts: u64, behind: u64) -> (BTreeMap<u64, String>, u64) {
     let mut like = like.clone();
     like.as_object_mut().unwrap().remove("honeyport.journal.sequence");
     let (text, id) = (like.to_string(), like["id"].as_str().unwrap().to_owned());
@@ -162,7 +165,7 @@ fn laid(filled: &Filled) -> Trap {
 }
 
 /// The offsets that the journal of an instance that does not run holds, their sums aside.
-fn offsets(trap: &Trap) -> BTreeSet<u64> {
+pub(super) fn offsets(trap: &Trap) -> BTreeSet<u64> {
     let file = rusqlite::Connection::open(trap.path("state/journal.db")).unwrap();
     let mut rows = file.prepare("SELECT offset FROM entries").unwrap();
     let offset = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0).map(i64::cast_unsigned);

@@ -184,6 +184,19 @@ async fn a_pass_whose_original_was_trimmed_is_counted() {
         .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_window_that_nothing_reaches_does_not_hold_the_age_trim_for_days() {
+    let store = MemoryStore::new();
+    let _rig = Rig::start_with(&store, vec![throttle("few", "decoys", 9)], vec![]).await;
+    // The first takes a state with it, which the second has not.
+    for head in 1..=2 {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let next = store.append(&Event::new(Uuid::from_u128(head), at(0), Action::ChainHead)) + 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(store.cursor_of("window/few"), Some(next));
+    }
+}
+
 /// All that the throttle ever let through and told, read from the journal itself.
 fn account(store: &MemoryStore) -> (Vec<u64>, Vec<Event>) {
     let (mut passes, mut told) = (Vec::new(), Vec::new());
