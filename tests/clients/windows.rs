@@ -199,7 +199,7 @@ fn scan(personality: &str, versions: &[&str]) -> String {
     let address = trap.address("lure");
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     let place = format!("smbport={port}");
-    let scripts = "smb-protocols,smb2-security-mode,smb2-time,smb2-capabilities,smb-os-discovery,smb-security-mode";
+    let scripts = "smb-protocols,smb2-security-mode,smb2-time,smb2-capabilities,smb-security-mode";
     let mut arguments = vec![
         "-Pn",
         "-sT",

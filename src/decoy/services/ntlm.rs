@@ -27,6 +27,8 @@ use crate::decoy::session::Session;
 pub(super) struct Acceptor {
     names: Names,
     challenge: Option<[u8; 8]>,
+    /// When it was made.
+    challenged: u64,
     hello: Hello,
     /// The peer wraps its tokens in SPNEGO.
     wrapped: bool,
@@ -56,6 +58,8 @@ pub(super) struct Attempt {
     secrets: Vec<Range<usize>>,
     /// Where in it passwords could be tried against something else.
     sealed: Vec<Range<usize>>,
+    /// It says again what the challenge said, where it has to.
+    coherent: bool,
     /// The name under which the decoy introduced itself.
     target: String,
 }
@@ -66,6 +70,7 @@ impl Acceptor {
         Self {
             names,
             challenge: None,
+            challenged: 0,
             hello: Hello::default(),
             wrapped: false,
         }
@@ -104,7 +109,8 @@ impl Acceptor {
         };
         let challenge = rand::random();
         self.challenge = Some(challenge);
-        let reply = self.names.challenge(hello.flags, challenge, message::now());
+        self.challenged = now();
+        let reply = self.names.challenge(hello.flags, challenge, self.challenged);
         self.hello = hello;
         Step::Continue(if self.wrapped { spnego::carry(&reply) } else { reply })
     }
@@ -117,6 +123,9 @@ impl Acceptor {
         Step::Attempt(Box::new(Attempt {
             secrets: moved(&response.secrets),
             sealed: moved(&response.sealed),
+            coherent: !response.is_salted()
+                || !self.hello.wants_target()
+                || response.repeats(&self.names.target_info(self.challenged)),
             hello: std::mem::take(&mut self.hello),
             response,
             challenge,
@@ -145,6 +154,7 @@ impl Attempt {
             challenge,
             secrets: Vec::new(),
             sealed: Vec::new(),
+            coherent: true,
             target: target.to_owned(),
         }
     }
@@ -157,6 +167,11 @@ impl Attempt {
     /// Whether it is for the guest account.
     pub(super) fn is_guest(&self) -> bool {
         self.response.user.eq_ignore_ascii_case("guest")
+    }
+
+    /// Whether an NTLMv2 response says again what the challenge said, as MS-NLMP 3.1.5.1.2 has it. Not all servers look.
+    pub(super) fn is_coherent(&self) -> bool {
+        self.coherent
     }
 
     /// Whether the response is that of an empty password. NTLMv2 alone is tried.

@@ -258,6 +258,9 @@ impl<'a> Dialogue<'a> {
 
     /// Takes the time that a refusal takes, and says which it is.
     async fn refuse_login(&mut self, look: &Look, attempt: &Attempt) -> Result<Verdict, SessionError> {
+        if look.family == Family::Samba && !attempt.is_coherent() {
+            return Ok(Verdict::Refused(status::INVALID_PARAMETER));
+        }
         self.session.pause(Duration::from_millis(look.failed_delay_ms)).await?;
         // The guest of a Windows has no password, and is disabled.
         let guest = look.family == Family::Windows && attempt.is_guest() && attempt.has_empty_password();
@@ -286,11 +289,14 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-/// What nobody hears who asks for a share: there are those that every server has, and no others.
-fn refused_tree(path: &str) -> u32 {
-    const EVERYWHERE: [&str; 3] = ["IPC$", "ADMIN$", "C$"];
+/// What nobody hears who asks for a share: there are those that such a server has from the start, and no others.
+fn refused_tree(look: &Look, path: &str) -> u32 {
+    let known: &[&str] = match look.family {
+        Family::Samba => &["IPC$", "print$"],
+        Family::Windows => &["IPC$", "ADMIN$", "C$"],
+    };
     let share = path.rsplit('\\').next().unwrap_or_default();
-    if EVERYWHERE.iter().any(|name| share.eq_ignore_ascii_case(name)) {
+    if known.iter().any(|name| share.eq_ignore_ascii_case(name)) {
         status::ACCESS_DENIED
     } else {
         status::BAD_NETWORK_NAME

@@ -14,6 +14,9 @@ use crate::decoy::personality::Install;
 /// What every message begins with.
 pub(super) const SIGNATURE: &[u8] = b"NTLMSSP\0";
 
+/// Most bytes that are kept of a name in a type 1 message.
+const NAME_BYTES_MAX: usize = 256;
+
 /// Bytes of a challenge before its payload.
 const CHALLENGE_HEAD: u32 = 56;
 
@@ -52,12 +55,18 @@ pub(in crate::decoy::services) struct Hello {
 }
 
 impl Hello {
+    /// Whether it asks for the names of the server.
+    pub(super) fn wants_target(&self) -> bool {
+        self.flags & REQUEST_TARGET != 0
+    }
+
     /// Reads a type 1 message. `None`: it is none.
     pub(super) fn read(message: &[u8]) -> Option<Self> {
         let flags = u32_at(message, 12)?;
-        // Both names are in the character set of the machine, whatever else is agreed.
+        // Both names are in the character set of the machine, whatever else is agreed; no machine has longer ones.
         let named = |flag, at| {
             let bytes = (flags & flag != 0).then(|| message.get(place(message, at)?)).flatten();
+            let bytes = bytes.map(|bytes| bytes.get(..NAME_BYTES_MAX).unwrap_or(bytes));
             bytes.map(|bytes| decode(bytes, false)).unwrap_or_default()
         };
         Some(Self {
@@ -170,18 +179,22 @@ impl Response {
 
     /// What the client believes it talks to, such as `cifs/files03` (MsvAvTargetName of an NTLMv2 response); else empty.
     pub(super) fn spn(&self) -> String {
-        let mut pairs = self.nt.get(16 + 28..).unwrap_or_default();
-        while let (Some(id), Some(length)) = (u16_at(pairs, 0), u16_at(pairs, 2)) {
-            let Some((value, rest)) = pairs.get(4..).and_then(|rest| rest.split_at_checked(length.into())) else {
-                break;
-            };
-            match id {
-                0 => break,
-                9 => return decode(value, true),
-                _ => pairs = rest,
-            }
-        }
-        String::new()
+        const TARGET_NAME: u16 = 9;
+        let pairs = self.pairs();
+        let named = pairs.iter().find(|(id, _)| *id == TARGET_NAME);
+        named.map(|(_, name)| decode(name, true)).unwrap_or_default()
+    }
+
+    /// Whether an NTLMv2 response says again each pair that the challenge said, in a list that ends. `told`: the pairs
+    /// of the challenge.
+    pub(super) fn repeats(&self, told: &[u8]) -> bool {
+        let theirs = self.pairs();
+        pairs(told).iter().all(|pair| theirs.contains(pair))
+    }
+
+    /// The pairs of an NTLMv2 response (MS-NLMP 2.2.2.7): behind its proof and the client's time and challenge.
+    fn pairs(&self) -> Vec<(u16, &[u8])> {
+        pairs(self.nt.get(16 + 28..).unwrap_or_default())
     }
 }
 
@@ -300,7 +313,7 @@ impl Names {
     }
 
     /// AV pairs in the order of Windows and Samba (MS-NLMP 2.2.2.1).
-    fn target_info(&self, now: u64) -> Vec<u8> {
+    pub(super) fn target_info(&self, now: u64) -> Vec<u8> {
         let mut names = vec![
             (2, &self.domain),
             (1, &self.computer),
@@ -318,6 +331,22 @@ impl Names {
         pair(&mut out, 0, &[]);
         out
     }
+}
+
+/// AV pairs up to the one that ends them, with it if it is there (MS-NLMP 2.2.2.1).
+fn pairs(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut pairs = Vec::new();
+    while let (Some(id), Some(length)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
+        let Some((value, rest)) = bytes.get(4..).and_then(|rest| rest.split_at_checked(length.into())) else {
+            break;
+        };
+        pairs.push((id, value));
+        if id == 0 {
+            break;
+        }
+        bytes = rest;
+    }
+    pairs
 }
 
 fn pair(out: &mut Vec<u8>, id: u16, value: &[u8]) {

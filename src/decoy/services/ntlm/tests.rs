@@ -93,6 +93,9 @@ fn a_client_that_prefers_kerberos_is_told_that_there_is_ntlm() {
     assert!(matches!(acceptor.step(b"junk"), Step::Invalid));
 }
 
+/// A first message that asks for the names of the server.
+const HELLO: &str = "4e544c4d53535000010000000582080000000000000000000000000000000000";
+
 proptest! {
     #[test]
     fn any_bytes_are_a_token_or_none(noise in proptest::collection::vec(any::<u8>(), 0..300), kind in 1u8..=3) {
@@ -101,13 +104,33 @@ proptest! {
         message.extend(&noise);
         for token in [&noise, &message] {
             let mut acceptor = Acceptor::new(names());
-            let _ = acceptor.step(&bytes("4e544c4d535350000100000005020800"));
+            prop_assert!(matches!(acceptor.step(&bytes(HELLO)), Step::Continue(_)));
             if let Step::Attempt(attempt) = acceptor.step(token) {
                 let hidden = attempt.secrets.iter().chain(&attempt.sealed);
                 prop_assert!(hidden.map(|range| range.end).all(|end| end <= token.len()));
                 let _ = (attempt.facts(), attempt.has_empty_password());
             }
             let _ = spnego::unwrap(token);
+        }
+    }
+
+    #[test]
+    fn any_bytes_in_a_good_token_are_read_within_it(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        cut in 0usize..300,
+    ) {
+        let mut token = spnego::carry(&bytes(SPECIFIED));
+        for (place, byte) in changes {
+            let place = place.index(token.len());
+            token[place] = byte;
+        }
+        token.truncate(cut.max(20));
+        let mut acceptor = Acceptor::new(names());
+        prop_assert!(matches!(acceptor.step(&bytes(HELLO)), Step::Continue(_)));
+        if let Step::Attempt(attempt) = acceptor.step(&token) {
+            let hidden = attempt.secrets.iter().chain(&attempt.sealed);
+            prop_assert!(hidden.map(|range| range.end).all(|end| end <= token.len()));
+            let _ = (attempt.facts(), attempt.has_empty_password(), attempt.is_coherent());
         }
     }
 

@@ -201,7 +201,7 @@ impl Dialogue<'_> {
     ) -> Result<Next, SessionError> {
         let path = self.asked_first(message, v1::HEADER, at).await;
         let status = match (path, self.is_let_in(header)) {
-            (Some(path), true) => super::refused_tree(&path),
+            (Some(path), true) => super::refused_tree(look, &path),
             (None, true) => status::INVALID_PARAMETER,
             (Some(_), false) => status::BAD_UID,
             (None, false) => status::BAD_MESSAGE,

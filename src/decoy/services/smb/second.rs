@@ -112,7 +112,7 @@ impl State {
     }
 
     /// A command that belongs into a session, which at best is nobody's. `path`: of the share that is asked for.
-    fn within(&mut self, header: &Header, path: &str) -> Vec<u8> {
+    fn within(&mut self, look: &Look, header: &Header, path: &str) -> Vec<u8> {
         let status = match (self.logins.standing(header.session), header.command) {
             (None, _) => status::USER_SESSION_DELETED,
             (Some(Standing::Begun), _) => status::INVALID_HANDLE,
@@ -120,7 +120,7 @@ impl State {
                 self.logins.take(header.session);
                 return self.done(header, &v2::nothing());
             }
-            (Some(Standing::LetIn), v2::TREE_CONNECT) => super::refused_tree(path),
+            (Some(Standing::LetIn), v2::TREE_CONNECT) => super::refused_tree(look, path),
             (Some(Standing::LetIn), _) => status::NETWORK_NAME_DELETED,
         };
         self.error(header, status)
@@ -204,7 +204,7 @@ impl Dialogue<'_> {
         match header.command {
             v2::SESSION_SETUP => self.login_second(look, header, message, at).await,
             v2::ECHO => Ok(Some(state.done(header, &v2::nothing()))),
-            _ => Ok(self.within(header, message).await),
+            _ => Ok(self.within(look, header, message).await),
         }
     }
 
@@ -245,7 +245,7 @@ impl Dialogue<'_> {
         }
     }
 
-    async fn within(&mut self, header: &Header, message: &[u8]) -> Answer {
+    async fn within(&mut self, look: &Look, header: &Header, message: &[u8]) -> Answer {
         let path = match header.command {
             v2::TREE_CONNECT => v2::path(message).map(|path| decode(path, true)),
             _ => None,
@@ -254,7 +254,7 @@ impl Dialogue<'_> {
             self.ask(path).await;
         }
         match &mut self.state {
-            super::State::Second(state) => Some(state.within(header, &path.unwrap_or_default())),
+            super::State::Second(state) => Some(state.within(look, header, &path.unwrap_or_default())),
             _ => None,
         }
     }

@@ -283,6 +283,10 @@ proptest! {
             let _ = (v1::SessionSetup::read(&message, unicode), v1::path(&message, 32, unicode));
         }
         let _ = (v2::Negotiate::read(&message), v2::token(&message), v2::path(&message));
+        let hidden = v1::secret_in(&message).into_iter().chain(v1::share_password(&message, v1::HEADER));
+        for range in hidden.chain(v1::share_password(&message, bytes.len())) {
+            prop_assert!(range.start <= range.end && range.end <= message.len());
+        }
         for (_, range) in v2::parts(&message).unwrap_or_default() {
             prop_assert!(range.end <= message.len());
         }
