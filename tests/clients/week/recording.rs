@@ -2,6 +2,7 @@
 //!
 //! `TRAPLINE_REMAKE=1 cargo test --test clients week` makes it anew: the tools are run against relays, which note what
 //! they say and pass it on to decoys behind them. A tool that is not installed keeps what was recorded of it before.
+//! What hangs on a number that the server drew does not fit the next server: an answer to a challenge is no login there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
