@@ -303,9 +303,9 @@ fn refused_tree(look: &Look, path: &str) -> u32 {
     }
 }
 
-/// Whether a port is that of NetBIOS sessions, or stands for it: 139, 1139, 10139.
+/// Whether a port is that of NetBIOS sessions, or one that usually stands for it where that takes no privileges.
 const fn is_netbios(port: u16) -> bool {
-    port % 1000 == 139
+    matches!(port, 139 | 1139 | 10139)
 }
 
 /// The server's GUID: Samba's is its name, a Windows draws one.
