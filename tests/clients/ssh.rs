@@ -173,7 +173,11 @@ fn a_client_may_agree_on_new_keys_between_its_guesses() {
     let port = trap.address("lure").port().to_string();
     let said = run(PYTHON, &["-c", NEW_KEYS, &port]);
     assert_eq!(text(&said.stdout), "refused True\n".repeat(2), "{}", text(&said.stderr));
-    event(&trap, "decoy-credential", &[("/honeyport/credential/secret_length", json!(7))]);
+    event(
+        &trap,
+        "decoy-credential",
+        &[("/honeyport/credential/secret_length", json!(7))],
+    );
 }
 
 #[test]

@@ -85,7 +85,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("dig_ptr", "dig +time=1 +tries=1 @TARGET -x 10.3.0.1"),
     ("dig_srv", "dig +time=1 +tries=1 @TARGET _ldap._tcp.example SRV"),
     ("smbclient", "timeout 5 smbclient -N -L TARGET"),
-    ("smbclient_login", "timeout 5 smbclient -U OFFICE/backup%secret-of-backup -L TARGET"),
+    (
+        "smbclient_login",
+        "timeout 5 smbclient -U OFFICE/backup%secret-of-backup -L TARGET",
+    ),
 ];
 
 /// A probe of Prometheus' blackbox exporter, which is asked over HTTP to make it.
