@@ -233,6 +233,20 @@ const OTHERS: &[(&str, &str)] = &[
     ("pop3-dovecot", "STLS\r\nUSER bob\r\nPASS {s}\r\n"),
     ("vsftpd-3.0.5-tls", "AUTH TLS\r\nUSER bob\r\nPASS {s}\r\n"),
     ("smtp-postfix", "AUTH XOAUTH2 {base64}\r\n"),
+    (
+        "smtp-postfix",
+        "HELO a\r\nMAIL FROM:<a@b?password={s}>\r\nRCPT TO:<c@d?token={s}>\r\nVRFY x?password={s}\r\n",
+    ),
+    (
+        "smtp-exim",
+        "EHLO a\r\nAUTH PLAIN\r\n{plain}\r\nEHLO password={s}\r\nAUTH LOGIN\r\nYm9i\r\n{base64}\r\n",
+    ),
+    ("openssh-debian-12", "SSH-2.0-x password={s}\r\n"),
+    ("openssh-debian-12", "SSH-1.5-x?token={s}\r\n"),
+    (
+        "bind-debian-12",
+        "\0\x2b\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x19password={s}\0\0\x10\0\x01",
+    ),
     ("smtp-postfix", "GET /?password={s} HTTP/1.1\r\nCookie: a={s}\r\n\r\n"),
     ("pop3-dovecot", "USER bob\r\nPASS {s}\r\nPASS {s}\r\n"),
     ("pop3-dovecot", "user bob\r\npass\t{s}\r\n"),
