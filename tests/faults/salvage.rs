@@ -222,7 +222,12 @@ fn survives(filled: &Filled, (what, damage): &(&str, Damage), is_killed: bool) {
     let gone: BTreeSet<u64> = before.difference(&after).copied().collect();
     let ids: BTreeSet<&str> = filled.ids.values().map(String::as_str).collect();
     let given = given(&trap, &ids);
-    assert!(given.values().all(|times| *times == 1), "{what}: something came twice");
+    // A kill in the middle of a delivery doubles what was under way.
+    let times_max = if is_killed { 2 } else { 1 };
+    assert!(
+        given.values().all(|times| *times <= times_max),
+        "{what}: something came too often"
+    );
     let wanted = filled.ids.range(filled.cursor..);
     let missed: BTreeSet<u64> = wanted
         .filter(|(_, id)| !given.contains_key(*id))
