@@ -215,7 +215,6 @@ fn survives(filled: &Filled, (what, damage): &(&str, Damage), is_killed: bool) {
         std::thread::park_timeout(Duration::from_millis(200));
     }
     let whole = begun.elapsed();
-    let gaps = trap.events(&["--limit", "0", "--action", "journal-gap"]);
     let status = trap.status();
     end(&mut trap);
     let after = offsets(&trap);
@@ -223,13 +222,25 @@ fn survives(filled: &Filled, (what, damage): &(&str, Damage), is_killed: bool) {
     let gone: BTreeSet<u64> = before.difference(&after).copied().collect();
     let ids: BTreeSet<&str> = filled.ids.values().map(String::as_str).collect();
     let given = given(&trap, &ids);
-    assert!(given.values().all(|times| *times == 1), "{what}: something came twice");
+    // A kill in the middle of a delivery doubles what was under way.
+    let times_max = if is_killed { 2 } else { 1 };
+    assert!(
+        given.values().all(|times| *times <= times_max),
+        "{what}: something came too often"
+    );
     let wanted = filled.ids.range(filled.cursor..);
     let missed: BTreeSet<u64> = wanted
         .filter(|(_, id)| !given.contains_key(*id))
         .map(|(offset, _)| *offset)
         .collect();
     let unreadable: BTreeSet<u64> = missed.difference(&gone).copied().collect();
+    // What was not told before the minute was over is told by the next start.
+    trap.launch();
+    let gaps = eventually("all that the sink misses is told", || {
+        let gaps = trap.events(&["--limit", "0", "--action", "journal-gap"]);
+        (of_sink(&gaps) >= unreadable.len() as u64).then_some(gaps)
+    });
+    end(&mut trap);
     let told = |reason: &str, field: &str| -> u64 {
         let of = gaps
             .iter()
@@ -247,9 +258,7 @@ fn survives(filled: &Filled, (what, damage): &(&str, Damage), is_killed: bool) {
         gone.len() as u64,
         "{what}: {gaps:#?}"
     );
-    let of_sink = gaps.iter().filter(|gap| gap["honeyport.sink.name"] == "archive");
-    let of_sink: u64 = of_sink.map(|gap| gap["honeyport.finding.hits"].as_u64().unwrap()).sum();
-    assert_eq!(of_sink, unreadable.len() as u64, "{what}: {gaps:#?}");
+    assert_eq!(of_sink(&gaps), unreadable.len() as u64, "{what}: {gaps:#?}");
     let lost = gone.range(filled.cursor..).count() + unreadable.len();
     assert_eq!(
         status["sinks"][0]["lost"].as_u64(),
@@ -259,6 +268,12 @@ fn survives(filled: &Filled, (what, damage): &(&str, Damage), is_killed: bool) {
     let verified = trap.trapline(&["journal", "verify", "--json"]);
     let said = harness::json(&verified);
     assert_eq!(said["fault"].is_null(), unreadable.is_empty(), "{what}: {said:#}");
+}
+
+/// What gap events say that the sink misses.
+fn of_sink(gaps: &[Value]) -> u64 {
+    let of_sink = gaps.iter().filter(|gap| gap["honeyport.sink.name"] == "archive");
+    of_sink.map(|gap| gap["honeyport.finding.hits"].as_u64().unwrap()).sum()
 }
 
 /// Nothing is being carried over any more, and the sink has all there is.
