@@ -55,8 +55,9 @@ pub(crate) fn spec_of(service: &'static Service, personality: Arc<Personality>) 
     }
 }
 
-/// Host keys that `ssh-keygen` made once: an RSA key takes a debug build seconds.
-const KEYS: [(&str, &str); 3] = [
+/// Keys that `ssh-keygen` and `openssl genrsa` made once: an RSA key takes a debug build seconds.
+const KEYS: [(&str, &str); 4] = [
+    ("rdp_key", include_str!("testing/rdp_key")),
     ("ssh_host_rsa_key", include_str!("testing/ssh_host_rsa_key")),
     ("ssh_host_ecdsa_key", include_str!("testing/ssh_host_ecdsa_key")),
     ("ssh_host_ed25519_key", include_str!("testing/ssh_host_ed25519_key")),

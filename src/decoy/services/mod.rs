@@ -12,6 +12,7 @@ mod mysql;
 mod ntlm;
 mod ntp;
 mod postgresql;
+mod rdp;
 mod redis;
 mod sip;
 mod smb;
@@ -42,6 +43,7 @@ pub static SERVICES: &[Service] = &[
     http::SERVICE,
     smtp::SERVICE,
     smb::SERVICE,
+    rdp::SERVICE,
     banner::SERVICE,
     redis::SERVICE,
     mysql::SERVICE,

@@ -291,6 +291,9 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     ("redis-debian-12", "*2\r\n$8\r\npassword\r\n$16\r\n{s}\r\n"),
     ("redis-debian-12", "AUTH \"{s}\r\n"),
+    ("rdp-windows-10", "GET /?password={s} HTTP/1.1\r\nCookie: a={s}\r\n\r\n"),
+    ("xrdp-debian-12", "USER bob\r\nPASS {s}\r\n"),
+    ("xrdp-debian-12", "\x03\0\0\x20password={s}\r\n"),
     (
         "openssh-debian-12",
         "GET /?password={s} HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\r\n",

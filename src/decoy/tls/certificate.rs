@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ::ring::digest;
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS12;
+use rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion};
 use tokio::sync::watch;
 use x509_parser::oid_registry::{
     OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
@@ -39,6 +40,8 @@ pub struct TlsLook {
     pub answers_plain: bool,
     /// Whose alerts it gives: `openssl` or `schannel`.
     pub stack: Stack,
+    /// The newest version it speaks: `1.2` or `1.3`.
+    pub newest: Newest,
     /// Protocols it agrees on (RFC 7301).
     pub alpn: Vec<String>,
     /// Whether a client that offers only other protocols is refused.
@@ -86,6 +89,27 @@ pub enum Form {
     Windows,
 }
 
+/// The newest version of TLS that a product speaks; the oldest here is 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum Newest {
+    /// Windows up to Server 2019 and Windows 10.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// All others.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+impl Newest {
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ONE: [&SupportedProtocolVersion; 1] = [&TLS12];
+        match self {
+            Self::Tls12 => &ONE,
+            Self::Tls13 => ALL_VERSIONS,
+        }
+    }
+}
+
 impl Default for TlsLook {
     /// What Debian's `ssl-cert` makes: ten years, named for the host.
     fn default() -> Self {
@@ -93,6 +117,7 @@ impl Default for TlsLook {
             upgrade: false,
             answers_plain: false,
             stack: Stack::OpenSsl,
+            newest: Newest::Tls13,
             alpn: Vec::new(),
             alpn_strict: false,
             common_name: "{{fqdn}}".into(),
@@ -267,7 +292,7 @@ fn build(
     let until = parsed.map_or(i64::MAX, |(_, parsed)| parsed.validity().not_after.timestamp());
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(look.newest.versions())?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.ticketer = ring::Ticketer::new()?;
