@@ -126,6 +126,7 @@ mod tests {
             health: if bound.is_some() { Health::Ok } else { Health::Degraded },
             error: bound.is_none().then(|| "the port is in use".into()),
             since: String::new(),
+            certificate: None,
         }
     }
 

@@ -92,6 +92,11 @@ impl Made {
         &self.from.decoy.name
     }
 
+    /// Whether its certificate is the operator's.
+    pub(super) fn has_own_certificate(&self) -> bool {
+        self.from.certificate.is_some()
+    }
+
     /// Whether it is the same decoy by name, made from something else.
     pub(super) fn is_another(&self, other: &Self) -> bool {
         self.name() == other.name() && self.from != other.from

@@ -28,7 +28,9 @@ const ABSENT: &str = "absent/";
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut hours = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = BTreeMap::new();
     loop {
+        core.certificates.warn(&mut said, Timestamp::now());
         // Cancel: a tick that is dropped comes again.
         tokio::select! {
             () = stop.cancelled() => return,

@@ -9,6 +9,7 @@ use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
 
 use crate::app::alarms::Alarms;
+use crate::app::certificates::Certificates;
 use crate::app::load::{LoadError, Source};
 use crate::app::{Tasks, build, trial};
 use crate::config::{Config, ConfigError};
@@ -36,6 +37,7 @@ pub struct Core {
     pub(super) key_file: Option<KeyFile>,
     pub(super) board: Arc<Board>,
     pub(super) listeners: watch::Receiver<Vec<ListenerStatus>>,
+    pub(super) certificates: Certificates,
     pub(super) tasks: Tasks,
     /// What was wrong with the limits of the process at start.
     pub(super) shortage: Option<String>,

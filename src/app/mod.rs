@@ -16,6 +16,7 @@
 mod alarms;
 mod banner;
 mod build;
+mod certificates;
 mod chores;
 mod core;
 mod errands;

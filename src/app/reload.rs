@@ -95,6 +95,7 @@ impl App {
                 "listeners have stopped, restart trapline",
             ));
         }
+        self.core.certificates.set(&next.decoys);
         self.decoys = next.decoys;
         let benign = std::mem::replace(&mut self.benign, next.benign);
         self.settle(&next.config).await;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
+use crate::app::certificates::Certificates;
 use crate::app::core::{Core, Reloaded};
 use crate::app::load::{Folders, LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
@@ -269,6 +270,7 @@ impl App {
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
         let core = Arc::new(core.into_core(config, listeners, reload));
+        core.certificates.set(&decoys);
         let stations = Stations {
             decoys: decoys_task,
             listeners: listeners_task,
@@ -445,6 +447,7 @@ impl CoreParts {
             key_file: self.key_file,
             board: self.board,
             listeners,
+            certificates: Certificates::default(),
             tasks: self.tasks,
             shortage: self.shortage,
             reloads,

@@ -21,7 +21,8 @@ impl Core {
         let config = self.config();
         let mut faults = Vec::new();
         let journal = self.journal_status(&mut faults).await;
-        let listeners = listeners::statuses(&config, &self.listeners.borrow(), &mut faults);
+        let listeners = listeners::statuses(&config, &self.listeners.borrow(), &self.certificates, &mut faults);
+        faults.extend(self.certificates.faults(Timestamp::now()));
         let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
         faults.extend(self.index.trouble().map(index_fault));
         let process = self.process_status(&mut faults);

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::control::protocol::{Answer, Request};
-use crate::control::status::{Fault, Health, SinkStatus, Status};
+use crate::control::status::{CertificateStatus, Fault, Health, SinkStatus, Status};
 
 use super::output::{Out, safe};
 use super::{Exit, Globals, place};
@@ -94,13 +94,31 @@ fn show_listeners(out: &mut Out, status: &Status) -> io::Result<()> {
             format!("{} {}", listener.transport, listener.address),
             listener.personality.clone(),
             listener.health.name().to_owned(),
+            listener.certificate.as_ref().map(certificate).unwrap_or_default(),
             listener.error.as_deref().map(safe).unwrap_or_default(),
         ]
     });
     out.table(
-        &["DECOY", "SERVICE", "LISTENS", "PERSONALITY", "HEALTH", ""],
+        &[
+            "DECOY",
+            "SERVICE",
+            "LISTENS",
+            "PERSONALITY",
+            "HEALTH",
+            "CERTIFICATE",
+            "",
+        ],
         rows.collect(),
     )
+}
+
+/// How long a certificate is still valid, and whose it is.
+fn certificate(certificate: &CertificateStatus) -> String {
+    let whose = if certificate.own { "own" } else { "made here" };
+    match certificate.days_left {
+        ..0 => format!("ran out, {whose}"),
+        days => format!("{days} days, {whose}"),
+    }
 }
 
 fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {

@@ -112,6 +112,20 @@ pub struct ListenerStatus {
     pub error: Option<String>,
     /// Since when it is so.
     pub since: String,
+    /// Its certificate, once it has one.
+    #[serde(default)]
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// The certificate of a decoy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Until when it is valid.
+    pub until: String,
+    /// Whole days until then; below 0: it has run out.
+    pub days_left: i64,
+    /// Whether it is the operator's; else the install made it.
+    pub own: bool,
 }
 
 /// One sink.

@@ -338,9 +338,15 @@ fn a_sink_that_is_removed_and_comes_back_goes_on_where_it_stood() {
 
 /// Writes a certificate and its key, valid until a year.
 fn certify(trap: &Trap, name: &str, until: i32) {
+    let until = jiff::civil::date(i16::try_from(until).unwrap(), 1, 1).to_zoned(jiff::tz::TimeZone::UTC);
+    certify_until(trap, name, until.unwrap().timestamp().as_second());
+}
+
+/// `until`: seconds since 1970.
+fn certify_until(trap: &Trap, name: &str, until: i64) {
     let mut params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
-    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(until.try_into().unwrap());
     let key = rcgen::KeyPair::generate().unwrap();
     std::fs::write(trap.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(trap.path("key.pem"), key.serialize_pem()).unwrap();
@@ -374,4 +380,41 @@ fn a_decoys_certificate_is_followed_by_a_reload_and_a_bad_one_changes_nothing() 
     let changed = reload();
     assert_eq!(changed.status.code(), DONE);
     assert!(text(&changed.stdout).contains("decoy web changed"), "{changed:?}");
+}
+
+#[test]
+fn a_certificate_that_runs_out_soon_is_told_in_status_and_log_until_there_is_another() {
+    let secure = format!("{PLAIN}\n[decoys.web]\nservice = \"http\"\nlisten = [\"127.0.0.1:0\"]\n");
+    let secure = secure + "tls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
+    let mut trap = Trap::idle(&secure);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(7 * 24 + 1);
+    certify_until(&trap, "one", soon.as_second());
+    trap.launch();
+    let web = |status: &serde_json::Value| {
+        let listeners = status["listeners"].as_array().unwrap();
+        let web = listeners.iter().find(|listener| listener["decoy"] == "web");
+        web.unwrap()["certificate"].clone()
+    };
+    let status = trap.status();
+    assert_eq!(status["health"], "degraded");
+    assert!(
+        web(&status)["days_left"] == 7 && web(&status)["own"] == true,
+        "{status:#}"
+    );
+    let fault = &status["faults"][0];
+    assert_eq!(fault["part"], "decoy web");
+    assert!(fault["what"].as_str().unwrap().ends_with("7 days more"), "{fault}");
+    let shown = text(&trap.trapline(&["status"]).stdout);
+    assert!(shown.contains("7 days, own"), "{shown}");
+    eventually("the log warns", || {
+        trap.log()
+            .contains("decoy web: its certificate is valid until")
+            .then_some(())
+    });
+
+    certify(&trap, "two", 2999);
+    assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    let status = trap.status();
+    assert_eq!(status["health"], "ok");
+    assert!(web(&status)["days_left"].as_i64().unwrap() > 300_000, "{status:#}");
 }

@@ -1,11 +1,20 @@
 //! How the decoys' listeners stand, and what to do about those that are not bound.
 
+use trapline_schemas::Timestamp;
+
 use super::time;
+use crate::app::certificates::Certificates;
 use crate::config::Config;
 use crate::control::status::{Fault, Health, ListenerStatus};
 use crate::decoy::bind::{self, BindError};
 
-pub(super) fn statuses(config: &Config, seen: &[bind::ListenerStatus], faults: &mut Vec<Fault>) -> Vec<ListenerStatus> {
+pub(super) fn statuses(
+    config: &Config,
+    seen: &[bind::ListenerStatus],
+    certificates: &Certificates,
+    faults: &mut Vec<Fault>,
+) -> Vec<ListenerStatus> {
+    let now = Timestamp::now();
     let shown = seen.iter().map(|listener| {
         let decoy = config.decoys.iter().find(|decoy| decoy.name == listener.decoy);
         let status = ListenerStatus {
@@ -18,6 +27,7 @@ pub(super) fn statuses(config: &Config, seen: &[bind::ListenerStatus], faults: &
             health: listener.degraded.as_deref().map_or(Health::Ok, bind_health),
             error: listener.degraded.as_ref().map(ToString::to_string),
             since: time(listener.since),
+            certificate: certificates.status(&listener.decoy, now),
         };
         faults.extend(listener_fault(&status, listener.degraded.as_deref()));
         status

@@ -260,6 +260,8 @@ fn build(
     look: &TlsLook,
 ) -> Result<Arc<Identity>, rustls::Error> {
     let endpoint = chain.first().map(|first| endpoint(first)).unwrap_or_default();
+    let parsed = chain.first().and_then(|first| X509Certificate::from_der(first).ok());
+    let until = parsed.map_or(i64::MAX, |(_, parsed)| parsed.validity().not_after.timestamp());
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -272,6 +274,7 @@ fn build(
         config: Arc::new(config),
         without_alpn: (!look.alpn_strict).then_some(without),
         endpoint: endpoint.into(),
+        until,
     }))
 }
 

@@ -48,6 +48,8 @@ pub struct Identity {
     pub without_alpn: Option<Arc<ServerConfig>>,
     /// The hash of its certificate that logins are bound to: `tls-server-end-point` (RFC 5929 section 4).
     pub endpoint: Arc<[u8]>,
+    /// Until when its certificate is valid, seconds since 1970.
+    pub until: i64,
 }
 
 impl Tls {
