@@ -186,7 +186,7 @@ fn provided(
 
 /// What the operator's certificate and key are, if the decoy has such.
 fn certificate(decoy: &Decoy) -> Result<Option<[Vec<u8>; 2]>, BuildError> {
-    let Some(DecoyTls::Files(files)) = &decoy.tls else {
+    let Some(DecoyTls::Files { files, .. }) = &decoy.tls else {
         return Ok(None);
     };
     certificate::read(files)
@@ -202,7 +202,12 @@ fn tls(
     read: Option<&[Vec<u8>; 2]>,
 ) -> Result<Option<Tls>, BuildError> {
     let made = match (&decoy.tls, read) {
-        (Some(DecoyTls::Files(files)), Some(read)) => certificate::own(files, read, &personality.tls, true),
+        (Some(DecoyTls::Files { at_once: false, .. }), _) if !personality.tls.upgrade => {
+            Err(TlsFault::NoUpgrade(personality.name.to_string()))
+        }
+        (Some(DecoyTls::Files { files, at_once }), Some(read)) => {
+            certificate::own(files, read, &personality.tls, *at_once)
+        }
         (None, _) if !personality.tls.upgrade || !decoy.transports.contains(&services::Transport::Tcp) => {
             return Ok(None);
         }
@@ -217,7 +222,7 @@ fn tls(
 /// What is wrong with the certificates and keys that decoys name: one line for each decoy.
 pub fn wrong_certificates(config: &Config) -> Vec<String> {
     let wrong = |decoy: &Decoy| match &decoy.tls {
-        Some(DecoyTls::Files(files)) => {
+        Some(DecoyTls::Files { files, .. }) => {
             let made =
                 certificate::read(files).and_then(|read| certificate::own(files, &read, &TlsLook::default(), true));
             made.err().map(|fault| format!("decoys.{}.tls: {fault}", decoy.name))

@@ -33,7 +33,7 @@ pub const KEYS: &[Key] = &[
         "tls",
         KeyKind::BoolOr(TLS_KEYS),
         "false",
-        "TLS from the first byte, with a certificate made once; or a table with one's own.",
+        "TLS from the first byte, with a certificate made once; or a table with one's own, also for STARTTLS.",
     ),
     Key::default(
         "strict",
@@ -51,6 +51,12 @@ const TLS_KEYS: &[Key] = &[
         "PEM file of the certificate and those above it.",
     ),
     Key::required("key", KeyKind::InputPath, "PEM file of its key."),
+    Key::default(
+        "upgrade",
+        KeyKind::Bool,
+        "false",
+        "Whether it is for STARTTLS and the like, in place of TLS from the first byte.",
+    ),
 ];
 
 /// A decoy, as configured.
@@ -66,19 +72,24 @@ pub struct Decoy {
     pub transports: Vec<Transport>,
     /// Where it listens; at least one address, none twice. Port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
-    /// Whether it speaks TLS from the first byte, and with what.
+    /// With what it speaks TLS, if not as its personality does.
     pub tls: Option<DecoyTls>,
     /// Whether a start fails that cannot have one of the addresses.
     pub strict: bool,
 }
 
-/// TLS from the first byte.
+/// With what it speaks TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecoyTls {
     /// With a certificate that the install makes once.
     Made,
-    /// With the operator's.
-    Files(Files),
+    /// With the operator's; `at_once`: from the first byte, else when its service is asked to.
+    Files {
+        /// Where they are.
+        files: Files,
+        /// From the first byte.
+        at_once: bool,
+    },
 }
 
 /// Reads all decoys; those with problems are left out.
@@ -155,10 +166,13 @@ fn tls(table: &Table, service: &ServiceRule, transports: &[Transport]) -> Option
         table.problem("tls", &format!("service `{}` {found}", service.name), allowed);
     }
     match table.table("tls") {
-        Some(own) => Some(DecoyTls::Files(Files {
-            cert: own.path("cert")?,
-            key: own.path("key")?,
-        })),
+        Some(own) => Some(DecoyTls::Files {
+            files: Files {
+                cert: own.path("cert")?,
+                key: own.path("key")?,
+            },
+            at_once: !own.bool("upgrade"),
+        }),
         None => table.bool("tls").then_some(DecoyTls::Made),
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::harness::Trap;
 use crate::harness::clients::{curl, has, nmap, run, shell};
-use crate::{event, lure};
+use crate::{event, lure, one_decoy};
 
 #[test]
 fn a_relay_test_by_swaks_leaves_its_addresses_and_the_name_of_its_host() {
@@ -213,4 +214,76 @@ fn nmap_reads_the_certificate_behind_starttls() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn curl_logs_in_to_mailboxes_and_ftp_over_tls_on_request_and_openssl_goes_on_after_it() {
+    if !has("curl") || !has("openssl") {
+        return;
+    }
+    for (service, personality, scheme) in [
+        ("banner", "imap-dovecot", "imap"),
+        ("banner", "pop3-dovecot", "pop3"),
+        ("ftp", "vsftpd-3.0.5-tls", "ftp"),
+    ] {
+        let trap = lure(&format!("service = \"{service}\"\npersonality = \"{personality}\""));
+        let address = trap.address("lure");
+        curl(&[
+            "-k",
+            "--ssl-reqd",
+            "-u",
+            "bob:hunter22",
+            &format!("{scheme}://{address}/"),
+        ]);
+        let login = event(&trap, "decoy-credential", &[("/user/name", json!("bob"))]);
+        assert_eq!(login["honeyport"]["credential"]["secret_length"], 8, "{personality}");
+        let hello = event(&trap, "decoy-handshake", &[("/tls/version", json!("1.3"))]);
+        assert_eq!(
+            hello["tls"]["client"]["ja3"].as_str().unwrap().len(),
+            32,
+            "{personality}"
+        );
+        event(&trap, "session-end", &[("/tls/established", json!(true))]);
+        let options = format!("-starttls {scheme} -servername a.example");
+        let said = shell(&format!(
+            "openssl s_client -connect {address} {options} </dev/null 2>&1"
+        ));
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(
+            said.contains("TLSv1.3") && said.contains("a:PKEY: rsaEncryption, 2048 (bit)"),
+            "{said}"
+        );
+        event(
+            &trap,
+            "decoy-handshake",
+            &[("/tls/client/server_name", json!("a.example"))],
+        );
+        let all = format!("{:?}", trap.events(&["--limit", "10000", "--format", "ecs"]));
+        assert!(!all.contains("hunter2") && !all.contains("aHVudGVy"), "{personality}");
+    }
+}
+
+#[test]
+fn the_operators_certificate_is_shown_after_starttls_and_refused_where_there_is_none() {
+    if !has("openssl") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let pair = rcgen::generate_simple_self_signed(vec!["mx.example".to_owned()]).unwrap();
+    std::fs::write(&cert, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let tls = format!("tls = {{ cert = {cert:?}, key = {key:?}, upgrade = true }}");
+    let trap = lure(&format!("service = \"smtp\"\n{tls}"));
+    let address = trap.address("lure");
+    let line = format!(
+        "openssl s_client -connect {address} -starttls smtp </dev/null 2>&1 | openssl x509 -noout -ext subjectAltName"
+    );
+    let said = String::from_utf8_lossy(&shell(&line).stdout).into_owned();
+    assert!(said.contains("DNS:mx.example"), "{said}");
+
+    let none = Trap::idle(&one_decoy(&format!("service = \"redis\"\n{tls}")));
+    let said = none.trapline(&["run"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("has no STARTTLS or the like"), "{said}");
 }
