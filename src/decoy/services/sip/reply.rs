@@ -67,7 +67,8 @@ fn via(header: &Header<'_>, peer: SocketAddr) -> Vec<u8> {
         None => out.extend([header.value, b";", rport.as_bytes()].concat()),
     }
     let ip = peer.ip().to_string();
-    if hop.rport.is_some() || hop.host != ip.as_bytes() {
+    let bare = hop.host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    if hop.rport.is_some() || bare.unwrap_or(hop.host) != ip.as_bytes() {
         out.extend(format!(";received={ip}").bytes());
     }
     out.extend_from_slice(b"\r\n");

@@ -193,6 +193,32 @@ fn each_request_gets_the_code_that_kamailio_gives_it() {
 }
 
 #[test]
+fn an_ipv6_address_in_a_via_is_the_peers_own_with_brackets() {
+    let sent = request("REGISTER", "sip:[::1]", |text| {
+        text.replace("127.0.0.1:1234;branch=z9hG4bKabc;rport", "[::1]:99;branch=z9hG4bKfoo")
+            .replace("@127.0.0.1", "@[::1]")
+            .replace("cid1", "50000")
+    });
+    let look = look();
+    let answer = answer(&Asked {
+        bytes: &sent,
+        peer: "[::1]:39232".parse().unwrap(),
+        local: "[::1]:5060".parse().unwrap(),
+        personality: &look,
+    });
+    let said = String::from_utf8(answer.reply.expect("an answer")).unwrap();
+    assert!(
+        said.contains("\r\nVia: SIP/2.0/UDP [::1]:99;branch=z9hG4bKfoo;rport=39232\r\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains(";tag=7b6d9793b349b0898d4b62f004759544.ff0dd819\r\n"),
+        "{said}"
+    );
+    assert!(said.contains("Digest realm=\"[::1]\""), "{said}");
+}
+
+#[test]
 fn a_via_is_said_back_with_where_it_came_from() {
     let via = |sent: &str| {
         let sent = request("OPTIONS", "sip:127.0.0.1", |text| {
