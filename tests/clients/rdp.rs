@@ -1,11 +1,11 @@
-//! `rdp`, by FreeRDP, hydra and nmap's scripts.
+//! `rdp`, by FreeRDP, rdesktop, hydra and nmap's scripts.
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
 use crate::harness::Trap;
-use crate::harness::clients::{has, hydra, run};
+use crate::harness::clients::{has, hydra, run, shell};
 use crate::{event, lure};
 
 /// A decoy that looks like this.
@@ -107,6 +107,32 @@ fn what_xfreerdp_sends_without_credssp_is_a_password() {
         }
         let payload = event(&trap, "decoy-payload", &[]);
         assert_eq!(payload["honeyport"]["payload"]["masked"], true, "{payload:#}");
+        assert_hidden(&trap);
+    }
+}
+
+#[test]
+fn the_password_of_rdesktop_is_told_by_every_server_that_lets_it_come_so_far() {
+    if !has("rdesktop") || !has("xvfb-run") {
+        return;
+    }
+    for (personality, protocols) in [
+        ("xrdp-debian-12", json!(["tls", "credssp"])),
+        ("rdp-windows-server-2016", json!(["tls"])),
+    ] {
+        let trap = server(personality);
+        let address = trap.address("lure");
+        // It asks whether it may trust the certificate.
+        shell(&format!(
+            "yes yes | xvfb-run -a timeout 30 rdesktop -u alice -p hunter2 -d CORP {address}"
+        ));
+        let seen = event(
+            &trap,
+            "decoy-credential",
+            &[("/user/name", json!("alice")), ("/user/domain", json!("CORP"))],
+        );
+        assert_eq!(seen["honeyport"]["credential"]["secret_length"], 7, "{seen:#}");
+        event(&trap, "decoy-handshake", &[("/honeyport/rdp/protocols", protocols)]);
         assert_hidden(&trap);
     }
 }
