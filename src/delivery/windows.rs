@@ -25,8 +25,6 @@ const CHUNK: usize = 256;
 const CLOSE_MAX: usize = 512;
 /// Entries passed over before a cursor that has nothing to carry is saved for its own sake.
 const IDLE_ENTRIES: u64 = 4096;
-/// The same for a patient machine: its state is a row a source, and rows of thousands of sources lie all over the file.
-const PATIENT_ENTRIES: u64 = 32_768;
 /// How long a patient machine lets entries gather: not each of them shall wake a task that seldom has anything to say.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a cursor that has nothing to carry may stay behind: it holds back the age trim. On a quiet day it is the
@@ -164,8 +162,7 @@ impl Window {
         append.extend(closed.iter().map(codec::encode));
         let losses = self.losses(chunk);
         let is_patient = self.machine.is_patient();
-        let entries_max = if is_patient { PATIENT_ENTRIES } else { IDLE_ENTRIES };
-        let is_early = next.saturating_sub(self.saved) < entries_max && self.kept_at.elapsed() < PATIENCE;
+        let is_early = next.saturating_sub(self.saved) < IDLE_ENTRIES && self.kept_at.elapsed() < PATIENCE;
         let has_nothing_to_tell = append.is_empty() && losses.is_empty();
         // State is asked for last: what is given is taken for kept.
         if has_nothing_to_tell && is_early && is_patient {
