@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use trapline_sink::config::Common;
+use trapline_sink::config::{Common, NoticeSettings};
 use trapline_sink::dial::Resolver;
 
 use crate::app::manager;
@@ -202,9 +202,6 @@ fn tls(
     read: Option<&[Vec<u8>; 2]>,
 ) -> Result<Option<Tls>, BuildError> {
     let made = match (&decoy.tls, read) {
-        (Some(DecoyTls::Files { at_once: false, .. }), _) if !personality.tls.upgrade => {
-            Err(TlsFault::NoUpgrade(personality.name.to_string()))
-        }
         (Some(DecoyTls::Files { files, at_once }), Some(read)) => {
             certificate::own(files, read, &personality.tls, *at_once)
         }
@@ -397,6 +394,7 @@ pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
         format: sink.format,
         observer: observer.to_owned(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    ConditionMistake, ConfigError, Loaded, ProvisionError, Provisioned, Recognisers, Rules, ServiceRule, UnknownLook,
-    load,
+    ConditionMistake, ConfigError, KnownLook, Loaded, ProvisionError, Provisioned, Recognisers, Rules, ServiceRule,
+    UnknownLook, load,
 };
 use crate::decoy::personality::{self, Personality, PersonalityError};
 use crate::decoy::services::{self, SERVICES};
@@ -100,7 +100,7 @@ pub fn service_rules() -> Vec<ServiceRule> {
 }
 
 fn with_rules<T>(folders: &Folders, act: impl FnOnce(&Rules<'_>) -> T) -> T {
-    let look = |name: &str| service_of(name, &folders.personalities);
+    let look = |name: &str| look(name, &folders.personalities);
     let rules = Rules {
         sinks: SINKS,
         services: &service_rules(),
@@ -120,11 +120,14 @@ fn recognisers(folder: &Path) -> Recognisers {
 }
 
 /// The service that a personality is for.
-fn service_of(name: &str, folder: &Path) -> Result<String, UnknownLook> {
+fn look(name: &str, folder: &Path) -> Result<KnownLook, UnknownLook> {
     // Any install will do: what is asked is only whether it can be read and what it is for.
     let install = personality::Install::from_seed([0; 32]);
     match Personality::load(name, Some(folder), &install) {
-        Ok(personality) => Ok(personality.service.to_owned()),
+        Ok(personality) => Ok(KnownLook {
+            service: personality.service,
+            upgrades: personality.tls.upgrade,
+        }),
         Err(PersonalityError::Unknown(_)) => Err(UnknownLook {
             found: vec![format!("unknown personality `{}`", trapline_sink::config::shown(name))],
             names: names(folder),
@@ -187,12 +190,12 @@ mod tests {
             ("folder", 1, "could not be read: it is not a regular file"),
             ("dang", 1, "could not be read: No such file"),
         ] {
-            let unknown = service_of(name, folder.path()).unwrap_err();
+            let unknown = look(name, folder.path()).unwrap_err();
             assert!(unknown.names.is_empty(), "{name}: {unknown:?}");
             assert_eq!(unknown.found.len(), count, "{unknown:?}");
             assert!(unknown.found.iter().any(|found| found.contains(words)), "{unknown:?}");
         }
-        let unknown = service_of("min", folder.path()).unwrap_err();
+        let unknown = look("min", folder.path()).unwrap_err();
         assert!(unknown.names.contains(&"mine".to_owned()), "{unknown:?}");
     }
 }

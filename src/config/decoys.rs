@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use trapline_sink::config::{Key, KeyKind, Place, Problem, Table, Visible, listed, plain_address, shown};
 
 use super::load::Loader;
-use super::rules::ServiceRule;
+use super::rules::{KnownLook, ServiceRule};
 use crate::decoy::bind::Endpoint;
 use crate::decoy::services::Transport;
 use crate::decoy::tls::certificate::Files;
@@ -101,14 +101,15 @@ pub(super) fn decoys(loader: &Loader<'_>) -> Vec<Decoy> {
         let listen = listen(&table);
         let Some(service) = service else { continue };
         let transports = transports(&table, service);
+        let (personality, look) = personality(loader, &table, service);
         for (index, address) in &listen {
             taken.take(&name, &table, *index, &transports, *address);
         }
         decoys.push(Decoy {
             name,
             service: service.name,
-            personality: personality(loader, &table, service),
-            tls: tls(&table, service, &transports),
+            tls: tls(&table, service, &transports, look.as_ref()),
+            personality,
             transports,
             listen: listen.into_iter().map(|(_, address)| address).collect(),
             strict: table.bool("strict"),
@@ -153,7 +154,8 @@ fn transports(table: &Table, service: &ServiceRule) -> Vec<Transport> {
     all()
 }
 
-fn tls(table: &Table, service: &ServiceRule, transports: &[Transport]) -> Option<DecoyTls> {
+/// In: `look`, what the personality is for, if it can be used.
+fn tls(table: &Table, service: &ServiceRule, transports: &[Transport], look: Option<&KnownLook>) -> Option<DecoyTls> {
     if transports.contains(&Transport::Udp) && (table.bool("tls") || table.table("tls").is_some()) {
         let chosen = transports == service.transports && service.transports.contains(&Transport::Tcp);
         let (found, allowed) = match chosen {
@@ -166,6 +168,12 @@ fn tls(table: &Table, service: &ServiceRule, transports: &[Transport]) -> Option
         table.problem("tls", &format!("service `{}` {found}", service.name), allowed);
     }
     match table.table("tls") {
+        Some(own) if own.bool("upgrade") && look.is_some_and(|look| !look.upgrades) => {
+            let allowed =
+                "a personality that goes on with TLS when a client asks, such as `smtp-postfix`, or no `upgrade`";
+            own.problem("upgrade", "the personality has no STARTTLS or the like", allowed);
+            None
+        }
         Some(own) => Some(DecoyTls::Files {
             files: Files {
                 cert: own.path("cert")?,
@@ -189,14 +197,15 @@ fn service<'a>(loader: &Loader<'a>, table: &Table) -> Option<&'a ServiceRule> {
     found
 }
 
-fn personality(loader: &Loader<'_>, table: &Table, service: &ServiceRule) -> String {
+/// Its name, and what it is for if it is one of the service.
+fn personality(loader: &Loader<'_>, table: &Table, service: &ServiceRule) -> (String, Option<KnownLook>) {
     let name = table
         .text_opt("personality")
         .unwrap_or_else(|| service.personality.to_owned());
     let wrong = |found: String, allowed: String| Problem::error(table.place("personality"), found, allowed);
     match (loader.rules.look)(&name) {
-        Ok(of) if of == service.name => {}
-        Ok(of) => table.report(
+        Ok(look) if look.service == service.name => return (name, Some(look)),
+        Ok(KnownLook { service: of, .. }) => table.report(
             "personality",
             wrong(
                 format!("personality `{}` is one of `{of}`", shown(&name)),
@@ -211,7 +220,7 @@ fn personality(loader: &Loader<'_>, table: &Table, service: &ServiceRule) -> Str
             }
         }
     }
-    name
+    (name, None)
 }
 
 /// The addresses that are right, each with its place in the list.

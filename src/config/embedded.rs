@@ -48,7 +48,14 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         variables,
         outside: &outside,
     };
-    let look = |name: &str| Ok(name.split('-').next().unwrap_or(name).replace("openssh", "ssh"));
+    let look = |name: &str| {
+        let word = name.trim_start_matches("open");
+        let service = SERVICES.iter().find(|service| word.starts_with(service.name));
+        Ok(super::KnownLook {
+            service: service.map_or("", |service| service.name),
+            upgrades: true,
+        })
+    };
     let rules = Rules {
         sinks: SINKS,
         services: SERVICES,

@@ -44,7 +44,7 @@ pub use load::{Config, Loaded, Sources, load};
 pub use manual::{Chapter, manual};
 pub use observer::{Observer, Owner, SiteKeySource, Zone};
 pub use provision::{ProvisionError, Provisioned};
-pub use rules::{ConditionMistake, Recognisers, Rules, ServiceRule, UnknownLook};
+pub use rules::{ConditionMistake, KnownLook, Recognisers, Rules, ServiceRule, UnknownLook};
 pub use schema::schema;
 pub use sections::{SECTIONS, Section};
 pub use sinks::{RetrySettings, SinkSettings};

@@ -11,8 +11,8 @@ pub struct Rules<'a> {
     pub sinks: &'a [&'static SinkType],
     /// Every service.
     pub services: &'a [ServiceRule],
-    /// The service that a personality is for.
-    pub look: &'a dyn Fn(&str) -> Result<String, UnknownLook>,
+    /// What a personality is for.
+    pub look: &'a dyn Fn(&str) -> Result<KnownLook, UnknownLook>,
     /// All that is wrong with a CEL condition; empty if it is good.
     pub condition: &'a dyn Fn(&str) -> Vec<ConditionMistake>,
     /// Recognisers of benign noise.
@@ -43,6 +43,15 @@ pub struct ServiceRule {
     pub transports: &'static [Transport],
     /// The personality when none is named.
     pub personality: &'static str,
+}
+
+/// A personality, as the loader needs it.
+#[derive(Debug, Clone)]
+pub struct KnownLook {
+    /// The service that it is for.
+    pub service: &'static str,
+    /// Whether its plain service goes on with TLS when a client asks for it.
+    pub upgrades: bool,
 }
 
 /// A personality that is not there or cannot be read.

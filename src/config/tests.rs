@@ -8,7 +8,7 @@ use std::time::Duration;
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
 use trapline_sink::config::{
-    Common, ExposeSecret, Factory, Key, KeyKind, Outside, Problem, SinkType, SourceText, Table, Variables,
+    Audience, Common, ExposeSecret, Factory, Key, KeyKind, Outside, Problem, SinkType, SourceText, Table, Variables,
 };
 use trapline_sink::stream::{Fault, FaultKind};
 
@@ -16,6 +16,9 @@ use super::*;
 use crate::decoy::services::Transport;
 use crate::graph::transforms::TransformKind;
 use crate::graph::window::Policy;
+
+mod decoys;
+mod sinks;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ static FILE: SinkType = SinkType {
         Key::required("path", KeyKind::OutputPath, "The file."),
         Key::optional("endpoint", KeyKind::Text, "Unused."),
     ],
+    audience: Audience::Machines,
     formats: Format::ALL,
     parse,
     doc: "Lines in a file.",
@@ -59,6 +63,7 @@ static HEC: SinkType = SinkType {
         Key::required("token", KeyKind::Secret, "Token."),
         Key::default("batch", KeyKind::Bool, "false", "Own key of a common name."),
     ],
+    audience: Audience::Machines,
     formats: &[Format::Ocsf, Format::Ecs],
     parse,
     doc: "Splunk.",
@@ -94,9 +99,12 @@ const LOOKS: &[(&str, &str)] = &[
     ("bind", "dns"),
 ];
 
-fn look(name: &str) -> Result<String, UnknownLook> {
+fn look(name: &str) -> Result<KnownLook, UnknownLook> {
     match LOOKS.iter().find(|(look, _)| *look == name) {
-        Some((_, service)) => Ok((*service).to_owned()),
+        Some((look, service)) => Ok(KnownLook {
+            service,
+            upgrades: *look == "busybox",
+        }),
         None => Err(UnknownLook {
             found: vec![format!("unknown personality `{name}`")],
             names: LOOKS.iter().map(|(look, _)| (*look).to_owned()).collect(),
@@ -484,72 +492,6 @@ fn a_key_or_table_that_stands_twice_is_named_with_its_first_place() {
 }
 
 #[test]
-fn listen_addresses_are_addresses_and_each_is_taken_once() {
-    let decoy = |listen: &str| format!("[decoys.d]\nservice = 'ssh'\nlisten = [{listen}]");
-    let hint = |listen: &str| problems(&decoy(listen))[0].hint.clone().unwrap_or_default();
-    assert_eq!(hint("'2222'"), "for every address: \"0.0.0.0:2222\", \"[::]:2222\"");
-    assert_eq!(hint("':2222'"), hint("'2222'"));
-    assert_eq!(hint("'2001:db8::1:22'"), "did you mean `[2001:db8::1]:22`?");
-    assert_eq!(hint("'0.0.0.0:99999'"), "a port is a number in 0..=65535");
-    assert_eq!(hint("'localhost:22'"), "names are not resolved: give an address");
-    assert_eq!(hint("'[::1:22'"), "did you mean `[::1]:22`?");
-    assert_eq!(hint("'0:0'"), "");
-    only(
-        "[decoys.d]\nservice = 'ssh'\nlisten = '0.0.0.0:1'",
-        "t.toml:3:10: text `0.0.0.0:1` for `listen`; allowed: a list of texts",
-    );
-    only(&decoy(""), "t.toml:3:10: no address to listen on");
-    only(
-        &decoy("'0.0.0.0:22', '127.0.0.1:22'"),
-        "t.toml:3:25: `127.0.0.1:22` is taken: decoy `d` listens on `0.0.0.0:22`",
-    );
-    good(&decoy("'0.0.0.0:22', '[::]:22', '127.0.0.1:0', '127.0.0.1:0'"));
-    let udp = "\n[decoys.u]\nservice = 'snmp'\nlisten = ['0.0.0.0:22']";
-    good(&(decoy("'0.0.0.0:22'") + udp));
-    only(
-        &(decoy("'0.0.0.0:22'") + "\n[decoys.e]\nservice = 'telnet'\nlisten = ['0.0.0.0:22']"),
-        "t.toml:6:11: `0.0.0.0:22` is taken: decoy `d`",
-    );
-}
-
-#[test]
-fn a_transport_is_one_that_the_protocol_runs_over_and_each_takes_its_own_addresses() {
-    let decoy =
-        |service: &str, more: &str| format!("[decoys.d]\nservice = '{service}'\nlisten = ['0.0.0.0:53']\n{more}\n");
-    let chosen = |more: &str| good(&decoy("dns", more)).decoys.remove(0).transports;
-    assert_eq!(chosen(""), [Transport::Tcp, Transport::Udp]);
-    assert_eq!(chosen("transport = 'udp'"), [Transport::Udp]);
-    good(&decoy("ssh", "transport = 'tcp'"));
-    only(
-        &decoy("ssh", "transport = 'udp'"),
-        "t.toml:4:13: service `ssh` does not run over `udp`; allowed: tcp",
-    );
-    only(
-        &decoy("dns", "transport = 'upd'"),
-        "t.toml:4:13: unknown transport `upd`; allowed: tcp, udp",
-    );
-    only(
-        &decoy("dns", "tls = true"),
-        "t.toml:4:7: service `dns` runs over UDP as well",
-    );
-    good(&decoy("dns", "tls = true\ntransport = 'tcp'"));
-    let other = "[decoys.e]\nservice = 'snmp'\nlisten = ['127.0.0.1:53']";
-    only(
-        &(decoy("dns", "") + other),
-        "t.toml:7:11: `127.0.0.1:53` is taken: decoy `d`",
-    );
-    good(&(decoy("dns", "transport = 'tcp'") + other));
-}
-
-#[test]
-fn a_personality_must_be_one_of_its_service() {
-    only(
-        "[decoys.d]\nservice = 'ssh'\npersonality = 'busybox'\nlisten = ['0.0.0.0:1']",
-        "t.toml:3:15: personality `busybox` is one of `telnet`; allowed: a personality of `ssh`",
-    );
-}
-
-#[test]
 fn inputs_that_lead_in_a_circle_are_refused_once() {
     let text = "[transforms.a]\ntype = 'filter'\nwhen = 'true'\ninputs = ['b']\n\
                 [transforms.b]\ntype = 'filter'\nwhen = 'true'\ninputs = ['decoys', 'c']\n\
@@ -627,82 +569,6 @@ fn names_that_would_be_two_things_are_refused() {
     for name in ["a__b", "A", "1a", "\"a b\"", "_a"] {
         only(&format!("[zones.{name}]\nnetworks = ['10.0.0.0/8']"), "t.toml:1:8: `");
     }
-}
-
-#[test]
-fn sinks_do_not_write_each_others_files() {
-    let file = |name: &str, path: &str| format!("[sinks.{name}]\ntype = 'file'\ninputs = ['*']\npath = '{path}'\n");
-    only(
-        &(file("a", "x.log") + &file("b", "/var/lib/trapline/x.log")),
-        "t.toml:8:8: `/var/lib/trapline/x.log` is already written by sink `a`",
-    );
-    for (own, owner) in [
-        ("journal.db", "the journal"),
-        ("journal.db-wal", "the journal"),
-        ("journal.lock", "the journal"),
-        ("journal.unkept", "the journal"),
-        ("index.db-shm", "trapline itself"),
-        ("control.sock", "trapline itself"),
-    ] {
-        only(
-            &file("a", own),
-            &format!("t.toml:4:8: `/var/lib/trapline/{own}` is already written by {owner}"),
-        );
-    }
-}
-
-#[test]
-fn a_sink_gets_its_own_keys_the_common_ones_and_its_formats() {
-    let hec = "[sinks.h]\ntype = 'splunk_hec'\ninputs = ['*']\nendpoint = 'https://x'\n";
-    let loaded = load_with(
-        &format!("{hec}token = '${{TOKEN}}'\nbatch = true"),
-        &[("TOKEN", "hush")],
-    )
-    .unwrap();
-    let sink = &loaded.config.sinks[0];
-    assert_eq!(sink.format, Format::Ocsf);
-    assert_eq!(sink.table.secret("token").unwrap().expose_secret(), "hush");
-    assert!(sink.table.bool("batch"));
-    only(
-        &format!("{hec}token = 'hush'"),
-        "t.toml:5:9: `token`: a literal secret, but others may read this file",
-    );
-    let found = load_with(
-        &format!("{hec}token = '${{TOKEN}}'\nformat = 'cef'"),
-        &[("TOKEN", "hush")],
-    )
-    .unwrap_err();
-    assert!(
-        found
-            .to_string()
-            .starts_with("t.toml:6:10: format `cef` for a `splunk_hec` sink; allowed: \"ocsf\" or \"ecs\""),
-        "{found}"
-    );
-}
-
-#[test]
-fn a_sink_of_its_own_adds_problems() {
-    only(
-        "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'\nendpoint = 'http://x'",
-        "t.toml:5:12: no https URL",
-    );
-}
-
-#[test]
-fn what_a_sink_objects_to_is_told_beside_the_other_mistakes_of_its_table() {
-    let sink =
-        "[sinks.h]\ntype = 'splunk_hec'\ninputs = ['*']\nendpoint = 'http://x'\ntoken = '${NOPE}'\nstrat = 'now'\n";
-    let told = lines(sink);
-    assert_eq!(told.len(), 3, "{told:#?}");
-    assert!(
-        told.iter().any(|line| line.starts_with("t.toml:4:12: no https URL")),
-        "{told:#?}"
-    );
-    // An endpoint that is no text stands as that, without what its stand-in would lead to.
-    only(
-        "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'\nendpoint = 5",
-        "t.toml:5:12: number `5`",
-    );
 }
 
 #[test]

@@ -283,7 +283,9 @@ fn the_operators_certificate_is_shown_after_starttls_and_refused_where_there_is_
     assert!(said.contains("DNS:mx.example"), "{said}");
 
     let none = Trap::idle(&one_decoy(&format!("service = \"redis\"\n{tls}")));
-    let said = none.trapline(&["run"]);
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.contains("has no STARTTLS or the like"), "{said}");
+    for command in ["check", "run"] {
+        let said = none.trapline(&[command]);
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("has no STARTTLS or the like"), "{command}: {said}");
+    }
 }

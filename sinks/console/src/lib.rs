@@ -37,7 +37,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory, Key, KeyKind, SinkType, Table};
+use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, SinkType, Table};
 use trapline_sink::{Fault, StreamSink};
 
 use crate::layout::Screen;
@@ -53,6 +53,7 @@ pub static SINK: SinkType = SinkType {
         "\"line\"",
         "line: one line per session; else each event as it is",
     )],
+    audience: Audience::Machines,
     formats: &[Format::Text, Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef],
     parse: |table: &Table| {
         Box::new(Settings {

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory, Key, KeyKind, Problem, SinkType, Table};
+use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 
 use crate::log::{FileError, Log, System, look_at};
@@ -53,6 +53,7 @@ pub static SINK: SinkType = SinkType {
             "full: synced before an event counts as delivered; normal: survives a crash of trapline, not power loss",
         ),
     ],
+    audience: Audience::Machines,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse: |table: &Table| Box::new(Settings::read(table)),
     doc: "one line per event, appended and synced",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory};
+use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::conformance::{Case, Rig, Suite, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Delivery, FaultKind, Outcome, StreamSink};
@@ -51,6 +51,7 @@ fn build(path: &Path, format: Format) -> Arc<dyn StreamSink> {
         format,
         observer: "lure-test".to_owned(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     Settings {
         path: path.to_owned(),
@@ -155,6 +156,7 @@ async fn a_missing_folder_refuses_the_sink() {
         format: Format::Ecs,
         observer: String::new(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     let settings = Settings {
         path: "/nowhere/at/all/events.jsonl".into(),

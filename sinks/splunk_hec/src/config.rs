@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
@@ -15,6 +15,7 @@ use crate::sink::SplunkHec;
 pub static SINK: SinkType = SinkType {
     name: "splunk_hec",
     keys: KEYS,
+    audience: Audience::Machines,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse,
     doc: "Splunk HTTP Event Collector: batches, gzip, indexer acknowledgement",

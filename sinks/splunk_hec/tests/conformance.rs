@@ -16,7 +16,7 @@ use fake::{Collector, Fault, Settings};
 use futures_util::future::BoxFuture;
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
-use trapline_sink::config::{Common, Table};
+use trapline_sink::config::{Common, NoticeSettings, Table};
 use trapline_sink::conformance::certs::{Authority, Identity, self_signed};
 use trapline_sink::conformance::names::{NAME, Zone};
 use trapline_sink::conformance::{BAD_USER, BUSY_FOR, Case, Rig, Suite, TAKES_AT_ONCE};
@@ -139,6 +139,7 @@ fn sink(endpoint: &str, acknowledge: bool, ca: Option<&std::path::Path>, resolve
         format: Format::Ecs,
         observer: "lure".into(),
         resolver,
+        notices: NoticeSettings::default(),
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use fake::{Collector, Fault, Settings};
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Table};
+use trapline_sink::config::{Common, NoticeSettings, Table};
 use trapline_sink::conformance::{BAD_USER, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, Parcel, StreamSink};
@@ -31,6 +31,7 @@ fn sink(collector: &Collector, further: &str) -> Arc<dyn StreamSink> {
         format: Format::Ecs,
         observer: "lure".into(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }

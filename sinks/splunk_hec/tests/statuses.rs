@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fake::{Collector, Fault, Settings};
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Table};
+use trapline_sink::config::{Common, NoticeSettings, Table};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, StreamSink};
@@ -33,6 +33,7 @@ fn sink(collector: &Collector, acknowledge: bool) -> Arc<dyn StreamSink> {
         format: Format::Ecs,
         observer: "lure".into(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     (SINK.parse)(&table).build(&common).unwrap()
 }

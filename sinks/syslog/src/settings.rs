@@ -9,7 +9,7 @@ use std::time::Duration;
 use syslog::Facility;
 use trapline_schemas::text::clean;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
-use trapline_sink::config::{Common, Factory, Key, KeyKind, Problem, SinkType, Table};
+use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::dial::{Address, Dialer, Names};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 use trapline_sink::{Fault, FaultKind, Parcel, StreamSink};
@@ -133,6 +133,7 @@ pub static SINK: SinkType = SinkType {
         ),
         tls::KEY,
     ],
+    audience: Audience::Machines,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse: |table: &Table| Box::new(Settings::read(table)),
     doc: "RFC 5424 and 3164 over UDP, TCP, TLS and unix sockets",
@@ -443,6 +444,7 @@ mod tests {
                 format: *format,
                 observer: "h".repeat(255),
                 resolver: Resolver::default(),
+                notices: trapline_sink::config::NoticeSettings::default(),
             };
             let address = Address::parse("localhost", Some(514)).unwrap();
             let mut settings = Settings::new(Transport::Tcp(address));

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory};
+use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::{Arrears, StreamSink};
@@ -76,6 +76,7 @@ impl Receiver {
             format: Format::Text,
             observer: "lure".to_owned(),
             resolver: Resolver::default(),
+            notices: NoticeSettings::default(),
         };
         let settings = Settings {
             framing: Some("newline"),

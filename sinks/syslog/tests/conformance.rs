@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use server::{Behaviour, Server};
 use tokio::net::UdpSocket;
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory};
+use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::conformance::certs::{Authority, self_signed};
 use trapline_sink::conformance::names::{NAME, Zone};
 use trapline_sink::conformance::{Case, Rig, Suite, events};
@@ -55,6 +55,7 @@ fn build(settings: Settings, resolver: Resolver) -> Arc<dyn StreamSink> {
         format: Format::Ecs,
         observer: "lure-test".to_owned(),
         resolver,
+        notices: NoticeSettings::default(),
     };
     Settings {
         timeout: Duration::from_millis(400),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, Factory};
+use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::conformance::certs::{Authority, Identity};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::{Address, Resolver};
@@ -172,6 +172,7 @@ fn build(settings: Settings, format: Format) -> Arc<dyn StreamSink> {
         format,
         observer: "lure-test".to_owned(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     settings.build(&common).unwrap()
 }

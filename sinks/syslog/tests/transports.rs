@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixDatagram, UnixListener};
 use trapline_schemas::{Field, Format};
-use trapline_sink::config::{Common, Factory, Table};
+use trapline_sink::config::{Common, Factory, NoticeSettings, Table};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::{Arrears, FaultKind, Outcome, Parcel, StreamSink};
@@ -24,6 +24,7 @@ fn build(settings: &dyn Factory, format: Format) -> Arc<dyn StreamSink> {
         format,
         observer: "lure-test".to_owned(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     settings.build(&common).unwrap()
 }
@@ -479,6 +480,7 @@ fn a_missing_certificate_file_refuses_the_sink_by_name() {
         format: Format::Ecs,
         observer: String::new(),
         resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
     };
     let fault = settings.build(&common).err().unwrap();
     assert_eq!(fault.kind, FaultKind::Config);

@@ -6,7 +6,6 @@
 //! Source: MS-NLMP 2.2, RFC 4178; flags and orders of fields are those of a live Samba 4.17.12, and of Windows as
 //! MS-NLMP section 4 and public captures show it.
 
-pub(super) mod der;
 mod message;
 mod spnego;
 #[cfg(test)]

@@ -157,9 +157,6 @@ pub enum TlsFault {
         /// Why.
         reason: String,
     },
-    /// This personality's service does not go on with TLS when it is asked to.
-    #[error("`upgrade`: the personality `{0}` has no STARTTLS or the like")]
-    NoUpgrade(String),
     /// The one that was made and kept.
     #[error(transparent)]
     Kept(#[from] KeyFault),

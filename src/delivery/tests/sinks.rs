@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
-use trapline_sink::config::{Common, Factory};
+use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
 use uuid::Uuid;
@@ -359,6 +359,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
             format: Format::Ecs,
             observer: "lure-1".to_owned(),
             resolver: Resolver::default(),
+            notices: NoticeSettings::default(),
         },
         factory: Arc::new(DoubleFactory {
             sink: sink.sink,

@@ -31,6 +31,7 @@ mod units;
 mod tests;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::dial::Resolver;
@@ -65,6 +66,19 @@ pub struct Common {
     pub observer: String,
     /// How the names of destinations become addresses.
     pub resolver: Resolver,
+    /// What all sinks that tell people share.
+    pub notices: NoticeSettings,
+}
+
+/// What all sinks that tell people share: how notices are worded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NoticeSettings {
+    /// The tone of sinks that name none of their own; empty: the default one.
+    pub tone: String,
+    /// Who is asked by those who want to be let in again; empty: nobody is named.
+    pub contact: String,
+    /// Folder whose voices are preferred to those that the program carries.
+    pub folder: Option<PathBuf>,
 }
 
 /// A sink's validated settings, ready to be made real.
@@ -80,6 +94,15 @@ pub trait Factory: Send + Sync + Debug {
     }
 }
 
+/// Who reads what a sink sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Programs: every event, as it is.
+    Machines,
+    /// People: notices, in number such that they are read.
+    People,
+}
+
 /// A sink type: one row of the registry.
 #[derive(Debug, Clone, Copy)]
 pub struct SinkType {
@@ -87,6 +110,8 @@ pub struct SinkType {
     pub name: &'static str,
     /// Its own keys; those common to all sinks are added by the loader.
     pub keys: &'static [Key],
+    /// Who reads what it sends.
+    pub audience: Audience,
     /// Forms it can send, the default first.
     pub formats: &'static [Format],
     /// Reads the checked table.

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use super::der::{self, OCTETS, Reader, SEQUENCE, context, element};
 use super::message::SIGNATURE;
+use crate::decoy::der::{self, OCTETS, Reader, SEQUENCE, context, element};
 
 /// Tag of the GSS-API frame of a first token (RFC 2743 section 3.1).
 const GSS: u8 = 0x60;

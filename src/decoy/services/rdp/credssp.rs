@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::decoy::services::ntlm::der::{self, OCTETS, Reader, SEQUENCE, context, element};
+use crate::decoy::der::{self, OCTETS, Reader, SEQUENCE, context, element};
 
 /// The version that a Windows of today speaks.
 const VERSION: u8 = 6;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::look::Family;
-use crate::decoy::services::ntlm::der::{OCTETS, Reader, SEQUENCE, element};
+use crate::decoy::der::{OCTETS, Reader, SEQUENCE, element};
 
 /// The channel that everything but the extensions goes over.
 pub(super) const IO_CHANNEL: u16 = 1003;

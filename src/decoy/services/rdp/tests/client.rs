@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::super::frame;
-use crate::decoy::services::ntlm::der::{OCTETS, SEQUENCE, context, element};
+use crate::decoy::der::{OCTETS, SEQUENCE, context, element};
 use crate::decoy::services::ntlm::encode;
 
 #[derive(Debug)]
