@@ -71,7 +71,7 @@ impl Window {
     /// broke down, which is a bug.
     pub(super) async fn run(mut self, reader_at: impl Fn(Offset) -> Reader, stop: CancellationToken) {
         let mut breakdowns = Breakdowns::default();
-        let mut ended = caught(self.work(reader_at(self.saved), &stop)).await;
+        let mut ended = caught(self.work(reader_at(self.begins_at()), &stop)).await;
         while let Some(wait) = self.begins_anew_after(ended, &mut breakdowns) {
             tokio::select! {
                 // Cancel: both are safe.
@@ -104,7 +104,13 @@ impl Window {
         stop: &CancellationToken,
     ) -> Result<(), JournalError> {
         self.machine = restore(&self.node, &self.spec, &self.parts).await?;
-        self.work(reader_at(self.saved), stop).await
+        self.work(reader_at(self.begins_at()), stop).await
+    }
+
+    /// The entry to read first.
+    fn begins_at(&self) -> Offset {
+        let again = self.machine.reads_from();
+        again.map_or(self.saved, |from| from.min(self.saved))
     }
 
     async fn work(&mut self, mut reader: Reader, stop: &CancellationToken) -> Result<(), JournalError> {
@@ -150,14 +156,14 @@ impl Window {
         let Content::Parcel(parcel) = &item.content else {
             return None;
         };
-        match self.machine.see(&item.parcel_for(node, parcel).event) {
+        match self.machine.see(item.offset, &item.parcel_for(node, parcel).event) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }
     }
 
     async fn commit(&mut self, mut append: Vec<Vec<u8>>, chunk: &Chunk) -> Result<(), JournalError> {
-        let next = chunk.next;
+        let next = chunk.next.max(self.saved);
         let closed = self.machine.close(CLOSE_MAX);
         append.extend(closed.iter().map(codec::encode));
         let losses = self.losses(chunk);
@@ -168,7 +174,7 @@ impl Window {
         if has_nothing_to_tell && is_early && is_patient {
             return Ok(());
         }
-        let state = self.machine.changes();
+        let state = self.machine.changes(chunk.next);
         if has_nothing_to_tell && is_early && state.is_empty() {
             return Ok(());
         }
@@ -185,13 +191,13 @@ impl Window {
         Ok(())
     }
 
-    /// What is missing of the chunk, by offset.
+    /// What is missing of the chunk, by offset; not again what was missed before.
     fn losses(&self, chunk: &Chunk) -> Vec<Loss> {
-        let holes = chunk.missing.iter().map(|hole| (*hole, Cause::Gone));
-        let unreadable = chunk
-            .items
-            .iter()
-            .filter(|item| matches!(item.content, Content::Unreadable));
+        let saved = self.saved;
+        let missing = chunk.missing.iter().filter(|(_, last)| *last >= saved);
+        let holes = missing.map(|(first, last)| ((*first.max(&saved), *last), Cause::Gone));
+        let items = chunk.items.iter().filter(|item| item.offset >= saved);
+        let unreadable = items.filter(|item| matches!(item.content, Content::Unreadable));
         let unreadable = unreadable.map(|item| ((item.offset, item.offset), Cause::Unreadable));
         let loss = |((first, last), cause)| Loss {
             consumer: window_consumer(&self.node),
@@ -247,7 +253,7 @@ mod tests {
         });
         let (mut windows, _) = Machine::restore("digest", &spec, Vec::new());
         let at = Timestamp::from_micros(1);
-        windows.see(&Event::new(uuid::Uuid::nil(), at, Action::Connect));
+        windows.see(1, &Event::new(uuid::Uuid::nil(), at, Action::Connect));
         assert!(due(&windows, true).is_some());
         assert_eq!(
             due(&windows, false),

@@ -4,6 +4,7 @@ use trapline_schemas::{Event, Timestamp};
 
 use super::scan::{self, ScanSpec, Scans};
 use super::window::{StateRow, Verdict, WindowSpec, Windows};
+use crate::journal::Offset;
 
 /// The settings of a machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,12 +47,20 @@ impl Machine {
         }
     }
 
-    /// Counts an event; whether it goes on.
-    pub fn see(&mut self, event: &Event) -> Verdict {
+    /// The entry to begin with, if it is before the cursor: what was committed since is made again from entries.
+    pub fn reads_from(&self) -> Option<Offset> {
+        match self {
+            Self::Windows(_) => None,
+            Self::Scans(scans) => scans.reads_from(),
+        }
+    }
+
+    /// Counts the event of an entry; whether it goes on.
+    pub fn see(&mut self, offset: Offset, event: &Event) -> Verdict {
         match self {
             Self::Windows(windows) => windows.see(event),
             Self::Scans(scans) => {
-                scans.see(event);
+                scans.see(offset, event);
                 Verdict::Hold
             }
         }
@@ -89,11 +98,11 @@ impl Machine {
         }
     }
 
-    /// The state rows that changed since the last call.
-    pub fn changes(&mut self) -> Vec<StateRow> {
+    /// The state rows that changed since the last call; `next`: all entries before it have been seen.
+    pub fn changes(&mut self, next: Offset) -> Vec<StateRow> {
         match self {
             Self::Windows(windows) => windows.changes(),
-            Self::Scans(scans) => scans.changes(),
+            Self::Scans(scans) => scans.changes(next),
         }
     }
 

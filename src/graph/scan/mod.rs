@@ -12,10 +12,13 @@
 //!    that made it a scan, and all that came until it was closed.
 //! 3. Bounds: [`SOURCES_MAX`] sources are watched, [`TOUCHED_MAX`] places remembered of each and [`PLACES_MAX`] in all.
 //!    When full, who is not known yet is not watched, which is counted; a full list takes no more.
-//! 4. State rows equal memory: a restart from them, and from the entries after the cursor, goes on where it stood.
+//! 4. State rows and the entries from [`Scans::reads_from`] on make memory again: a restart goes on where it stood. Only
+//!    what entries alone would not bring back has a row, for most sources come once: a finding that was told of, and
+//!    contacts before those that are read again.
 //!
-//! Layout of state: `window/findings` is `{"v":1,"mark":…}`; `window/findings/ADDRESS` is one source.
+//! Layout of state: `window/findings` is `{"v":1,"mark":…,"from":…}`; `window/findings/ADDRESS` is one source.
 
+mod again;
 mod source;
 
 #[cfg(test)]
@@ -28,8 +31,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use trapline_schemas::{Action, Event, Field, Timestamp};
 
+use self::again::Again;
 use self::source::{Source, Status};
 use super::window::StateRow;
+use crate::journal::Offset;
 
 pub use source::TOUCHED_MAX;
 
@@ -43,6 +48,8 @@ pub const PLACES_MAX: usize = 131_072;
 const UPDATE_EVERY: i64 = 60_000_000;
 /// Least time between two looks for sources to forget.
 const SWEEP_EVERY: i64 = 1_000_000;
+/// Into how many steps the time is divided that is read again.
+const STEPS: i64 = 64;
 
 /// What makes a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +81,19 @@ pub struct Scans {
     unwatched: u64,
     told: Vec<Event>,
     removed: Vec<IpAddr>,
+    again: Again,
+    /// Where a restart reads on from, as of the last commit.
+    from: Option<Offset>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Meta {
     v: u32,
+    /// The time of what is read first.
     mark: i64,
+    /// What is read first; rows of the first versions are whole, and have none.
+    #[serde(default)]
+    from: Option<Offset>,
 }
 
 /// The prefix of all rows.
@@ -101,6 +115,8 @@ impl Scans {
             unwatched: 0,
             told: Vec::new(),
             removed: Vec::new(),
+            again: Again::default(),
+            from: None,
         };
         let dropped = rows.iter().filter(|(key, row)| !scans.restore_row(key, row)).count();
         (scans, dropped)
@@ -113,6 +129,7 @@ impl Scans {
         if name.is_empty() {
             let meta: Option<Meta> = serde_json::from_slice(row).ok();
             self.mark = meta.as_ref().map_or(self.mark, |meta| meta.mark);
+            self.from = meta.as_ref().and_then(|meta| meta.from);
             return meta.is_some();
         }
         let Ok(address) = name.trim_start_matches('/').parse() else {
@@ -130,8 +147,13 @@ impl Scans {
         true
     }
 
-    /// Counts a contact; other events mean nothing here.
-    pub fn see(&mut self, event: &Event) {
+    /// The entry to begin with, where that is not the one after the cursor.
+    pub fn reads_from(&self) -> Option<Offset> {
+        self.from
+    }
+
+    /// Counts a contact; other events, and what was counted before a restart, mean nothing here.
+    pub fn see(&mut self, offset: Offset, event: &Event) {
         let is_contact = matches!(event.action, Action::Connect | Action::UdpProbe);
         let (Some(address), Some(port)) = (event.ip(Field::SourceIp), event.int(Field::DestinationPort)) else {
             return;
@@ -141,16 +163,27 @@ impl Scans {
         }
         let at = event.at.micros();
         self.mark = self.mark.max(at);
+        self.again.note(offset, at, micros(self.spec.within) / STEPS);
         if !self.sources.contains_key(&address) && !self.has_room() {
             self.unwatched += 1;
             return;
         }
         let source = self.sources.entry(address).or_insert_with(|| Source::new(event));
+        if !source.has_counted(offset) {
+            self.count(offset, event, (address, port));
+        }
+    }
+
+    fn count(&mut self, offset: Offset, event: &Event, (address, port): (IpAddr, i64)) {
+        let at = event.at.micros();
+        let Some(source) = self.sources.get_mut(&address) else {
+            return;
+        };
         let places = source.places();
         if !source.is_open() {
-            source.forget(at - micros(self.spec.within));
+            source.forget(at - micros(self.spec.within), event);
         }
-        source.touch(event, port, self.places < PLACES_MAX);
+        source.touch(offset, event, port, self.places < PLACES_MAX);
         self.places = self.places + source.places() - places;
         if !source.is_open() && source.is_scan(&self.spec) {
             source.open(at);
@@ -173,14 +206,14 @@ impl Scans {
         self.sources.len() < SOURCES_MAX
     }
 
-    /// Forgets sources that would have to begin anew.
+    /// Forgets sources that would have to begin anew. Of what was told of, a restart may read contacts again.
     fn sweep(&mut self) {
         let before = self.mark - micros(self.spec.within);
         let (removed, places) = (&mut self.removed, &mut self.places);
         self.sources.retain(|address, source| {
-            let stays = source.is_open() || source.last() >= before;
+            let stays = source.is_open() || source.is_settled() || source.last() >= before;
             if !stays {
-                removed.push(*address);
+                removed.extend(source.has_row().then_some(*address));
                 *places -= source.places();
             }
             stays
@@ -242,29 +275,52 @@ impl Scans {
         }
         self.told.push(source.finding(Status::Closed, over));
         self.places -= source.places();
-        self.sources.remove(&address);
+        source.close();
         self.open.remove(&address);
-        self.removed.push(address);
     }
 
-    /// The rows that changed since the last call.
-    pub fn changes(&mut self) -> Vec<StateRow> {
-        let row_key = |address: &IpAddr| format!("{}/{address}", prefix());
-        let sources = &self.sources;
-        let gone = self.removed.drain(..).filter(|address| !sources.contains_key(address));
-        let mut rows: Vec<StateRow> = gone.map(|address| (row_key(&address), None)).collect();
-        for (address, source) in self.sources.iter_mut().filter(|(_, source)| !source.saved) {
-            source.saved = true;
-            rows.push((row_key(address), Some(source.encode())));
+    /// The rows that changed since the last call; `next`: all entries before it have been seen.
+    pub fn changes(&mut self, next: Offset) -> Vec<StateRow> {
+        let before = self.mark - micros(self.spec.within);
+        let (from, mark) = self.again.from(before, next).unwrap_or((next, self.mark));
+        self.drop_settled(from);
+        let removed = self.removed.drain(..);
+        let mut rows: Vec<StateRow> = removed.map(|address| (row_key(address), None)).collect();
+        for (address, source) in &mut self.sources {
+            if source.must_be_saved(from, before) {
+                rows.push((row_key(*address), Some(source.save())));
+            }
         }
-        if !rows.is_empty() || !self.mark_saved {
-            self.mark_saved = true;
-            let meta = Meta { v: 1, mark: self.mark };
-            let meta = serde_json::to_vec(&meta).expect("numbers are always JSON");
-            rows.push((prefix(), Some(meta)));
+        if !rows.is_empty() || !self.mark_saved || self.from != Some(from) {
+            rows.push((prefix(), Some(self.meta(from, mark))));
         }
         rows
     }
+
+    /// Forgets what was told of for the last time, once no contact of it is read again.
+    fn drop_settled(&mut self, from: Offset) {
+        let removed = &mut self.removed;
+        self.sources.retain(|address, source| {
+            let stays = !source.is_settled() || !source.is_before(from);
+            removed.extend((!stays && source.has_row()).then_some(*address));
+            stays
+        });
+    }
+
+    fn meta(&mut self, from: Offset, mark: i64) -> Vec<u8> {
+        self.mark_saved = true;
+        self.from = Some(from);
+        let meta = Meta {
+            v: 1,
+            mark,
+            from: self.from,
+        };
+        serde_json::to_vec(&meta).expect("numbers are always JSON")
+    }
+}
+
+fn row_key(address: IpAddr) -> String {
+    format!("{}/{address}", prefix())
 }
 
 fn micros(duration: Duration) -> i64 {

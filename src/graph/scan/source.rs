@@ -11,6 +11,7 @@ use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
 
 use super::{NODE, ScanSpec, UPDATE_EVERY};
+use crate::journal::Offset;
 
 /// Most places remembered of one source.
 pub const TOUCHED_MAX: usize = 512;
@@ -59,8 +60,12 @@ impl Status {
 pub(super) struct Source {
     facts: Facts,
     draft: Event,
-    /// Whether the journal has it as it stands.
-    pub(super) saved: bool,
+    /// The first contact that the journal's row, if there is one, does not count.
+    unsaved: Option<Offset>,
+    /// Whether something was told that the journal's row knows nothing of.
+    was_told: bool,
+    /// Whether the journal has a row.
+    has_row: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -73,6 +78,9 @@ struct Facts {
     udp: bool,
     tcp: bool,
     finding: Option<Finding>,
+    /// The offset after that of the last contact counted; what is read again before it is counted already.
+    #[serde(default)]
+    counted: Offset,
 }
 
 /// A port at an address of ours, through a decoy.
@@ -109,8 +117,49 @@ impl Source {
         Self {
             facts: Facts::default(),
             draft,
-            saved: false,
+            unsaved: None,
+            was_told: false,
+            has_row: false,
         }
+    }
+
+    /// Whether a contact is counted already.
+    pub(super) fn has_counted(&self, offset: Offset) -> bool {
+        offset < self.facts.counted
+    }
+
+    /// The offset after that of the last contact counted.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> Offset {
+        self.facts.counted
+    }
+
+    /// Whether nothing is remembered but what was counted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.facts.places.is_empty() && !self.is_open()
+    }
+
+    /// Whether what is read from `from` on says nothing of it.
+    pub(super) fn is_before(&self, from: Offset) -> bool {
+        self.facts.counted <= from
+    }
+
+    /// Whether the row must be written for a restart that reads again from `from` on. What was last touched before
+    /// `before` begins anew with the next contact.
+    pub(super) fn must_be_saved(&self, from: Offset, before: i64) -> bool {
+        let is_over = !self.is_open() && self.last() < before;
+        self.was_told || (!is_over && self.unsaved.is_some_and(|first| first < from))
+    }
+
+    /// The row, which the journal is to have from now on.
+    pub(super) fn save(&mut self) -> Vec<u8> {
+        (self.unsaved, self.was_told, self.has_row) = (None, false, true);
+        self.encode()
+    }
+
+    /// Whether the journal has a row of it.
+    pub(super) fn has_row(&self) -> bool {
+        self.has_row
     }
 
     /// Places remembered.
@@ -127,22 +176,37 @@ impl Source {
         self.facts.finding.is_some()
     }
 
-    /// Forgets places that were not touched since.
-    pub(super) fn forget(&mut self, before: i64) {
+    /// Forgets places that were not touched since; without any it begins anew with `event`.
+    pub(super) fn forget(&mut self, before: i64, event: &Event) {
         self.facts.places.retain(|place| place.last >= before);
         if self.facts.places.is_empty() {
-            self.facts = Facts {
-                last: self.facts.last,
-                ..Facts::default()
-            };
+            self.settle();
+            self.draft = Self::new(event).draft;
         }
     }
 
+    /// Forgets all but what was counted.
+    fn settle(&mut self) {
+        self.facts = Facts {
+            last: self.facts.last,
+            counted: self.facts.counted,
+            ..Facts::default()
+        };
+        self.unsaved = None;
+    }
+
+    /// Its finding was told of for the last time.
+    pub(super) fn close(&mut self) {
+        self.settle();
+        self.was_told = true;
+    }
+
     /// Counts a contact; a place that is new is remembered if there is room.
-    pub(super) fn touch(&mut self, event: &Event, port: i64, has_room: bool) {
-        self.saved = false;
+    pub(super) fn touch(&mut self, offset: Offset, event: &Event, port: i64, has_room: bool) {
+        self.unsaved.get_or_insert(offset);
         let at = event.at.micros();
         let facts = &mut self.facts;
+        facts.counted = offset + 1;
         facts.last = facts.last.max(at);
         facts.udp |= event.action == Action::UdpProbe;
         facts.tcp |= event.action == Action::Connect;
@@ -179,6 +243,9 @@ impl Source {
 
     /// Whether it touched enough.
     pub(super) fn is_scan(&self, spec: &ScanSpec) -> bool {
+        if self.places() < spec.ports.min(spec.addresses) {
+            return false;
+        }
         self.ports().len() >= spec.ports || self.addresses() >= spec.addresses
     }
 
@@ -200,7 +267,7 @@ impl Source {
             places: self.places(),
             events: 1,
         });
-        self.saved = false;
+        self.was_told = true;
     }
 
     /// Whether more was touched than was told, long enough ago.
@@ -216,7 +283,7 @@ impl Source {
             finding.places = places;
             finding.events += 1;
         }
-        self.saved = false;
+        self.was_told = true;
     }
 
     /// When its finding is to be told of next, if nothing more comes.
@@ -310,7 +377,7 @@ impl Source {
         event.set(Field::EventRiskScore, risk::risk(Action::Scan, &circumstances));
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         let mut row = serde_json::to_vec(&self.facts).expect("texts, addresses and numbers are always JSON");
         row.push(b'\n');
         codec::encode_into(&self.draft, &mut row);
@@ -322,7 +389,9 @@ impl Source {
         Some(Self {
             facts: serde_json::from_slice(row.get(..end)?).ok()?,
             draft: codec::decode(row.get(end + 1..)?).ok()?,
-            saved: true,
+            unsaved: None,
+            was_told: false,
+            has_row: true,
         })
     }
 }

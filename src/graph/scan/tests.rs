@@ -39,8 +39,14 @@ fn fresh() -> Scans {
     Scans::restore(&spec(), Vec::new()).0
 }
 
+/// Shows it an event as the next entry.
+fn see(scans: &mut Scans, event: &Event) {
+    let counted = scans.sources.values().map(Source::counted).max();
+    scans.see(counted.unwrap_or(1), event);
+}
+
 fn touch(scans: &mut Scans, secs: i64, port: i64) {
-    scans.see(&contact(secs, "10.0.0.7", "10.0.0.1", port));
+    see(scans, &contact(secs, "10.0.0.7", "10.0.0.1", port));
 }
 
 /// Status and hits of each finding.
@@ -95,7 +101,7 @@ fn several_ports_are_a_vertical_scan_from_the_contact_on_that_made_it_one_until_
 fn one_port_at_several_addresses_is_a_horizontal_scan() {
     let mut scans = fresh();
     for last in 1..4 {
-        scans.see(&contact(last, "10.0.0.7", &format!("10.0.0.{last}"), 445));
+        see(&mut scans, &contact(last, "10.0.0.7", &format!("10.0.0.{last}"), 445));
     }
     let new = scans.close(9);
     assert_eq!(new[0].text(Field::ScanKind).unwrap(), "horizontal");
@@ -111,7 +117,7 @@ fn contacts_far_apart_and_other_events_make_no_scan() {
     for port in [1, 2, 3, 4] {
         let mut login = contact(200, "10.0.0.8", "10.0.0.1", port);
         login.action = Action::Credential;
-        scans.see(&login);
+        see(&mut scans, &login);
     }
     scans.tick(at(10_000));
     assert!(scans.close(9).is_empty());
@@ -123,10 +129,10 @@ fn sources_and_places_are_bounded_and_what_is_not_watched_is_counted() {
     let mut scans = fresh();
     for n in 0..SOURCES_MAX + 10 {
         let source = IpAddr::from([10, (n >> 16) as u8, (n >> 8) as u8, n as u8]).to_string();
-        scans.see(&contact(1, &source, "10.0.0.1", 22));
+        see(&mut scans, &contact(1, &source, "10.0.0.1", 22));
     }
     assert_eq!((scans.sources.len(), scans.take_unwatched()), (SOURCES_MAX, 10));
-    scans.see(&contact(100, "192.0.2.1", "10.0.0.1", 22));
+    see(&mut scans, &contact(100, "192.0.2.1", "10.0.0.1", 22));
     assert_eq!(
         (scans.sources.len(), scans.take_unwatched()),
         (1, 0),
@@ -167,28 +173,57 @@ fn step() -> impl Strategy<Value = Step> {
 struct Node {
     scans: Scans,
     rows: BTreeMap<String, Vec<u8>>,
-    pending: Vec<Event>,
+    /// All entries, from offset 1 on.
+    log: Vec<Event>,
+    saved: Offset,
     told: Vec<Event>,
+    /// Contacts that were read again.
+    again: usize,
 }
 
 impl Node {
-    /// As the task does: what was read since the last commit is read again after a crash.
+    fn new() -> Self {
+        Self {
+            scans: fresh(),
+            rows: BTreeMap::new(),
+            log: Vec::new(),
+            saved: 1,
+            told: Vec::new(),
+            again: 0,
+        }
+    }
+
+    fn see(&mut self, event: Event) {
+        self.scans.see(self.next(), &event);
+        self.log.push(event);
+    }
+
+    fn next(&self) -> Offset {
+        self.log.len() as Offset + 1
+    }
+
     fn commit(&mut self) {
         self.told.extend(self.scans.close(2));
-        for (key, row) in self.scans.changes() {
+        for (key, row) in self.scans.changes(self.next()) {
             match row {
                 Some(row) => self.rows.insert(key, row),
                 None => self.rows.remove(&key),
             };
         }
-        self.pending.clear();
+        self.saved = self.next();
     }
 
+    /// As the task does: what has no row is read again.
     fn crash(&mut self) {
         let (scans, dropped) = Scans::restore(&spec(), self.rows.clone().into_iter().collect());
         assert_eq!(dropped, 0);
         self.scans = scans;
-        self.pending.iter().for_each(|event| self.scans.see(event));
+        let from = self.scans.reads_from().unwrap_or(self.saved).min(self.saved);
+        let entries = self.log.iter().zip(1..).filter(|(_, offset)| *offset >= from);
+        for (event, offset) in entries {
+            self.scans.see(offset, event);
+            self.again += usize::from(offset < self.saved);
+        }
     }
 }
 
@@ -197,15 +232,13 @@ proptest! {
     #[test]
     fn a_crash_changes_no_finding(steps in prop::collection::vec(step(), 0..80)) {
         let run = |crashes: bool| {
-            let mut node = Node { scans: fresh(), rows: BTreeMap::new(), pending: Vec::new(), told: Vec::new() };
+            let mut node = Node::new();
             let mut now = 0;
             for step in &steps {
                 match step {
                     Step::See(source, port, secs) => {
                         now += secs;
-                        let event = contact(now, &format!("192.0.2.{source}"), "10.0.0.1", *port);
-                        node.scans.see(&event);
-                        node.pending.push(event);
+                        node.see(contact(now, &format!("192.0.2.{source}"), "10.0.0.1", *port));
                     }
                     Step::Commit => node.commit(),
                     Step::Crash if crashes => node.crash(),
@@ -250,6 +283,60 @@ proptest! {
     }
 }
 
+#[test]
+fn a_source_that_came_once_has_no_row_and_is_known_after_a_crash() {
+    let mut node = Node::new();
+    node.see(contact(0, "10.0.0.7", "10.0.0.1", 21));
+    node.see(contact(1, "10.0.0.7", "10.0.0.1", 22));
+    node.commit();
+    assert!(node.rows.keys().all(|key| *key == prefix()), "{:?}", node.rows.keys());
+    node.crash();
+    assert_eq!(node.again, 2);
+    node.see(contact(2, "10.0.0.7", "10.0.0.1", 23));
+    node.commit();
+    assert_eq!(told(&node.told), [("new".to_owned(), 3)]);
+    node.crash();
+    node.commit();
+    assert_eq!(node.told.len(), 1, "what was told of has a row, and is not told again");
+}
+
+#[test]
+fn what_is_older_than_what_is_read_again_has_a_row() {
+    let mut node = Node::new();
+    node.see(contact(0, "10.0.0.7", "10.0.0.1", 21));
+    node.see(contact(50, "10.0.0.7", "10.0.0.1", 22));
+    node.see(contact(90, "10.0.0.8", "10.0.0.1", 22));
+    node.commit();
+    assert_eq!(node.rows.len(), 2, "{:?}", node.rows.keys());
+    node.crash();
+    node.see(contact(55, "10.0.0.7", "10.0.0.1", 23));
+    node.commit();
+    assert_eq!(told(&node.told), [("new".to_owned(), 3)]);
+}
+
+#[test]
+fn a_flood_is_not_read_again_whole() {
+    let mut node = Node::new();
+    for n in 0..140_000 {
+        let source = IpAddr::from([10, 0, (n / 250 % 4) as u8, (n % 250) as u8]).to_string();
+        node.see(contact(1, &source, "10.0.0.1", 22));
+        if n % 10_000 == 0 {
+            node.commit();
+        }
+    }
+    node.commit();
+    node.crash();
+    assert!((100_000..=131_072).contains(&node.again), "{}", node.again);
+    node.see(contact(2, "10.0.0.7", "10.0.0.1", 23));
+    node.see(contact(2, "10.0.0.7", "10.0.0.1", 24));
+    node.commit();
+    assert_eq!(
+        told(&node.told),
+        [("new".to_owned(), 142)],
+        "each of its contacts counts once"
+    );
+}
+
 /// What a scan of three ports is known as, when each contact is known up to these levels.
 fn known_as(walks: [Option<bool>; 3]) -> Option<String> {
     let mut scans = fresh();
@@ -260,7 +347,7 @@ fn known_as(walks: [Option<bool>; 3]) -> Option<String> {
             event.set(Field::BenignWalk, walk);
             event.set(Field::EventRiskScore, 0.0);
         }
-        scans.see(&event);
+        see(&mut scans, &event);
     }
     let told = scans.close(1);
     let (name, risk) = (told[0].text(Field::BenignName), told[0].get(Field::EventRiskScore));
