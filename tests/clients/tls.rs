@@ -1,5 +1,6 @@
 //! TLS, by curl, openssl and nmap.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -124,6 +125,29 @@ fn a_hello_to_a_plain_port_is_told_and_curl_is_none_the_wiser() {
 }
 
 /// A real Apache reads as plain `http` there as well, for it answers plain HTTP on its TLS port.
+/// A monitor that does not know our authority has meant no harm, and left nothing that could be kept.
+#[test]
+fn a_client_that_refuses_our_certificate_has_only_knocked() {
+    if !has("curl") {
+        return;
+    }
+    let (trap, address) = https("nginx-debian-12");
+    let page = curl(&[&format!("https://127.0.0.1:{}/", address.port())]);
+    assert_eq!(page.status.code(), Some(60), "curl cannot verify the certificate");
+    event(&trap, "session-end", &[]);
+    let events = trap.events(&["--limit", "100", "--format", "ecs"]);
+    let of = |path: &str| -> BTreeSet<String> {
+        let texts = events.iter().filter_map(|event| event.pointer(path)?.as_str());
+        texts.map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(
+        of("/honeyport/touch/level"),
+        ["contact".to_owned()].into(),
+        "{events:#?}"
+    );
+    assert!(!of("/event/action").contains("decoy-payload"), "{events:#?}");
+}
+
 #[test]
 fn nmap_names_the_product_behind_tls() {
     if !has("nmap") {
