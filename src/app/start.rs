@@ -206,71 +206,25 @@ impl Inbox {
 }
 
 impl App {
-    async fn start(ready: Ready) -> Result<(Self, Inbox), StartError> {
-        let Ready {
-            source,
-            config,
-            identity,
-            key_file,
-            install,
-            decoys,
-            folders,
-            journal,
-            opened_at,
-            shortage,
-        } = ready;
-        let state_dir = config.state_dir.clone();
+    async fn start(mut ready: Ready) -> Result<(Self, Inbox), StartError> {
+        let state_dir = ready.config.state_dir.clone();
         let local = |source| StartError::Local {
             path: state_dir.clone(),
             source,
         };
         let signals = Signals::new().map_err(local)?;
-        let (tasks, stops) = (Tasks::default(), Stops::default());
-        let benign = Arc::new(build::benign(&config, &folders.benign, surroundings::resolvers()));
-        let (recorder, record) = record::start(record::Settings {
-            identity: identity.clone(),
-            rules: build::rules(&config, Arc::clone(&benign)),
-            hosts: hosts::look_around(&config.observer, &tasks, &stops.serving),
-            state: journal.states(record::STATE).await?,
-        });
-        let recorded = tasks.spawn_station(
-            "recorder",
-            stops.recording.clone(),
-            record.run(journal.clone(), stops.recording.clone()),
-        );
-        recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
-        let alarms = Alarms::default();
-        let made = key_file.as_ref().is_some_and(KeyFile::is_new);
-        keeper::compare_key(&journal, &identity, (made, opened_at), &alarms, &recorder).await?;
-        // Delivery comes before the first hit, and a new sink's "now" is before the start itself.
-        let board = Board::new();
-        let mut core = CoreParts {
-            source,
-            identity,
-            key_file,
-            journal,
-            recorder,
-            alarms,
-            board,
-            tasks,
-            shortage,
-        };
-        let watched = tables::load(&config).map_err(BuildError::from)?;
-        let plan = build::plan(&config, &core.identity, &watched)?;
-        let tables = tables::InUse::default();
-        tables.put(watched);
-        core.tasks.spawn_station(
-            "tables",
-            stops.serving.clone(),
-            tables::run(tables.clone(), stops.serving.clone()),
-        );
-        let pipeline = Pipeline::start_at(plan, core.delivery(), opened_at, DELIVERY_GRACE).await?;
-        let (decoys_task, listeners_task, wishes, listeners) = core.open(&decoys, &stops).await;
-        refuse_missing(&config, &listeners.borrow())?;
+        let stops = Stops::default();
+        let folder = &ready.folders.benign;
+        let benign = Arc::new(build::benign(&ready.config, folder, surroundings::resolvers()));
+        // Recording comes first, then delivery, then the first hit: a new sink's "now" is before the start itself.
+        let (mut core, recorded) = CoreParts::begin(&mut ready, &benign, &stops).await?;
+        let (pipeline, tables) = core.deliver(&ready, &stops).await?;
+        let (decoys_task, listeners_task, wishes, listeners) = core.open(&ready.decoys, &stops).await;
+        refuse_missing(&ready.config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
-        let core = Arc::new(core.into_core(config, listeners, reload));
-        core.certificates.set(&decoys);
+        let core = Arc::new(core.into_core(ready.config, listeners, reload));
+        core.certificates.set(&ready.decoys);
         let stations = Stations {
             decoys: decoys_task,
             listeners: listeners_task,
@@ -283,8 +237,8 @@ impl App {
         };
         let app = Self {
             core,
-            install,
-            decoys,
+            install: ready.install,
+            decoys: ready.decoys,
             benign,
             wishes,
             pipeline: Some(pipeline),
@@ -404,6 +358,51 @@ type Opened = (
 );
 
 impl CoreParts {
+    /// Starts what records.
+    async fn begin(
+        ready: &mut Ready,
+        benign: &Arc<Benign>,
+        stops: &Stops,
+    ) -> Result<(Self, tokio::task::JoinHandle<()>), StartError> {
+        let tasks = Tasks::default();
+        let (recorder, record) = record::start(record::Settings {
+            identity: ready.identity.clone(),
+            rules: build::rules(&ready.config, Arc::clone(benign)),
+            hosts: hosts::look_around(&ready.config.observer, &tasks, &stops.serving),
+            state: ready.journal.states(record::STATE).await?,
+        });
+        let run = record.run(ready.journal.clone(), stops.recording.clone());
+        let recorded = tasks.spawn_station("recorder", stops.recording.clone(), run);
+        recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
+        let core = Self {
+            source: ready.source.clone(),
+            identity: ready.identity.clone(),
+            key_file: ready.key_file.take(),
+            journal: ready.journal.clone(),
+            recorder,
+            alarms: Alarms::default(),
+            board: Board::new(),
+            tasks,
+            shortage: ready.shortage.take(),
+        };
+        let made = core.key_file.as_ref().is_some_and(KeyFile::is_new);
+        let key = (made, ready.opened_at);
+        keeper::compare_key(&core.journal, &core.identity, key, &core.alarms, &core.recorder).await?;
+        Ok((core, recorded))
+    }
+
+    /// Starts delivery, and the watch over the tables that it looks things up in.
+    async fn deliver(&self, ready: &Ready, stops: &Stops) -> Result<(Pipeline, tables::InUse), StartError> {
+        let watched = tables::load(&ready.config).map_err(BuildError::from)?;
+        let plan = build::plan(&ready.config, &self.identity, &watched)?;
+        let tables = tables::InUse::default();
+        tables.put(watched);
+        let watch = tables::run(tables.clone(), stops.serving.clone());
+        self.tasks.spawn_station("tables", stops.serving.clone(), watch);
+        let pipeline = Pipeline::start_at(plan, self.delivery(), ready.opened_at, DELIVERY_GRACE).await?;
+        Ok((pipeline, tables))
+    }
+
     fn delivery(&self) -> Parts {
         delivery_parts(&self.journal, &self.recorder, &self.board)
     }
