@@ -7,7 +7,9 @@
 //! kind; 2. no text of a notice holds control, bidi or invisible characters, and each is bounded; 3. the words of an
 //! incident are the same in every notice about it, on every host.
 
-use trapline_schemas::Event;
+use trapline_schemas::text::clean_within;
+use trapline_schemas::{Event, Field};
+use trapline_sink::config::NoticeSettings;
 use uuid::Uuid;
 
 /// What a person is told.
@@ -55,11 +57,80 @@ pub struct Fact {
 
 /// How notices are worded.
 #[derive(Debug, Clone)]
-pub struct Voice {}
+pub struct Voice {
+    contact: String,
+}
+
+/// Why there is no voice: a word or a file of the user's is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VoiceError {
+    /// Neither beside the configuration nor in the program.
+    #[error("there is no tone `{tone}`; there are: {known}")]
+    Unknown {
+        /// The word that was asked for.
+        tone: String,
+        /// Those that there are.
+        known: String,
+    },
+}
+
+/// The tones that the program carries, the default one first.
+pub const TONES: [&str; 4] = ["passive-aggressive", "plain", "disappointed", "formal"];
 
 impl Voice {
-    /// Words a notice of the event.
-    pub fn compose(&self, _event: &Event) -> Notice {
-        todo!()
+    /// The voice of a tone; an empty word asks for that of the settings, and if they name none for the default one.
+    pub fn new(tone: &str, settings: &NoticeSettings) -> Result<Self, VoiceError> {
+        let asked = [tone, &settings.tone, TONES[0]]
+            .into_iter()
+            .find(|word| !word.is_empty());
+        let tone = asked.unwrap_or(TONES[0]);
+        if !TONES.contains(&tone) {
+            return Err(VoiceError::Unknown {
+                tone: tone.to_owned(),
+                known: TONES.join(", "),
+            });
+        }
+        Ok(Self {
+            contact: settings.contact.clone(),
+        })
     }
+
+    /// Words a notice of the event.
+    pub fn compose(&self, event: &Event) -> Notice {
+        let who = event
+            .ip(Field::SourceIp)
+            .map_or("trapline".to_owned(), |ip| ip.to_string());
+        let level = event.text(Field::TouchLevel).map_or("", |level| level);
+        Notice {
+            event: event.id,
+            incident: event.uuid(Field::IncidentId),
+            weight: match level {
+                "proof" => Weight::Proof,
+                "intent" => Weight::Intent,
+                "contact" => Weight::Contact,
+                _ => Weight::News,
+            },
+            subject: format!("{who}: {}", event.action.name()),
+            opening: format!("{who}: {}.", event.action.name()),
+            facts: facts(event),
+            closing: format!("Ask {} about it.", clean_within(self.contact.as_bytes(), 100)),
+        }
+    }
+}
+
+fn facts(event: &Event) -> Vec<Fact> {
+    let fact = |label, value: String, foreign| Fact { label, value, foreign };
+    let mut facts = vec![
+        fact("event", event.id.to_string(), false),
+        fact("when", event.at.to_string(), false),
+    ];
+    facts.extend(
+        event
+            .ip(Field::SourceIp)
+            .map(|ip| fact("source", ip.to_string(), false)),
+    );
+    let user = event.text(Field::UserName);
+    facts.extend(user.map(|user| fact("user tried", clean_within(user.as_bytes(), 300).into(), true)));
+    facts
 }
