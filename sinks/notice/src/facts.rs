@@ -287,10 +287,10 @@ impl Facts<'_> {
         };
         let all = words::figures(counted.saturating_add(told));
         match told {
-            0 => self.ours("times", &all),
+            0 => self.ours("events", &all),
             _ => {
                 let (counted, told) = (words::figures(counted), words::figures(told));
-                self.ours("times", &format!("{all}: {counted} counted here, {told} told before"));
+                self.ours("events", &format!("{all}: {counted} counted here, {told} told before"));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Whatever peers wrote into an event, its notice is ours: one line, bounded, nothing hidden, none of their words outside
 //! the facts.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is wrong")]
+
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
