@@ -82,23 +82,26 @@ impl Book {
     }
 
     /// The words for an incident, or for an event without one: by its id alone, so the same on every host.
+    ///
+    /// A book was tried out when it was read, but not on every event: words that fail for this one are stood in for.
     pub(crate) fn words(&self, kind: Kind, id: Uuid, scope: &Value) -> Words {
         let page = self.pages.get(&kind);
         let chosen = page.and_then(|page| page.variants.get(choose(id, page.variants.len())));
-        let say = |template: Option<&String>, chars_max| {
+        let say = |template: Option<&String>, chars_max, otherwise: &str| {
             let said = template.and_then(|template| self.render(template, scope).ok());
-            safe::line(&said.unwrap_or_default(), chars_max)
+            let said = said.filter(|said| !said.is_empty());
+            safe::line(said.as_deref().unwrap_or(otherwise), chars_max)
         };
-        let subject = say(page.map(|page| &page.subject), SUBJECT_CHARS_MAX);
+        let (opening, closing) = chosen.map(|(opening, closing)| (opening, closing)).unzip();
+        let subject = page.map(|page| &page.subject);
         Words {
-            // A book was tried out when it was read; a subject must never be empty all the same.
-            subject: if subject.is_empty() {
-                format!("trapline: {}", kind.name())
-            } else {
-                subject
-            },
-            opening: say(chosen.map(|(opening, _)| opening), WORDS_CHARS_MAX),
-            closing: say(chosen.map(|(_, closing)| closing), WORDS_CHARS_MAX),
+            subject: say(subject, SUBJECT_CHARS_MAX, &format!("trapline: {}", kind.name())),
+            opening: say(opening, WORDS_CHARS_MAX, "What happened stands among the facts."),
+            closing: say(
+                closing,
+                WORDS_CHARS_MAX,
+                "The words of this tone failed here; `trapline check` may say why.",
+            ),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use trapline_schemas::{Action, Event, Field, Timestamp};
-use trapline_sink::config::NoticeSettings;
+use trapline_sink::config::{Key, KeyKind, NoticeSettings, Table};
 use uuid::Uuid;
 
 use crate::book::Book;
@@ -264,6 +264,51 @@ fn a_mistake_in_a_voice_is_told_with_its_place_and_what_is_allowed() {
         let told = told(old, new);
         assert!(told.iter().any(|told| told.contains(expected)), "{new}: {told:?}");
     }
+}
+
+#[test]
+fn words_that_fail_for_one_event_alone_leave_its_facts_and_a_word_on_where_to_look() {
+    let (_, plain) = embedded("plain");
+    let rare = "{% if hits == 7 %}{{ port | capital }}{% endif %}{{ who }}";
+    let page = format!("subject = \"{rare}\"\n[[contact.words]]\nopening = \"{rare}\"\nclosing = \"{rare}\"\n");
+    let rest = plain.split_once("[intent]").unwrap().1;
+    let book = Book::read("v.toml", &format!("[contact]\n{page}[intent]{rest}")).unwrap();
+    let mut event = touch(Uuid::nil());
+    event.set(Field::SourcePackets, 7_i64);
+    let words = book.words(Kind::Contact, event.id, &crate::scope::scope(Kind::Contact, &event, ""));
+    assert_eq!(words.subject, "trapline: contact");
+    assert!(words.opening.contains("facts") && words.closing.contains("trapline check"));
+    event.set(Field::SourcePackets, 8_i64);
+    let words = book.words(Kind::Contact, event.id, &crate::scope::scope(Kind::Contact, &event, ""));
+    assert_eq!(words.opening, "an unknown source");
+}
+
+/// The key of a sink.
+const KEYS: &[Key] = &[Key::optional("tone", KeyKind::Text, "How notices are worded.")];
+
+#[test]
+fn a_sink_looks_at_its_voice_and_tells_mistakes_where_its_tone_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let notices = folder.path().join("notices");
+    std::fs::create_dir(&notices).unwrap();
+    std::fs::write(notices.join("mine.toml"), "[contact]\nsubject = \"{{ whom }}\"\n").unwrap();
+    let look = |toml: &str| {
+        let (table, _) = Table::for_test(toml, KEYS);
+        let problems = Voice::look(&table, "tone", &settings(Some(folder.path())));
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(look("tone = \"plain\""), Vec::<String>::new());
+    assert_eq!(look(""), Vec::<String>::new());
+    let wrong = look("tone = \"mine\"");
+    assert_eq!(wrong.len(), 20);
+    assert!(
+        wrong[0].contains("mine.toml:2:15: `contact` has no variable `whom`; allowed: observer, "),
+        "{}",
+        wrong[0]
+    );
+    let unknown = look("tone = \"loud\"");
+    let found = "there is no tone `loud`; allowed: disappointed, formal, mine, passive-aggressive, plain";
+    assert!(unknown[0].contains(found), "{unknown:?}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Voice {
     /// What is wrong with the voice that a sink's table asks for in its key `tone`, for
     /// [`Factory::look`](trapline_sink::config::Factory::look):
     ///
-    /// ```ignore
+    /// ```text
     /// fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
     ///     Voice::look(table, "tone", &common.notices)
     /// }

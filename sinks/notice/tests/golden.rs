@@ -88,6 +88,21 @@ fn every_kind_of_news_in_every_tone_is_as_it_was_read_last() {
 }
 
 #[test]
+fn no_secret_and_no_payload_is_in_any_notice() {
+    for tone in tones(None) {
+        let voice = voice(&tone, "");
+        for (title, mut event) in news::all() {
+            event.set(Field::CredentialSecret, "zqxj-hunter2");
+            event.set(Field::CredentialSecretHmac, "zqxj-hmac");
+            event.set(Field::NtlmResponseSha256, "zqxj-ntlm");
+            event.set(Field::PayloadBase64, b"zqxj-payload".to_vec());
+            let told = page(&title, &voice.compose(&event));
+            assert!(!told.contains("zqxj"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn every_variant_of_the_default_tone_is_as_it_was_read_last() {
     let voice = voice(DEFAULT_TONE, "net-team@example.org");
     let mut pages = String::from("Every variant of the default tone, found by trying incidents.\n\n");
