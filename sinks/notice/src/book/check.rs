@@ -1,6 +1,7 @@
 //! Whether a template would do: known variables, good syntax, and, for events with little, usual and much to tell, a
 //! text of a bounded length.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -71,8 +72,8 @@ pub(super) fn template(book: &Book, kind: Kind, text: &str, chars_max: usize) ->
     }
     known(book, kind, text)?;
     for (scope, is_usual) in samples(kind) {
-        let said = book.render(text, &scope).map_err(|error| wrong(&error))?;
-        fits(&said, is_usual, chars_max)?;
+        let said = book.render(text, scope).map_err(|error| wrong(&error))?;
+        fits(&said, *is_usual, chars_max)?;
     }
     Ok(())
 }
@@ -127,20 +128,24 @@ fn wrong(error: &minijinja::Error) -> Found {
     }
 }
 
-/// Values to try a template with, and whether they are such as most events have.
-fn samples(kind: Kind) -> impl Iterator<Item = (Value, bool)> {
-    let events = SAMPLES.iter();
-    events.map(move |(event, contact, is_usual)| (scope(kind, event, contact), *is_usual))
+/// Values to try a template with, and whether they are such as most events have: of events with little, usual and much
+/// to tell.
+fn samples(kind: Kind) -> &'static [(Value, bool)] {
+    static SAMPLES: LazyLock<BTreeMap<Kind, [(Value, bool); 3]>> = LazyLock::new(|| {
+        let events = [
+            (empty(Action::Connect), "", false),
+            (usual(), "net-team@example.org", true),
+            (much(), "", true),
+        ];
+        let of = |kind| {
+            events
+                .each_ref()
+                .map(|(event, contact, is_usual)| (scope(kind, event, contact), *is_usual))
+        };
+        Kind::ALL.iter().map(|kind| (*kind, of(*kind))).collect()
+    });
+    SAMPLES.get(&kind).map_or(&[], |samples| samples)
 }
-
-/// Events with little, usual and much to tell; with whom to ask, and whether they are usual.
-static SAMPLES: LazyLock<[(Event, &str, bool); 3]> = LazyLock::new(|| {
-    [
-        (empty(Action::Connect), "", false),
-        (usual(), "net-team@example.org", true),
-        (much(), "", true),
-    ]
-});
 
 fn empty(action: Action) -> Event {
     Event::new(Uuid::nil(), Timestamp::default(), action)
