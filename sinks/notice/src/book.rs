@@ -17,7 +17,7 @@ mod mistake;
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, Template, UndefinedBehavior, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use uuid::Uuid;
@@ -111,11 +111,15 @@ impl Book {
         self.pages.get(&kind).map_or(0, |page| page.variants.len())
     }
 
-    /// A template's text for some values, with one space for every row of spaces and line ends.
     fn render(&self, template: &str, scope: &Value) -> Result<String, minijinja::Error> {
-        let rendered = self.env.render_str(template, scope.clone())?;
-        Ok(rendered.split_whitespace().collect::<Vec<_>>().join(" "))
+        said(&self.env.template_from_str(template)?, scope)
     }
+}
+
+/// A template's text for some values, with one space for every row of spaces and line ends.
+fn said(template: &Template<'_, '_>, scope: &Value) -> Result<String, minijinja::Error> {
+    let rendered = template.render(scope.clone())?;
+    Ok(rendered.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Which of `count` variants an id gets: an even share of ids each.

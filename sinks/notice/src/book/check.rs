@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use minijinja::{ErrorKind, Value};
+use minijinja::{ErrorKind, Template, Value};
 use smol_str::SmolStr;
 use trapline_schemas::{Action, Event, Field, Timestamp};
 use uuid::Uuid;
 
-use super::{Book, FILTERS, TEMPLATE_BYTES_MAX};
+use super::{Book, FILTERS, TEMPLATE_BYTES_MAX, said};
 use crate::kind::Kind;
 use crate::safe;
 use crate::scope::{scope, variables};
@@ -70,17 +70,17 @@ pub(super) fn template(book: &Book, kind: Kind, text: &str, chars_max: usize) ->
         let found = format!("a character that is not seen, U+{:04X}", u32::from(hidden));
         return Err(Found::new(found, "what a reader can see"));
     }
-    known(book, kind, text)?;
+    let parsed = book.env.template_from_str(text).map_err(|error| wrong(&error))?;
+    known(kind, &parsed)?;
     for (scope, is_usual) in samples(kind) {
-        let said = book.render(text, scope).map_err(|error| wrong(&error))?;
+        let said = said(&parsed, scope).map_err(|error| wrong(&error))?;
         fits(&said, *is_usual, chars_max)?;
     }
     Ok(())
 }
 
-/// Whether a template parses, and names only variables of its kind.
-fn known(book: &Book, kind: Kind, text: &str) -> Result<(), Found> {
-    let parsed = book.env.template_from_str(text).map_err(|error| wrong(&error))?;
+/// Whether a template names only variables of its kind.
+fn known(kind: Kind, parsed: &Template<'_, '_>) -> Result<(), Found> {
     let mut names: Vec<_> = parsed.undeclared_variables(false).into_iter().collect();
     names.sort();
     let unknown = names
