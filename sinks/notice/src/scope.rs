@@ -66,6 +66,9 @@ pub(crate) static VARIABLES: &[Variable] = &[
         words::span(about.number(Field::EventDuration, 0)).into()
     }),
     row("deed", Group::Deed, |about| about.deed().into()),
+    row("accepted", Group::Deed, |about| {
+        about.is(Field::CredentialAccepted).into()
+    }),
     row("act", Group::Act, |about| about.act().into()),
     row("target", Group::Act, |about| about.name(Field::ResponseTarget).into()),
     row("rule", Group::Act, |about| about.name(Field::ResponseRule).into()),

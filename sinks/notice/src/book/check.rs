@@ -186,6 +186,7 @@ fn usual() -> Event {
 
 fn much() -> Event {
     let mut event = empty(Action::Digest);
+    event.set(Field::CredentialAccepted, true);
     event.set(Field::SourceSpoofable, true);
     event.set(Field::SourceSharedAddress, true);
     event.set(Field::ObserverName, "lure-dmz-01");

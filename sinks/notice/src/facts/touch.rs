@@ -66,6 +66,9 @@ impl Facts<'_> {
         if self.event.get(Field::CredentialKind).is_some() {
             self.given("offered", Field::CredentialKind);
         }
+        if self.is(Field::CredentialAccepted) == Some(true) {
+            self.ours("answer", "the decoy pretended to accept it");
+        }
         self.users();
         for (label, field) in ASKED {
             self.theirs(label, *field);

