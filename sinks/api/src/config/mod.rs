@@ -77,7 +77,7 @@ pub struct NoticeSettings {
     pub tone: String,
     /// Who is asked by those who want to be let in again; empty: nobody is named.
     pub contact: String,
-    /// Folder whose voices are preferred to those that the program carries.
+    /// Folder of the configuration; voices in the folder `notices` in it are preferred to those that the program carries.
     pub folder: Option<PathBuf>,
 }
 
