@@ -59,6 +59,8 @@ pub fn defang(text: &str) -> String {
     while let Some(ch) = rest.next() {
         let after = rest.clone().next();
         match ch {
+            // A version or an address: no name ends in a label that begins with a digit.
+            '.' if after.is_some_and(|after| after.is_ascii_digit()) => out.push('.'),
             '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' if joins(before, after) => out.push_str("[.]"),
             ':' if before.is_some_and(char::is_alphabetic) && joins(before, after) => {
                 spoil_scheme(&mut out);
@@ -107,6 +109,8 @@ mod tests {
             ("javascript:alert(1)", "javascript[:]alert(1)"),
             ("@channel", "[@]channel"),
             ("\\\\LURE\\docs", "[\\]\\LURE\\docs"),
+            ("SSH-2.0-libssh_0.9.6", "SSH-2.0-libssh_0.9.6"),
+            ("evil.1host.example", "evil.1host[.]example"),
             ("The end. Really: yes", "The end. Really: yes"),
             ("root", "root"),
             ("SHA256:abc", "SHA256:abc"),
