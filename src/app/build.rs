@@ -22,6 +22,7 @@ use crate::delivery::{Pace, Plan, SinkPlan};
 use crate::graph::inputs::Class;
 use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
+use crate::graph::window::node_before;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
 use crate::record::benign::{self, Active, Benign, Ignore};
@@ -343,8 +344,10 @@ pub(super) fn consumers(config: &Config) -> Vec<String> {
         .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
+    let people = enabled(config).filter(|sink| sink.notices.is_some());
+    let notices = people.map(|sink| crate::delivery::window_consumer(&node_before(&sink.name)));
     let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
-    sinks.chain(windows).chain(watch).collect()
+    sinks.chain(windows).chain(notices).chain(watch).collect()
 }
 
 /// Whether scans are to be found and somebody takes findings.
@@ -394,7 +397,10 @@ pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
         format: sink.format,
         observer: observer.to_owned(),
         resolver: Resolver::default(),
-        notices: NoticeSettings::default(),
+        notices: sink
+            .notices
+            .as_ref()
+            .map_or_else(NoticeSettings::default, |notices| notices.words.clone()),
     }
 }
 
@@ -415,5 +421,6 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
     SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
+        notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
     }
 }

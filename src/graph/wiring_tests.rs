@@ -64,6 +64,7 @@ fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
     SinkWiring {
         name: name.to_owned(),
         inputs,
+        notices: None,
     }
 }
 
@@ -258,6 +259,7 @@ fn any_spec() -> impl Strategy<Value = GraphSpec> {
         let sinks = sinks.map(|(at, picks)| SinkWiring {
             name: format!("s{at}"),
             inputs: names(picks, count),
+            notices: None,
         });
         spec(transforms, sinks.collect())
     })
