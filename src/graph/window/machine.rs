@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use trapline_schemas::{Action, Event, Field, Timestamp, ids};
+use trapline_schemas::{Event, Field, Timestamp, ids};
 
 use super::Verdict;
 use super::bucket::Bucket;
 use super::key::OTHERS;
 use super::notices;
 use super::policy::{Policy, WindowSpec};
+use super::rows::{self, Ending, Meta, parse_row, row_key};
 use super::span::Span;
 
 /// How long after its end, in event time, a window still takes events.
@@ -56,39 +56,10 @@ struct ClosedRow {
     unsaved: Option<Vec<u8>>,
 }
 
-/// A window that closes: epoch, start, whether it is told before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ending {
-    epoch: u32,
-    start: i64,
-    is_partial: bool,
-}
-
-/// The row of the node as a whole.
-#[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    v: u32,
-    epoch: u32,
-    mark: i64,
-    window: i64,
-    by: Vec<String>,
-    /// The action of its derived events; rows of the first version have none.
-    #[serde(default = "held_back")]
-    tells: String,
-}
-
-fn held_back() -> String {
-    Action::HeldBack.name().to_owned()
-}
-
 impl Windows {
     /// The prefix of all rows of a node.
     pub fn prefix(node: &str) -> String {
-        match notices::sink_behind(node) {
-            // Not below that of a transform of the name `notices`.
-            Some(_) => node.to_owned(),
-            None => format!("window/{node}"),
-        }
+        rows::prefix(node)
     }
 
     /// Goes on from the node's state rows; none for a new node. Rows that cannot be read are dropped and counted.
@@ -214,6 +185,12 @@ impl Windows {
         !self.closing.is_empty()
     }
 
+    /// Whether state without anything to tell may wait for more. A window for people sees all that they could be told,
+    /// and seldom has anything to say.
+    pub const fn is_patient(&self) -> bool {
+        matches!(self.spec.policy, Policy::Notices(_))
+    }
+
     /// Closes what is due and gives at most `max` events; the others come with the next call.
     pub fn close(&mut self, max: usize) -> Vec<Event> {
         while let Some(window) = self.open.first_entry()
@@ -314,7 +291,7 @@ impl Windows {
 
     fn row(&self, ending: Ending, key: &str, bucket: &Bucket) -> ClosedRow {
         ClosedRow {
-            name: row_key(&self.node, ending.epoch, ending.start, key),
+            name: ending.row(&self.node, key),
             unsaved: (!bucket.saved).then(|| bucket.encode()),
         }
     }
@@ -349,15 +326,6 @@ impl Windows {
         let floor = |time: i64| time.div_euclid(self.window) * self.window;
         floor(time).max(floor(self.mark - micros(LATENESS)))
     }
-}
-
-fn row_key(node: &str, epoch: u32, start: i64, key: &str) -> String {
-    format!("{}/{epoch}/{start}/{key}", Windows::prefix(node))
-}
-
-fn parse_row<'r>(prefix: &str, row: &'r str) -> Option<(u32, i64, &'r str)> {
-    let mut parts = row.strip_prefix(prefix)?.strip_prefix('/')?.splitn(3, '/');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?))
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -24,7 +24,7 @@
 //! 6. Other windows, keys or derived events in the configuration, or a clock that stepped back by more than a window: what is open is
 //!    told of as it stands (a partial window), and a new *epoch* begins, whose ids differ.
 //!
-//! Layout of state: `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…],"tells":…}`; `window/NODE/EPOCH/START/KEY` is
+//! Layout of state (before a sink of people `NODE` is `notices/SINK`, without `window/` before it): `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…],"tells":…}`; `window/NODE/EPOCH/START/KEY` is
 //! a line of counts and the draft of its event (`bucket`).
 
 mod bucket;
@@ -33,6 +33,7 @@ mod key;
 mod machine;
 mod notices;
 mod policy;
+mod rows;
 mod span;
 
 #[cfg(test)]
