@@ -1,6 +1,7 @@
 //! Sinks that people read, behind the window of their own that the graph gives them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_schemas::{Action, Event, Field};
@@ -25,7 +26,7 @@ fn notices(first: First, keys: u64) -> WindowSpec {
     }
 }
 
-fn read_by_people(name: &'static str, inputs: &'static [&'static str], sink: &std::sync::Arc<ScriptedSink>) -> Sunk {
+pub(super) fn read_by_people(name: &'static str, inputs: &'static [&'static str], sink: &Arc<ScriptedSink>) -> Sunk {
     Sunk {
         inputs,
         notices: Some(notices(First::AtOnce, 2)),
