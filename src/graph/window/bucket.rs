@@ -51,13 +51,13 @@ impl Bucket {
         }
     }
 
-    /// Counts an event; `room` is how many items the lists of all digests still take, `is_free` whether the window takes
-    /// one more key that is told one by one.
-    pub(super) fn count(&mut self, event: &Event, policy: Policy, is_free: bool, room: &mut usize) -> Verdict {
+    /// Counts an event; `room` is how many items the lists of all digests still take, `left` how many more keys of the
+    /// window are told one by one.
+    pub(super) fn count(&mut self, event: &Event, policy: Policy, left: u64, room: &mut usize) -> Verdict {
         self.saved = false;
         let claim = policy.claim(event);
         let verdict = match claim {
-            Some(claim) => self.grant(claim, is_free),
+            Some(claim) => self.grant(claim, left > claim.kept_of(policy.keys())),
             None if self.passed < policy.passes() => Verdict::Pass,
             None => Verdict::Hold,
         };

@@ -284,7 +284,6 @@ impl ByHand {
         }
         let window = self.windows.entry(at.div_euclid(WINDOW * SECOND)).or_default();
         let used: u64 = window.values().map(|tally| tally.slots).sum();
-        let is_free = used < rules.keys;
         let tally = window.entry(format!("192.0.2.{source}")).or_default();
         let (grave, level) = match deed {
             Deed::Intent => (1, 2),
@@ -297,6 +296,8 @@ impl ByHand {
         let is_sum = matches!(deed, Deed::Sum(_));
         let is_news = rules.first == First::AtOnce && grave > tally.told;
         let takes = is_sum || tally.told == 0;
+        let kept = if is_sum || grave == 1 { rules.keys / 4 } else { 0 };
+        let is_free = used + kept < rules.keys;
         if (is_sum || is_news) && (!takes || is_free) {
             tally.slots += u64::from(takes);
             tally.told = tally.told.max(grave);
@@ -330,7 +331,7 @@ impl ByHand {
 }
 
 fn rules() -> impl Strategy<Value = NoticeRules> {
-    (1..4_u64, any::<bool>()).prop_map(|(keys, at_once)| NoticeRules {
+    (1..6_u64, any::<bool>()).prop_map(|(keys, at_once)| NoticeRules {
         first: if at_once { First::AtOnce } else { First::Never },
         keys,
         benign: false,

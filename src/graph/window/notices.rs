@@ -7,7 +7,8 @@
 //! 1. What is told at once is told once: a key comes again in the same window only if it has gone further since
 //!    (a contact or an intent became a proof). All else of it is in its digest, counted.
 //! 2. At most [`NoticeRules::keys`] keys of a window are told one by one: those that spoke first at once, then, when
-//!    the window ends, the gravest of the others. The rest is one digest, exact in count and in sources.
+//!    the window ends, the gravest of the others. The rest is one digest, exact in count and in sources. The last
+//!    quarter is not for intents and sums to be told at once.
 //! 3. What was derived by a transform stands for the events that it counted, wherever it is summed up.
 //!
 //! How much is told needs no state of its own: it is what the rows of the keys say ([`Bucket::slots`]).
@@ -59,9 +60,9 @@ pub(super) enum Claim {
     Sum,
 }
 
-/// Trapline speaks of itself, or somebody meant it.
+/// Somebody meant it.
 const INTENT: u8 = 1;
-/// Somebody left proof.
+/// Somebody left proof, or trapline speaks of itself.
 const PROOF: u8 = 2;
 /// Something was done about somebody.
 const ACT: u8 = 3;
@@ -75,6 +76,17 @@ impl NoticeRules {
         match claim(event) {
             Claim::Grave(_) if self.first == First::Never => Claim::Digest,
             claim => claim,
+        }
+    }
+}
+
+impl Claim {
+    /// How many of a window's keys are kept for what is graver: a crowd must not hide the proof that comes behind it,
+    /// nor that a sink fails.
+    pub(super) const fn kept_of(self, keys: u64) -> u64 {
+        match self {
+            Self::Sum | Self::Grave(INTENT) => keys / 4,
+            Self::Grave(_) | Self::Digest | Self::Silent => 0,
         }
     }
 }
@@ -93,7 +105,8 @@ fn claim(event: &Event) -> Claim {
             Some("intent") => Claim::Grave(INTENT),
             _ => Claim::Digest,
         },
-        (_, Class::Findings | Class::Health) => Claim::Grave(INTENT),
+        (Action::Scan, _) => Claim::Grave(INTENT),
+        (_, Class::Findings | Class::Health) => Claim::Grave(PROOF),
     }
 }
 

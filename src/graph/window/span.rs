@@ -36,14 +36,17 @@ impl Span {
             true => key,
             false => OTHERS.to_owned(),
         };
-        let is_free = self.slots < spec.policy.keys() && key != OTHERS;
+        let left = match key == OTHERS {
+            true => 0,
+            false => spec.policy.keys().saturating_sub(self.slots),
+        };
         let bucket = self.buckets.entry(key).or_insert_with_key(|key| {
             *keys += 1;
             let key = Some(key.as_str()).filter(|_| !is_full);
             Bucket::new(spec.draft(node, event, key), event)
         });
         let before = bucket.slots;
-        let verdict = bucket.count(event, spec.policy, is_free, room);
+        let verdict = bucket.count(event, spec.policy, left, room);
         self.slots += bucket.slots - before;
         verdict
     }
