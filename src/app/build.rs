@@ -22,6 +22,7 @@ use crate::delivery::{Pace, Plan, SinkPlan};
 use crate::graph::inputs::Class;
 use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
+use crate::graph::window::node_before;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 use crate::journal::{self, FactBody, JournalSettings};
 use crate::record::benign::{self, Active, Benign, Ignore};
@@ -343,8 +344,10 @@ pub(super) fn consumers(config: &Config) -> Vec<String> {
         .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
+    let people = enabled(config).filter(|sink| sink.notices.is_some());
+    let notices = people.map(|sink| crate::delivery::window_consumer(&node_before(&sink.name)));
     let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
-    sinks.chain(windows).chain(watch).collect()
+    sinks.chain(windows).chain(notices).chain(watch).collect()
 }
 
 /// Whether scans are to be found and somebody takes findings.
@@ -394,7 +397,10 @@ pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
         format: sink.format,
         observer: observer.to_owned(),
         resolver: Resolver::default(),
-        notices: NoticeSettings::default(),
+        notices: sink
+            .notices
+            .as_ref()
+            .map_or_else(NoticeSettings::default, |notices| notices.words.clone()),
     }
 }
 
@@ -415,5 +421,67 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
     SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
+        notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use trapline_sink::config::{Audience, SinkType, SourceText, Variables};
+
+    use super::*;
+    use crate::config::{Loaded, Recognisers, Sources, load};
+
+    /// Files that people read.
+    static LETTERS: SinkType = SinkType {
+        name: "letters",
+        audience: Audience::People,
+        ..trapline_sink_file::SINK
+    };
+
+    fn config(text: &str) -> Config {
+        let outside = Variables(BTreeMap::new());
+        let sources = Sources {
+            source: Arc::new(SourceText {
+                name: "t.toml".into(),
+                text: text.into(),
+            }),
+            not_utf8: None,
+            config_dir: "/etc/trapline".into(),
+            default_state_dir: "/var/lib/trapline".into(),
+            literal_secrets: false,
+            variables: BTreeMap::new(),
+            outside: &outside,
+        };
+        let rules = crate::config::Rules {
+            sinks: &[&LETTERS],
+            services: &[],
+            look: &|_| panic!("no decoys"),
+            condition: &|_| Vec::new(),
+            recognisers: &Recognisers::default(),
+        };
+        let Loaded { config, .. } = load(&sources, &rules).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_sink_of_people_has_a_window_that_is_run_told_to_the_journal_and_worded_as_configured() {
+        let letters = |name: &str, more: &str| {
+            format!("[sinks.{name}]\ntype = 'letters'\ninputs = ['*']\npath = '{name}'\n{more}\n")
+        };
+        let text = letters("mail", "") + &letters("off", "enabled = false") + "[notices]\ncontact = 'ext. 4711'";
+        let config = config(&text);
+        let consumers = consumers(&config);
+        assert!(consumers.contains(&"window/notices/mail".to_owned()), "{consumers:?}");
+        assert!(!consumers.contains(&"window/notices/off".to_owned()), "{consumers:?}");
+        let identity = crate::app::start::identity(&config, trapline_schemas::ids::SiteKey::new([0; 32]));
+        let plan = plan(&config, &identity, &[]).unwrap();
+        let windows: Vec<_> = plan.graph.windows().map(|(_, name, _)| name.to_owned()).collect();
+        assert_eq!(windows, ["notices/mail", scan::NODE]);
+        let common = &plan.sinks[0].common;
+        assert_eq!(common.notices.contact, "ext. 4711");
+        assert_eq!(common.notices.folder.as_deref(), Some(Path::new("/etc/trapline")));
     }
 }

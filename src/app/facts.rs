@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trapline_schemas::{Action, Event, Field, Timestamp, codec, ids, text};
 
+use crate::graph::window::sink_behind;
 use crate::journal::{Cause, Fact, FactBody};
 use crate::record::Identity;
 
@@ -31,7 +32,9 @@ fn event(fact: &Fact) -> Event {
                 Some(_) => gap(&format!("{}, in a replay", why(*cause)), *count),
                 None => gap(why(*cause), *count),
             };
-            let sink = replayed.or_else(|| consumer.strip_prefix("sink/")).unwrap_or(consumer);
+            let windowed = || consumer.strip_prefix("window/").and_then(sink_behind);
+            let sink = replayed.or_else(|| consumer.strip_prefix("sink/")).or_else(windowed);
+            let sink = sink.unwrap_or(consumer);
             event.set(Field::SinkName, sink);
             event.set(Field::GapFirst, number(*first));
             event.set(Field::GapLast, number(*last));
@@ -124,6 +127,18 @@ fn number(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_window_before_a_sink_lost_is_told_of_the_sink() {
+        let event = event(&Fact::Lost {
+            consumer: "window/notices/mail".into(),
+            first: 3,
+            last: 9,
+            count: 7,
+            cause: Cause::Trimmed,
+        });
+        assert_eq!(event.text(Field::SinkName).unwrap(), "mail");
+    }
 
     #[test]
     fn a_gap_names_its_sink_its_range_and_its_count() {

@@ -525,7 +525,7 @@ pub fn stamp(config: &Config, event: &mut trapline_schemas::Event) {
     identity(config, trapline_schemas::ids::SiteKey::new([0; 32])).stamp(event);
 }
 
-fn identity(config: &Config, key: trapline_schemas::ids::SiteKey) -> Identity {
+pub(super) fn identity(config: &Config, key: trapline_schemas::ids::SiteKey) -> Identity {
     Identity {
         name: observer_name(config),
         hostname: hostname(),

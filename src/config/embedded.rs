@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use trapline_sink::config::{Key, KeyKind, SourceText, Variables};
+use trapline_sink::config::{Audience, Key, KeyKind, SourceText, Variables};
 
 use super::sections::TOP;
 use super::{
-    Config, ConfigError, EMBEDDED, EMBEDDED_NAME, Loaded, Rules, SECTIONS, ServiceRule, Sources, load, sinks,
+    Config, ConfigError, EMBEDDED, EMBEDDED_NAME, Loaded, Rules, SECTIONS, ServiceRule, Sources, load, notices, sinks,
     transforms,
 };
 use crate::decoy::services::Transport;
@@ -175,6 +175,9 @@ fn every_key_stands_in_it_and_nothing_else() {
         }
     }
     declared.extend(paths("sinks", sinks::COMMON));
+    if SINKS.iter().any(|kind| kind.audience == Audience::People) {
+        declared.extend(paths("sinks", notices::OF_SINKS));
+    }
     declared.extend(paths("transforms", transforms::COMMON));
     for kind in SINKS {
         declared.extend(paths(&format!("sinks {}", kind.name), kind.keys));

@@ -8,6 +8,7 @@ use trapline_schemas::Format;
 use trapline_sink::config::{Factory, Key, KeyKind, Node, Problem, SinkType, Table, one_of, shown};
 
 use super::load::{Loader, plain};
+use super::notices::{self, Notices};
 use crate::delivery::{BatchSettings, Start};
 
 const FORMATS: &[&str] = &["ecs", "ocsf", "cef", "leef", "text"];
@@ -137,12 +138,17 @@ pub struct SinkSettings {
     pub factory: Arc<dyn Factory>,
     /// All its keys as written, to tell whether a reload changed it.
     pub table: Table,
+    /// Of one that people read, what they are told.
+    pub notices: Option<Notices>,
 }
 
-/// Equal if every key is: what was made from them is not compared.
+/// Equal if every key is, its own and those of `[notices]`: what was made from them is not compared.
 impl PartialEq for SinkSettings {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.kind.name == other.kind.name && self.table == other.table
+        self.name == other.name
+            && self.kind.name == other.kind.name
+            && self.table == other.table
+            && self.notices == other.notices
     }
 }
 
@@ -158,17 +164,19 @@ pub struct RetrySettings {
 /// The keys of a sink type: its own, and the common ones it does not have itself.
 pub fn keys(kind: &'static SinkType) -> impl Iterator<Item = &'static Key> {
     let own = |name: &str| kind.keys.iter().any(|key| key.name == name);
-    COMMON.iter().filter(move |key| !own(key.name)).chain(kind.keys)
+    let common = COMMON.iter().chain(notices::keys(kind));
+    common.filter(move |key| !own(key.name)).chain(kind.keys)
 }
 
 /// Reads all sinks, also those with problems: what is wrong elsewhere in a table is told in the same run.
 pub(super) fn sinks(loader: &Loader<'_>) -> Vec<SinkSettings> {
-    let sinks: Vec<_> = loader
+    let mut sinks: Vec<_> = loader
         .entries("sinks")
         .into_iter()
         .filter_map(|(name, node)| sink(loader, name, node))
         .collect();
     check_outputs(loader, &sinks);
+    notices::settle(loader, &mut sinks);
     sinks
 }
 
@@ -191,6 +199,7 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
         name,
         kind,
         table,
+        notices: None,
     })
 }
 

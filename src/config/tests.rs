@@ -18,6 +18,7 @@ use crate::graph::transforms::TransformKind;
 use crate::graph::window::Policy;
 
 mod decoys;
+mod notices;
 mod sinks;
 
 /// A sink that is only configured, never built.
@@ -67,6 +68,18 @@ static HEC: SinkType = SinkType {
     formats: &[Format::Ocsf, Format::Ecs],
     parse,
     doc: "Splunk.",
+};
+
+static MAIL: SinkType = SinkType {
+    name: "mail",
+    keys: &[
+        Key::optional("tone", KeyKind::Text, "Tone."),
+        Key::optional("endpoint", KeyKind::Text, "Unused."),
+    ],
+    audience: Audience::People,
+    formats: &[Format::Text],
+    parse,
+    doc: "Letters.",
 };
 
 const SERVICES: &[ServiceRule] = &[
@@ -156,7 +169,7 @@ fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outs
         outside,
     };
     let rules = Rules {
-        sinks: &[&FILE, &HEC],
+        sinks: &[&FILE, &HEC, &MAIL],
         services: SERVICES,
         look: &look,
         condition: &condition,
@@ -373,7 +386,7 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
         "[sinks.bus]\ntype = 'kafka'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `kafka`; allowed: \"file\" or \"splunk_hec\"",
+        "t.toml:2:8: this build has no sink of type `kafka`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

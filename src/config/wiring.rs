@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trapline_sink::config::{Node, Place, Problem, Raw, listed, nearest, shown};
+use trapline_sink::config::{Audience, Node, Place, Problem, Raw, listed, nearest, shown};
 
 use super::load::Loader;
 use crate::graph::inputs::RESERVED;
@@ -57,12 +57,27 @@ impl Wiring<'_> {
     }
 
     fn check_count(&self) {
-        let count = self.transforms.len() + self.sinks.len();
+        let count = self.transforms.len() + self.sinks.len() + self.of_people();
         if count > NODES_MAX {
             let place = self.loader.place("sinks");
-            let found = format!("{count} transforms and sinks");
+            let found = match self.of_people() {
+                0 => format!("{count} transforms and sinks"),
+                people => format!("{count} transforms and sinks, {people} sinks that people read counted twice"),
+            };
             self.push(Problem::error(place, found, format!("at most {NODES_MAX} together")));
         }
+    }
+
+    /// Sinks that people read: each has a window of its own before it.
+    fn of_people(&self) -> usize {
+        let types = self.loader.rules.sinks;
+        let is_read = |word: &str| {
+            let mut people = types.iter().filter(|kind| kind.audience == Audience::People);
+            people.any(|kind| kind.name == word)
+        };
+        let sinks = self.loader.entries("sinks");
+        let words = sinks.iter().filter_map(|(_, node)| node.get("type")?.as_text());
+        words.filter(|word| is_read(word)).count()
     }
 
     fn check_inputs(&self, name: &str, node: &Node) {

@@ -25,6 +25,7 @@ use super::store::{Store, commit_unless_failing};
 use super::windows::Window;
 use super::worker::{ReaderAt, Worker};
 use crate::fresh::{Fresh, Taker};
+use crate::graph::window::sink_behind;
 use crate::graph::{Graph, MachineSpec, Node};
 use crate::journal::{Commit, JournalError, Offset};
 
@@ -137,7 +138,8 @@ impl Pipeline {
             parts,
         };
         for (node, name, spec) in plan.graph.windows() {
-            pipeline.start_window(&feed, &decoder, node, name, spec, now).await?;
+            let first = pipeline.first(window_start(&plan.sinks, name), now).await?;
+            pipeline.start_window(&feed, &decoder, node, name, spec, first).await?;
         }
         for sink in plan.sinks {
             if let Some(node) = plan.graph.sink(&sink.common.name) {
@@ -162,9 +164,9 @@ impl Pipeline {
         node: Node,
         name: &str,
         spec: &MachineSpec,
-        now: Offset,
+        first: Offset,
     ) -> Result<(), JournalError> {
-        let next = self.place(&window_consumer(name), now).await?;
+        let next = self.place(&window_consumer(name), first).await?;
         let window = Window::restore(name, spec, self.parts.clone(), next).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
         let reader_at = move |next| Reader::new(&feed, &decoder, node, None, next);
@@ -183,10 +185,7 @@ impl Pipeline {
         now: Offset,
         grace: Duration,
     ) -> Result<(), JournalError> {
-        let first = match sink.start {
-            Start::Now => now,
-            Start::Oldest => self.parts.store.oldest().await?,
-        };
+        let first = self.first(sink.start, now).await?;
         let (name, form) = (sink.common.name.clone(), sink.common.format);
         let next = self.place(&sink_consumer(&name), first).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
@@ -201,6 +200,13 @@ impl Pipeline {
         let span = info_span!("delivery", sink.name = %name);
         self.tasks.spawn(worker.run(grace).instrument(span));
         Ok(())
+    }
+
+    async fn first(&self, start: Start, now: Offset) -> Result<Offset, JournalError> {
+        match start {
+            Start::Now => Ok(now),
+            Start::Oldest => self.parts.store.oldest().await,
+        }
     }
 
     /// The consumer's cursor. A consumer that has none gets it at `first`, kept at once: what "now" was is settled, but
@@ -244,6 +250,12 @@ impl Pipeline {
         }
         self.helpers.shutdown().await;
     }
+}
+
+/// Where a windowed node without a cursor begins: before a sink of people, with what the sink is to begin with.
+fn window_start(sinks: &[SinkPlan], node: &str) -> Start {
+    let sink = sink_behind(node).and_then(|name| sinks.iter().find(|sink| sink.common.name == name));
+    sink.map_or(Start::Now, |sink| sink.start)
 }
 
 /// Runs the feed; if it breaks down, which is a bug, it goes on where it was: every sink lives on it.

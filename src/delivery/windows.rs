@@ -15,7 +15,7 @@ use super::breakdown::{Breakdowns, Broken, caught};
 use super::feed::{Content, Item};
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
-use crate::graph::window::Verdict;
+use crate::graph::window::{Verdict, sink_behind};
 use crate::graph::{Machine, MachineSpec, Node, Pass};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
@@ -87,11 +87,11 @@ impl Window {
         match ended {
             Ok(Ok(()) | Err(JournalError::Closed)) => None,
             Ok(Err(error)) => {
-                error!(transform.name = %self.node, %error, "transform {} cannot commit, it begins anew", self.node);
+                error!(transform.name = %self.node, %error, "{} cannot commit, it begins anew", title(&self.node));
                 Some(AGAIN)
             }
             Err(Broken) => {
-                error!(transform.name = %self.node, "transform {} broke down, which is a bug, and begins anew", self.node);
+                error!(transform.name = %self.node, "{} broke down, which is a bug, and begins anew", title(&self.node));
                 Some(breakdowns.wait(Instant::now(), rand::random()))
             }
         }
@@ -225,9 +225,18 @@ async fn restore(node: &str, spec: &MachineSpec, parts: &Parts) -> Result<Machin
     rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
     let (machine, dropped) = Machine::restore(node, spec, rows);
     if dropped > 0 {
-        warn!(transform.name = %node, count = dropped, "transform {node} cannot read {dropped} rows of its state, they are dropped");
+        let title = title(node);
+        warn!(transform.name = %node, count = dropped, "{title} cannot read {dropped} rows of its state, they are dropped");
     }
     Ok(machine)
+}
+
+/// What an operator knows a node as.
+fn title(node: &str) -> String {
+    match sink_behind(node) {
+        Some(sink) => format!("the window before sink {sink}"),
+        None => format!("transform {node}"),
+    }
 }
 
 async fn sleep(due: Option<Instant>) {

@@ -108,7 +108,10 @@ impl Machine {
 
     /// Whether state without anything to tell may wait for more: what was read since is read again after a kill.
     pub const fn is_patient(&self) -> bool {
-        matches!(self, Self::Scans(_))
+        match self {
+            Self::Windows(windows) => windows.is_patient(),
+            Self::Scans(_) => true,
+        }
     }
 
     /// Contacts that found no room, since it was asked last.

@@ -54,6 +54,7 @@ fn graph(transforms: Vec<TransformSpec>, sinks: &[(&str, &[&str])]) -> Graph {
     let sinks = sinks.iter().map(|(name, inputs)| SinkWiring {
         name: (*name).to_owned(),
         inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        notices: None,
     });
     Graph::build(&GraphSpec {
         decoys: Vec::new(),

@@ -15,8 +15,9 @@ use super::scan::{self, ScanSpec};
 use super::shape::{Enrich, Redact, Sample, Shaper, SharedTables};
 use super::transforms::{TransformKind, TransformSpec};
 use super::walk::{Reached, Walk};
+use super::window::{WindowSpec, node_before, sink_behind};
 
-/// Most transforms and sinks together; one more watches for scans.
+/// Most transforms and sinks together, a sink of people being two; one more watches for scans.
 pub const NODES_MAX: usize = 127;
 /// Longest name of a node, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -45,6 +46,9 @@ pub struct SinkWiring {
     pub name: String,
     /// Its inputs.
     pub inputs: Vec<String>,
+    /// Of a sink of people: what they are told of that, by a windowed node of its own before it
+    /// ([`node_before`]).
+    pub notices: Option<WindowSpec>,
 }
 
 /// A mistake in the wiring.
@@ -140,7 +144,7 @@ impl Graph {
             }
         }
         for sink in &spec.sinks {
-            graph.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
+            graph.add_sink(sink, spec);
         }
         // Only where somebody listens: a watch costs a little for each contact.
         let is_heard = graph.by_class[Class::Findings as usize] != Reach::default();
@@ -149,6 +153,18 @@ impl Graph {
             graph.add(scan::NODE, kind, &["decoys".to_owned()], spec);
         }
         graph
+    }
+
+    /// Adds a sink, with what goes before it if people read it.
+    fn add_sink(&mut self, sink: &SinkWiring, spec: &GraphSpec) {
+        let Some(notices) = &sink.notices else {
+            self.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
+            return;
+        };
+        let node = node_before(&sink.name);
+        let window = VertexKind::Window(MachineSpec::Window(notices.clone()));
+        self.add(&node, window, &sink.inputs, spec);
+        self.add(&sink.name, VertexKind::Sink, &[node], spec);
     }
 
     fn add(&mut self, name: &str, kind: VertexKind, inputs: &[String], spec: &GraphSpec) {
@@ -253,13 +269,18 @@ impl Graph {
         seeds
     }
 
-    /// No sink gets a health event about itself, whatever the way.
+    /// No sink gets a health event about itself, whatever the way; nor is it counted for its digests.
     fn without_itself(&self, mut reached: Reach, event: &Event) -> Reach {
         if is_about_a_sink(event.action)
             && let Some(name) = event.text(Field::SinkName)
-            && let Some(sink) = self.sink(name)
         {
-            reached.0 &= !(1 << sink.0);
+            let is_it = |vertex: &Vertex| match vertex.kind {
+                VertexKind::Sink => vertex.name == *name,
+                VertexKind::Window(_) => sink_behind(&vertex.name) == Some(name.as_str()),
+                _ => false,
+            };
+            let itself = self.vertices.iter().enumerate().filter(|(_, vertex)| is_it(vertex));
+            reached = itself.fold(reached, |reached, (at, _)| reached.without(at));
         }
         reached
     }
@@ -379,9 +400,10 @@ fn name_problems(spec: &GraphSpec) -> Vec<WiringProblem> {
         }
     }
     problems.extend(sinks.filter_map(|name| name_problem(name)));
-    let nodes = spec.transforms.len() + spec.sinks.len();
+    let of_people = spec.sinks.iter().filter(|sink| sink.notices.is_some()).count();
+    let nodes = spec.transforms.len() + spec.sinks.len() + of_people;
     if nodes > NODES_MAX {
-        let message = format!("{nodes} transforms and sinks are more than {NODES_MAX}");
+        let message = format!("{nodes} transforms and sinks are more than {NODES_MAX}, sinks of people counted twice");
         problems.push(problem_at("", "", None, message));
     }
     problems

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::graph::shape::{RedactSpec, With};
-use crate::graph::window::{Policy, WindowSpec};
+use crate::graph::window::{First, NoticeRules, Policy, WindowSpec};
 
 const ACTIONS: [Action; 6] = [
     Action::Connect,
@@ -64,6 +64,7 @@ fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
     SinkWiring {
         name: name.to_owned(),
         inputs,
+        notices: None,
     }
 }
 
@@ -224,6 +225,72 @@ fn more_nodes_than_the_bound_are_refused() {
     assert!(messages(&spec(vec![], sinks))[0].contains("more than 127"));
 }
 
+fn read_by_people(name: &str, inputs: &[&str]) -> SinkWiring {
+    let rules = NoticeRules {
+        first: First::AtOnce,
+        keys: 9,
+        benign: false,
+    };
+    SinkWiring {
+        notices: Some(WindowSpec {
+            by: Vec::new(),
+            window: Duration::from_secs(60),
+            policy: Policy::Notices(rules),
+        }),
+        ..sink(name, inputs)
+    }
+}
+
+#[test]
+fn people_stand_behind_a_window_that_nobody_else_can_name() {
+    let sinks = vec![read_by_people("mail", &["*"]), sink("siem", &["*"])];
+    let graph = Graph::build(&spec(vec![], sinks)).unwrap();
+    let windows: Vec<_> = graph.windows().map(|(_, name, _)| name.to_owned()).collect();
+    assert_eq!(windows, ["notices/mail"]);
+    assert!(!reaches(&graph, Origin::Recorded, &hit("ssh"), "mail"));
+    assert!(reaches(&graph, Origin::Passed("notices/mail"), &hit("ssh"), "mail"));
+    assert!(!reaches(&graph, Origin::Passed("notices/mail"), &hit("ssh"), "siem"));
+    let told = messages(&spec(vec![], vec![read_by_people("mail", &["notices/mail"])]));
+    assert_eq!(told, ["`notices/mail` is not an input"]);
+    let told = messages(&spec(vec![throttle("notices/mail", &["*"])], vec![]));
+    assert!(told[0].contains("is not a name"), "{told:?}");
+}
+
+#[test]
+fn nor_is_a_sink_of_people_counted_for_its_own_digests() {
+    let sinks = vec![read_by_people("a", &["health"]), read_by_people("b", &["health"])];
+    let graph = Graph::build(&spec(vec![], sinks)).unwrap();
+    let mut about_a = event(Action::SinkFailed);
+    about_a.set(Field::SinkName, "a");
+    let reached = reach(&graph, Origin::Recorded, &about_a, Reach::ALL);
+    let counting: Vec<_> = graph
+        .windows()
+        .filter(|(node, ..)| reached.contains(*node))
+        .map(|(_, name, _)| name)
+        .collect();
+    assert_eq!(counting, ["notices/b"]);
+}
+
+#[test]
+fn a_sink_of_people_counts_twice_among_the_nodes() {
+    let sinks = |count| {
+        (0..count)
+            .map(|n| read_by_people(&format!("s{n}"), &["findings"]))
+            .collect()
+    };
+    let with_scans = |count| GraphSpec {
+        scans: Some(ScanSpec {
+            ports: 3,
+            addresses: 3,
+            within: Duration::from_secs(60),
+            close_after: Duration::from_secs(60),
+        }),
+        ..spec(vec![], sinks(count))
+    };
+    assert!(Graph::build(&with_scans(63)).is_ok());
+    assert!(messages(&with_scans(64))[0].contains("128 transforms and sinks are more than 127"));
+}
+
 /// A random graph: node n takes reserved names, decoys and nodes before it.
 fn any_spec() -> impl Strategy<Value = GraphSpec> {
     let node = (0..5usize, prop::collection::vec(0..18usize, 1..4));
@@ -258,6 +325,7 @@ fn any_spec() -> impl Strategy<Value = GraphSpec> {
         let sinks = sinks.map(|(at, picks)| SinkWiring {
             name: format!("s{at}"),
             inputs: names(picks, count),
+            notices: None,
         });
         spec(transforms, sinks.collect())
     })

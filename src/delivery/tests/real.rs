@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use trapline_schemas::{Event, codec};
+use trapline_schemas::{Event, Field, codec};
 use trapline_sink::Delivery;
 use uuid::Uuid;
 
+use super::notices::read_by_people;
 use super::sinks::{Answer, LIMITS, ScriptedSink, Sunk, hit, plan, sunk};
-use crate::delivery::{Board, Clock, Parts, Pipeline, Recorder, Start, sink_consumer};
+use crate::delivery::{Board, Clock, Parts, Pipeline, Recorder, Start, sink_consumer, window_consumer};
 use crate::journal::tests::disk::Disk;
 use crate::journal::{Commit, HealthLevel, Journal, JournalSettings};
 
@@ -152,4 +153,36 @@ async fn on_a_full_disk_a_backlog_is_delivered_once_and_the_cursor_saved_when_th
     assert_eq!(sink.ids(), sent, "in order, and nothing twice");
     pipeline.stop().await;
     journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_window_before_a_sink_of_people_is_kept_and_goes_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    append(&journal, 3).await;
+    let (mail, again) = (ScriptedSink::good(), ScriptedSink::good());
+    let pipeline = start(&journal, vec![read_by_people("mail", &["decoys"], &mail)]).await;
+    // Its window is long over.
+    mail.wait_for(1).await;
+    assert_eq!(mail.got()[0].int(Field::FindingHits), Some(3));
+    pipeline.stop().await;
+    journal.close().await;
+
+    let journal = open(&folder);
+    let rows = journal.states("notices/mail").await.unwrap();
+    assert_eq!(rows.len(), 1, "closed windows leave nothing behind");
+    let cursor = journal.cursor(&window_consumer("notices/mail")).await.unwrap();
+    assert!(cursor.is_some_and(|cursor| cursor >= 4), "{cursor:?}");
+    let pipeline = start(&journal, vec![read_by_people("mail", &["decoys"], &again)]).await;
+    let mut proof = hit(0, 1);
+    proof.set(Field::TouchLevel, "proof");
+    let append = vec![codec::encode(&proof).into()];
+    let commit = Commit {
+        append,
+        ..Commit::default()
+    };
+    journal.commit(commit).await.unwrap();
+    again.wait_for(1).await;
+    assert_eq!(again.ids(), [proof.id], "the digest is not told again");
+    pipeline.stop().await;
 }

@@ -18,6 +18,7 @@ use crate::delivery::{
     BatchSettings, Board, Clock, Pace, Parts, Pipeline, Plan, Recorder, SinkPlan, SinkStatus, Start,
 };
 use crate::graph::transforms::TransformSpec;
+use crate::graph::window::WindowSpec;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
 
 /// How long a test waits for what must come; with the paused clock no time at all.
@@ -269,6 +270,8 @@ pub(super) struct Sunk {
     pub(super) start: Start,
     pub(super) sink: Arc<ScriptedSink>,
     pub(super) fails: u32,
+    /// What people are told, if it is people who read it.
+    pub(super) notices: Option<WindowSpec>,
 }
 
 pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
@@ -278,6 +281,7 @@ pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
         start: Start::Oldest,
         sink: sink.clone(),
         fails: 0,
+        notices: None,
     }
 }
 
@@ -345,6 +349,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
     let wiring = |sink: &Sunk| SinkWiring {
         name: sink.name.to_owned(),
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
+        notices: sink.notices.clone(),
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],

@@ -198,7 +198,7 @@ async fn a_window_that_nothing_reaches_does_not_hold_the_age_trim_for_days() {
 }
 
 /// All that the throttle ever let through and told, read from the journal itself.
-fn account(store: &MemoryStore) -> (Vec<u64>, Vec<Event>) {
+pub(super) fn account(store: &MemoryStore) -> (Vec<u64>, Vec<Event>) {
     let (mut passes, mut told) = (Vec::new(), Vec::new());
     for (_, body) in store.bodies() {
         match body {
@@ -210,14 +210,14 @@ fn account(store: &MemoryStore) -> (Vec<u64>, Vec<Event>) {
     (passes, told)
 }
 
-/// Hits of three sources over five windows, appended in handfuls with time for the throttle between them.
-async fn play(store: &MemoryStore, from: usize) -> usize {
+/// Six hits for each of ten half windows, appended in handfuls with time for the throttle between them.
+async fn play(store: &MemoryStore, from: usize, hit: &impl Fn(i64, u8) -> Event) -> usize {
     for step in from..10 {
         if store.is_killed() {
             return step;
         }
         for n in 0..6u8 {
-            store.append(&hit(step as i64 * 30 + i64::from(n), n % 3));
+            store.append(&hit(step as i64 * 30 + i64::from(n), n));
             tokio::time::sleep(Duration::from_secs(u64::from(n % 2))).await;
         }
         tokio::time::sleep(Duration::from_secs(27)).await;
@@ -226,26 +226,24 @@ async fn play(store: &MemoryStore, from: usize) -> usize {
 }
 
 /// Plays the hits with a kill at each commit in turn; gives what the journals say afterwards.
-async fn killed_at_every_commit(policy: Policy) -> Vec<(Vec<u64>, Vec<Event>)> {
+pub(super) async fn killed_at_every_commit(
+    start: impl AsyncFn(&MemoryStore) -> Rig,
+    hit: impl Fn(i64, u8) -> Event,
+) -> Vec<(Vec<u64>, Vec<Event>)> {
     let (mut kills, mut accounts) = (0, Vec::new());
     for commits in 1..40 {
         let store = MemoryStore::new();
-        let transforms = || vec![windowed("digest", "decoys", policy)];
         // The cursor of the node is settled before anything can be killed.
-        Rig::start_with(&store, transforms(), vec![])
-            .await
-            .pipeline
-            .stop()
-            .await;
-        let rig = Rig::start_with(&store, transforms(), vec![]).await;
+        start(&store).await.pipeline.stop().await;
+        let rig = start(&store).await;
         store.kill_after(commits);
-        let step = play(&store, 0).await;
+        let step = play(&store, 0, &hit).await;
         tokio::time::sleep(Duration::from_secs(100)).await;
         rig.pipeline.stop().await;
         kills += usize::from(store.is_killed());
         let store = store.reopen();
-        let rig = Rig::start_with(&store, transforms(), vec![]).await;
-        play(&store, step).await;
+        let rig = start(&store).await;
+        play(&store, step, &hit).await;
         tokio::time::sleep(Duration::from_secs(1000)).await;
         rig.pipeline.stop().await;
         assert_eq!(
@@ -262,12 +260,12 @@ async fn killed_at_every_commit(policy: Policy) -> Vec<(Vec<u64>, Vec<Event>)> {
     accounts
 }
 
-fn hits_of(told: &[Event]) -> i64 {
+pub(super) fn hits_of(told: &[Event]) -> i64 {
     told.iter().filter_map(|event| event.int(Field::FindingHits)).sum()
 }
 
 /// The counts by action of a digest, together.
-fn by_action(digest: &Event) -> i64 {
+pub(super) fn by_action(digest: &Event) -> i64 {
     let Some(Value::Texts(actions)) = digest.get(Field::DigestActions) else {
         return 0;
     };
@@ -284,7 +282,11 @@ async fn counts_are_exact_whichever_commit_the_process_is_killed_at() {
         Policy::Aggregate { first: First::Never },
     ];
     for policy in policies {
-        for (at, (passes, told)) in killed_at_every_commit(policy).await.into_iter().enumerate() {
+        let start = async |store: &MemoryStore| {
+            Rig::start_with(store, vec![windowed("digest", "decoys", policy)], vec![]).await
+        };
+        let accounts = killed_at_every_commit(start, |secs, n| hit(secs, n % 3)).await;
+        for (at, (passes, told)) in accounts.into_iter().enumerate() {
             let counted = passes.len() as i64 + hits_of(&told);
             assert_eq!(
                 counted, 60,

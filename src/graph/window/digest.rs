@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use trapline_schemas::{Event, Field, Timestamp, Value};
 
-use super::Verdict;
 use super::bucket::Bucket;
+use super::notices;
 
 /// Longest list of a digest.
 pub(super) const LIST_MAX: usize = 32;
@@ -69,10 +69,13 @@ pub(super) struct Tally {
     decoys: Vec<String>,
     ports: Vec<i64>,
     users: Vec<String>,
-    sources: Vec<IpAddr>,
+    pub(super) sources: Vec<IpAddr>,
     /// The highest level of touch, from 1; 0: none.
-    level: usize,
+    pub(super) level: usize,
     risk: Option<f64>,
+    /// Different sources beyond the list; known only where keys came together, which no row says.
+    #[serde(skip)]
+    sources_beyond: usize,
 }
 
 impl Tally {
@@ -85,16 +88,9 @@ impl Tally {
         Self::default()
     }
 
-    /// Adds an event. Who and what took part is of all events of the window, counts are of those held back.
-    pub(super) fn add(&mut self, draft: &mut Event, event: &Event, verdict: Verdict, room: &mut usize) {
-        for field in COMMON {
-            if draft.get(*field).is_some() && draft.get(*field) != event.get(*field) {
-                draft.remove(*field);
-            }
-        }
-        if verdict == Verdict::Hold {
-            self.count(event.action_name());
-        }
+    /// Adds who and what took part in an event; that is of all events of the window, counts are of those held back.
+    pub(super) fn add(&mut self, draft: &mut Event, event: &Event, room: &mut usize) {
+        keep_common(draft, event);
         let user = event.text(Field::UserName).filter(|name| !name.is_empty());
         list(&mut self.decoys, event.text(Field::DecoyId).map(SmolStr::as_str), room);
         list(&mut self.users, user.map(SmolStr::as_str), room);
@@ -106,10 +102,69 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, action: &str) {
+    /// Counts events that were held back.
+    pub(super) fn count(&mut self, action: &str, events: u64) {
         let known = self.actions.contains_key(action) || self.actions.len() < ACTIONS_MAX;
         let action = if known { action } else { OTHER };
-        *self.actions.entry(action.to_owned()).or_default() += 1;
+        let count = self.actions.entry(action.to_owned()).or_default();
+        *count = count.saturating_add(events);
+    }
+
+    /// Counts an event that may be a sum of others: as these, with who and what took part in them.
+    pub(super) fn count_sum(&mut self, event: &Event, room: &mut usize) {
+        for (action, events) in notices::counts(event) {
+            self.count(&action, events);
+        }
+        if !notices::is_sum(event) {
+            return;
+        }
+        for decoy in texts_of(event, Field::ScanDecoys) {
+            list(&mut self.decoys, Some(decoy.as_str()), room);
+        }
+        for user in texts_of(event, Field::DigestUsers) {
+            list(&mut self.users, Some(user.as_str()), room);
+        }
+        if let Some(Value::Ints(ports)) = event.get(Field::ScanPorts) {
+            ports.iter().for_each(|port| list(&mut self.ports, Some(port), room));
+        }
+        if let Some(Value::Ips(sources)) = event.get(Field::DigestSources) {
+            let sources = sources.iter();
+            sources.for_each(|source| list(&mut self.sources, Some(source), room));
+        }
+    }
+
+    /// Takes in what another key counted, and out of the draft what theirs has otherwise.
+    pub(super) fn absorb(&mut self, draft: &mut Event, other: Self, theirs: &Event) {
+        keep_common(draft, theirs);
+        let mut room = usize::MAX;
+        other
+            .actions
+            .iter()
+            .for_each(|(action, events)| self.count(action, *events));
+        other
+            .decoys
+            .iter()
+            .for_each(|decoy| list(&mut self.decoys, Some(decoy.as_str()), &mut room));
+        other
+            .users
+            .iter()
+            .for_each(|user| list(&mut self.users, Some(user.as_str()), &mut room));
+        other
+            .ports
+            .iter()
+            .for_each(|port| list(&mut self.ports, Some(port), &mut room));
+        let sources = other.sources.iter();
+        sources.for_each(|source| list(&mut self.sources, Some(source), &mut room));
+        self.level = self.level.max(other.level);
+        self.risk = match (self.risk, other.risk) {
+            (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+
+    /// Says how many different sources there are in all.
+    pub(super) fn sources_in_all(&mut self, count: usize) {
+        self.sources_beyond = count.saturating_sub(self.sources.len());
     }
 
     /// Items in all lists.
@@ -142,7 +197,8 @@ impl Tally {
             event.set(Field::DigestUsers, texts(&self.users));
         }
         if let Some(count) = length(&self.sources) {
-            event.set(Field::DigestSourceCount, count);
+            let beyond = i64::try_from(self.sources_beyond).unwrap_or(i64::MAX);
+            event.set(Field::DigestSourceCount, count.saturating_add(beyond));
         }
         if self.sources.len() > 1 {
             event.set(Field::DigestSources, sorted(&self.sources));
@@ -163,6 +219,22 @@ impl Tally {
 
     pub(super) fn decode(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
+    }
+}
+
+/// Takes out of a draft what an event has otherwise.
+fn keep_common(draft: &mut Event, event: &Event) {
+    for field in COMMON {
+        if draft.get(*field).is_some() && draft.get(*field) != event.get(*field) {
+            draft.remove(*field);
+        }
+    }
+}
+
+fn texts_of(event: &Event, field: Field) -> &[SmolStr] {
+    match event.get(field) {
+        Some(Value::Texts(texts)) => texts,
+        _ => &[],
     }
 }
 

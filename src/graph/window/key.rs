@@ -3,7 +3,7 @@
 use trapline_schemas::{Action, Event, Field, Value};
 
 /// Stands between the values of a key; clean text has no control characters.
-const SEPARATOR: char = '\u{1f}';
+pub(super) const SEPARATOR: char = '\u{1f}';
 /// Stands for an absent value.
 const ABSENT: char = '\u{1e}';
 /// The key that keys share when there are too many.
@@ -41,7 +41,7 @@ pub(super) fn draft(node: &str, action: Action, by: &[Field], event: &Event, key
         [] => ALL.to_owned(),
         _ => key.replace(SEPARATOR, ", ").replace(ABSENT, "-"),
     };
-    let mut draft = draft_of(node, action, event, &shown);
+    let mut draft = draft_shown(node, action, event, &shown);
     for field in by {
         draft.set_some(*field, event.get(*field).cloned().filter(|_| field.is_stored()));
     }
@@ -50,10 +50,11 @@ pub(super) fn draft(node: &str, action: Action, by: &[Field], event: &Event, key
 
 /// The derived event of the keys that found no room.
 pub(super) fn draft_of_others(node: &str, action: Action, event: &Event) -> Event {
-    draft_of(node, action, event, OTHERS)
+    draft_shown(node, action, event, OTHERS)
 }
 
-fn draft_of(node: &str, action: Action, event: &Event, shown: &str) -> Event {
+/// The derived event of a key that is shown so.
+pub(super) fn draft_shown(node: &str, action: Action, event: &Event, shown: &str) -> Event {
     let mut draft = Event::new(event.id, event.at, action);
     for field in IDENTITY {
         draft.set_some(*field, event.get(*field).cloned());

@@ -1,15 +1,17 @@
 //! The machine of all windowed nodes: which window an event counts in, when windows close, what the journal must keep.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use trapline_schemas::{Action, Event, Field, Timestamp, ids};
+use trapline_schemas::{Event, Field, Timestamp, ids};
 
 use super::Verdict;
 use super::bucket::Bucket;
-use super::key::{OTHERS, draft, draft_of_others, key_of};
-use super::policy::WindowSpec;
+use super::key::OTHERS;
+use super::notices;
+use super::policy::{Policy, WindowSpec};
+use super::rows::{self, Ending, Meta, parse_row, row_key};
+use super::span::Span;
 
 /// How long after its end, in event time, a window still takes events.
 pub const LATENESS: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ pub struct Windows {
     /// Latest time seen, of events and clock, microseconds.
     mark: i64,
     mark_saved: bool,
-    open: BTreeMap<i64, HashMap<String, Bucket>>,
+    open: BTreeMap<i64, Span>,
     keys: usize,
     /// Items that the lists of all open digests still take.
     room: usize,
@@ -42,33 +44,22 @@ pub struct Windows {
 
 #[derive(Debug)]
 struct Closed {
-    row: String,
     event: Option<Event>,
-    /// The row's value, if the journal does not have it yet.
+    /// The rows that it is told of.
+    rows: Vec<ClosedRow>,
+}
+
+#[derive(Debug)]
+struct ClosedRow {
+    name: String,
+    /// Its value, if the journal does not have it yet.
     unsaved: Option<Vec<u8>>,
-}
-
-/// The row of the node as a whole.
-#[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    v: u32,
-    epoch: u32,
-    mark: i64,
-    window: i64,
-    by: Vec<String>,
-    /// The action of its derived events; rows of the first version have none.
-    #[serde(default = "held_back")]
-    tells: String,
-}
-
-fn held_back() -> String {
-    Action::HeldBack.name().to_owned()
 }
 
 impl Windows {
     /// The prefix of all rows of a node.
     pub fn prefix(node: &str) -> String {
-        format!("window/{node}")
+        rows::prefix(node)
     }
 
     /// Goes on from the node's state rows; none for a new node. Rows that cannot be read are dropped and counted.
@@ -85,10 +76,14 @@ impl Windows {
             windows.mark = meta.mark;
             windows.mark_saved = true;
         }
-        let dropped = rows
-            .iter()
-            .filter(|(key, row)| *key != prefix && !windows.restore_row(key, row))
-            .count();
+        let rows = rows.iter().filter(|(key, _)| *key != prefix);
+        let (mut dropped, mut stale) = (0, BTreeMap::new());
+        for (key, row) in rows {
+            dropped += usize::from(!windows.restore_row(key, row, &mut stale));
+        }
+        for (ending, buckets) in stale {
+            windows.shut(ending, buckets);
+        }
         if !same {
             windows.begin_epoch();
         }
@@ -124,7 +119,8 @@ impl Windows {
         names.collect()
     }
 
-    fn restore_row(&mut self, row: &str, value: &[u8]) -> bool {
+    /// Takes in a row; one of an epoch that is over goes to `stale`. Out: whether it could be read.
+    fn restore_row(&mut self, row: &str, value: &[u8], stale: &mut BTreeMap<Ending, Vec<(String, Bucket)>>) -> bool {
         let Some((epoch, start, key)) = parse_row(&Self::prefix(&self.node), row) else {
             return false;
         };
@@ -135,35 +131,33 @@ impl Windows {
         self.keys += 1;
         if epoch == self.epoch {
             self.room = self.room.saturating_sub(bucket.items());
-            self.open.entry(start).or_default().insert(key.to_owned(), bucket);
+            self.open.entry(start).or_default().restore(key, bucket);
         } else {
-            self.closing.push_back(self.closed(epoch, start, key, bucket, true));
+            let ending = Ending {
+                epoch,
+                start,
+                is_partial: true,
+            };
+            stale.entry(ending).or_default().push((key.to_owned(), bucket));
         }
         true
     }
 
     /// Counts an event that reached the node, and says whether it goes on.
     pub fn see(&mut self, event: &Event) -> Verdict {
+        let Some(key) = self.spec.key_of(event) else {
+            return Verdict::Hold;
+        };
         self.raise(event.at.micros());
         let start = self.window_of(event.at.micros());
-        let key = key_of(&self.spec.by, event);
-        let full = self.keys >= KEYS_MAX;
-        let window = self.open.entry(start).or_default();
-        let key = match window.contains_key(&key) || !full {
-            true => key,
-            false => OTHERS.to_owned(),
-        };
-        let (node, spec, keys) = (&self.node, &self.spec, &mut self.keys);
-        let bucket = window.entry(key).or_insert_with_key(|key| {
-            *keys += 1;
-            let action = spec.policy.action();
-            let draft = match full {
-                true => draft_of_others(node, action, event),
-                false => draft(node, action, &spec.by, event, key),
-            };
-            Bucket::new(draft, event)
-        });
-        bucket.count(event, spec.policy, &mut self.room)
+        let is_full = self.keys >= KEYS_MAX;
+        let span = self.open.entry(start).or_default();
+        span.see(
+            (&self.node, &self.spec),
+            (key, event),
+            (&mut self.keys, is_full),
+            &mut self.room,
+        )
     }
 
     /// Takes note of the clock; only when every entry before the journal's head has been seen, so that no entry is
@@ -191,21 +185,27 @@ impl Windows {
         !self.closing.is_empty()
     }
 
+    /// Whether state without anything to tell may wait for more. A window for people sees all that they could be told,
+    /// and seldom has anything to say.
+    pub const fn is_patient(&self) -> bool {
+        matches!(self.spec.policy, Policy::Notices(_))
+    }
+
     /// Closes what is due and gives at most `max` events; the others come with the next call.
     pub fn close(&mut self, max: usize) -> Vec<Event> {
         while let Some(window) = self.open.first_entry()
             && *window.key() + self.window + micros(LATENESS) <= self.mark
         {
-            let (start, buckets) = window.remove_entry();
-            self.shut(start, buckets, false);
+            let (start, span) = window.remove_entry();
+            self.end(start, span, false);
         }
         let mut events = Vec::new();
         while events.len() < max {
             let Some(closed) = self.closing.pop_front() else {
                 break;
             };
-            self.keys -= 1;
-            self.removed.push(closed.row);
+            self.keys -= closed.rows.len();
+            self.removed.extend(closed.rows.into_iter().map(|row| row.name));
             events.extend(closed.event);
         }
         events
@@ -215,11 +215,12 @@ impl Windows {
     pub fn changes(&mut self) -> Vec<StateRow> {
         let mut rows: Vec<StateRow> = self.removed.drain(..).map(|row| (row, None)).collect();
         // What is closed and waits to be told must outlive a kill as well.
-        for closed in self.closing.iter_mut().filter(|closed| closed.unsaved.is_some()) {
-            rows.push((closed.row.clone(), closed.unsaved.take()));
+        let closing = self.closing.iter_mut().flat_map(|closed| &mut closed.rows);
+        for closed in closing.filter(|closed| closed.unsaved.is_some()) {
+            rows.push((closed.name.clone(), closed.unsaved.take()));
         }
-        for (start, window) in &mut self.open {
-            for (key, bucket) in window.iter_mut().filter(|(_, bucket)| !bucket.saved) {
+        for (start, span) in &mut self.open {
+            for (key, bucket) in span.buckets.iter_mut().filter(|(_, bucket)| !bucket.saved) {
                 bucket.saved = true;
                 let row = row_key(&self.node, self.epoch, *start, key);
                 rows.push((row, Some(bucket.encode())));
@@ -246,42 +247,67 @@ impl Windows {
 
     /// Tells of everything open as it stands, and gives what follows other ids.
     fn begin_epoch(&mut self) {
-        for (start, buckets) in std::mem::take(&mut self.open) {
-            self.shut(start, buckets, true);
+        for (start, span) in std::mem::take(&mut self.open) {
+            self.end(start, span, true);
         }
         self.epoch += 1;
         self.mark_saved = false;
     }
 
-    fn shut(&mut self, start: i64, buckets: HashMap<String, Bucket>, partial: bool) {
-        let mut buckets: Vec<_> = buckets.into_iter().collect();
+    /// Ends an open window.
+    fn end(&mut self, start: i64, span: Span, is_partial: bool) {
+        let mut buckets: Vec<_> = span.buckets.into_iter().collect();
         buckets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let items: usize = buckets.iter().map(|(_, bucket)| bucket.items()).sum();
+        self.room = (self.room + items).min(ITEMS_MAX);
+        let ending = Ending {
+            epoch: self.epoch,
+            start,
+            is_partial,
+        };
+        self.shut(ending, buckets);
+    }
+
+    /// Makes what is to be told of a window. What is told together comes first: should the rest be told by a later run,
+    /// it is no more than is told one by one.
+    fn shut(&mut self, ending: Ending, mut buckets: Vec<(String, Bucket)>) {
+        if let Policy::Notices(rules) = self.spec.policy {
+            let others = notices::take_others(&mut buckets, &rules);
+            let rows = others
+                .iter()
+                .map(|(key, bucket)| self.row(ending, key, bucket))
+                .collect();
+            if let Some(together) = notices::together(others.into_iter().map(|(_, bucket)| bucket)) {
+                let event = Some(self.told(ending, OTHERS, &together));
+                self.closing.push_back(Closed { event, rows });
+            }
+        }
         for (key, bucket) in buckets {
-            self.room = (self.room + bucket.items()).min(ITEMS_MAX);
-            let closed = self.closed(self.epoch, start, &key, bucket, partial);
-            self.closing.push_back(closed);
+            let rows = vec![self.row(ending, &key, &bucket)];
+            let event = (bucket.held > 0).then(|| self.told(ending, &key, &bucket));
+            self.closing.push_back(Closed { event, rows });
         }
     }
 
-    fn closed(&self, epoch: u32, start: i64, key: &str, bucket: Bucket, partial: bool) -> Closed {
-        let row = row_key(&self.node, epoch, start, key);
-        let end = match partial {
-            true => bucket.last,
-            false => (start + self.window).max(bucket.last),
-        };
-        let unsaved = (!bucket.saved).then(|| bucket.encode());
-        let event = (bucket.held > 0).then(|| self.told(epoch, start, key, &bucket, end));
-        Closed { row, event, unsaved }
+    fn row(&self, ending: Ending, key: &str, bucket: &Bucket) -> ClosedRow {
+        ClosedRow {
+            name: ending.row(&self.node, key),
+            unsaved: (!bucket.saved).then(|| bucket.encode()),
+        }
     }
 
     /// The derived event of a closed window and key.
-    fn told(&self, epoch: u32, start: i64, key: &str, bucket: &Bucket, end: i64) -> Event {
-        let node = match epoch {
+    fn told(&self, ending: Ending, key: &str, bucket: &Bucket) -> Event {
+        let node = match ending.epoch {
             0 => self.node.clone(),
             epoch => format!("{}#{epoch}", self.node),
         };
+        let end = match ending.is_partial {
+            true => bucket.last,
+            false => (ending.start + self.window).max(bucket.last),
+        };
         let mut event = bucket.draft.clone();
-        event.id = ids::derived(&node, key, Timestamp::from_micros(start));
+        event.id = ids::derived(&node, key, Timestamp::from_micros(ending.start));
         event.at = Timestamp::from_micros(end);
         event.set(Field::EventCreated, event.at);
         event.set(Field::EventStart, Timestamp::from_micros(bucket.first));
@@ -300,15 +326,6 @@ impl Windows {
         let floor = |time: i64| time.div_euclid(self.window) * self.window;
         floor(time).max(floor(self.mark - micros(LATENESS)))
     }
-}
-
-fn row_key(node: &str, epoch: u32, start: i64, key: &str) -> String {
-    format!("{}/{epoch}/{start}/{key}", Windows::prefix(node))
-}
-
-fn parse_row<'r>(prefix: &str, row: &'r str) -> Option<(u32, i64, &'r str)> {
-    let mut parts = row.strip_prefix(prefix)?.strip_prefix('/')?.splitn(3, '/');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?))
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -1,4 +1,4 @@
-//! Windows: what comes together under one key in one span of time. One machine, three policies. Pure; the window task
+//! Windows: what comes together under one key in one span of time. One machine, four policies. Pure; the window task
 //! keeps its cursor.
 //!
 //! In: events in journal order ([`Windows::see`]) and the clock when nothing is left to read ([`Windows::tick`]).
@@ -10,6 +10,7 @@
 //! | `throttle` | the first `limit` of a window | `held-back`: how many more |
 //! | `dedupe` | the first of a window | `held-back`: how many repeats, and of which event |
 //! | `aggregate` | the first (`at_once`) or none (`never`) | `digest`: how many, and what they have in common |
+//! | notices | a proof or an intent that is news of its key (`notices`) | `digest`: all else, of most keys together |
 //!
 //! Invariants:
 //! 1. Window time is event time: windows lie side by side from the epoch on, whatever the clock does meanwhile.
@@ -23,14 +24,17 @@
 //! 6. Other windows, keys or derived events in the configuration, or a clock that stepped back by more than a window: what is open is
 //!    told of as it stands (a partial window), and a new *epoch* begins, whose ids differ.
 //!
-//! Layout of state: `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…],"tells":…}`; `window/NODE/EPOCH/START/KEY` is
+//! Layout of state (before a sink of people `NODE` is `notices/SINK`, without `window/` before it): `window/NODE` is `{"v":1,"epoch":…,"mark":…,"window":…,"by":[…],"tells":…}`; `window/NODE/EPOCH/START/KEY` is
 //! a line of counts and the draft of its event (`bucket`).
 
 mod bucket;
 mod digest;
 mod key;
 mod machine;
+mod notices;
 mod policy;
+mod rows;
+mod span;
 
 #[cfg(test)]
 mod digest_tests;
@@ -41,6 +45,7 @@ mod tests;
 
 pub(super) use key::key_of;
 pub use machine::{ITEMS_MAX, KEYS_MAX, LATENESS, StateRow, Windows};
+pub use notices::{NoticeRules, node_before, sink_behind};
 pub use policy::{First, Policy, WindowSpec};
 
 /// What becomes of an event.

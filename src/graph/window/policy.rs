@@ -5,11 +5,14 @@ use std::time::Duration;
 use trapline_schemas::{Action, Event, Field};
 
 use super::bucket::Bucket;
+use super::key::{draft, draft_of_others, draft_shown, key_of};
+use super::notices::{self, Claim, NoticeRules};
 
 /// The settings of a windowed node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowSpec {
-    /// The fields that make the key; up to [`BY_MAX`](crate::graph::transforms::BY_MAX), none for a single key.
+    /// The fields that make the key; up to [`BY_MAX`](crate::graph::transforms::BY_MAX), none for a single key. Notices
+    /// have a key of their own, and none here.
     pub by: Vec<Field>,
     /// Length of a window; 1 s to 1 d.
     pub window: Duration,
@@ -32,9 +35,11 @@ pub enum Policy {
         /// What becomes of the first of them.
         first: First,
     },
+    /// People are told: the gravest at once, the rest in digests, within bounds.
+    Notices(NoticeRules),
 }
 
-/// What an aggregate does with the first event of a window.
+/// What an aggregate, or a person, is given of the first event of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
     /// It goes on as itself at once; the digest counts the others.
@@ -43,13 +48,35 @@ pub enum First {
     Never,
 }
 
+impl WindowSpec {
+    /// The key of an event; `None` if it counts in no window at all.
+    pub(super) fn key_of(&self, event: &Event) -> Option<String> {
+        match self.policy {
+            Policy::Notices(rules) if rules.claim(event) == Claim::Silent => None,
+            Policy::Notices(_) => Some(notices::key_of(event)),
+            _ => Some(key_of(&self.by, event)),
+        }
+    }
+
+    /// The derived event of a key as its first event makes it, without counts; of no key: of those that found no room.
+    pub(super) fn draft(&self, node: &str, event: &Event, key: Option<&str>) -> Event {
+        let action = self.policy.action();
+        match (key, self.policy) {
+            (None, _) => draft_of_others(node, action, event),
+            (Some(key), Policy::Notices(_)) => draft_shown(node, action, event, &notices::shown(event, key)),
+            (Some(key), _) => draft(node, action, &self.by, event, key),
+        }
+    }
+}
+
 impl Policy {
     /// How many events of a window go on as themselves.
     pub(super) const fn passes(self) -> u64 {
         match self {
             Self::Throttle { limit } => limit,
             Self::Dedupe | Self::Aggregate { first: First::AtOnce } => 1,
-            Self::Aggregate { first: First::Never } => 0,
+            // Notices go by what an event is, not by how many came before.
+            Self::Aggregate { first: First::Never } | Self::Notices(_) => 0,
         }
     }
 
@@ -57,7 +84,23 @@ impl Policy {
     pub(super) const fn action(self) -> Action {
         match self {
             Self::Throttle { .. } | Self::Dedupe => Action::HeldBack,
-            Self::Aggregate { .. } => Action::Digest,
+            Self::Aggregate { .. } | Self::Notices(_) => Action::Digest,
+        }
+    }
+
+    /// How an event wants to be told; `None` where that is not asked.
+    pub(super) fn claim(self, event: &Event) -> Option<Claim> {
+        match self {
+            Self::Notices(rules) => Some(rules.claim(event)),
+            _ => None,
+        }
+    }
+
+    /// Most keys of a window that are told one by one.
+    pub(super) const fn keys(self) -> u64 {
+        match self {
+            Self::Notices(rules) => rules.keys,
+            _ => u64::MAX,
         }
     }
 
@@ -74,7 +117,7 @@ impl Policy {
             }
             (Self::Dedupe, None) if held == 1 => event.set(Field::EventReason, "1 repeat of the first"),
             (Self::Dedupe, None) => event.set(Field::EventReason, format!("{held} repeats of the first")),
-            (Self::Aggregate { .. }, None) => {}
+            (Self::Aggregate { .. } | Self::Notices(_), None) => {}
         }
     }
 }
