@@ -3,8 +3,8 @@
 //! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had.
 //! Invariants: 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else;
 //! 2 connecting ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer
-//! trickles; 3 at most [`ANSWER_MAX`] bytes of an answer are read, and nothing is inflated; 4 a fault's text never
-//! holds the URL's query, a header, or a token.
+//! trickles; 3 at most [`ANSWER_MAX`] bytes of an answer are read, or as many as [`exchange_within`] is told, and nothing
+//! is inflated; 4 a fault's text never holds the URL's query, a header, or a token.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -138,7 +138,7 @@ pub struct Answer {
     pub status: u16,
     /// Pause that it asked for, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
-    /// The first [`ANSWER_MAX`] bytes of the body.
+    /// The body, as far as it was read.
     pub body: Vec<u8>,
 }
 
@@ -175,10 +175,15 @@ impl Answer {
 /// Errors: the transport's fault; the destination may or may not have the request.
 /// Cancel: safe; counts as not sent.
 pub async fn exchange(request: RequestBuilder) -> Result<Answer, Fault> {
+    exchange_within(request, ANSWER_MAX).await
+}
+
+/// Like [`exchange`], for answers that are rightly longer: reads the first `bytes_max` bytes.
+pub async fn exchange_within(request: RequestBuilder, bytes_max: usize) -> Result<Answer, Fault> {
     let response = request.send().await.map_err(transport_fault)?;
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers(), SystemTime::now());
-    let body = bounded_body(response).await?;
+    let body = bounded_body(response, bytes_max).await?;
     Ok(Answer {
         status,
         retry_after,
@@ -186,13 +191,13 @@ pub async fn exchange(request: RequestBuilder) -> Result<Answer, Fault> {
     })
 }
 
-async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Fault> {
+async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
-    while body.len() < ANSWER_MAX {
+    while body.len() < bytes_max {
         let Some(chunk) = response.chunk().await.map_err(transport_fault)? else {
             break;
         };
-        let room = ANSWER_MAX - body.len();
+        let room = bytes_max - body.len();
         body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
     }
     Ok(body)
