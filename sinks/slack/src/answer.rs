@@ -156,7 +156,8 @@ pub(crate) fn of_api(answer: &Answer) -> Result<Value, Verdict> {
 
 /// The meaning of a code word; `None` for what is no word at all.
 fn by_word(word: &str) -> Option<Verdict> {
-    let is_word = (1..=60).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let of_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_word = (1..=60).contains(&word.len()) && word.bytes().all(of_word);
     if !is_word {
         return None;
     }

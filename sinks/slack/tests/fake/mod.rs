@@ -130,6 +130,11 @@ impl Workspace {
         self.state.lock().unwrap().kept.clone()
     }
 
+    /// Takes the messages kept out of the channel.
+    pub fn take(&self) -> Vec<Value> {
+        std::mem::take(&mut self.state.lock().unwrap().kept)
+    }
+
     /// Puts a message of somebody else, or of an earlier run, into the channel.
     pub fn put(&self, message: Value) {
         self.state.lock().unwrap().kept.push(message);

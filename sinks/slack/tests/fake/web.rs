@@ -138,8 +138,8 @@ async fn answer(stream: &mut impl Connection, settings: &Settings, state: &Mutex
 
 async fn reply(stream: &mut impl Connection, status: u16, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
-    let _ = stream.write_all(head.as_bytes()).await;
-    let _ = stream.write_all(body).await;
+    // In one piece, or the second waits for the first to be acknowledged.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
 }
 
 async fn endless(stream: &mut impl Connection) {
