@@ -24,7 +24,7 @@
 //!
 //! Invariants: 1. what a peer chose stands in `text` elements of `rich_text` and nowhere else in the blocks; nothing is
 //! `mrkdwn`; in the text for notifications `&`, `<` and `>` are entities, so no `<!channel>`, `<@U…>` or `<http…|…>` is
-//! live; addresses in it are taken apart (`[.]`, `[:]//`), and nothing unfurls. 2. A message keeps Slack's limits
+//! live; addresses in it are taken apart (`hxxp[:]//evil[.]example`), and nothing unfurls. 2. A message keeps Slack's limits
 //! whatever the event. 3. At most one message goes in an `interval`, and none before a `Retry-After` is over. 4. What
 //! Slack refuses for its looks goes once more as a short plain text; a notice is put aside only if that is refused too.
 //! 5. The token, and of the webhook all but the host, is in no log, error or status.

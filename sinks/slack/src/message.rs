@@ -10,7 +10,7 @@ use trapline_notice::{Fact, Notice, Weight};
 use trapline_schemas::Timestamp;
 use uuid::Uuid;
 
-use crate::text::{defanged, escaped, literal};
+use crate::text::{escaped, literal};
 use crate::threads::Thread;
 
 /// Slack's bound of a header.
@@ -128,9 +128,7 @@ fn title(notice: &Notice) -> String {
 
 fn text(notice: &Notice) -> String {
     let mut lines = vec![title(notice), notice.opening.clone()];
-    for fact in &notice.facts {
-        lines.push(format!("{}: {}", fact.label, value(fact)));
-    }
+    lines.extend(told(notice).map(|fact| format!("{}: {}", fact.label, fact.value)));
     lines.push(notice.closing.clone());
     let mut text = String::new();
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
@@ -160,7 +158,7 @@ fn blocks(notice: &Notice, at: Timestamp) -> Vec<Value> {
         .flatten()
         .map(cost)
         .sum();
-    let facts = facts(&notice.facts, BLOCKS_MAX.saturating_sub(around));
+    let facts = facts(notice, BLOCKS_MAX.saturating_sub(around));
     [header, opening, facts, closing, context]
         .into_iter()
         .flatten()
@@ -177,50 +175,82 @@ fn plain_text(text: &str) -> Value {
     json!({ "type": "plain_text", "text": text, "emoji": false })
 }
 
+/// When it was and what it is called, each on one line if there is room.
 fn context(notice: &Notice, at: Timestamp) -> Option<Value> {
-    let mut ids = format!("{at}  ·  event {}", notice.event);
-    if let Some(incident) = notice.incident {
-        ids = format!("{ids}  ·  incident {incident}");
-    }
-    Some(json!({ "type": "context", "elements": [plain_text(&escaped(&ids, HEADER_MAX))] }))
+    let mut words = vec![at.to_string(), format!("event {}", notice.event)];
+    words.extend(notice.incident.map(|incident| format!("incident {incident}")));
+    let elements: Vec<_> = words.iter().map(|words| plain_text(words)).collect();
+    Some(json!({ "type": "context", "elements": elements }))
 }
 
-/// A line per fact, as many as have room.
-fn facts(facts: &[Fact], room: usize) -> Option<Value> {
-    let mut elements = Vec::with_capacity(2 * facts.len());
-    let mut left = room.saturating_sub(2 * FACT_COST);
-    for (at, fact) in facts.iter().enumerate() {
-        let label = literal(fact.label, LABEL_MAX);
-        let value = value(fact);
-        let cost = FACT_COST + characters(&label) + characters(&value);
-        let Some(after) = left.checked_sub(cost) else {
-            let more = format!("{}and {} more, in the event", line_end(at), facts.len() - at);
-            elements.push(json!({ "type": "text", "text": more }));
-            break;
-        };
-        left = after;
-        let label = format!("{}{label}   ", line_end(at));
+/// A fact as it is shown.
+struct Line {
+    label: String,
+    value: String,
+    foreign: bool,
+}
+
+/// The facts that are told; ids stand at the foot.
+fn told(notice: &Notice) -> impl Iterator<Item = Line> {
+    let ids = [Some(notice.event), notice.incident].map(|id| id.map(|id| id.to_string()));
+    let is_id = move |fact: &&Fact| ids.iter().flatten().any(|id| *id == fact.value);
+    notice.facts.iter().filter(move |fact| !is_id(fact)).map(|fact| Line {
+        label: literal(fact.label, LABEL_MAX),
+        value: value(fact),
+        foreign: fact.foreign,
+    })
+}
+
+/// What we know as a table, and below it what a peer chose, set apart in type so that none of it passes for a row; as
+/// much as has room.
+fn facts(notice: &Notice, room: usize) -> Option<Value> {
+    let all: Vec<_> = told(notice).collect();
+    let ours = all.iter().filter(|line| !line.foreign);
+    let width = ours.map(|line| line.label.chars().count()).max().unwrap_or(0);
+    let mut left = room.saturating_sub(4 * FACT_COST);
+    let has_room = |line: &&Line| {
+        let cost = FACT_COST + width + characters(&line.label) + characters(&line.value);
+        left = left.saturating_sub(cost);
+        left > 0
+    };
+    let shown: Vec<_> = all.iter().take_while(has_room).collect();
+    let (theirs, ours): (Vec<&Line>, Vec<&Line>) = shown.iter().partition(|line| line.foreign);
+    let parts = [table(&ours, width), sayings(&theirs, all.len() - shown.len())];
+    let elements: Vec<_> = parts.into_iter().flatten().collect();
+    (!elements.is_empty()).then(|| json!({ "type": "rich_text", "elements": elements }))
+}
+
+/// A row per fact, values below each other.
+fn table(lines: &[&Line], width: usize) -> Option<Value> {
+    let row = |(at, line): (usize, &&Line)| format!("{}{:width$}  {}", line_end(at), line.label, line.value);
+    let rows = lines.iter().enumerate().map(row);
+    let elements: Vec<_> = rows.map(|row| json!({ "type": "text", "text": row })).collect();
+    (!elements.is_empty()).then(|| json!({ "type": "rich_text_preformatted", "elements": elements }))
+}
+
+/// A line per fact, and how many had no room.
+fn sayings(lines: &[&Line], more: usize) -> Option<Value> {
+    let mut elements = Vec::with_capacity(2 * lines.len() + 1);
+    for line in lines {
+        let label = format!("{}{}  ", line_end(elements.len()), line.label);
         elements.push(json!({ "type": "text", "text": label, "style": { "bold": true } }));
-        elements.push(match fact.foreign {
-            true => json!({ "type": "text", "text": value, "style": { "code": true } }),
-            false => json!({ "type": "text", "text": value }),
-        });
+        elements.push(json!({ "type": "text", "text": line.value, "style": { "code": true } }));
     }
-    let section = json!({ "type": "rich_text_section", "elements": elements });
-    (!facts.is_empty()).then(|| json!({ "type": "rich_text", "elements": [section] }))
+    if more > 0 {
+        let text = format!("{}and {more} more, in the event", line_end(elements.len()));
+        elements.push(json!({ "type": "text", "text": text }));
+    }
+    (!elements.is_empty()).then(|| json!({ "type": "rich_text_section", "elements": elements }))
 }
 
-/// What ends the line before this one.
+/// What ends the line before the element with this number.
 const fn line_end(at: usize) -> &'static str {
     if at == 0 { "" } else { "\n" }
 }
 
 /// A fact's value: never empty, and no link if a peer chose it.
 fn value(fact: &Fact) -> String {
-    let value = match fact.foreign {
-        true => literal(&defanged(&fact.value), VALUE_MAX),
-        false => literal(&fact.value, VALUE_MAX),
-    };
+    let value = literal(&fact.shown(), VALUE_MAX);
     if value.trim().is_empty() {
         "(empty)".to_owned()
     } else {
@@ -269,6 +299,8 @@ mod tests {
             facts: vec![
                 fact("source", "203.0.113.77", false),
                 fact("user tried", "<!channel> http://evil.example", true),
+                fact("times", "3", false),
+                fact("incident", "00000000-0000-0000-0000-000000000002", false),
             ],
             closing: "Ask it-security about it.".to_owned(),
         }
@@ -289,17 +321,28 @@ mod tests {
             .collect();
         assert_eq!(kinds, ["header", "section", "rich_text", "section", "context"]);
         assert_eq!(body["blocks"][0]["text"]["text"], "🟠 203.0.113.77 tries logins at ssh");
-        let facts = &body["blocks"][2]["elements"][0]["elements"];
-        assert_eq!(
-            facts[3]["text"], "<!channel> http[:]//evil[.]example",
-            "no markup is read there"
+        let (ours, theirs) = (
+            &body["blocks"][2]["elements"][0],
+            &body["blocks"][2]["elements"][1]["elements"],
         );
-        assert_eq!(facts[3]["style"]["code"], true);
-        assert_eq!(facts[1].get("style"), None);
-        let ids = body["blocks"][4]["elements"][0]["text"].as_str().unwrap();
-        assert!(
-            ids.starts_with("2026-03-04T10:16:10.007Z") && ids.contains("incident 00000000"),
-            "{ids}"
+        assert_eq!(ours["type"], "rich_text_preformatted");
+        assert_eq!(ours["elements"][0]["text"], "source  203.0.113.77");
+        assert_eq!(ours["elements"][1]["text"], "\ntimes   3");
+        assert_eq!(theirs[0]["text"], "user tried  ");
+        let value = json!("<!channel> hxxp[:]//evil[.]example");
+        assert_eq!(
+            (&theirs[1]["text"], &theirs[1]["style"]["code"]),
+            (&value, &json!(true))
+        );
+        let foot = body["blocks"][4]["elements"].as_array().unwrap();
+        let foot: Vec<_> = foot.iter().map(|part| part["text"].as_str().unwrap()).collect();
+        assert_eq!(
+            foot,
+            [
+                "2026-03-04T10:16:10.007Z",
+                "event 00000000-0000-0000-0000-000000000001",
+                "incident 00000000-0000-0000-0000-000000000002"
+            ]
         );
     }
 
@@ -308,7 +351,7 @@ mod tests {
         assert_eq!(
             message(&notice())["text"],
             "🟠 203.0.113.77 tries logins at ssh\nSomebody &amp; &lt;friends&gt; try the door.\nsource: 203.0.113.77\n\
-             user tried: &lt;!channel&gt; http[:]//evil[.]example\nAsk it-security about it."
+             user tried: &lt;!channel&gt; hxxp[:]//evil[.]example\ntimes: 3\nAsk it-security about it."
         );
     }
 
@@ -321,7 +364,10 @@ mod tests {
         empty.facts[0].value.clear();
         let body = message(&empty);
         assert_eq!(body["blocks"].as_array().unwrap().len(), 3);
-        assert_eq!(body["blocks"][1]["elements"][0]["elements"][1]["text"], "(empty)");
+        assert_eq!(
+            body["blocks"][1]["elements"][0]["elements"][0]["text"],
+            "source  (empty)"
+        );
         empty.facts.clear();
         assert_eq!(message(&empty)["blocks"].as_array().unwrap().len(), 2);
     }
@@ -336,11 +382,13 @@ mod tests {
             };
             60
         ];
-        let body = message(&long);
-        let facts = body["blocks"][2]["elements"][0]["elements"].as_array().unwrap();
-        let (shown, last) = (facts.len() / 2, facts.last().unwrap()["text"].as_str().unwrap());
-        assert_eq!(last, format!("\nand {} more, in the event", 60 - shown));
-        assert!(shown > 10);
+        for foreign in [false, true] {
+            long.facts.iter_mut().for_each(|fact| fact.foreign = foreign);
+            let facts = message(&long)["blocks"][2].to_string();
+            let shown = facts.matches(&"v".repeat(300)).count();
+            let more = format!("and {} more, in the event", 60 - shown);
+            assert!(shown > 10 && facts.contains(&more), "{facts}");
+        }
     }
 
     #[test]

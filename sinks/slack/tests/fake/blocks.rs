@@ -143,9 +143,11 @@ impl Wrong {
 
     /// Text elements only: links, users and broadcasts have types of their own.
     fn rich_section(&mut self, section: &Value) {
-        self.unless(section["type"] == "rich_text_section", || {
-            format!("rich_text with {}", section["type"])
-        });
+        let kind = &section["type"];
+        let is_known = ["rich_text_section", "rich_text_preformatted"]
+            .iter()
+            .any(|known| kind == known);
+        self.unless(is_known, || format!("rich_text with {kind}"));
         let elements = section["elements"].as_array().cloned().unwrap_or_default();
         self.unless(!elements.is_empty(), || "a section without elements".to_owned());
         for element in &elements {
