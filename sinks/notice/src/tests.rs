@@ -214,7 +214,11 @@ fn a_mistake_in_a_voice_is_told_with_its_place_and_what_is_allowed() {
             "\"{{ whom }}\"",
             "v.toml:4:15: `contact` has no variable `whom`; allowed: observer, site, contact,",
         ),
-        (subject, "\"{% if who %}x\"", "v.toml:4:24: syntax error: unexpected end of input"),
+        (
+            subject,
+            "\"{% if who %}x\"",
+            "v.toml:4:24: syntax error: unexpected end of input",
+        ),
         (subject, "\"{{ who | shout }}\"", "shout"),
         (subject, "\"{{ who.name }}\"", "undefined"),
         (
@@ -237,7 +241,7 @@ fn a_mistake_in_a_voice_is_told_with_its_place_and_what_is_allowed() {
         (
             "[contact]",
             "[contract]",
-            "there are no words for `contact`; allowed: a table [contact] of `subject`",
+            "v.toml:5:3: `contact` is not whole; allowed: `subject`, and",
         ),
         ("[contact]", "[contact", "v.toml:3:9: "),
         (
@@ -297,6 +301,8 @@ fn all_mistakes_of_a_file_are_told_at_once_up_to_a_bound() {
     assert_eq!(few.len(), 2, "{few:?}");
     let none = Book::read("v.toml", "").unwrap_err();
     assert_eq!(none.len(), 20);
+    let missing = "v.toml:1:1: there are no words for `contact`; allowed: a table [contact] of `subject`";
+    assert!(none[0].to_string().starts_with(missing), "{}", none[0]);
 }
 
 #[test]

@@ -35,7 +35,10 @@ fn golden(name: &str, made: &str) {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     let differs = kept.lines().zip(made.lines()).position(|(kept, made)| kept != made);
-    assert!(kept == made, "{name} differs from line {differs:?} on; if that is meant: {REMAKE}=1");
+    assert!(
+        kept == made,
+        "{name} differs from line {differs:?} on; if that is meant: {REMAKE}=1"
+    );
 }
 
 /// A notice as a page of text.
@@ -72,7 +75,8 @@ fn wrapped(page: &mut String, text: &str) {
 fn every_kind_of_news_in_every_tone_is_as_it_was_read_last() {
     for tone in tones(None) {
         let (named, unnamed) = (voice(&tone, "net-team@example.org"), voice(&tone, ""));
-        let mut pages = String::from("Every kind of news in this tone. A fact with a star has a value that a peer chose.\n\n");
+        let mut pages =
+            String::from("Every kind of news in this tone. A fact with a star has a value that a peer chose.\n\n");
         for (at, (title, event)) in news::all().into_iter().enumerate() {
             let voice = if at % 2 == 0 { &named } else { &unnamed };
             pages += &page(&title, &voice.compose(&event));

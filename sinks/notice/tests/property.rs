@@ -45,20 +45,46 @@ static VOICES: LazyLock<Vec<Voice>> = LazyLock::new(|| {
     let names = tones(None);
     assert!(names.len() >= 4 && names.iter().any(|name| name == DEFAULT_TONE));
     let voices = names.iter().map(|tone| Voice::new(tone, &settings));
-    voices.map(|voice| voice.unwrap_or_else(|error| panic!("{error}"))).collect()
+    voices
+        .map(|voice| voice.unwrap_or_else(|error| panic!("{error}")))
+        .collect()
 });
 
-/// What is on every page: a mark, and whatever breaks, turns, hides or is markup somewhere.
+/// Whatever breaks, turns, hides or is markup somewhere.
+const PARTS: &[&str] = &[
+    "\r\nBcc: x@y.example\r\n\r\n",
+    "\u{202e}",
+    "\u{200b}",
+    "\u{2028}",
+    "\u{feff}",
+    "\u{fe0f}",
+    "\0",
+    "\x1b[2J",
+    "<!channel>",
+    "<b>",
+    "{{ who }}",
+    "{% for a in b %}",
+    "${jndi:x}",
+    "http://evil.example/",
+    "@here",
+    "`*_~|",
+    "\u{301}",
+    "é漢",
+    "%s%n",
+    "\\",
+    "\"'",
+    "&#10;",
+    "=?utf-8?q?x?=",
+];
+
+/// The mark, and such parts among noise.
 fn hostile() -> impl Strategy<Value = String> {
-    let parts = [
-        "\r\nBcc: x@y.example\r\n\r\n", "\u{202e}", "\u{200b}", "\u{2028}", "\u{feff}", "\u{fe0f}", "\0", "\x1b[2J", "<!channel>",
-        "<b>", "{{ who }}", "{% for a in b %}", "${jndi:x}", "http://evil.example/", "@here", "`*_~|", "\u{301}", "é漢", "%s%n", "\\",
-        "\"'", "&#10;", "=?utf-8?q?x?=",
-    ];
-    let noise = prop::collection::vec(any::<u8>(), 0..24).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let part = prop_oneof![prop::sample::select(&parts[..]).prop_map(str::to_owned), noise];
+    let noise =
+        prop::collection::vec(any::<u8>(), 0..24).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let part = prop_oneof![prop::sample::select(PARTS).prop_map(str::to_owned), noise];
     let repeat = prop_oneof![4 => Just(1), 1 => Just(40)];
-    (prop::collection::vec(part, 0..6), repeat).prop_map(|(parts, times)| format!("{MARK}{}", parts.concat()).repeat(times))
+    (prop::collection::vec(part, 0..6), repeat)
+        .prop_map(|(parts, times)| format!("{MARK}{}", parts.concat()).repeat(times))
 }
 
 fn value(row: &Row, text: &str, number: i64) -> Value {
@@ -101,7 +127,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn is_told(text: &str, chars_max: usize) -> bool {
-    let seen = |ch: char| !text::hidden(ch) && !matches!(ch, '\u{fe00}'..='\u{fe0f}') && (ch == ' ' || !ch.is_whitespace());
+    let seen =
+        |ch: char| !text::hidden(ch) && !matches!(ch, '\u{fe00}'..='\u{fe0f}') && (ch == ' ' || !ch.is_whitespace());
     !text.is_empty() && text.chars().count() <= chars_max && text.chars().all(seen)
 }
 

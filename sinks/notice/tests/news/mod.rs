@@ -32,7 +32,10 @@ fn ip(text: &str) -> Value {
 fn touch(action: Action, level: &str, facts: &[(Field, Value)]) -> Event {
     let mut event = event(action, facts);
     for (field, value) in [
-        (Field::IncidentId, Value::Id(Uuid::from_u128(0xcc14_e20d_ad03_86c5_884b_b4cd_8019_8964))),
+        (
+            Field::IncidentId,
+            Value::Id(Uuid::from_u128(0xcc14_e20d_ad03_86c5_884b_b4cd_8019_8964)),
+        ),
         (Field::SourceIp, ip("10.3.4.7")),
         (Field::SourceMac, "00-00-5E-00-53-23".into()),
         (Field::SourceDomain, "ws-0417.corp.example".into()),
@@ -59,7 +62,9 @@ pub fn all() -> Vec<(String, Event)> {
     news.extend(acts());
     news.extend(health());
     news.extend(host());
-    news.into_iter().map(|(title, event)| (title.to_owned(), event)).collect()
+    news.into_iter()
+        .map(|(title, event)| (title.to_owned(), event))
+        .collect()
 }
 
 fn touches() -> Vec<(&'static str, Event)> {
@@ -81,7 +86,10 @@ fn touches() -> Vec<(&'static str, Event)> {
     ];
     let test = [
         (Field::BenignName, "send-test".into()),
-        (Field::BenignReason, "test event of `trapline send-test`: no decoy was touched".into()),
+        (
+            Field::BenignReason,
+            "test event of `trapline send-test`: no decoy was touched".into(),
+        ),
     ];
     vec![
         ("contact", touch(Action::Connect, "contact", &[])),
@@ -91,7 +99,10 @@ fn touches() -> Vec<(&'static str, Event)> {
         ("proof: orders", touch(Action::Query, "proof", &orders)),
         ("benign", touch(Action::Connect, "contact", &declared)),
         ("test", touch(Action::Connect, "contact", &test)),
-        ("a touch of which nothing is known", Event::new(Uuid::nil(), Timestamp::from_micros(NOON), Action::Connect)),
+        (
+            "a touch of which nothing is known",
+            Event::new(Uuid::nil(), Timestamp::from_micros(NOON), Action::Connect),
+        ),
     ]
 }
 
@@ -132,12 +143,18 @@ fn window(action: Action, hits: i64, facts: &[(Field, Value)]) -> Event {
 
 fn digests() -> Vec<(&'static str, Event)> {
     let of_one = [
-        (Field::IncidentId, Value::Id(Uuid::from_u128(0xcc14_e20d_ad03_86c5_884b_b4cd_8019_8964))),
+        (
+            Field::IncidentId,
+            Value::Id(Uuid::from_u128(0xcc14_e20d_ad03_86c5_884b_b4cd_8019_8964)),
+        ),
         (Field::SourceIp, ip("203.0.113.77")),
         (Field::SourceZone, "external".into()),
         (Field::SourceZoneInside, false.into()),
         (Field::TouchLevel, "proof".into()),
-        (Field::DigestActions, texts(&["decoy-credential=380", "decoy-connect=32"])),
+        (
+            Field::DigestActions,
+            texts(&["decoy-credential=380", "decoy-connect=32"]),
+        ),
         (Field::DigestPassed, 1_i64.into()),
         (Field::DigestUsers, texts(&["root", "admin", "a.b@evil.example"])),
         (Field::DigestUserCount, 3_i64.into()),
@@ -184,16 +201,30 @@ fn findings() -> Vec<(&'static str, Event)> {
             (Field::ScanPorts, vec![21_i64, 22, 23, 80, 443].into()),
         ]
     };
-    let key = |key: &str| [(Field::TransformName, "quiet".into()), (Field::TransformKey, key.into())];
+    let key = |key: &str| {
+        [
+            (Field::TransformName, "quiet".into()),
+            (Field::TransformKey, key.into()),
+        ]
+    };
     let sources = [(Field::DigestSourceCount, 7_i64.into())];
     vec![
         ("scan", window(Action::Scan, 26, &scan("new", 4, 5))),
         ("scan of one decoy", window(Action::Scan, 26, &scan("updated", 1, 5))),
         ("scan over", window(Action::Scan, 26, &scan("closed", 4, 5))),
         ("folded", window(Action::HeldBack, 41, &sources)),
-        ("folded, one", window(Action::HeldBack, 1, &key("<!channel> evil.example"))),
-        ("folded of one source", window(Action::SourceFolded, 12_345, &[(Field::SourceIp, ip("203.0.113.77"))])),
-        ("digest of news of trapline", window(Action::Digest, 7, &[(Field::DigestActions, texts(&["sink-failed=7"]))])),
+        (
+            "folded, one",
+            window(Action::HeldBack, 1, &key("<!channel> evil.example")),
+        ),
+        (
+            "folded of one source",
+            window(Action::SourceFolded, 12_345, &[(Field::SourceIp, ip("203.0.113.77"))]),
+        ),
+        (
+            "digest of news of trapline",
+            window(Action::Digest, 7, &[(Field::DigestActions, texts(&["sink-failed=7"]))]),
+        ),
     ]
 }
 
@@ -206,7 +237,10 @@ fn acts() -> Vec<(&'static str, Event)> {
             (Field::ResponseRule, "credentials".into()),
             (Field::ResponseTarget, "firewall".into()),
             (Field::ResponseTtl, 3600_i64.into()),
-            (Field::ResponseExpires, Timestamp::from_micros(NOON + 60 * MINUTE).into()),
+            (
+                Field::ResponseExpires,
+                Timestamp::from_micros(NOON + 60 * MINUTE).into(),
+            ),
         ] {
             event.set(field, value);
         }
@@ -219,7 +253,10 @@ fn acts() -> Vec<(&'static str, Event)> {
     ];
     vec![
         ("blocked", act(Action::Block, &state("enforced"))),
-        ("blocked, of which little is known", event(Action::Block, &[(Field::SourceIp, ip("203.0.113.77"))])),
+        (
+            "blocked, of which little is known",
+            event(Action::Block, &[(Field::SourceIp, ip("203.0.113.77"))]),
+        ),
         ("lifted", act(Action::Unblock, &state("lifted"))),
         ("tagged", act(Action::Tag, &state("enforced"))),
         ("sinkholed", act(Action::Sinkhole, &state("enforced"))),
@@ -236,13 +273,19 @@ fn health() -> Vec<(&'static str, Event)> {
             (Field::SinkQueued, queued.into()),
             (Field::SinkRetries, 12_i64.into()),
             (Field::ErrorType, "server".into()),
-            (Field::ErrorMessage, "collector answered 503: see http://status.example/".into()),
+            (
+                Field::ErrorMessage,
+                "collector answered 503: see http://status.example/".into(),
+            ),
         ]
     };
     let recovered = [
         (Field::SinkName, "siem".into()),
         (Field::EventDuration, (40 * MINUTE * 1000).into()),
-        (Field::EventReason, "works again after 2400 s and 12 failed tries".into()),
+        (
+            Field::EventReason,
+            "works again after 2400 s and 12 failed tries".into(),
+        ),
     ];
     let trimmed = [
         (Field::SinkName, "siem".into()),
@@ -255,7 +298,10 @@ fn health() -> Vec<(&'static str, Event)> {
         (Field::DecoyId, "snmp".into()),
         (Field::DecoyService, "snmp".into()),
         (Field::FindingHits, 1_i64.into()),
-        (Field::EventReason, "the kernel dropped them, they came faster than they were read".into()),
+        (
+            Field::EventReason,
+            "the kernel dropped them, they came faster than they were read".into(),
+        ),
     ];
     vec![
         ("sink failed", event(Action::SinkFailed, &failed(1840))),
@@ -289,15 +335,27 @@ fn host() -> Vec<(&'static str, Event)> {
     ];
     vec![
         ("configuration refused", event(Action::ConfigRefused, &refused(3))),
-        ("configuration refused for one mistake", event(Action::ConfigRefused, &refused(1))),
-        ("configuration reloaded", event(Action::ConfigReloaded, &reason("decoy ftp added, sink siem changed"))),
+        (
+            "configuration refused for one mistake",
+            event(Action::ConfigRefused, &refused(1)),
+        ),
+        (
+            "configuration reloaded",
+            event(Action::ConfigReloaded, &reason("decoy ftp added, sink siem changed")),
+        ),
         ("listener failed", event(Action::ListenerFailed, &decoy)),
         ("host alarm", event(Action::HostAlarm, &alarm)),
         ("chain broken", event(Action::ChainBreak, &[])),
         ("listener started", event(Action::ListenerStarted, &decoy[..3])),
         ("sensor stopped", event(Action::SensorStopped, &reason("signal"))),
-        ("state recovered", event(Action::Recovered, &reason("3 elements of the block set"))),
-        ("chain head", event(Action::ChainHead, &[(Field::JournalSequence, 4711_i64.into())])),
+        (
+            "state recovered",
+            event(Action::Recovered, &reason("3 elements of the block set")),
+        ),
+        (
+            "chain head",
+            event(Action::ChainHead, &[(Field::JournalSequence, 4711_i64.into())]),
+        ),
         ("something newer", event(Action::Other, &[])),
     ]
 }
