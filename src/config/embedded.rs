@@ -254,7 +254,8 @@ fn addresses() -> Vec<(String, String, String)> {
             .iter()
             .find(|kind| Some(kind.name) == table["type"].as_str())
             .unwrap();
-        for key in kind.keys {
+        // A type of which the keys go not all together has several tables.
+        for key in kind.keys.iter().filter(|key| table.get(key.name).is_some()) {
             match key.kind {
                 KeyKind::Address => found.push(("sinks".into(), name.clone(), key.name.into())),
                 KeyKind::OffOr(keys) if keys.iter().any(|key| matches!(key.kind, KeyKind::Address)) => {

@@ -313,6 +313,26 @@ mod tests {
         assert!(!fault.message.contains("hush"), "{}", fault.message);
     }
 
+    #[tokio::test]
+    async fn a_longer_answer_is_read_as_far_as_the_caller_says() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let client = HttpClient::new(base, None, Duration::from_secs(30), Resolver::default()).unwrap();
+        let serve = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n";
+                let _ = stream.write_all(&[&head[..], &[b'x'; 100_000]].concat()).await;
+            }
+        });
+        let request = || client.request(Method::GET, "history");
+        assert_eq!(exchange(request()).await.unwrap().body.len(), ANSWER_MAX);
+        assert_eq!(exchange_within(request(), 99_999).await.unwrap().body.len(), 99_999);
+        assert_eq!(exchange_within(request(), 1 << 20).await.unwrap().body.len(), 100_000);
+        serve.abort();
+    }
+
     /// What a TLS server wants of its clients.
     #[derive(PartialEq, Eq)]
     enum Asks {

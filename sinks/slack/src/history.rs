@@ -81,6 +81,8 @@ impl Said {
 pub(crate) struct Recall {
     left: u32,
     without: Option<String>,
+    /// It failed, and nothing went out since.
+    failed: bool,
 }
 
 impl Recall {
@@ -89,6 +91,7 @@ impl Recall {
         Self {
             left: possible.map_or(0, |()| TRIES),
             without: possible.err().map(str::to_owned),
+            failed: false,
         }
     }
 
@@ -105,14 +108,16 @@ impl Recall {
     /// It could not be read; where a person must act it is not tried again.
     pub(crate) fn failed(&mut self, fault: &Fault) {
         self.without = Some(fault.message.clone());
+        self.failed = true;
         if matches!(fault.kind, FaultKind::Auth | FaultKind::Config) {
             self.left = 0;
         }
     }
 
-    /// A notice about an incident went out all the same.
-    pub(crate) fn went_without(&mut self) {
-        self.left = self.left.saturating_sub(1);
+    /// A notice went out. If reading has just failed, that was one of the tries: Slack can be reached.
+    pub(crate) fn went_out(&mut self) {
+        let tried = std::mem::take(&mut self.failed);
+        self.left = self.left.saturating_sub(u32::from(tried));
     }
 
     /// Why threads begin anew after a restart.
@@ -176,9 +181,15 @@ mod tests {
             message: "slack says no".to_owned(),
         };
         let mut recall = Recall::new(Ok(()));
-        recall.failed(&fault(FaultKind::Unreachable));
-        assert!(recall.is_due(), "nothing went out without it");
-        (0..TRIES).for_each(|_| recall.went_without());
+        for _ in 0..2 * TRIES {
+            recall.failed(&fault(FaultKind::Unreachable));
+        }
+        assert!(recall.is_due(), "nothing went out, so nothing was lost");
+        for left in (0..TRIES).rev() {
+            recall.failed(&fault(FaultKind::Unreachable));
+            (0..3).for_each(|_| recall.went_out());
+            assert_eq!(recall.is_due(), left > 0);
+        }
         assert!(!recall.is_due() && recall.note().unwrap().contains("slack says no"));
         let mut recall = Recall::new(Ok(()));
         recall.failed(&fault(FaultKind::Config));

@@ -115,7 +115,7 @@ pub(crate) const fn word(weight: Weight) -> &'static str {
 /// One mark of colour for a message.
 const fn mark(weight: Weight) -> &'static str {
     match weight {
-        Weight::News => "⚪",
+        Weight::News => "🔵",
         Weight::Contact => "🟡",
         Weight::Intent => "🟠",
         Weight::Proof => "🔴",
@@ -152,7 +152,7 @@ fn blocks(notice: &Notice, at: Timestamp) -> Vec<Value> {
     let header = plain("header", &title(notice), HEADER_MAX);
     let opening = plain("section", &notice.opening, WORDS_MAX);
     let closing = plain("section", &notice.closing, WORDS_MAX);
-    let context = context(notice, at);
+    let context = Some(context(notice, at));
     let around: usize = [&header, &opening, &closing, &context]
         .into_iter()
         .flatten()
@@ -176,11 +176,11 @@ fn plain_text(text: &str) -> Value {
 }
 
 /// When it was and what it is called, each on one line if there is room.
-fn context(notice: &Notice, at: Timestamp) -> Option<Value> {
+fn context(notice: &Notice, at: Timestamp) -> Value {
     let mut words = vec![at.to_string(), format!("event {}", notice.event)];
     words.extend(notice.incident.map(|incident| format!("incident {incident}")));
     let elements: Vec<_> = words.iter().map(|words| plain_text(words)).collect();
-    Some(json!({ "type": "context", "elements": elements }))
+    json!({ "type": "context", "elements": elements })
 }
 
 /// A fact as it is shown.
@@ -193,7 +193,7 @@ struct Line {
 /// The facts that are told; ids stand at the foot.
 fn told(notice: &Notice) -> impl Iterator<Item = Line> {
     let ids = [Some(notice.event), notice.incident].map(|id| id.map(|id| id.to_string()));
-    let is_id = move |fact: &&Fact| ids.iter().flatten().any(|id| *id == fact.value);
+    let is_id = move |fact: &&Fact| !fact.foreign && ids.iter().flatten().any(|id| *id == fact.value);
     notice.facts.iter().filter(move |fact| !is_id(fact)).map(|fact| Line {
         label: literal(fact.label, LABEL_MAX),
         value: value(fact),

@@ -120,8 +120,10 @@ impl Line {
     pub(crate) async fn check(&self) -> Result<String, Fault> {
         match &self.route {
             Route::Webhook { .. } => {
-                exchange(self.client.request(Method::GET, "")).await?;
-                Ok("the host answers; whether the webhook takes messages shows the first one alone".to_owned())
+                let status = exchange(self.client.request(Method::GET, "")).await?.status;
+                Ok(format!(
+                    "the host answers (http status {status}); whether the webhook takes messages shows the first one alone"
+                ))
             }
             Route::Bot { channel, .. } => {
                 let reply = self.ask("auth.test", String::new()).await.map_err(fault)?;

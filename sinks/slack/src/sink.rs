@@ -180,9 +180,7 @@ impl Slack {
         let (Some(incident), Some(mut memory)) = (notice.incident, self.memory()) else {
             return;
         };
-        if memory.recall.is_due() {
-            memory.recall.went_without();
-        }
+        memory.recall.went_out();
         if let Some(root) = thread.map(|thread| thread.root).or(id) {
             memory.threads.note(incident, root, notice.weight);
         }
