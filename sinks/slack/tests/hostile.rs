@@ -10,9 +10,9 @@ mod fake;
 use std::sync::Arc;
 
 use fake::notices::{event, parcel};
-use fake::{Settings, Workspace, bot, webhook};
+use fake::{Settings, Workspace, blocks, bot, webhook};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use trapline_schemas::{Action, CATALOGUE, Event, Field, Kind, Origin};
 use trapline_sink::{Outcome, StreamSink};
 
@@ -82,6 +82,46 @@ impl Both {
             "none was refused for its looks"
         );
         kept
+    }
+}
+
+/// A message, as the sink makes it, with one thing wrong.
+fn spoilt(spoil: impl Fn(&mut Value)) -> Value {
+    let plain = |text: &str| json!({ "type": "plain_text", "text": text, "emoji": false });
+    let element = json!({ "type": "text", "text": "<!channel>" });
+    let section = json!({ "type": "rich_text_section", "elements": [element] });
+    let mut message = json!({
+        "text": "knock", "mrkdwn": false, "unfurl_links": false, "unfurl_media": false,
+        "blocks": [
+            { "type": "header", "text": plain("knock") },
+            { "type": "rich_text", "elements": [section] },
+        ],
+    });
+    spoil(&mut message);
+    message
+}
+
+#[test]
+fn the_reader_finds_what_would_be_live_or_above_a_bound() {
+    assert_eq!(blocks::wrong(&spoilt(|_| {}), false), Vec::<String>::new());
+    let spoils: [fn(&mut Value); 14] = [
+        |message| message["text"] = "<!channel>".into(),
+        |message| message["text"] = "a & b".into(),
+        |message| message["text"] = " ".into(),
+        |message| message["text"] = "x".repeat(4001).into(),
+        |message| message["text"] = "a\u{202e}b".into(),
+        |message| message["link_names"] = true.into(),
+        |message| message["unfurl_links"] = true.into(),
+        |message| message["blocks"][0]["text"]["type"] = "mrkdwn".into(),
+        |message| message["blocks"][0]["text"]["text"] = "<@U1>".into(),
+        |message| message["blocks"][0]["text"]["text"] = "x".repeat(151).into(),
+        |message| message["blocks"][1]["elements"][0]["elements"][0]["type"] = "link".into(),
+        |message| message["blocks"][1]["elements"][0]["elements"][0]["text"] = "".into(),
+        |message| message["blocks"][1]["elements"][0]["elements"] = json!([]),
+        |message| message["blocks"] = json!([{ "type": "image", "image_url": "http://evil.example" }]),
+    ];
+    for (at, spoil) in spoils.into_iter().enumerate() {
+        assert!(!blocks::wrong(&spoilt(spoil), false).is_empty(), "number {at}");
     }
 }
 
