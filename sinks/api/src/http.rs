@@ -1,10 +1,10 @@
 //! One HTTP client per sink, with rules that hold for all.
 //!
-//! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had.
-//! Invariants: 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else;
-//! 2 connecting ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer
-//! trickles; 3 at most [`ANSWER_MAX`] bytes of an answer are read, or as many as [`exchange_within`] is told, and nothing
-//! is inflated; 4 a fault's text never holds the URL's query, a header, or a token.
+//! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had. Invariants:
+//! 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else; 2 connecting
+//! ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer trickles; 3
+//! at most [`ANSWER_MAX`] bytes of an answer are read, or as many as [`exchange_within`] is told, and nothing is
+//! inflated; 4 a fault's text never holds the URL's query, a header, or a token.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

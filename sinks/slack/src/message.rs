@@ -1,8 +1,8 @@
 //! A notice as a Slack message.
 //!
 //! In: a [`Notice`] and when its event happened. Out: the JSON of a message, in full or as a short plain text.
-//! Invariants, for any notice: 1. what a peer chose is in `text` elements of `rich_text` alone, which know no markup, and
-//! escaped in the text for notifications; 2. no text is empty or above its bound; 3. the blocks as JSON, with every
+//! Invariants, for any notice: 1. what a peer chose is in `text` elements of `rich_text` alone, which know no markup,
+//! and escaped in the text for notifications; 2. no text is empty or above its bound; 3. the blocks as JSON, with every
 //! character beyond ASCII written as escapes, have at most [`BLOCKS_MAX`] characters.
 
 use serde_json::{Value, json};

@@ -122,7 +122,7 @@ impl Line {
             Route::Webhook { .. } => {
                 let status = exchange(self.client.request(Method::GET, "")).await?.status;
                 Ok(format!(
-                    "the host answers (http status {status}); whether the webhook takes messages shows the first one alone"
+                    "the host answers (http status {status}); whether the webhook takes messages shows a first one"
                 ))
             }
             Route::Bot { channel, .. } => {

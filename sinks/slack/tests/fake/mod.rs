@@ -1,7 +1,7 @@
 //! A strict Slack on loopback: one webhook and one workspace with one channel, with faults to order.
 //!
-//! It keeps what it took, holds every message against the documented limits and types ([`blocks`]), and answers as Slack
-//! would; a queue of [`Fault`]s overrides the next answers to messages.
+//! It keeps what it took, holds every message against the documented limits and types ([`blocks`]), and answers as
+//! Slack would; a queue of [`Fault`]s overrides the next answers to messages.
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
 pub mod blocks;
