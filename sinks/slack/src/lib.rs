@@ -33,8 +33,8 @@
 //! is shown in the channel as well. Which message began which thread is kept in memory, for the last 1,024 incidents.
 //! After a restart it is read from the channel's last two days, where every message carries its incident as metadata.
 //! That needs `channels:history` (`groups:history` in a private channel) and the channel's id; without them, or if it
-//! fails, an incident goes on in a new thread, and `status` says so. A notice waits for it
-//! at most 15 s, and is never lost by it.
+//! fails, an incident goes on in a new thread, and `status` says so. A notice waits for it at
+//! most 15 s, and is never lost by it.
 //!
 //! It does not: fold or count (that is done before), ask for answers, delete or edit, post twice by its own will. Slack
 //! has no key against doubles: a message whose answer was lost is sent again, with the same event id at its foot.

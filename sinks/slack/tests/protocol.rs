@@ -175,7 +175,10 @@ async fn a_check_asks_who_we_are_and_posts_nothing() {
         "the token is good: bot `trapline` of `Lab`; it is in the channel `security`"
     );
     let said = webhook(&workspace, "").check().await.unwrap();
-    assert!(said.contains("http status 404") && said.contains("shows a first one"), "{said}");
+    assert!(
+        said.contains("http status 404") && said.contains("shows a first one"),
+        "{said}"
+    );
     assert!(workspace.kept().is_empty() && !workspace.asked().contains(&WEBHOOK.to_owned()));
 }
 
