@@ -34,7 +34,14 @@ fn loaded(text: &str) -> Config {
 }
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
-    let variables = BTreeMap::from([("SPLUNK_HEC_TOKEN".to_owned(), "token".to_owned())]);
+    let variables = [
+        ("SPLUNK_HEC_TOKEN", "token"),
+        ("SLACK_TOKEN", "xoxb-token"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+    ];
+    let variables: BTreeMap<_, _> = variables
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     let outside = Variables(variables.clone());
     let sources = Sources {
         source: Arc::new(SourceText {
@@ -250,7 +257,8 @@ fn addresses() -> Vec<(String, String, String)> {
             .iter()
             .find(|kind| Some(kind.name) == table["type"].as_str())
             .unwrap();
-        for key in kind.keys {
+        // A type of which the keys go not all together has several tables.
+        for key in kind.keys.iter().filter(|key| table.get(key.name).is_some()) {
             match key.kind {
                 KeyKind::Address => found.push(("sinks".into(), name.clone(), key.name.into())),
                 KeyKind::OffOr(keys) if keys.iter().any(|key| matches!(key.kind, KeyKind::Address)) => {

@@ -1,10 +1,10 @@
 //! One HTTP client per sink, with rules that hold for all.
 //!
-//! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had.
-//! Invariants: 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else;
-//! 2 connecting ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer
-//! trickles; 3 at most [`ANSWER_MAX`] bytes of an answer are read, and nothing is inflated; 4 a fault's text never
-//! holds the URL's query, a header, or a token.
+//! In: a request and the sink's TLS settings. Out: an [`Answer`], or the [`Fault`] that the transport had. Invariants:
+//! 1 redirects are never followed and no proxy of the environment is used, so credentials go nowhere else; 2 connecting
+//! ends within [`CONNECT_DEADLINE`], the whole exchange within the sink's own deadline, also when the peer trickles; 3
+//! at most [`ANSWER_MAX`] bytes of an answer are read, or as many as [`exchange_within`] is told, and nothing is
+//! inflated; 4 a fault's text never holds the URL's query, a header, or a token.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -138,7 +138,7 @@ pub struct Answer {
     pub status: u16,
     /// Pause that it asked for, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
-    /// The first [`ANSWER_MAX`] bytes of the body.
+    /// The body, as far as it was read.
     pub body: Vec<u8>,
 }
 
@@ -175,10 +175,15 @@ impl Answer {
 /// Errors: the transport's fault; the destination may or may not have the request.
 /// Cancel: safe; counts as not sent.
 pub async fn exchange(request: RequestBuilder) -> Result<Answer, Fault> {
+    exchange_within(request, ANSWER_MAX).await
+}
+
+/// Like [`exchange`], for answers that are rightly longer: reads the first `bytes_max` bytes.
+pub async fn exchange_within(request: RequestBuilder, bytes_max: usize) -> Result<Answer, Fault> {
     let response = request.send().await.map_err(transport_fault)?;
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers(), SystemTime::now());
-    let body = bounded_body(response).await?;
+    let body = bounded_body(response, bytes_max).await?;
     Ok(Answer {
         status,
         retry_after,
@@ -186,13 +191,13 @@ pub async fn exchange(request: RequestBuilder) -> Result<Answer, Fault> {
     })
 }
 
-async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Fault> {
+async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
-    while body.len() < ANSWER_MAX {
+    while body.len() < bytes_max {
         let Some(chunk) = response.chunk().await.map_err(transport_fault)? else {
             break;
         };
-        let room = ANSWER_MAX - body.len();
+        let room = bytes_max - body.len();
         body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
     }
     Ok(body)
@@ -306,6 +311,26 @@ mod tests {
         let fault = exchange(client.request(Method::GET, "health")).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unreachable);
         assert!(!fault.message.contains("hush"), "{}", fault.message);
+    }
+
+    #[tokio::test]
+    async fn a_longer_answer_is_read_as_far_as_the_caller_says() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let client = HttpClient::new(base, None, Duration::from_secs(30), Resolver::default()).unwrap();
+        let serve = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n";
+                let _ = stream.write_all(&[&head[..], &[b'x'; 100_000]].concat()).await;
+            }
+        });
+        let request = || client.request(Method::GET, "history");
+        assert_eq!(exchange(request()).await.unwrap().body.len(), ANSWER_MAX);
+        assert_eq!(exchange_within(request(), 99_999).await.unwrap().body.len(), 99_999);
+        assert_eq!(exchange_within(request(), 1 << 20).await.unwrap().body.len(), 100_000);
+        serve.abort();
     }
 
     /// What a TLS server wants of its clients.

@@ -1,0 +1,268 @@
+//! The sink's keys and what becomes of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use trapline_notice::Voice;
+use trapline_schemas::Format;
+use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::http::HttpClient;
+use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::tls::{self, Tls, TlsSettings};
+
+use crate::route::{Line, Route};
+use crate::sink::Slack;
+
+/// The registry row.
+pub static SINK: SinkType = SinkType {
+    name: "slack",
+    keys: KEYS,
+    audience: Audience::People,
+    // A notice has no form of events; the plainest one stands for it.
+    formats: &[Format::Text],
+    parse,
+    doc: "Slack: a message per notice, by a webhook or as a bot with a thread per incident",
+};
+
+const KEYS: &[Key] = &[
+    Key::optional(
+        "webhook_url",
+        KeyKind::Secret,
+        "Incoming webhook, the whole URL; its path is the credential. Either this or `token` and `channel`.",
+    ),
+    Key::optional(
+        "token",
+        KeyKind::Secret,
+        "Bot token, `xoxb-…`, with the scope chat:write; channels:history goes on with threads after a restart.",
+    ),
+    Key::optional(
+        "channel",
+        KeyKind::Text,
+        "Channel to post in as a bot: its id, such as `C0123456789`, or its name.",
+    ),
+    Key::default(
+        "threads",
+        KeyKind::Bool,
+        "true",
+        "Whether a bot's further notices about an incident answer the first one.",
+    ),
+    Key::default(
+        "endpoint",
+        KeyKind::Address,
+        "\"https://slack.com/api\"",
+        "Base URL of the Web API, for a bot.",
+    ),
+    Key::default(
+        "interval",
+        KeyKind::Duration {
+            min: Duration::from_millis(1),
+            max: Duration::from_secs(3600),
+        },
+        "\"1s\"",
+        "Shortest time between two messages. Slack takes one a second in a channel.",
+    ),
+    Key::optional(
+        "tone",
+        KeyKind::Text,
+        "Voice of the notices; that of `[notices]` if left out.",
+    ),
+    Key::default(
+        "timeout",
+        KeyKind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(300),
+        },
+        "\"10s\"",
+        "Longest wait for one answer, from the connection to its last byte.",
+    ),
+    tls::KEY,
+];
+
+/// What the loader keeps.
+#[derive(Debug)]
+struct Settings {
+    base: Url,
+    way: Way,
+    threads: bool,
+    interval: Duration,
+    tone: String,
+    timeout: Duration,
+    tls: Option<TlsSettings>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Webhook { path: Secret },
+    Bot { token: Secret, channel: String },
+}
+
+impl Factory for Settings {
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let tls = self.tls.as_ref().map(Tls::new).transpose()?;
+        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
+            kind: FaultKind::Config,
+            message: error.to_string(),
+        })?;
+        let client = HttpClient::new(self.base.clone(), tls, self.timeout, common.resolver.clone())?;
+        let route = self.way.route()?;
+        Ok(Arc::new(Slack::new(
+            Line { client, route },
+            voice,
+            self.interval,
+            self.threads,
+        )))
+    }
+
+    fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
+        let mut problems = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
+        // The tone that all share is looked at where it stands.
+        if table.is_good("tone")
+            && let Err(error) = Voice::new(&self.tone, &common.notices)
+        {
+            let found = error.to_string();
+            problems.push(Problem::error(table.place("tone"), found, "the name of a voice"));
+        }
+        problems
+    }
+}
+
+impl Way {
+    fn route(&self) -> Result<Route, Fault> {
+        Ok(match self {
+            Self::Webhook { path } => Route::Webhook { path: path.clone() },
+            Self::Bot { token, channel } => Route::Bot {
+                authorization: bearer(token)?,
+                channel: channel.clone(),
+            },
+        })
+    }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, Fault> {
+    let unusable = |_| Fault {
+        kind: FaultKind::Local,
+        message: "the token holds bytes that no header can carry".to_owned(),
+    };
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(unusable)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn parse(table: &Table) -> Box<dyn Factory> {
+    let (base, way) = match (table.is_set("webhook_url"), table.is_set("token")) {
+        (true, false) => webhook(table),
+        (false, true) => bot(table),
+        (true, true) => {
+            table.problem("token", "both `webhook_url` and `token`", "one of them");
+            bot(table)
+        }
+        (false, false) => {
+            table.problem(
+                "webhook_url",
+                "neither `webhook_url` nor `token`",
+                "`webhook_url`, or `token` and `channel`",
+            );
+            bot(table)
+        }
+    };
+    let encrypted = base.scheme() == "https";
+    Box::new(Settings {
+        base,
+        way,
+        threads: table.bool("threads"),
+        interval: table.duration("interval"),
+        tone: table.text("tone"),
+        timeout: table.duration("timeout"),
+        tls: TlsSettings::read(table).filter(|_| encrypted),
+    })
+}
+
+/// The webhook's host, and its path as a secret.
+fn webhook(table: &Table) -> (Url, Way) {
+    for key in ["channel", "endpoint", "threads"] {
+        if table.is_set(key) {
+            table.problem(
+                key,
+                &format!("`{key}` beside `webhook_url`"),
+                "no such key: it goes with `token`",
+            );
+        }
+    }
+    let secret = table.secret("webhook_url").unwrap_or_default();
+    let url = Url::parse(secret.expose_secret().trim()).unwrap_or_else(|_| harmless());
+    let path = url.path().trim_start_matches('/').to_owned();
+    let objection = if path.is_empty() {
+        Some(WEBHOOK)
+    } else {
+        objection(&url, table.is_off("tls"))
+    };
+    if let Some(allowed) = objection {
+        table.problem("webhook_url", "a URL that is no webhook's", allowed);
+        return (
+            harmless(),
+            Way::Webhook {
+                path: Secret::default(),
+            },
+        );
+    }
+    let mut base = url;
+    base.set_path("");
+    (base, Way::Webhook { path: path.into() })
+}
+
+fn bot(table: &Table) -> (Url, Way) {
+    let token = table.secret("token").unwrap_or_default();
+    if bearer(&token).is_err() {
+        table.problem(
+            "token",
+            "`token` holds bytes that no header can carry",
+            "one line of printable characters",
+        );
+    }
+    let channel = table.text("channel");
+    let is_channel = (1..=80).contains(&channel.chars().count()) && !channel.contains(char::is_whitespace);
+    if table.is_set("token") && !is_channel {
+        let allowed = "a channel's id, such as `C0123456789`, or its name";
+        table.problem("channel", "a token without the channel to post in", allowed);
+    }
+    (endpoint(table), Way::Bot { token, channel })
+}
+
+/// The base URL of the Web API.
+fn endpoint(table: &Table) -> Url {
+    match Url::parse(&table.text("endpoint")) {
+        Ok(url) => match objection(&url, table.is_off("tls")) {
+            None => return url,
+            Some(allowed) => table.problem_with_address("endpoint", allowed),
+        },
+        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://slack.com/api`"),
+    }
+    harmless()
+}
+
+const WEBHOOK: &str = "`https://hooks.slack.com/services/T…/B…/…`, whole";
+
+fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        Some("a URL without user, password, query or fragment")
+    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        Some("a URL with `https://` (or `http://` to this machine) and a host")
+    } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
+        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
+    } else {
+        None
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Stands in for a URL that is wrong, which is told.
+fn harmless() -> Url {
+    Url::parse("https://localhost").expect("a constant URL parses")
+}
