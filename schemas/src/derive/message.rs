@@ -73,7 +73,7 @@ fn query_word(view: &View<'_>) -> &'static str {
 }
 
 /// A service as people write it.
-pub(crate) fn service_caption(service: &str) -> &str {
+pub fn service_caption(service: &str) -> &str {
     const CAPTIONS: [(&str, &str); 24] = [
         ("ssh", "SSH"),
         ("telnet", "Telnet"),

@@ -18,5 +18,6 @@ pub mod risk;
 mod view;
 
 pub(crate) use field::{Shown, derived, hosts, is_datastore, is_text, shown, spoken};
-pub(crate) use message::{sentence, service_caption, write_sentence};
+pub use message::service_caption;
+pub(crate) use message::{sentence, write_sentence};
 pub(crate) use view::{Detail, View};

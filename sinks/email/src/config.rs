@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use secrecy::ExposeSecret;
-use trapline_notice::{TONES, Voice};
+use trapline_notice::Voice;
 use trapline_schemas::Format;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::dial::{Address, Dialer, Names};
@@ -146,14 +146,10 @@ impl Factory for Settings {
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
         let files = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
-        let tone = table
-            .is_set("tone")
-            .then(|| Voice::new(&self.tone, &common.notices).err());
-        let tone = tone.flatten().map(|error| {
-            Problem::error(table.place("tone"), error.to_string(), "a tone, or none")
-                .did_you_mean(&self.tone, TONES.iter().copied())
-        });
-        files.into_iter().chain(tone).collect()
+        files
+            .into_iter()
+            .chain(Voice::look(table, "tone", &common.notices))
+            .collect()
     }
 }
 

@@ -7,8 +7,6 @@ use std::fmt::Write as _;
 
 use trapline_notice::{Notice, Weight};
 
-use crate::text::shown;
-
 /// Colours, narrow screens, paper.
 const SHEET: &str = "\
 :root{color-scheme:light dark;supported-color-schemes:light dark}\n\
@@ -109,7 +107,7 @@ fn facts(out: &mut String, notice: &Notice) {
          style=\"margin:0 0 18px;border-collapse:collapse\">\n",
     );
     for fact in &notice.facts {
-        let (name, value) = (escaped(fact.label), escaped(&shown(fact)));
+        let (name, value) = (escaped(fact.label), escaped(&fact.shown()));
         let value = match fact.foreign {
             true => format!(
                 "<code class=\"theirs\" style=\"{MONO};font-size:13px;background:#f4f1ea;color:#5c3c00;padding:1px 5px;\

@@ -17,8 +17,8 @@
 //!
 //! Invariants:
 //! 1. A mail's Message-ID is made of its event's id, so a mail that is sent again is the same mail. All mails of an incident
-//!    answer one id that is made of the incident's, under one subject: they are one thread, also after a restart and from
-//!    several hosts.
+//!    answer one id that is made of the incident's, under one subject, so they are one thread, also after a restart and from
+//!    several hosts; what the notice calls itself heads the body.
 //! 2. No byte of a peer stands in a header. In the bodies it is escaped, and defanged: nothing in it can be clicked.
 //! 3. Lines end in CRLF and have at most 78 bytes, in bodies 76 (quoted-printable); a body cannot end its mail (S30).
 //! 4. Nothing is said to a server that does not have the protection that is configured (S25).
@@ -34,7 +34,6 @@
 
 mod address;
 mod config;
-mod defang;
 mod html;
 mod message;
 mod reply;

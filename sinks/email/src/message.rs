@@ -6,11 +6,13 @@
 //! 2. The same notice makes the same message but for `Date`: the boundary is made of the event's id, and its `=_` cannot
 //!    stand in quoted-printable, so no body can hold it.
 //! 3. Mails of one incident answer its root: an id that no mail has, which every reader of threads copes with, and which
-//!    needs no memory of who came first. No `Re:` is put before the subject: readers that thread by it leave that out.
+//!    needs no memory of who came first. Some readers (Gmail) part a thread where its subject changes, so that is made of
+//!    source and incident alone; `Re:` they leave out of account, and here it would be false.
 //!
 //! Source: RFC 5322 section 3.6.4 (ids), 2046 section 5.1.4 (the best part last), 3834 section 5 (`Auto-Submitted`),
 //! 2919 (`List-Id`); Exchange, "X-Auto-Response-Suppress".
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
@@ -37,8 +39,8 @@ pub(crate) struct Letterhead {
 
 impl Letterhead {
     /// The message. Errors: what is wrong with the letterhead, in a few words.
-    pub(crate) fn write(&self, notice: &Notice, now: SystemTime) -> Result<Vec<u8>, String> {
-        let head = self.head(notice, now);
+    pub(crate) fn write(&self, notice: &Notice, source: Option<IpAddr>, now: SystemTime) -> Result<Vec<u8>, String> {
+        let head = self.head(notice, source, now);
         let footer = self.footer(notice);
         let plain = part(ContentType::TEXT_PLAIN, text::body(notice, &footer));
         let message = match self.html {
@@ -59,7 +61,7 @@ impl Letterhead {
             .map_err(|error| error.to_string())
     }
 
-    fn head(&self, notice: &Notice, now: SystemTime) -> MessageBuilder {
+    fn head(&self, notice: &Notice, source: Option<IpAddr>, now: SystemTime) -> MessageBuilder {
         let mut head = Message::builder().date(now).from(self.from.clone());
         for to in &self.to {
             head = head.to(to.clone());
@@ -68,7 +70,7 @@ impl Letterhead {
             head = head.reply_to(reply_to.clone());
         }
         head = head
-            .subject(subject(&notice.subject))
+            .subject(subject(notice, source))
             .message_id(Some(self.id(notice.event)));
         if let Some(incident) = notice.incident {
             let root = self.root(incident);
@@ -122,7 +124,19 @@ fn part(kind: ContentType, body: String) -> SinglePart {
         .body(body)
 }
 
+/// One for all mails of an incident, else the notice's own.
+fn subject(notice: &Notice, source: Option<IpAddr>) -> String {
+    let Some(incident) = notice.incident else {
+        return one_line(&notice.subject);
+    };
+    let short = format!("{:08x}", incident.as_fields().0);
+    match source {
+        Some(source) => format!("Trapline: {source} (incident {short})"),
+        None => format!("Trapline: incident {short}"),
+    }
+}
+
 /// One clean line that no reader takes for an encoded word.
-fn subject(text: &str) -> String {
+fn one_line(text: &str) -> String {
     clean_within(text.as_bytes(), SUBJECT_CHARS_MAX).replace("=?", "= ?")
 }

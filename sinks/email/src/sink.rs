@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::time::Instant;
 use trapline_notice::Voice;
+use trapline_schemas::Field;
 use trapline_sink::Parcel;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 use uuid::Uuid;
@@ -68,7 +69,10 @@ impl EmailSink {
     /// Sends one mail to whoever has it not yet.
     async fn send<'s>(&'s self, session: &mut Option<Session<'s>>, parcel: &Parcel) -> Sent {
         let notice = self.voice.compose(&parcel.event);
-        let mail = match self.letterhead.write(&notice, SystemTime::now()) {
+        let mail = match self
+            .letterhead
+            .write(&notice, parcel.event.ip(Field::SourceIp), SystemTime::now())
+        {
             Ok(mail) => mail,
             Err(why) => return Sent::Done(Outcome::Rejected(format!("no message can be made of it: {why}"))),
         };

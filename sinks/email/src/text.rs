@@ -2,8 +2,6 @@
 
 use trapline_notice::{Fact, Notice};
 
-use crate::defang::defanged;
-
 /// Longest line.
 pub(crate) const WIDTH: usize = 72;
 /// Widest column of labels; a longer label has a line of its own.
@@ -11,7 +9,9 @@ const LABEL_MAX: usize = 22;
 
 /// The body, lines ending in CRLF. `footer`: lines below the signature mark.
 pub(crate) fn body(notice: &Notice, footer: &[String]) -> String {
-    let mut lines = wrapped(&notice.opening, WIDTH);
+    let mut lines = wrapped(&notice.subject, WIDTH);
+    lines.push(String::new());
+    lines.extend(wrapped(&notice.opening, WIDTH));
     if !notice.facts.is_empty() {
         lines.push(String::new());
         lines.extend(table(&notice.facts));
@@ -25,14 +25,6 @@ pub(crate) fn body(notice: &Notice, footer: &[String]) -> String {
     lines.push("-- ".to_owned());
     lines.extend(footer.iter().flat_map(|line| wrapped(line, WIDTH)));
     lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
-}
-
-/// A fact's value as it is shown, in either part: harmless where a peer chose it.
-pub(crate) fn shown(fact: &Fact) -> String {
-    match fact.foreign {
-        true => defanged(&fact.value),
-        false => fact.value.clone(),
-    }
 }
 
 /// Labels in one column, values in the other. What a peer chose stands behind a bar, so that no line of it can pass for
@@ -51,7 +43,7 @@ fn table(facts: &[Fact]) -> Vec<String> {
 fn row(fact: &Fact, column: usize) -> Vec<String> {
     let bar = if fact.foreign { "| " } else { "  " };
     let indent = format!("{:column$} {bar}", "");
-    let values = wrapped(&shown(fact), WIDTH - column - 3);
+    let values = wrapped(&fact.shown(), WIDTH - column - 3);
     let is_long = fact.label.chars().count() > column;
     let mut lines = if is_long {
         wrapped(fact.label, WIDTH)
@@ -128,7 +120,7 @@ mod tests {
         let text = body(&notice(&long), &["trapline on lure".to_owned()]);
         let x = "x".repeat(59);
         let wanted = format!(
-            "No rush. Somebody tried the door of a house that has no door, and then\r\nagain, as one does.\r\n\r\n\
+            "Somebody at 203.0.113.7\r\n\r\nNo rush. Somebody tried the door of a house that has no door, and then\r\nagain, as one does.\r\n\r\n\
              source       203.0.113.7\r\nuser tried | root\r\n           | {x}\r\n           | {}\r\n\r\n\
              Do let us know.\r\n\r\n-- \r\ntrapline on lure\r\n",
             "x".repeat(11)
@@ -142,7 +134,7 @@ mod tests {
             let text = body(&notice(&value), &[]);
             prop_assert!(text.split("\r\n").all(|line| line.chars().count() <= WIDTH && !line.contains(['\r', '\n'])));
             let bare = |text: &str| text.replace([' ', '|', '\r', '\n'], "");
-            prop_assert!(bare(&text).contains(&bare(&defanged(&value))), "{}", text);
+            prop_assert!(bare(&text).contains(&bare(&trapline_notice::defang(&value))), "{}", text);
         }
     }
 }

@@ -1,16 +1,33 @@
 //! What a person is told of an event: facts, and words around them in the tone of the house.
 //!
 //! In: an event. Out: a [`Notice`], which knows nothing of mail or chat: each sink lays it out and escapes it in its own
-//! way.
+//! way. A [`Voice`] is data: `config/notices/TONE.toml`.
 //!
 //! Invariants: 1. the words are ours: what a peer sent stands in facts alone, and each fact says whether it is of that
 //! kind; 2. no text of a notice holds control, bidi or invisible characters, and each is bounded; 3. the words of an
 //! incident are the same in every notice about it, on every host.
 
-use trapline_schemas::text::clean_within;
-use trapline_schemas::{Event, Field};
-use trapline_sink::config::NoticeSettings;
+mod book;
+mod facts;
+mod kind;
+mod safe;
+mod scope;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod voice;
+mod words;
+
+use std::borrow::Cow;
+use std::fmt;
+
 use uuid::Uuid;
+
+pub use book::{Mistake, SUBJECT_CHARS_MAX, WORDS_CHARS_MAX};
+pub use facts::FACT_CHARS_MAX;
+pub use safe::defang;
+pub use shelf::{DEFAULT_TONE, VoiceError, tones};
+pub use voice::Voice;
 
 /// What a person is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,82 +72,38 @@ pub struct Fact {
     pub foreign: bool,
 }
 
-/// How notices are worded.
-#[derive(Debug, Clone)]
-pub struct Voice {
-    contact: String,
-}
-
-/// Why there is no voice: a word or a file of the user's is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VoiceError {
-    /// Neither beside the configuration nor in the program.
-    #[error("there is no tone `{tone}`; there are: {known}")]
-    Unknown {
-        /// The word that was asked for.
-        tone: String,
-        /// Those that there are.
-        known: String,
-    },
-}
-
-/// The tones that the program carries, the default one first.
-pub const TONES: [&str; 4] = ["passive-aggressive", "plain", "disappointed", "formal"];
-
-impl Voice {
-    /// The voice of a tone; an empty word asks for that of the settings, and if they name none for the default one.
-    pub fn new(tone: &str, settings: &NoticeSettings) -> Result<Self, VoiceError> {
-        let asked = [tone, &settings.tone, TONES[0]]
-            .into_iter()
-            .find(|word| !word.is_empty());
-        let tone = asked.unwrap_or(TONES[0]);
-        if !TONES.contains(&tone) {
-            return Err(VoiceError::Unknown {
-                tone: tone.to_owned(),
-                known: TONES.join(", "),
-            });
-        }
-        Ok(Self {
-            contact: settings.contact.clone(),
-        })
-    }
-
-    /// Words a notice of the event.
-    pub fn compose(&self, event: &Event) -> Notice {
-        let who = event
-            .ip(Field::SourceIp)
-            .map_or("trapline".to_owned(), |ip| ip.to_string());
-        let level = event.text(Field::TouchLevel).map_or("", |level| level);
-        Notice {
-            event: event.id,
-            incident: event.uuid(Field::IncidentId),
-            weight: match level {
-                "proof" => Weight::Proof,
-                "intent" => Weight::Intent,
-                "contact" => Weight::Contact,
-                _ => Weight::News,
-            },
-            subject: format!("{who}: {}", event.action.name()),
-            opening: format!("{who}: {}.", event.action.name()),
-            facts: facts(event),
-            closing: format!("Ask {} about it.", clean_within(self.contact.as_bytes(), 100)),
+impl Fact {
+    /// The value as it may be shown where a client makes links of what looks like one: a foreign value
+    /// [defanged](defang), our own as it is. Escaping for the client's markup comes on top.
+    pub fn shown(&self) -> Cow<'_, str> {
+        match self.foreign {
+            true => Cow::Owned(defang(&self.value)),
+            false => Cow::Borrowed(&self.value),
         }
     }
 }
 
-fn facts(event: &Event) -> Vec<Fact> {
-    let fact = |label, value: String, foreign| Fact { label, value, foreign };
-    let mut facts = vec![
-        fact("event", event.id.to_string(), false),
-        fact("when", event.at.to_string(), false),
-    ];
-    facts.extend(
-        event
-            .ip(Field::SourceIp)
-            .map(|ip| fact("source", ip.to_string(), false)),
-    );
-    let user = event.text(Field::UserName);
-    facts.extend(user.map(|user| fact("user tried", clean_within(user.as_bytes(), 300).into(), true)));
-    facts
+/// What notices of one matter share: a thread of mails, of messages, a key by which doubles are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Thread(Uuid);
+
+impl Thread {
+    /// Its id: of an incident, or of the only event of the thread.
+    pub fn id(self) -> Uuid {
+        self.0
+    }
+}
+
+/// The id with hyphens: letters and digits, fit for a message id and for a key of 36 characters.
+impl fmt::Display for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl Notice {
+    /// The thread that the notice belongs to: that of its incident; without one, its own.
+    pub fn thread(&self) -> Thread {
+        Thread(self.incident.unwrap_or(self.event))
+    }
 }

@@ -1,0 +1,382 @@
+//! The facts of a notice: who, what, when, how often, what was done, how it is looked up.
+//!
+//! Never a secret, never the bytes of a payload. What a peer chose, or a part of it, says so; of lists at most
+//! [`SHOWN`] entries are told, and how many there are.
+
+use smol_str::SmolStr;
+use trapline_schemas::{Action, Event, Field, Timestamp, Value};
+
+use crate::kind::{Group, Kind};
+use crate::{Fact, safe, words};
+
+/// Longest value of a fact, in characters.
+pub const FACT_CHARS_MAX: usize = 300;
+
+/// Most entries of a list that are told.
+const SHOWN: usize = 12;
+
+/// The facts of an event, in the order in which a person asks for them.
+pub(crate) fn facts(kind: Kind, event: &Event) -> Vec<Fact> {
+    let mut facts = Facts {
+        event,
+        told: Vec::new(),
+    };
+    if kind.has(Group::Source) {
+        facts.who();
+    }
+    if kind.has(Group::Door) || event.get(Field::DecoyId).is_some() {
+        facts.what();
+    }
+    facts.happened();
+    facts.own();
+    facts.place();
+    facts.when();
+    facts.often();
+    facts.done(kind);
+    facts.ids();
+    facts.told
+}
+
+/// Facts under way.
+struct Facts<'e> {
+    event: &'e Event,
+    told: Vec<Fact>,
+}
+
+impl Facts<'_> {
+    fn tell(&mut self, label: &'static str, value: &str, foreign: bool) {
+        let value = safe::line(value, FACT_CHARS_MAX);
+        if !value.is_empty() {
+            self.told.push(Fact { label, value, foreign });
+        }
+    }
+
+    fn ours(&mut self, label: &'static str, value: &str) {
+        self.tell(label, value, false);
+    }
+
+    /// A fact whose value a peer chose, or a part of it.
+    fn theirs(&mut self, label: &'static str, field: Field) {
+        if let Some(text) = text_of(self.event, field) {
+            self.tell(label, &text, true);
+        }
+    }
+
+    /// A fact whose value the configuration gave.
+    fn given(&mut self, label: &'static str, field: Field) {
+        if let Some(text) = text_of(self.event, field) {
+            self.tell(label, &text, false);
+        }
+    }
+
+    fn text(&self, field: Field) -> &str {
+        self.event.text(field).map_or("", |text| text)
+    }
+
+    fn is(&self, field: Field) -> Option<bool> {
+        match self.event.get(field) {
+            Some(Value::Bool(is)) => Some(*is),
+            _ => None,
+        }
+    }
+
+    fn who(&mut self) {
+        match self.event.ip(Field::SourceIp) {
+            Some(ip) => self.ours("source", &ip.to_string()),
+            None => self.given("source", Field::SourceAddress),
+        }
+        self.several("sources", Field::DigestSources, Field::DigestSourceCount, false);
+        self.theirs("name", Field::SourceDomain);
+        self.theirs("workstation", Field::NtlmWorkstation);
+        self.given("MAC", Field::SourceMac);
+        self.zone();
+        self.given("owner", Field::SourceOwner);
+        self.given("known as", Field::SourceTags);
+        self.network();
+        if self.is(Field::SourceSharedAddress) == Some(true) {
+            self.ours("mind", "a shared address: many may stand behind it");
+        }
+        if self.is(Field::SourceSpoofable) == Some(true) {
+            self.ours("mind", "no handshake proved the address: it may be forged");
+        }
+    }
+
+    fn zone(&mut self) {
+        let side = match self.is(Field::SourceZoneInside) {
+            Some(true) => " (inside)",
+            Some(false) if self.text(Field::SourceZone) != "external" => " (outside)",
+            _ => "",
+        };
+        let zone = self.text(Field::SourceZone).to_owned();
+        if !zone.is_empty() {
+            self.ours("zone", &format!("{zone}{side}"));
+        }
+    }
+
+    /// Where in the world, and whose network: the register's words, which whoever holds the network chose.
+    fn network(&mut self) {
+        let country = self.text(Field::SourceGeoCountryName);
+        let country = if country.is_empty() {
+            self.text(Field::SourceGeoCountry)
+        } else {
+            country
+        };
+        let country = country.to_owned();
+        self.ours("country", &country);
+        if let Some(number) = self.event.int(Field::SourceAsNumber) {
+            let name = self.text(Field::SourceAsName);
+            let told = format!("AS{number} {name}");
+            self.tell("network", &told, !name.is_empty());
+        }
+    }
+
+    fn what(&mut self) {
+        self.decoy();
+        self.several("decoys", Field::ScanDecoys, Field::ScanDecoyCount, false);
+        self.several("ports", Field::ScanPorts, Field::ScanPortCount, false);
+        self.level();
+        self.given("taken for", Field::BenignName);
+        self.given("because", Field::BenignReason);
+        if self.event.get(Field::CredentialKind).is_some() {
+            self.given("offered", Field::CredentialKind);
+        }
+        self.users();
+        for (label, field) in ASKED {
+            self.theirs(label, *field);
+        }
+    }
+
+    /// `ssh: SSH on port 22 over TCP, 10.20.30.40`.
+    fn decoy(&mut self) {
+        let mut told = self.text(Field::DecoyId).to_owned();
+        let service = self.text(Field::DecoyService);
+        if !service.is_empty() {
+            let caption = trapline_schemas::derive::service_caption(service);
+            told += &format!("{}{caption}", if told.is_empty() { "" } else { ": " });
+        }
+        if let Some(port) = self.event.int(Field::DestinationPort) {
+            told += &format!(" on port {port}");
+        }
+        if let Some(ip) = self.event.ip(Field::DestinationIp) {
+            told += &format!(" at {ip}");
+        }
+        match self.text(Field::NetworkTransport) {
+            "tcp" => told += ", TCP",
+            "udp" => told += ", UDP",
+            _ => {}
+        }
+        if self.event.get(Field::DecoyId).is_some() || self.event.get(Field::DestinationPort).is_some() {
+            self.ours("decoy", told.trim());
+        }
+    }
+
+    fn level(&mut self) {
+        let meaning = match self.text(Field::TouchLevel) {
+            "contact" => "contact: it connected, or sent a datagram, no more",
+            "intent" => "intent: it spoke the protocol, or came to several decoys",
+            "proof" => "proof: credentials, commands, files or an exploit",
+            _ => return,
+        };
+        self.ours("level", meaning);
+    }
+
+    /// Names alone. What was offered with them stays in the journal, and there as an HMAC.
+    fn users(&mut self) {
+        match self.event.get(Field::DigestUsers) {
+            Some(_) => self.several("users tried", Field::DigestUsers, Field::DigestUserCount, true),
+            None => self.theirs("user tried", Field::UserName),
+        }
+        self.theirs("domain", Field::UserDomain);
+    }
+
+    /// A list and, if it is longer than what is told of it, how many there are.
+    fn several(&mut self, label: &'static str, list: Field, count: Field, foreign: bool) {
+        let entries = match self.event.get(list) {
+            Some(Value::Texts(texts)) => texts.iter().map(SmolStr::to_string).collect(),
+            Some(Value::Ips(ips)) => ips.iter().map(ToString::to_string).collect(),
+            Some(Value::Ints(numbers)) => numbers.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        // One decoy or port of a digest is told with its service already.
+        if entries.is_empty() || (entries.len() == 1 && self.event.get(Field::DecoyId).is_some() && !foreign) {
+            return;
+        }
+        let listed = entries.len();
+        let all = usize::try_from(self.event.int(count).unwrap_or(0))
+            .unwrap_or(0)
+            .max(listed);
+        let mut told = self.joined(entries);
+        if all > SHOWN {
+            // The number first: whatever is cut, it stays.
+            told = format!("{}: {told}", words::figures(i64::try_from(all).unwrap_or(i64::MAX)));
+        }
+        self.tell(label, &told, foreign);
+    }
+
+    fn joined(&self, entries: Vec<String>) -> String {
+        let more = if entries.len() > SHOWN { ", …" } else { "" };
+        let shown: Vec<_> = entries.into_iter().take(SHOWN).collect();
+        shown.join(", ") + more
+    }
+
+    /// The action, or those of a digest with their counts: `380 decoy-credential, 32 decoy-connect`.
+    fn happened(&mut self) {
+        let Some(Value::Texts(tally)) = self.event.get(Field::DigestActions) else {
+            let action = self.event.action_name().to_owned();
+            return self.ours("action", &action);
+        };
+        let entry = |entry: &SmolStr| match entry.rsplit_once('=') {
+            Some((action, count)) => format!("{count} {action}"),
+            None => entry.to_string(),
+        };
+        let told = self.joined(tally.iter().map(entry).collect());
+        self.ours("actions", &told);
+    }
+
+    /// What is wrong or was done, in the words of whoever noticed: a server's answer and a line of a file among them.
+    fn own(&mut self) {
+        if self.event.action == Action::HeldBack || self.event.ip(Field::SourceIp).is_none() {
+            self.given("window", Field::TransformName);
+            self.theirs("counted by", Field::TransformKey);
+        }
+        self.given("sink", Field::SinkName);
+        self.given("act", Field::ResponseKind);
+        self.given("on", Field::ResponseTarget);
+        self.given("rule", Field::ResponseRule);
+        self.given("fault", Field::ErrorType);
+        self.theirs("in its words", Field::ErrorMessage);
+        if self.event.get(Field::DecoyId).is_none() || self.event.action == Action::JournalGap {
+            self.theirs("reason", Field::EventReason);
+        }
+        for (label, field) in NUMBERS {
+            if let Some(number) = self.event.int(*field) {
+                self.ours(label, &words::figures(number));
+            }
+        }
+        if let (Some(first), Some(last)) = (self.event.int(Field::GapFirst), self.event.int(Field::GapLast)) {
+            self.ours("offsets", &format!("{first} to {last}"));
+        }
+    }
+
+    fn place(&mut self) {
+        let (observer, site) = (self.text(Field::ObserverName), self.text(Field::Site));
+        let told = match (observer, site) {
+            (observer, "") => observer.to_owned(),
+            (observer, site) => format!("{observer}, site {site}"),
+        };
+        self.ours("observer", &told);
+    }
+
+    fn when(&mut self) {
+        let time = |field| match self.event.get(field) {
+            Some(Value::Time(at)) => Some(*at),
+            _ => None,
+        };
+        match (time(Field::EventStart), time(Field::EventEnd)) {
+            (Some(first), Some(last)) if first != last => {
+                self.ours("first", &words::instant(first));
+                self.ours("last", &words::instant(last));
+            }
+            _ => self.ours("when", &words::instant(self.event.at)),
+        }
+        let expires: Option<Timestamp> = time(Field::ResponseExpires);
+        if let Some(expires) = expires {
+            self.ours("until", &words::instant(expires));
+        }
+    }
+
+    /// How often: what was counted, and what had been told by itself before.
+    fn often(&mut self) {
+        let told = self.event.int(Field::DigestPassed).unwrap_or(0).max(0);
+        let Some(counted) = self.event.int(Field::FindingHits).map(|hits| hits.max(0)) else {
+            return self.within_session();
+        };
+        let all = words::figures(counted.saturating_add(told));
+        match told {
+            0 => self.ours("times", &all),
+            _ => {
+                let (counted, told) = (words::figures(counted), words::figures(told));
+                self.ours("times", &format!("{all}: {counted} counted here, {told} told before"));
+            }
+        }
+    }
+
+    fn within_session(&mut self) {
+        let numbers = [
+            ("attempt", Field::EventSequence),
+            ("datagrams", Field::SourcePackets),
+            ("credentials tried", Field::SessionCredentials),
+            ("orders given", Field::SessionQueries),
+        ];
+        for (label, field) in numbers {
+            if let Some(number) = self.event.int(field).filter(|number| *number > 0) {
+                self.ours(label, &words::figures(number));
+            }
+        }
+    }
+
+    fn done(&mut self, kind: Kind) {
+        let done = match kind {
+            Kind::Blocked => "blocked",
+            Kind::Lifted => "let in again",
+            Kind::Tagged => "tagged",
+            Kind::Sinkholed => "sinkholed",
+            Kind::Proposed => "nothing yet: it was said, not done",
+            Kind::ActRefused => "nothing: this source is never acted against",
+            Kind::ActFailed => "nothing: the act failed",
+            kind if kind.has(Group::Source) => "recorded, nothing else",
+            _ => return,
+        };
+        self.ours("done", done);
+    }
+
+    fn ids(&mut self) {
+        self.ours("event", &self.event.id.to_string());
+        if let Some(incident) = self.event.uuid(Field::IncidentId) {
+            self.ours("incident", &incident.to_string());
+        }
+        let command = match (self.event.ip(Field::SourceIp), self.event.uuid(Field::IncidentId)) {
+            (Some(ip), _) => format!("trapline events --source {ip}"),
+            (None, Some(incident)) => format!("trapline events --incident {incident}"),
+            (None, None) if self.event.action == Action::Other => "trapline events".to_owned(),
+            (None, None) => format!("trapline events --action {}", self.event.action.name()),
+        };
+        self.ours("look it up", &command);
+    }
+}
+
+/// What a peer asked for and what it said it was.
+const ASKED: &[(&str, Field)] = &[
+    ("asked for", Field::UrlOriginal),
+    ("asked for", Field::FileName),
+    ("asked for", Field::SmbShare),
+    ("asked for", Field::DatabaseName),
+    ("asked for", Field::DnsQuestionName),
+    ("asked for", Field::SipUri),
+    ("said", Field::Commands),
+    ("client", Field::UserAgent),
+    ("client", Field::SshClientVersion),
+    ("client", Field::RdpClientName),
+    ("client", Field::SmtpHelo),
+];
+
+/// What is counted about trapline itself.
+const NUMBERS: &[(&str, Field)] = &[
+    ("waiting", Field::SinkQueued),
+    ("tried again", Field::SinkRetries),
+    ("dead letters", Field::SinkDeadLetters),
+    ("mistakes", Field::ConfigMistakes),
+];
+
+/// The text of a field, or its texts with commas.
+fn text_of(event: &Event, field: Field) -> Option<String> {
+    match event.get(field)? {
+        Value::Text(text) => Some(text.to_string()),
+        Value::Texts(texts) => {
+            let more = if texts.len() > SHOWN { ", …" } else { "" };
+            let shown: Vec<_> = texts.iter().take(SHOWN).map(SmolStr::as_str).collect();
+            Some(shown.join(", ") + more)
+        }
+        _ => None,
+    }
+}

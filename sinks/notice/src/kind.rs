@@ -1,0 +1,250 @@
+//! The kinds of news. Each has its own words in every voice.
+//!
+//! A row is the name of its table in a voice's file, what a notice of it tells, and which variables its words may use.
+
+use trapline_schemas::{Action, Event, Field};
+
+use crate::Weight;
+
+/// A set of variables that belong together; see [`crate::scope`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Of every kind.
+    All,
+    /// Who came.
+    Source,
+    /// What was touched.
+    Door,
+    /// What was done to it, in one event.
+    Deed,
+    /// What was done about it.
+    Act,
+    /// A sink.
+    Sink,
+    /// How much is missing.
+    Gap,
+    /// A configuration that was refused.
+    Config,
+    /// A part of this host or of trapline.
+    Part,
+}
+
+macro_rules! kinds {
+    ($($kind:ident = $name:literal, [$($group:ident),*], $doc:literal;)*) => {
+        /// What a notice tells.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind { $(#[doc = $doc] $kind,)* }
+
+        impl Kind {
+            /// Every kind, in order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its table in a voice's file.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// Whether its words may use a group of variables.
+            pub(crate) fn has(self, group: Group) -> bool {
+                let groups: &[Group] = match self { $(Self::$kind => &[$(Group::$group),*],)* };
+                group == Group::All || groups.contains(&group)
+            }
+        }
+    };
+}
+
+kinds! {
+    Contact = "contact", [Source, Door, Deed], "Somebody touched a decoy and said nothing of note.";
+    Intent = "intent", [Source, Door, Deed], "Somebody spoke a decoy's protocol, or touched several.";
+    Proof = "proof", [Source, Door, Deed], "Somebody left credentials, commands, files or an exploit.";
+    Benign = "benign", [Source, Door], "Somebody who is known to mean no harm touched a decoy.";
+    Digest = "digest", [Source, Door], "What came together in a window, as one.";
+    Folded = "folded", [Source, Door], "What was counted and not told one by one.";
+    Scan = "scan", [Source, Door], "Somebody walks over several ports or decoys.";
+    ScanOver = "scan_over", [Source, Door], "That walk is over.";
+    Blocked = "blocked", [Source, Act], "A source was shut out.";
+    Lifted = "lifted", [Source, Act], "A source was let in again.";
+    Tagged = "tagged", [Source, Act], "A host was tagged.";
+    Sinkholed = "sinkholed", [Source, Act], "A source was sinkholed in DNS.";
+    Proposed = "proposed", [Source, Act], "An act that was said and not done: it waits for a person, or was a trial.";
+    ActRefused = "act_refused", [Source, Act], "An act that is not allowed against this source.";
+    ActFailed = "act_failed", [Source, Act], "An act that did not work.";
+    SinkFailed = "sink_failed", [Sink], "A sink does not work.";
+    SinkRecovered = "sink_recovered", [Sink], "A sink works again.";
+    Gap = "gap", [Gap], "Events are missing.";
+    ConfigRefused = "config_refused", [Config], "A configuration was read and refused.";
+    ConfigReloaded = "config_reloaded", [], "A configuration was read and put in force.";
+    ListenerFailed = "listener_failed", [Door], "A decoy could not listen.";
+    HostAlarm = "host_alarm", [Part], "Something of this host is not as it was.";
+    ChainBreak = "chain_break", [], "The journal's chain was broken.";
+    Lifecycle = "lifecycle", [Part], "Trapline or a decoy started or stopped.";
+    Other = "other", [Part], "Anything else.";
+    Test = "test", [], "`trapline send-test` tries whether notices arrive.";
+}
+
+/// What marks the event of `trapline send-test`.
+const TEST: &str = "send-test";
+
+impl Kind {
+    /// What a notice of the event tells.
+    pub fn of(event: &Event) -> Self {
+        let benign = event.text(Field::BenignName);
+        match event.action {
+            _ if benign.is_some_and(|name| name == TEST) => Self::Test,
+            Action::Scan if is_word(event, Field::FindingStatus, "closed") => Self::ScanOver,
+            Action::Scan | Action::Digest if benign.is_some() => Self::Benign,
+            Action::Scan => Self::Scan,
+            Action::Digest if is_of_touches(event) => Self::Digest,
+            Action::Digest | Action::HeldBack | Action::SourceFolded => Self::Folded,
+            Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::of_act(event),
+            Action::SinkFailed => Self::SinkFailed,
+            Action::SinkRecovered => Self::SinkRecovered,
+            Action::JournalGap => Self::Gap,
+            Action::ConfigRefused => Self::ConfigRefused,
+            Action::ConfigReloaded => Self::ConfigReloaded,
+            Action::ListenerFailed => Self::ListenerFailed,
+            Action::HostAlarm => Self::HostAlarm,
+            Action::ChainBreak => Self::ChainBreak,
+            Action::ListenerStarted | Action::ListenerStopped => Self::Lifecycle,
+            Action::SensorStarted | Action::SensorStopped => Self::Lifecycle,
+            Action::ChainHead | Action::Recovered | Action::Other => Self::Other,
+            _ if benign.is_some() => Self::Benign,
+            _ => Self::of_touch(event),
+        }
+    }
+
+    fn of_touch(event: &Event) -> Self {
+        match weight(event) {
+            Weight::Proof => Self::Proof,
+            Weight::Intent => Self::Intent,
+            Weight::Contact | Weight::News => Self::Contact,
+        }
+    }
+
+    fn of_act(event: &Event) -> Self {
+        let is_trial = event.get(Field::ResponseDryRun) == Some(&true.into());
+        let state = event.text(Field::ResponseState).map_or("", |state| state);
+        match event.action {
+            _ if event.get(Field::ErrorType).is_some() || event.get(Field::ErrorMessage).is_some() => Self::ActFailed,
+            _ if state == "refused" => Self::ActRefused,
+            _ if is_trial || state == "proposed" => Self::Proposed,
+            Action::Unblock => Self::Lifted,
+            _ if state == "lifted" => Self::Lifted,
+            Action::Tag => Self::Tagged,
+            Action::Sinkhole => Self::Sinkholed,
+            _ => Self::Blocked,
+        }
+    }
+}
+
+/// How grave an event is: by its level of touch; one of a source without a level is a contact at least.
+pub(crate) fn weight(event: &Event) -> Weight {
+    match event.text(Field::TouchLevel).map_or("", |level| level) {
+        "proof" => Weight::Proof,
+        "intent" => Weight::Intent,
+        "contact" => Weight::Contact,
+        _ if event.action == Action::Scan => Weight::Intent,
+        _ if is_of_touches(event) || is_touch(event.action) => Weight::Contact,
+        _ => Weight::News,
+    }
+}
+
+const fn is_touch(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Connect
+            | Action::UdpProbe
+            | Action::Handshake
+            | Action::Credential
+            | Action::Ntlm
+            | Action::Payload
+            | Action::Query
+            | Action::File
+            | Action::SessionEnd
+    )
+}
+
+/// Whether an event tells of decoys that somebody touched, rather than of trapline.
+fn is_of_touches(event: &Event) -> bool {
+    let decoys = event.int(Field::ScanDecoyCount).is_some_and(|decoys| decoys > 0);
+    let has = |field| event.get(field).is_some();
+    decoys
+        || has(Field::SourceIp)
+        || has(Field::SourceAddress)
+        || has(Field::DigestSourceCount)
+        || has(Field::TouchLevel)
+}
+
+fn is_word(event: &Event, field: Field, word: &str) -> bool {
+    event.text(field).is_some_and(|text| text == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use trapline_schemas::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(action: Action, facts: &[(Field, &str)]) -> Event {
+        let mut event = Event::new(Uuid::nil(), Timestamp::default(), action);
+        facts.iter().for_each(|(field, text)| event.set(*field, *text));
+        event
+    }
+
+    #[test]
+    fn every_action_has_a_kind_and_only_newer_ones_are_other() {
+        for action in Action::ALL {
+            let is_other = Kind::of(&event(*action, &[])) == Kind::Other;
+            let rest = matches!(action, Action::ChainHead | Action::Recovered | Action::Other);
+            assert_eq!(is_other, rest, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_touch_is_told_by_its_level_unless_it_is_known_to_be_benign() {
+        for (level, kind) in [
+            ("contact", Kind::Contact),
+            ("intent", Kind::Intent),
+            ("proof", Kind::Proof),
+        ] {
+            let mut touch = event(Action::Connect, &[(Field::TouchLevel, level)]);
+            assert_eq!(Kind::of(&touch), kind);
+            touch.set(Field::BenignName, "monitoring");
+            assert_eq!(Kind::of(&touch), Kind::Benign);
+            touch.set(Field::BenignName, TEST);
+            assert_eq!(Kind::of(&touch), Kind::Test);
+        }
+    }
+
+    #[test]
+    fn an_act_that_failed_was_refused_or_only_said_is_not_told_as_done() {
+        let mut act = event(Action::Block, &[(Field::ResponseState, "enforced")]);
+        assert_eq!(Kind::of(&act), Kind::Blocked);
+        act.set(Field::ResponseDryRun, true);
+        assert_eq!(Kind::of(&act), Kind::Proposed);
+        act.set(Field::ResponseState, "refused");
+        assert_eq!(Kind::of(&act), Kind::ActRefused);
+        act.set(Field::ErrorType, "netlink");
+        assert_eq!(Kind::of(&act), Kind::ActFailed);
+        assert_eq!(
+            Kind::of(&event(Action::Block, &[(Field::ResponseState, "lifted")])),
+            Kind::Lifted
+        );
+        assert_eq!(Kind::of(&event(Action::Unblock, &[])), Kind::Lifted);
+    }
+
+    #[test]
+    fn a_digest_of_trapline_itself_is_a_count_and_no_touch() {
+        assert_eq!(
+            Kind::of(&event(Action::Digest, &[(Field::SinkName, "siem")])),
+            Kind::Folded
+        );
+        assert_eq!(
+            weight(&event(Action::Digest, &[(Field::SinkName, "siem")])),
+            Weight::News
+        );
+        let touched = event(Action::Digest, &[(Field::TouchLevel, "proof")]);
+        assert_eq!((Kind::of(&touched), weight(&touched)), (Kind::Digest, Weight::Proof));
+    }
+}
