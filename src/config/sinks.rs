@@ -101,7 +101,6 @@ const RETRY: &[Key] = &[
 const LATER: &[&str] = &[
     "kafka",
     "slack",
-    "email",
     "webhook",
     "case",
     "otlp",
