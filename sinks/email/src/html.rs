@@ -14,13 +14,12 @@ const SHEET: &str = "\
 .page{padding:0!important}\n\
 .card{border-radius:0!important;border-left:0!important;border-right:0!important}\n\
 .inner{padding:20px 16px!important}\n\
-.name,.value{display:block!important;width:auto!important;padding-left:0!important}\n\
-.name{border-bottom:0!important;padding-bottom:0!important}\n\
-.value{padding-top:2px!important}\n\
+.name{width:76px!important;padding-right:10px!important}\n\
 }\n\
 @media (prefers-color-scheme:dark){\n\
 body,.page{background:#14171a!important}\n\
-.card{background:#1d2125!important;border-color:#343a40!important}\n\
+.card{background:#1d2125!important;border-left-color:#343a40!important;border-right-color:#343a40!important;\
+border-bottom-color:#343a40!important}\n\
 .ink{color:#e6e8ea!important}\n\
 .soft{color:#9aa4ae!important}\n\
 .name,.value{border-color:#30363c!important}\n\
@@ -57,9 +56,9 @@ pub(crate) fn body(notice: &Notice, footer: &[String]) -> String {
          <h1 class=\"ink\" style=\"margin:0 0 14px;{SANS};font-size:20px;line-height:1.3;font-weight:600;color:#1b1f23;\
          overflow-wrap:anywhere\">{subject}</h1>\n"
     );
-    paragraph(&mut out, &notice.opening);
+    paragraph(&mut out, &notice.opening, 16);
     facts(&mut out, notice);
-    paragraph(&mut out, &notice.closing);
+    paragraph(&mut out, &notice.closing, 0);
     out.push_str("</td></tr>\n</table>\n");
     below(&mut out, footer);
     out.push_str("</td></tr>\n</table>\n</body>\n</html>\n");
@@ -87,12 +86,12 @@ const fn mark(weight: Weight) -> (&'static str, &'static str) {
     }
 }
 
-fn paragraph(out: &mut String, text: &str) {
+fn paragraph(out: &mut String, text: &str, below: u8) {
     if !text.is_empty() {
         let text = escaped(text);
         let _ = writeln!(
             out,
-            "<p class=\"ink\" style=\"margin:0 0 16px;{SANS};font-size:15px;line-height:1.5;color:#1b1f23;\
+            "<p class=\"ink\" style=\"margin:0 0 {below}px;{SANS};font-size:15px;line-height:1.5;color:#1b1f23;\
              overflow-wrap:anywhere\">{text}</p>"
         );
     }
@@ -102,9 +101,10 @@ fn facts(out: &mut String, notice: &Notice) {
     if notice.facts.is_empty() {
         return;
     }
-    out.push_str(
+    let _ = writeln!(
+        out,
         "<table width=\"100%\" cellpadding=\"0\" cellspacing=\"0\" border=\"0\" \
-         style=\"margin:0 0 18px;border-collapse:collapse\">\n",
+         style=\"margin:0 0 18px;border-collapse:collapse;{SANS};line-height:1.45;text-align:left\">"
     );
     for fact in &notice.facts {
         let (name, value) = (escaped(fact.label), escaped(&fact.shown()));
@@ -117,11 +117,11 @@ fn facts(out: &mut String, notice: &Notice) {
         };
         let _ = write!(
             out,
-            "<tr><th scope=\"row\" class=\"name soft\" align=\"left\" valign=\"top\" width=\"30%\" \
-             style=\"padding:7px 14px 7px 0;border-bottom:1px solid #eceff1;{SANS};font-size:13px;line-height:1.5;\
-             font-weight:400;color:#69737d\">{name}</th>\n\
-             <td class=\"value ink\" valign=\"top\" style=\"padding:7px 0;border-bottom:1px solid #eceff1;{SANS};\
-             font-size:14px;line-height:1.5;color:#1b1f23;word-break:break-word;overflow-wrap:anywhere\">{value}</td></tr>\n"
+            "<tr><th scope=\"row\" class=\"name soft\" valign=\"baseline\" width=\"22%\" \
+             style=\"padding:6px 14px 6px 0;border-bottom:1px solid #eceff1;font-size:13px;font-weight:400;\
+             color:#69737d\">{name}</th>\n\
+             <td class=\"value ink\" valign=\"baseline\" style=\"padding:6px 0;border-bottom:1px solid #eceff1;font-size:14px;\
+             color:#1b1f23;word-break:break-word;overflow-wrap:anywhere\">{value}</td></tr>\n"
         );
     }
     out.push_str("</table>\n");

@@ -91,19 +91,13 @@ impl Letterhead {
         })
     }
 
-    /// Small print: who says it, and by which ids it is found again.
+    /// Small print: how to read it, and who says it. The ids stand among the facts.
     fn footer(&self, notice: &Notice) -> Vec<String> {
-        let observer = clean_within(self.observer.as_bytes(), 100);
-        let incident = notice.incident.map(|incident| format!("incident {incident}"));
         let theirs = notice.facts.iter().any(|fact| fact.foreign);
         let theirs =
             theirs.then(|| "What is set apart was chosen by the other side; [ ] keep it from being a link.".to_owned());
-        let lines = [theirs, Some(format!("trapline on {observer}")), incident];
-        lines
-            .into_iter()
-            .flatten()
-            .chain([format!("event {}", notice.event)])
-            .collect()
+        let observer = clean_within(self.observer.as_bytes(), 100);
+        theirs.into_iter().chain([format!("trapline on {observer}")]).collect()
     }
 
     fn id(&self, event: Uuid) -> String {
