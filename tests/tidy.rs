@@ -109,6 +109,7 @@ const READERS: &[&str] = &[
     "sinks/api/src/http.rs",
     "sinks/api/src/tls/refusal.rs",
     "sinks/email/src/reply.rs",
+    "sinks/notice/tests/property.rs",
     "sinks/splunk_hec/src/answer.rs",
     "src/config/embedded.rs",
     "src/control/client.rs",

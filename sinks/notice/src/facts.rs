@@ -4,7 +4,7 @@
 //! [`SHOWN`] entries are told, and how many there are.
 
 use smol_str::SmolStr;
-use trapline_schemas::{Action, Event, Field, Timestamp, Value};
+use trapline_schemas::{Action, Event, Field, Value};
 
 use crate::kind::{Group, Kind};
 use crate::{Fact, safe, words};
@@ -30,7 +30,7 @@ pub(crate) fn facts(kind: Kind, event: &Event) -> Vec<Fact> {
     facts.happened();
     facts.own();
     facts.place();
-    facts.when();
+    facts.when(kind);
     facts.often();
     facts.done(kind);
     facts.ids();
@@ -103,7 +103,7 @@ impl Facts<'_> {
 
     fn zone(&mut self) {
         let side = match self.is(Field::SourceZoneInside) {
-            Some(true) => " (inside)",
+            Some(true) if self.text(Field::SourceZone) != "inside" => " (inside)",
             Some(false) if self.text(Field::SourceZone) != "external" => " (outside)",
             _ => "",
         };
@@ -205,18 +205,12 @@ impl Facts<'_> {
         let all = usize::try_from(self.event.int(count).unwrap_or(0))
             .unwrap_or(0)
             .max(listed);
-        let mut told = self.joined(entries);
+        let mut told = joined(entries, all);
         if all > SHOWN {
             // The number first: whatever is cut, it stays.
             told = format!("{}: {told}", words::figures(i64::try_from(all).unwrap_or(i64::MAX)));
         }
         self.tell(label, &told, foreign);
-    }
-
-    fn joined(&self, entries: Vec<String>) -> String {
-        let more = if entries.len() > SHOWN { ", …" } else { "" };
-        let shown: Vec<_> = entries.into_iter().take(SHOWN).collect();
-        shown.join(", ") + more
     }
 
     /// The action, or those of a digest with their counts: `380 decoy-credential, 32 decoy-connect`.
@@ -229,7 +223,7 @@ impl Facts<'_> {
             Some((action, count)) => format!("{count} {action}"),
             None => entry.to_string(),
         };
-        let told = self.joined(tally.iter().map(entry).collect());
+        let told = joined(tally.iter().map(entry).collect(), tally.len());
         self.ours("actions", &told);
     }
 
@@ -267,7 +261,7 @@ impl Facts<'_> {
         self.ours("observer", &told);
     }
 
-    fn when(&mut self) {
+    fn when(&mut self, kind: Kind) {
         let time = |field| match self.event.get(field) {
             Some(Value::Time(at)) => Some(*at),
             _ => None,
@@ -279,8 +273,8 @@ impl Facts<'_> {
             }
             _ => self.ours("when", &words::instant(self.event.at)),
         }
-        let expires: Option<Timestamp> = time(Field::ResponseExpires);
-        if let Some(expires) = expires {
+        let is_done = matches!(kind, Kind::Blocked | Kind::Tagged | Kind::Sinkholed);
+        if let Some(expires) = time(Field::ResponseExpires).filter(|_| is_done) {
             self.ours("until", &words::instant(expires));
         }
     }
@@ -293,10 +287,10 @@ impl Facts<'_> {
         };
         let all = words::figures(counted.saturating_add(told));
         match told {
-            0 => self.ours("times", &all),
+            0 => self.ours("events", &all),
             _ => {
                 let (counted, told) = (words::figures(counted), words::figures(told));
-                self.ours("times", &format!("{all}: {counted} counted here, {told} told before"));
+                self.ours("events", &format!("{all}: {counted} counted here, {told} told before"));
             }
         }
     }
@@ -324,7 +318,7 @@ impl Facts<'_> {
             Kind::Proposed => "nothing yet: it was said, not done",
             Kind::ActRefused => "nothing: this source is never acted against",
             Kind::ActFailed => "nothing: the act failed",
-            kind if kind.has(Group::Source) => "recorded, nothing else",
+            kind if kind.has(Group::Source) => "recorded",
             _ => return,
         };
         self.ours("done", done);
@@ -372,11 +366,14 @@ const NUMBERS: &[(&str, Field)] = &[
 fn text_of(event: &Event, field: Field) -> Option<String> {
     match event.get(field)? {
         Value::Text(text) => Some(text.to_string()),
-        Value::Texts(texts) => {
-            let more = if texts.len() > SHOWN { ", …" } else { "" };
-            let shown: Vec<_> = texts.iter().take(SHOWN).map(SmolStr::as_str).collect();
-            Some(shown.join(", ") + more)
-        }
+        Value::Texts(texts) => Some(joined(texts.iter().map(SmolStr::to_string).collect(), texts.len())),
         _ => None,
     }
+}
+
+/// The first of `all` entries with commas, and a sign that there are more.
+fn joined(entries: Vec<String>, all: usize) -> String {
+    let shown: Vec<_> = entries.into_iter().take(SHOWN).collect();
+    let more = if all > shown.len() { ", …" } else { "" };
+    shown.join(", ") + more
 }

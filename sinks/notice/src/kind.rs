@@ -82,6 +82,9 @@ kinds! {
     Test = "test", [], "`trapline send-test` tries whether notices arrive.";
 }
 
+/// The key of the digest of those that found no room to be told of one by one.
+const OTHERS: &str = "(others)";
+
 /// What marks the event of `trapline send-test`.
 const TEST: &str = "send-test";
 
@@ -94,7 +97,7 @@ impl Kind {
             Action::Scan if is_word(event, Field::FindingStatus, "closed") => Self::ScanOver,
             Action::Scan | Action::Digest if benign.is_some() => Self::Benign,
             Action::Scan => Self::Scan,
-            Action::Digest if is_of_touches(event) => Self::Digest,
+            Action::Digest if has_door(event) && !is_word(event, Field::TransformKey, OTHERS) => Self::Digest,
             Action::Digest | Action::HeldBack | Action::SourceFolded => Self::Folded,
             Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::of_act(event),
             Action::SinkFailed => Self::SinkFailed,
@@ -144,7 +147,7 @@ pub(crate) fn weight(event: &Event) -> Weight {
         "intent" => Weight::Intent,
         "contact" => Weight::Contact,
         _ if event.action == Action::Scan => Weight::Intent,
-        _ if is_of_touches(event) || is_touch(event.action) => Weight::Contact,
+        _ if is_of_somebody(event) || is_touch(event.action) => Weight::Contact,
         _ => Weight::News,
     }
 }
@@ -164,11 +167,15 @@ const fn is_touch(action: Action) -> bool {
     )
 }
 
-/// Whether an event tells of decoys that somebody touched, rather than of trapline.
-fn is_of_touches(event: &Event) -> bool {
-    let decoys = event.int(Field::ScanDecoyCount).is_some_and(|decoys| decoys > 0);
+/// Whether an event knows which decoys were touched: one of acts alone does not.
+fn has_door(event: &Event) -> bool {
+    event.get(Field::DecoyId).is_some() || event.int(Field::ScanDecoyCount).is_some_and(|decoys| decoys > 0)
+}
+
+/// Whether an event tells of somebody, rather than of trapline.
+fn is_of_somebody(event: &Event) -> bool {
     let has = |field| event.get(field).is_some();
-    decoys
+    has_door(event)
         || has(Field::SourceIp)
         || has(Field::SourceAddress)
         || has(Field::DigestSourceCount)
@@ -244,7 +251,11 @@ mod tests {
             weight(&event(Action::Digest, &[(Field::SinkName, "siem")])),
             Weight::News
         );
-        let touched = event(Action::Digest, &[(Field::TouchLevel, "proof")]);
+        let acts = event(Action::Digest, &[(Field::SourceAddress, "p-77")]);
+        assert_eq!((Kind::of(&acts), weight(&acts)), (Kind::Folded, Weight::Contact));
+        let mut touched = event(Action::Digest, &[(Field::TouchLevel, "proof"), (Field::DecoyId, "ssh")]);
         assert_eq!((Kind::of(&touched), weight(&touched)), (Kind::Digest, Weight::Proof));
+        touched.set(Field::TransformKey, OTHERS);
+        assert_eq!(Kind::of(&touched), Kind::Folded);
     }
 }

@@ -197,9 +197,13 @@ impl About<'_> {
         service_caption(&self.named(Field::DecoyService, "network")).to_owned()
     }
 
-    /// How many touches a notice stands for: those counted, and those that were told before.
+    /// How many touches a notice stands for: those counted, and those that were told before. Of a digest neither what
+    /// ended nor what was done about it: nobody touches anything by that.
     fn hits(&self) -> i64 {
-        let told = self.number(Field::DigestPassed, 0).max(0);
+        let told = self
+            .number(Field::DigestPassed, 0)
+            .max(0)
+            .saturating_sub(counted(self.event, NO_TOUCHES));
         let counted = self
             .event
             .int(Field::FindingHits)
@@ -297,6 +301,16 @@ impl About<'_> {
         }
     }
 }
+
+/// What a digest may count besides touches.
+const NO_TOUCHES: &[Action] = &[
+    Action::SessionEnd,
+    Action::Scan,
+    Action::Block,
+    Action::Unblock,
+    Action::Tag,
+    Action::Sinkhole,
+];
 
 /// How many events of some actions a digest counted.
 pub(crate) fn counted(event: &Event, actions: &[Action]) -> i64 {

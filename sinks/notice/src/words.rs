@@ -86,11 +86,15 @@ pub(crate) fn counted(number: i64, of: &str) -> String {
     format!("{} {}", figures(number), noun(number, of))
 }
 
-/// The text with its first letter large.
+/// The text with its first letter large, if it begins with a word: an address, a mailbox and a host name stay as they are.
 pub(crate) fn capital(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or("");
+    let is_word = first.chars().all(|ch| ch.is_alphabetic() || ch == '-');
     let mut chars = text.chars();
-    let first = chars.next().map(|ch| ch.to_uppercase().to_string());
-    first.unwrap_or_default() + chars.as_str()
+    match chars.next() {
+        Some(ch) if is_word => ch.to_uppercase().collect::<String>() + chars.as_str(),
+        _ => text.to_owned(),
+    }
 }
 
 /// `a moment`, `forty seconds`, `fifteen minutes`, `three hours`, `two days`; rounded.
@@ -160,6 +164,27 @@ mod tests {
             ["no doors", "one door", "two doors"]
         );
         assert_eq!([1, 2].map(|n| counted(n, "try|tries")), ["1 try", "2 tries"]);
+    }
+
+    #[test]
+    fn a_sentence_begins_large_unless_it_begins_with_an_address() {
+        let told = [
+            "forty-one doors",
+            "an unknown source",
+            "net-team@example.org",
+            "fe80::1",
+            "lure-dmz-01",
+            "",
+        ];
+        let large = [
+            "Forty-one doors",
+            "An unknown source",
+            "net-team@example.org",
+            "fe80::1",
+            "lure-dmz-01",
+            "",
+        ];
+        assert_eq!(told.map(capital), large);
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn digests() -> Vec<(&'static str, Event)> {
         (Field::TouchLevel, "proof".into()),
         (
             Field::DigestActions,
-            texts(&["decoy-credential=380", "decoy-connect=32"]),
+            texts(&["decoy-credential=380", "decoy-connect=32", "session-end=30"]),
         ),
         (Field::DigestPassed, 1_i64.into()),
         (Field::DigestUsers, texts(&["root", "admin", "a.b@evil.example"])),
@@ -175,6 +175,18 @@ fn digests() -> Vec<(&'static str, Event)> {
         (Field::TransformName, "by_decoy".into()),
         (Field::TransformKey, "ssh".into()),
     ];
+    let others = [
+        (Field::DigestActions, texts(&["decoy-connect=41"])),
+        (Field::DigestSourceCount, 7_i64.into()),
+        (Field::ScanDecoyCount, 3_i64.into()),
+        (Field::TouchLevel, "contact".into()),
+        (Field::TransformName, "notices/mail".into()),
+        (Field::TransformKey, "(others)".into()),
+    ];
+    let act = [
+        (Field::SourceIp, ip("203.0.113.77")),
+        (Field::DigestActions, texts(&["unblock-ip=1"])),
+    ];
     let only = [
         (Field::SourceIp, ip("10.3.4.7")),
         (Field::DecoyId, "ssh".into()),
@@ -182,9 +194,11 @@ fn digests() -> Vec<(&'static str, Event)> {
         (Field::DigestActions, texts(&["decoy-connect=1"])),
     ];
     vec![
-        ("digest of one source", window(Action::Digest, 412, &of_one)),
+        ("digest of one source", window(Action::Digest, 442, &of_one)),
         ("digest of many sources", window(Action::Digest, 1204, &of_many)),
         ("digest of a single touch", window(Action::Digest, 1, &only)),
+        ("digest of those without room", window(Action::Digest, 41, &others)),
+        ("digest of an act", window(Action::Digest, 1, &act)),
     ]
 }
 
