@@ -20,7 +20,8 @@
 //!    answer one id that is made of the incident's, under one subject, so they are one thread, also after a restart and from
 //!    several hosts; what the notice calls itself heads the body.
 //! 2. No byte of a peer stands in a header. In the bodies it is escaped, and defanged: nothing in it can be clicked.
-//! 3. Lines end in CRLF and have at most 78 bytes, in bodies 76 (quoted-printable); a body cannot end its mail (S30).
+//! 3. Lines end in CRLF; those of bodies have at most 76 bytes (quoted-printable), headers are folded; a body cannot end its
+//!    mail (S30).
 //! 4. Nothing is said to a server that does not have the protection that is configured (S25).
 //! 5. A recipient that is refused costs the others nothing: they have the mail, once, and `status` names it. One that is
 //!    put off is tried again alone, for ten minutes at most once another one has the mail.

@@ -15,8 +15,8 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers, To};
+use lettre::message::{Mailbox, Mailboxes, Message, MessageBuilder, MultiPart, SinglePart};
 use trapline_notice::Notice;
 use trapline_schemas::text::clean_within;
 use uuid::Uuid;
@@ -62,10 +62,10 @@ impl Letterhead {
     }
 
     fn head(&self, notice: &Notice, source: Option<IpAddr>, now: SystemTime) -> MessageBuilder {
-        let mut head = Message::builder().date(now).from(self.from.clone());
-        for to in &self.to {
-            head = head.to(to.clone());
-        }
+        let mut head = Message::builder()
+            .date(now)
+            .from(self.from.clone())
+            .raw_header(self.to());
         if let Some(reply_to) = &self.reply_to {
             head = head.reply_to(reply_to.clone());
         }
@@ -89,6 +89,23 @@ impl Letterhead {
         marks.into_iter().chain(incident).fold(head, |head, (name, value)| {
             head.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value))
         })
+    }
+
+    /// The recipients, a line each: lettre folds within an address and not between two.
+    fn to(&self) -> HeaderValue {
+        let encoded = self.to.iter().map(|to| {
+            let mut alone = Headers::new();
+            alone.set(To::from(Mailboxes::from(to.clone())));
+            let line = alone.to_string();
+            line.trim_start_matches("To:").trim().to_owned()
+        });
+        let encoded: Vec<String> = encoded.collect();
+        let plain: Vec<String> = self.to.iter().map(ToString::to_string).collect();
+        HeaderValue::dangerous_new_pre_encoded(
+            HeaderName::new_from_ascii_str("To"),
+            plain.join(", "),
+            encoded.join(",\r\n "),
+        )
     }
 
     /// Small print: how to read it, and who says it. The ids stand among the facts.
@@ -133,4 +150,112 @@ fn subject(notice: &Notice, source: Option<IpAddr>) -> String {
 /// One clean line that no reader takes for an encoded word.
 fn one_line(text: &str) -> String {
     clean_within(text.as_bytes(), SUBJECT_CHARS_MAX).replace("=?", "= ?")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use trapline_notice::{Fact, Weight};
+
+    use super::*;
+
+    fn letterhead(html: bool) -> Letterhead {
+        let mailbox = |text: &str| crate::address::read(text).unwrap();
+        Letterhead {
+            from: mailbox("Die Wächter <trapline@example.org>"),
+            to: (0..20)
+                .map(|at| mailbox(&format!("Somebody <u{at}@example.org>")))
+                .collect(),
+            reply_to: Some(mailbox("ask@example.org")),
+            list_id: "trapline.example.org".to_owned(),
+            html,
+            observer: "lure".to_owned(),
+        }
+    }
+
+    fn notice(subject: &str, value: &str, incident: Option<u128>) -> Notice {
+        Notice {
+            event: Uuid::from_u128(7),
+            incident: incident.map(Uuid::from_u128),
+            weight: Weight::Contact,
+            subject: subject.to_owned(),
+            opening: "Somebody knocked.".to_owned(),
+            facts: vec![Fact {
+                label: "user tried",
+                value: value.to_owned(),
+                foreign: true,
+            }],
+            closing: "Do ask.".to_owned(),
+        }
+    }
+
+    fn written(notice: &Notice, html: bool) -> String {
+        let mail = letterhead(html).write(notice, None, SystemTime::UNIX_EPOCH).unwrap();
+        String::from_utf8(mail).unwrap()
+    }
+
+    fn head(mail: &str) -> &str {
+        mail.split_once("\r\n\r\n").unwrap().0
+    }
+
+    #[test]
+    fn a_mail_that_is_sent_again_is_the_same_mail() {
+        let notice = notice("Somebody knocked", "root", Some(1));
+        assert_eq!(written(&notice, true), written(&notice, true));
+    }
+
+    #[test]
+    fn the_subject_of_an_incident_does_not_change_with_what_happens_in_it() {
+        let subject = |text, incident| {
+            let mail = written(&notice(text, "root", incident), true);
+            mail.lines()
+                .find(|line| line.starts_with("Subject: "))
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(
+            subject("knocked", Some(1 << 96)),
+            subject("offered a password", Some(1 << 96))
+        );
+        assert_eq!(
+            subject("knocked", Some(1 << 96)),
+            "Subject: Trapline: incident 00000001"
+        );
+        assert_eq!(subject("A sink has failed", None), "Subject: A sink has failed");
+    }
+
+    #[test]
+    fn news_of_trapline_answers_nothing() {
+        let mail = written(&notice("A sink has failed", "", None), true);
+        for name in ["In-Reply-To", "References", "X-Trapline-Incident"] {
+            assert!(!head(&mail).contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_html_the_text_is_the_mail() {
+        let mail = written(&notice("x", "root", None), false);
+        assert!(head(&mail).contains("Content-Type: text/plain; charset=utf-8") && !mail.contains("text/html"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_a_notice_change_no_header_and_break_no_line(
+            subject in "([a-z ]|=\\?utf-8\\?q\\?|\r|\n|\u{202e}|\\PC){0,40}",
+            value in "([.=-]|\r|\n|From |\\PC){0,60}",
+        ) {
+            let names = |mail: &str| -> Vec<String> {
+                let lines = head(mail).lines().filter(|line| !line.starts_with([' ', '\t']));
+                lines.map(|line| line.split(':').next().unwrap().to_owned()).collect()
+            };
+            let mail = written(&notice(&subject, &value, None), true);
+            prop_assert_eq!(names(&mail), names(&written(&notice("x", "y", None), true)));
+            prop_assert!(mail.is_ascii() && !mail.replace("\r\n", "").contains(['\r', '\n']));
+            let (head, body) = mail.split_once("\r\n\r\n").unwrap();
+            prop_assert!(head.lines().all(|line| line.len() <= 78), "{}", head);
+            prop_assert!(body.lines().all(|line| line.len() <= 78), "{}", body);
+            prop_assert!(!head.contains("=?utf-8?q?") && !head.contains("=?UTF-8?Q?"), "{}", head);
+            prop_assert_eq!(mail.matches("\r\n--=_").count(), 3);
+        }
+    }
 }

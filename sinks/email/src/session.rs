@@ -11,7 +11,9 @@
 //! 1. Protection is never less than configured: without STARTTLS, or with a word of the server's between its consent and the
 //!    handshake, nothing more is said.
 //! 2. Credentials go over TLS, or to this machine, or where `tls = "off"` says so; never into a message or a log.
-//! 3. Each answer comes within the sink's `timeout`, a whole opening within [`OPEN_MAX`], a whole mail within [`MAIL_MAX`].
+//! 3. Each answer comes within the sink's `timeout`, that to a whole mail within ten times as long: a server that looks into
+//!    mails takes its time, and one that is left before it answers may have the mail and get it again (RFC 5321 section
+//!    4.5.3.2.6). A whole opening ends within [`OPEN_MAX`], a whole mail within [`MAIL_MAX`].
 //! 4. Commands hold addresses and names of the configuration alone, which have no line ends; mails are dot-stuffed.
 //!
 //! Source: RFC 5321, 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 3463 (codes).
@@ -34,6 +36,8 @@ use crate::reply::{Replies, Reply};
 const OPEN_MAX: Duration = Duration::from_secs(120);
 /// Longest time for one mail to all its recipients.
 const MAIL_MAX: Duration = Duration::from_secs(300);
+/// How many times longer the answer to a whole mail may take than others.
+const CONTENT_PATIENCE: u32 = 10;
 /// How long a server may take to say goodbye.
 const QUIT_MAX: Duration = Duration::from_secs(2);
 
@@ -276,7 +280,7 @@ impl<'l> Session<'l> {
         let reply = self.command("DATA").await?;
         self.judge_content(&reply, 354)?;
         self.write(&stuffed(mail)).await?;
-        let reply = self.reply().await?;
+        let reply = self.reply_within(self.link.timeout * CONTENT_PATIENCE).await?;
         self.judge_content(&reply, 250)
     }
 
@@ -430,12 +434,16 @@ impl<'l> Session<'l> {
 
     /// The next answer. Time: at most the link's timeout, however slowly its bytes come.
     async fn reply(&mut self) -> Result<Reply, Fault> {
+        self.reply_within(self.link.timeout).await
+    }
+
+    async fn reply_within(&mut self, longest: Duration) -> Result<Reply, Fault> {
         let link = self.link;
-        match timeout(link.timeout, self.wire.reply()).await {
+        match timeout(longest, self.wire.reply()).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Unread::Garbled(why))) => Err(link.fault(FaultKind::Server, &why)),
             Ok(Err(Unread::Broken(error))) => Err(self.broken(&error)),
-            Err(_) => Err(self.fault(&format!("does not answer within {} ms", link.timeout.as_millis()))),
+            Err(_) => Err(self.fault(&format!("does not answer within {} ms", longest.as_millis()))),
         }
     }
 

@@ -122,7 +122,7 @@ impl EmailSink {
         let mut settled = Vec::new();
         for (to, answer) in to.iter().copied().zip(receipt) {
             match answer {
-                Answer::Later(said) if !state.refused.contains_key(to) => put_off.push((to, said.as_str())),
+                Answer::Later(said) if !taken || !state.refused.contains_key(to) => put_off.push((to, said.as_str())),
                 _ => settled.push(to.to_owned()),
             }
             state.note(to, answer);

@@ -228,7 +228,7 @@ async fn a_notice_arrives_as_one_mail_with_two_equal_parts_for_each_recipient() 
         "{said}"
     );
     let parcel = touch(Some(7), "root");
-    assert_eq!(sink.deliver(&[parcel.clone()]).await, Delivery::all(1));
+    assert_eq!(sink.deliver(std::slice::from_ref(&parcel)).await, Delivery::all(1));
     let event = parcel.event.id;
     for who in ["soc", "it"] {
         let mail = &exim.mails(who, 1)[0];
