@@ -10,7 +10,7 @@
 //! Invariants:
 //! 1. Protection is never less than configured: without STARTTLS, or with a word of the server's between its consent and the
 //!    handshake, nothing more is said.
-//! 2. Credentials go over TLS, or to this machine, or where `tls = "off"` says so; never into a message or a log.
+//! 2. Credentials go over TLS or to this machine, which the configuration sees to; never into a message or a log.
 //! 3. Each answer comes within the sink's `timeout`, that to a whole mail within ten times as long: a server that looks into
 //!    mails takes its time, and one that is left before it answers may have the mail and get it again (RFC 5321 section
 //!    4.5.3.2.6). A whole opening ends within [`OPEN_MAX`], a whole mail within [`MAIL_MAX`].
@@ -18,19 +18,20 @@
 //!
 //! Source: RFC 5321, 3207 (STARTTLS), 4954 (AUTH), 1870 (SIZE), 3463 (codes).
 
+mod login;
+mod wire;
+
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use secrecy::ExposeSecret;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use trapline_sink::config::Secret;
 use trapline_sink::dial::{Dialer, Stream};
 use trapline_sink::tls::explain;
 use trapline_sink::{Fault, FaultKind};
 
-use crate::reply::{Replies, Reply};
+use crate::reply::Reply;
+pub(crate) use login::{Login, Mechanism};
+use wire::{Unread, Wire, stuffed};
 
 /// Longest time from the first byte to a session that is ready for mail.
 const OPEN_MAX: Duration = Duration::from_secs(120);
@@ -50,37 +51,6 @@ pub(crate) enum Security {
     Tls,
     /// In clear.
     Off,
-}
-
-/// Who we say we are.
-#[derive(Debug, Clone)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) password: Secret,
-    pub(crate) mechanism: Mechanism,
-}
-
-/// How it is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mechanism {
-    /// PLAIN if the server has it, else LOGIN.
-    Auto,
-    /// RFC 4616.
-    Plain,
-    /// Two questions; never standardised, and all that some servers have.
-    Login,
-    /// The password is an access token.
-    XOAuth2,
-}
-
-impl Mechanism {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-            Self::XOAuth2 => "XOAUTH2",
-        }
-    }
 }
 
 /// Where sessions lead, and how they begin.
@@ -357,57 +327,6 @@ impl<'l> Session<'l> {
         Ok(self)
     }
 
-    async fn log_in(&mut self, login: &Login) -> Result<(), Fault> {
-        let offered = self.parameters("AUTH").unwrap_or_default();
-        let mechanism = self.mechanism(login.mechanism, &offered)?;
-        let (user, password) = (&login.user, login.password.expose_secret());
-        let reply = match mechanism {
-            Mechanism::Login => self.log_in_by_questions(user, password).await?,
-            Mechanism::XOAuth2 => {
-                let token = format!("user={user}\x01auth=Bearer {password}\x01\x01");
-                self.command(&format!("AUTH XOAUTH2 {}", BASE64.encode(token))).await?
-            }
-            Mechanism::Auto | Mechanism::Plain => {
-                let token = format!("\0{user}\0{password}");
-                self.command(&format!("AUTH PLAIN {}", BASE64.encode(token))).await?
-            }
-        };
-        // The server says why, and waits for an empty line before it refuses.
-        let reply = match (mechanism, reply.code) {
-            (Mechanism::XOAuth2, 334) => self.command("").await?,
-            _ => reply,
-        };
-        self.expect(Step::Login, &reply, 235)
-    }
-
-    async fn log_in_by_questions(&mut self, user: &str, password: &str) -> Result<Reply, Fault> {
-        let mut reply = self.command("AUTH LOGIN").await?;
-        for answer in [user, password] {
-            if reply.code != 334 {
-                break;
-            }
-            reply = self.command(&BASE64.encode(answer)).await?;
-        }
-        Ok(reply)
-    }
-
-    fn mechanism(&self, wanted: Mechanism, offered: &[String]) -> Result<Mechanism, Fault> {
-        let tried: &[Mechanism] = match wanted {
-            Mechanism::Auto => &[Mechanism::Plain, Mechanism::Login],
-            _ => &[wanted],
-        };
-        let found = tried.iter().find(|one| offered.iter().any(|word| word == one.name()));
-        found.copied().ok_or_else(|| {
-            let names: Vec<_> = tried.iter().map(|one| one.name()).collect();
-            let offers = match offered {
-                [] => "no login at all".to_owned(),
-                words => trapline_schemas::text::clean(words.join(", ").as_bytes()).to_string(),
-            };
-            let what = format!("offers {offers}, wanted is {}", names.join(" or "));
-            self.link.fault(FaultKind::Auth, &what)
-        })
-    }
-
     fn expect(&self, step: Step, reply: &Reply, code: u16) -> Result<(), Fault> {
         match reply.code == code {
             true => Ok(()),
@@ -456,134 +375,5 @@ impl<'l> Session<'l> {
 
     fn fault(&self, what: &str) -> Fault {
         self.link.fault(FaultKind::Unreachable, what)
-    }
-}
-
-/// Why there is no answer.
-enum Unread {
-    Garbled(String),
-    Broken(std::io::Error),
-}
-
-/// Bytes in, replies out.
-#[derive(Debug)]
-struct Wire {
-    stream: Stream,
-    replies: Replies,
-}
-
-impl Wire {
-    fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            replies: Replies::default(),
-        }
-    }
-
-    /// Cancel: safe; bytes that came are kept.
-    async fn reply(&mut self) -> Result<Reply, Unread> {
-        let mut chunk = [0; 2048];
-        loop {
-            match self.replies.next() {
-                Ok(Some(reply)) => return Ok(reply),
-                Ok(None) => {}
-                Err(garbled) => return Err(Unread::Garbled(garbled.to_string())),
-            }
-            match self.stream.read(&mut chunk).await {
-                Ok(0) => return Err(Unread::Broken(std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => self.replies.push(chunk.get(..count).unwrap_or_default()),
-                Err(error) => return Err(Unread::Broken(error)),
-            }
-        }
-    }
-
-    /// Our end of the connection as EHLO has it (RFC 5321 section 4.1.3): always valid, and true.
-    fn literal(&self) -> String {
-        let tcp = match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(stream) => stream.get_ref().0,
-        };
-        match tcp.local_addr().map(|address| address.ip().to_canonical()) {
-            Ok(std::net::IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
-            Ok(ip) => format!("[{ip}]"),
-            Err(_) => "[127.0.0.1]".to_owned(),
-        }
-    }
-}
-
-/// A mail as DATA has it (RFC 5321 section 4.5.2): CRLF alone as line end, dots at the start of a line doubled, and the
-/// dot that ends it. A lone CR or LF, which two servers may read in two ways, becomes a line end here.
-fn stuffed(mail: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(mail.len() + mail.len() / 32 + 8);
-    let mut at_start = true;
-    let mut bytes = mail.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\r' | b'\n' => {
-                if byte == b'\r' {
-                    bytes.next_if_eq(&b'\n');
-                }
-                out.extend_from_slice(b"\r\n");
-                at_start = true;
-                continue;
-            }
-            b'.' if at_start => out.extend_from_slice(b".."),
-            _ => out.push(byte),
-        }
-        at_start = false;
-    }
-    if !at_start {
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b".\r\n");
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_mail_ends_with_a_lone_dot_and_holds_none() {
-        assert_eq!(stuffed(b"a\r\n.\r\nb"), b"a\r\n..\r\nb\r\n.\r\n");
-        assert_eq!(stuffed(b".hidden\r\n"), b"..hidden\r\n.\r\n");
-        assert_eq!(stuffed(b""), b".\r\n");
-    }
-
-    #[test]
-    fn no_lone_line_end_smuggles_a_second_mail_in() {
-        for smuggled in [
-            &b"a\n.\nMAIL FROM:<x@y>\r\n"[..],
-            b"a\r.\rMAIL",
-            b"a\r\n.\rMAIL",
-            b"a\n.\r\nMAIL",
-            b"a\r\r\n.\r\n",
-        ] {
-            let sent = stuffed(smuggled);
-            let (_, body) = sent.split_last_chunk::<3>().map(|(body, _)| ((), body)).unwrap();
-            let lines = body.split(|byte| *byte == b'\n');
-            for line in lines {
-                assert_ne!(line.strip_suffix(b"\r").unwrap_or(line), b".");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_of_a_mail_come_out_as_they_went_in_and_cannot_end_it(mail in prop::collection::vec(
-            prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..200)
-        ) {
-            let sent = stuffed(&mail);
-            let text = sent.strip_suffix(b".\r\n").unwrap();
-            prop_assert!(text.is_empty() || text.ends_with(b"\r\n"));
-            for (at, byte) in text.iter().enumerate() {
-                if *byte == b'\n' { prop_assert!(at > 0 && text[at - 1] == b'\r'); }
-                if *byte == b'\r' { prop_assert_eq!(text.get(at + 1), Some(&b'\n')); }
-            }
-            let whole = sent.windows(5).filter(|window| *window == b"\r\n.\r\n").count();
-            prop_assert_eq!(whole, usize::from(!text.is_empty()));
-        }
     }
 }
