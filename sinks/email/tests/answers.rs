@@ -272,6 +272,30 @@ async fn a_login_that_is_refused_or_missing_alarms_and_the_password_is_nowhere()
 }
 
 #[tokio::test]
+async fn a_server_that_quotes_the_login_it_refuses_is_not_quoted() {
+    for (more, verb, quoted) in [
+        ("", "AUTH PLAIN", "AHRyYXBsaW5lAGh1c2g="),
+        ("auth = 'login'", "aHVzaA==", "aHVzaA=="),
+        ("", "AUTH PLAIN", "trapline with hush"),
+    ] {
+        let (server, sink) = plain_with_login(more);
+        let said = format!("535 5.7.8 refused: {quoted}");
+        server.answer(move |line| match line {
+            "AUTH LOGIN" => Some("334 VXNlcm5hbWU6".to_owned()),
+            "dHJhcGxpbmU=" => Some("334 UGFzc3dvcmQ6".to_owned()),
+            line => line.starts_with(verb).then(|| said.clone()),
+        });
+        let fault = sink.check().await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Auth);
+        let told = &fault.message;
+        assert!(
+            told.contains("535") && !told.contains(quoted) && !told.contains("hush"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_way_to_log_in_is_spoken() {
     let offers =
         |words: &'static str| move |line: &str| line.starts_with("EHLO").then(|| format!("250-mx\r\n250 {words}"));
