@@ -108,6 +108,7 @@ const READERS: &[&str] = &[
     "schemas/tests/property.rs",
     "sinks/api/src/http.rs",
     "sinks/api/src/tls/refusal.rs",
+    "sinks/email/src/reply.rs",
     "sinks/notice/tests/property.rs",
     "sinks/slack/src/answer.rs",
     "sinks/slack/src/history.rs",

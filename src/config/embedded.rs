@@ -35,6 +35,7 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("SMTP_PASSWORD", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),

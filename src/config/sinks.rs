@@ -101,7 +101,6 @@ const RETRY: &[Key] = &[
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
     "kafka",
-    "email",
     "webhook",
     "case",
     "otlp",

@@ -208,11 +208,36 @@ impl Dialer {
     /// Connects. Time: at most [`CONNECT_DEADLINE`]. Cancel: safe; a half-open connection is dropped.
     pub async fn connect(&self) -> Result<Stream, Fault> {
         let deadline = Instant::now() + CONNECT_DEADLINE;
+        let tcp = self.open(deadline).await?;
+        match &self.tls {
+            Some(tls) => self.handshake(tls, tcp, deadline).await,
+            None => Ok(Stream::Plain(tcp)),
+        }
+    }
+
+    /// Connects without TLS whatever the settings: for protocols that begin in clear and go over to TLS with
+    /// [`secure`](Self::secure). Time, cancel: as [`connect`](Self::connect).
+    pub async fn connect_in_clear(&self) -> Result<TcpStream, Fault> {
+        self.open(Instant::now() + CONNECT_DEADLINE).await
+    }
+
+    /// Goes over to TLS on a connection of [`connect_in_clear`](Self::connect_in_clear). The caller has read all that the
+    /// peer sent in clear. Time: at most [`CONNECT_DEADLINE`]. Cancel: safe; the connection is dropped.
+    ///
+    /// Errors: [`FaultKind::Tls`] also for a dialer without TLS.
+    pub async fn secure(&self, tcp: TcpStream) -> Result<Stream, Fault> {
+        match &self.tls {
+            Some(tls) => self.handshake(tls, tcp, Instant::now() + CONNECT_DEADLINE).await,
+            None => Err(tls_fault(format!("no TLS is set up for {}", self.address()))),
+        }
+    }
+
+    async fn open(&self, deadline: Instant) -> Result<TcpStream, Fault> {
         let addresses = self.names.resolve().await?;
-        let tcp = self.connect_tcp(&addresses, deadline).await?;
-        let Some(tls) = &self.tls else {
-            return Ok(Stream::Plain(tcp));
-        };
+        self.connect_tcp(&addresses, deadline).await
+    }
+
+    async fn handshake(&self, tls: &Tls, tcp: TcpStream, deadline: Instant) -> Result<Stream, Fault> {
         let name = tls.name(&self.address().host)?;
         let connector = TlsConnector::from(tls.config().clone());
         match timeout_at(deadline, connector.connect(name, tcp)).await {
