@@ -311,7 +311,14 @@ impl Datagrams {
         facts.push((Field::DestinationBytes, whole(reply.map_or(0, <[u8]>::len) as u64)));
         let mut probe = hit(Action::UdpProbe, at, contact, touch, facts);
         probe.capture = self.capture(bytes, credential.as_ref());
-        let credential = credential.map(|found| attempt(at, contact, bytes, found));
+        let mut credential = credential.map(|found| attempt(at, contact, bytes, found));
+        if let Some(attempt) = credential.as_mut().filter(|_| self.spec.secrets.masked()) {
+            // The user's name may be the secret as well, but it may not name one.
+            attempt
+                .facts
+                .iter_mut()
+                .for_each(|(_, value)| hide_secrets(value, None));
+        }
         for (permit, hit) in permits.by_ref().zip(std::iter::once(probe).chain(credential)) {
             permit.send(hit);
         }
