@@ -305,11 +305,28 @@ impl<'a> Talk<'a> {
     }
 
     async fn known(&mut self, line: &Line, rest: &[u8], found: Found<'_, 'a>) -> Result<Next, SessionError> {
-        let Found {
-            row,
-            rest: argument,
-            arguments,
-        } = found;
+        let row = found.row;
+        self.set_marks(row);
+        let from = line.bytes.len() - found.rest.len();
+        if row.takes.is_login() {
+            self.hide(line, from);
+            return self.login(row, found.rest, &found.arguments).await;
+        }
+        self.note(line, &found, from).await;
+        let words = Words {
+            verb: word(rest).0,
+            argument: found.rest,
+            why: "",
+        };
+        let next = self.reply(&row.say, &words, row.bad).await?;
+        match () {
+            () if row.close => Ok(Next::Close),
+            () if row.tls && !self.session.is_secure() => self.start_tls().await,
+            () => Ok(next),
+        }
+    }
+
+    fn set_marks(&mut self, row: &'a Row) {
         for mark in &row.then {
             let name = mark.trim_start_matches('!');
             self.marks.retain(|set| *set != name);
@@ -317,12 +334,11 @@ impl<'a> Talk<'a> {
                 self.marks.push(name);
             }
         }
-        let from = line.bytes.len() - argument.len();
-        let words = Words {
-            verb: word(rest).0,
-            argument,
-            why: "",
-        };
+    }
+
+    /// Takes from a line that is no whole login what its row says, and reports it. Its argument begins at `from`.
+    async fn note(&mut self, line: &Line, found: &Found<'_, 'a>, from: usize) {
+        let (row, argument) = (found.row, found.rest);
         match row.takes {
             Takes::Nothing => {
                 self.wary = false;
@@ -335,24 +351,15 @@ impl<'a> Talk<'a> {
                     self.hide(line, from + end);
                 }
             }
-            Takes::Secret => {
+            Takes::Chunk => {
+                self.report(line, None, row.proof).await;
+                self.chunk = look::number(found.arguments.first()).unwrap_or(0);
+            }
+            // A login that it does not know, and whatever else may be one.
+            Takes::Secret | Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
                 self.wary = true;
                 self.report(line, Some(from), true).await;
             }
-            Takes::Chunk => {
-                self.report(line, None, row.proof).await;
-                self.chunk = look::number(arguments.first()).unwrap_or(0);
-            }
-            Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
-                self.hide(line, from);
-                return self.login(row, argument, &arguments).await;
-            }
-        }
-        let next = self.reply(&row.say, &words, row.bad).await?;
-        match () {
-            () if row.close => Ok(Next::Close),
-            () if row.tls && !self.session.is_secure() => self.start_tls().await,
-            () => Ok(next),
         }
     }
 
