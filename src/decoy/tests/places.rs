@@ -491,6 +491,29 @@ const SIP: [&str; 2] = [
     "INVITE sip:bob:{s}@a;x=y SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: \"b\" <sip:bob:{s}@a>;tag=c\r\nTo: sip:bob:{s}@a\r\nCall-ID: d\r\nCSeq: 1 INVITE\r\nContact: <sips:bob:{s}@b>\r\nProxy-Authorization: Basic {basic}\r\nContent-Length: 0\r\n\r\n",
 ];
 
+#[tokio::test]
+async fn a_secret_in_a_datagram_to_any_wrong_port_is_in_no_form_of_any_event() {
+    let shapes = Shapes::random();
+    let mut shows = Vec::new();
+    let answers = |name: &&str| spec(embedded(name).unwrap()).service.speak.datagram().is_some();
+    for name in embedded_names().filter(answers) {
+        for astray in ASTRAY {
+            let spec = spec(embedded(name).unwrap());
+            let stage = Stage::open_over(Transport::Udp, "127.0.0.1:0", spec, 64).await;
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.send_to(&shapes.fill(astray), stage.address).await.unwrap();
+            let events = make(settings(), stage.end().await);
+            assert!(!events.is_empty());
+            shows.extend(
+                told(&shapes, &shown(&events))
+                    .first()
+                    .map(|found| format!("{name} {astray:.20}: {found}")),
+            );
+        }
+    }
+    assert!(shows.is_empty(), "{shows:#?}");
+}
+
 /// A login whose user's name has a password.
 const LOGIN_AS_USER: &str = "REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKx\r\nFrom: <sip:bob@a>;tag=c\r\nTo: \
     <sip:bob@a>\r\nCall-ID: d\r\nCSeq: 1 REGISTER\r\nAuthorization: Digest username=\"sip:bob:{s}@h\", realm=\"a\", \
