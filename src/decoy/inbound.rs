@@ -27,46 +27,38 @@ const PLACES_MAX: usize = 4096;
 /// Most distinct secrets looked for; beyond, the whole capture is secret.
 const SECRETS_MAX: usize = 64;
 
-/// Facts that hold what the peer typed, and so may repeat a secret.
-const FREE_TEXT: &[Field] = &[
-    Field::ClientAttributes,
-    Field::Commands,
-    Field::DatabaseName,
-    Field::DnsQuestionName,
-    Field::EmailFrom,
-    Field::EmailSubject,
-    Field::EmailTo,
-    Field::FileName,
-    Field::FtpCommand,
-    Field::HttpForwardedFor,
-    Field::HttpHeaders,
-    Field::HttpMethod,
-    Field::HttpReferrer,
-    Field::HttpVersion,
-    Field::NtlmDomain,
-    Field::NtlmSpn,
-    Field::NtlmWorkstation,
-    Field::SipCallId,
-    Field::SipContact,
-    Field::SipFrom,
-    Field::SipMethod,
-    Field::SipRealm,
-    Field::SipTo,
-    Field::SipUri,
-    Field::SmbClientSystem,
-    Field::SmbDialects,
-    Field::SmbShare,
-    Field::SmtpHelo,
-    Field::SshClientVersion,
-    Field::TelnetEnvironment,
-    Field::TelnetTerminal,
-    Field::TlsAlpn,
-    Field::TlsServerName,
-    Field::UrlDomain,
-    Field::UrlOriginal,
-    Field::UrlPath,
-    Field::UserAgent,
-    Field::UserDomain,
+/// Texts that the decoy makes or works out, which repeat no secret but by chance; and the user's name, which may be the
+/// password as well and has a rule of its own. Every other text may be the peer's own words.
+const MADE: &[Field] = &[
+    Field::CredentialKind,
+    Field::DnsOpcode,
+    Field::DnsQuestionClass,
+    Field::DnsQuestionType,
+    Field::EventReason,
+    Field::NtlmClientVersion,
+    Field::NtlmResponseSha256,
+    Field::NtlmServerChallenge,
+    Field::NtlmTarget,
+    Field::NtlmVersion,
+    Field::RdpClientBuild,
+    Field::RdpCorrelationId,
+    Field::RdpDesktop,
+    Field::RdpKeyboardLayout,
+    Field::RdpProtocols,
+    Field::SmbClientGuid,
+    Field::SshHassh,
+    Field::SshKeyFingerprint,
+    Field::TelnetOptions,
+    Field::TelnetWindow,
+    Field::TlsCipher,
+    Field::TlsCiphers,
+    Field::TlsJa3,
+    Field::TlsJa4,
+    Field::TlsNextProtocol,
+    Field::TlsVersion,
+    Field::TlsVersions,
+    Field::UserName,
+    Field::VncSecurityType,
 ];
 
 /// What a peer sent in one session.
@@ -201,6 +193,7 @@ impl Inbound {
         self.has_secret |= !range.is_empty();
         let is_full = self.marks.len() >= MARKS_MAX;
         match self.marks.last_mut() {
+            Some(last) if last.start <= range.start && range.end <= last.end => {}
             Some(last) if last.end == range.start => last.end = range.end,
             _ if is_full => self.all_secret = true,
             _ => self.marks.push(range),
@@ -236,9 +229,9 @@ impl Inbound {
         out
     }
 
-    /// Masks what is known or named as secret in facts that hold what the peer typed.
+    /// Masks what is known or named as secret in facts that may hold what the peer typed.
     pub(crate) fn mask_facts(&self, facts: &mut [(Field, Value)]) {
-        for (_, value) in facts.iter_mut().filter(|(field, _)| FREE_TEXT.contains(field)) {
+        for (_, value) in facts.iter_mut().filter(|(field, _)| !MADE.contains(field)) {
             match value {
                 Value::Text(text) => self.mask_text(text),
                 Value::Texts(texts) => texts.iter_mut().for_each(|text| self.mask_text(text)),
@@ -341,6 +334,49 @@ mod tests {
             panic!("a text stays a text");
         };
         assert!(masked.starts_with('x') && !masked.contains("corr"), "{masked}");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_whatever_the_peer_said_of_itself() {
+        let mut inbound = Inbound::new(Memory::new(1 << 20).hold());
+        inbound.know(b"hunter2xx");
+        for field in [
+            Field::ClientAttributes,
+            Field::RdpChannels,
+            Field::RdpClientAddress,
+            Field::RdpClientFolder,
+            Field::RdpClientName,
+            Field::RdpClientProduct,
+            Field::RdpCookie,
+            Field::RdpRoutingToken,
+            Field::RdpShell,
+            Field::RdpWorkingFolder,
+            Field::SourceDomain,
+            Field::SshAuthMethod,
+            Field::TftpMode,
+            Field::VncVersion,
+        ] {
+            let mut facts = [(field, Value::from("/p hunter2xx"))];
+            inbound.mask_facts(&mut facts);
+            assert_eq!(facts[0].1, Value::from("/p *********"), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_like_a_part_of_what_the_decoy_made_hides_nothing_of_it() {
+        let mut inbound = Inbound::new(Memory::new(1 << 20).hold());
+        inbound.know(b"root");
+        inbound.know(b"pass");
+        for (field, made) in [
+            (Field::UserName, "root"),
+            (Field::CredentialKind, "password"),
+            (Field::SshHassh, "pass0123"),
+            (Field::TlsJa4, "root0123"),
+        ] {
+            let mut facts = [(field, Value::from(made))];
+            inbound.mask_facts(&mut facts);
+            assert_eq!(facts[0].1, Value::from(made), "{field:?}");
+        }
     }
 
     #[test]

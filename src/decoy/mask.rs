@@ -33,6 +33,16 @@ pub(crate) fn may_hold_one(bytes: &[u8]) -> bool {
     WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some()) || lines::name_one(bytes)
 }
 
+/// Whether bytes hold an answer to a challenge of NTLM, which passwords can be tried on.
+pub(crate) fn has_ntlm_answer(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"NTLMSSP\0\x03").is_some()
+}
+
+/// Whether bytes hold a secret that has no name: an answer of NTLM, or the values of a call by XML-RPC.
+pub(crate) fn has_nameless_one(bytes: &[u8]) -> bool {
+    has_ntlm_answer(bytes) || memchr::memmem::find(bytes, b"<methodCall").is_some()
+}
+
 /// Every place in `bytes` that belongs to an occurrence of a secret, or to one that the end cuts off.
 pub(crate) fn find<'a>(bytes: &[u8], secrets: impl Iterator<Item = &'a [u8]>) -> Vec<Range<usize>> {
     let long_enough = secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN);

@@ -77,7 +77,7 @@ pub struct Session {
     inbound: Option<Box<Inbound>>,
     /// Once TLS is spoken.
     channel: Option<Box<Channel>>,
-    /// Learned, and not yet told: for the handshake, or for what comes next if that was told.
+    /// Learned, and not yet told: for the handshake, or for what comes next if that was told. One value of a field.
     carried: Vec<(Field, Value)>,
     sent: u64,
     credentials: u32,
@@ -244,9 +244,10 @@ impl Session {
         self.inbound.as_deref().map_or(0, Inbound::position)
     }
 
-    /// Drops the first `count` bytes of the input (all, if there are fewer); returns their offsets in the stream, for
-    /// [`Session::mark_secret`].
+    /// Takes the first `count` bytes off the input, which has as many; returns their offsets in the stream, for
+    /// [`Session::mark_secret`]. What nobody has read is dropped by [`Session::drop_input`] alone, which hides logins.
     pub fn consume(&mut self, count: usize) -> Range<u64> {
+        debug_assert!(count <= self.input().len(), "{count} bytes are more than have come");
         self.inbound
             .as_deref_mut()
             .map_or(0..0, |inbound| inbound.consume(count))
@@ -335,17 +336,16 @@ impl Session {
         self.close_tls();
         self.live.stream.shut(std::net::Shutdown::Write);
         let until = self.until(wait);
-        loop {
+        // A peer that never pauses is cut off as one that waits.
+        while Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
             match self.fill_within(left).await {
-                Ok(0) | Err(SessionError::Closed | SessionError::Reset) => return Ok(()),
-                Ok(count) => {
-                    self.hide_unread_login();
-                    self.consume(count);
-                }
+                Ok(0) | Err(SessionError::Closed | SessionError::Reset) => break,
+                Ok(_) => self.drop_input(),
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// Says that bytes of the stream (offsets from its start) are a secret, to be masked in every captured form, also

@@ -233,3 +233,30 @@ pub(crate) fn settings() -> crate::record::Settings {
         state: Vec::new(),
     }
 }
+
+/// Work that is counted where it is done, so that a test sees what grows too fast without a clock. It counts for the
+/// thread that does it, which is the test's own where the runtime has one thread.
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static DONE: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Counts so many bytes that were looked at or written.
+    pub(crate) fn spend(bytes: usize) {
+        DONE.set(DONE.get() + bytes as u64);
+    }
+
+    /// All that this thread did so far.
+    pub(crate) fn done() -> u64 {
+        DONE.get()
+    }
+
+    /// What `task` costs.
+    pub(crate) fn of<T>(task: impl FnOnce() -> T) -> u64 {
+        let before = done();
+        task();
+        done() - before
+    }
+}

@@ -310,15 +310,24 @@ impl Datagrams {
         facts.push((Field::SourcePackets, 1u8.into()));
         facts.push((Field::DestinationBytes, whole(reply.map_or(0, <[u8]>::len) as u64)));
         let mut probe = hit(Action::UdpProbe, at, contact, touch, facts);
-        probe.capture = self.capture(bytes, credential.as_ref());
-        let credential = credential.map(|found| attempt(at, contact, bytes, found));
+        let astray = is_astray(bytes, touch, credential.as_ref());
+        probe.capture = self.capture(bytes, credential.as_ref(), astray);
+        let mut credential = credential.map(|found| attempt(at, contact, bytes, found));
+        if let Some(attempt) = credential.as_mut().filter(|_| self.spec.secrets.masked()) {
+            // The user's name may be the secret as well, but it may not name one.
+            attempt
+                .facts
+                .iter_mut()
+                .for_each(|(_, value)| hide_secrets(value, None));
+        }
         for (permit, hit) in permits.by_ref().zip(std::iter::once(probe).chain(credential)) {
             permit.send(hit);
         }
         true
     }
 
-    fn capture(&self, bytes: &[u8], credential: Option<&UdpCredential>) -> Option<Box<Capture>> {
+    /// The capture of a datagram; `astray`: all of it is secret.
+    fn capture(&self, bytes: &[u8], credential: Option<&UdpCredential>, astray: bool) -> Option<Box<Capture>> {
         if bytes.is_empty() {
             return None;
         }
@@ -327,6 +336,7 @@ impl Datagrams {
         let kept = if hold.grow(kept) { kept } else { 0 };
         let kept = bytes.get(..kept).unwrap_or_default().to_vec();
         let secrets = match self.spec.secrets.masked() {
+            true if astray => std::iter::once(0..bytes.len()).collect(),
             true => secrets(bytes, credential),
             false => Vec::new(),
         };
@@ -356,6 +366,16 @@ impl Datagrams {
             last: at,
         };
         Some((missed, dropped))
+    }
+}
+
+/// Whether a datagram may be a login of another protocol, so that nobody knows where its secret is. One that the service
+/// took for its own may be so by chance; then a word alone, such as a file's name, says nothing.
+fn is_astray(bytes: &[u8], touch: Touch, credential: Option<&UdpCredential>) -> bool {
+    match touch {
+        Touch::Contact => mask::may_hold_one(bytes),
+        _ if credential.is_some() => false,
+        _ => mask::has_nameless_one(bytes) || mask::lines::places(bytes).is_empty() && mask::lines::name_one(bytes),
     }
 }
 

@@ -184,12 +184,14 @@ impl Line<'_> {
             _ => return None,
         };
         let word = self.text.get(name.clone())?;
-        let is_secret = names::kind(word).is_some() && !is_file(self.text, name);
+        if names::kind(word).is_none() || is_file(self.text, name) {
+            return None;
+        }
         let until = match rest.get(skipped) {
             Some(b'=') if !is_quoted(self.text, from) => pair_end(self.text, from, end),
             _ => end,
         };
-        is_secret.then_some(from..until)
+        Some(from..until)
     }
 
     fn holds_encoded(&self, word: &Range<usize>) -> bool {
@@ -380,7 +382,10 @@ fn next_name(text: &[u8], at: usize, end: usize) -> Option<Range<usize>> {
 /// Where a pair ends that begins at `from`.
 fn pair_end(text: &[u8], from: usize, end: usize) -> usize {
     let rest = text.get(from..end).unwrap_or_default();
-    from + memchr::memchr(b'&', rest).unwrap_or(rest.len())
+    let length = memchr::memchr(b'&', rest).unwrap_or(rest.len());
+    #[cfg(test)]
+    crate::decoy::testing::work::spend(length);
+    from + length
 }
 
 fn is_quoted(text: &[u8], at: usize) -> bool {
@@ -429,6 +434,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn pairs_without_an_end_cost_work_by_their_number_and_not_by_its_square() {
+        for pair in ["a=", "a%61=", "pass=", "\"a\"=", "a=%3d", "<a b=", "a:b="] {
+            let cost = |pairs| crate::decoy::testing::work::of(|| name_one(pair.repeat(pairs).as_bytes()));
+            let (one, two) = (cost(500), cost(1000));
+            assert!(
+                two <= 3 * one,
+                "{pair}: {one} bytes looked at for 500 pairs, {two} for 1000"
+            );
+        }
+    }
 
     fn hidden(text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();

@@ -13,7 +13,7 @@ mod look;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use self::imap::{Argument, Scan};
+use self::imap::{Argument, Scan, Scanner};
 use self::look::{Asked, Look, Row, Takes};
 use crate::decoy::personality;
 use crate::decoy::services::lines::{self, End};
@@ -67,6 +67,8 @@ struct Talk<'a> {
     bad: u32,
     /// Literals of this command that were let through.
     asked: usize,
+    /// How far the command was read.
+    scanner: Scanner,
     /// Bytes to be passed over.
     chunk: u64,
     /// The beginning of a line whose rest is passed over.
@@ -117,6 +119,7 @@ impl<'a> Talk<'a> {
             marks: Vec::new(),
             bad: 0,
             asked: 0,
+            scanner: Scanner::default(),
             chunk: 0,
             cut: None,
             wary: false,
@@ -140,7 +143,7 @@ impl<'a> Talk<'a> {
         loop {
             if listens {
                 // A greeting alone has no lines: whatever comes is only captured.
-                self.session.consume(usize::MAX);
+                self.drop_input();
             } else if let Some(step) = self.step() {
                 if Box::pin(self.take(step)).await? == Next::Close {
                     return Ok(());
@@ -155,7 +158,7 @@ impl<'a> Talk<'a> {
     fn step(&mut self) -> Option<Step> {
         if self.chunk > 0 {
             let count = usize::try_from(self.chunk).unwrap_or(usize::MAX);
-            let passed = self.session.consume(count);
+            let passed = self.session.consume(count.min(self.session.input().len()));
             self.chunk -= passed.end - passed.start;
         }
         if self.look.tagged {
@@ -172,9 +175,11 @@ impl<'a> Talk<'a> {
     fn tagged_step(&mut self) -> Option<Step> {
         let input = self.session.input();
         let max = self.look.line.max;
-        match scan(self.look, input) {
-            Scan::TooLarge => Some(Step::TooLarge),
-            Scan::Whole { asked, .. } | Scan::More { asked, .. } if asked > self.asked => Some(Step::GoAhead),
+        match scan(self.look, &mut self.scanner, input) {
+            Scan::Whole { asked, .. } | Scan::More { asked, .. } | Scan::TooLarge { asked } if asked > self.asked => {
+                Some(Step::GoAhead)
+            }
+            Scan::TooLarge { .. } => Some(Step::TooLarge),
             Scan::Whole { asked, length } if length > max * (asked + 1) => Some(Step::TooLong),
             Scan::Whole { length, .. } => Some(Step::Line(self.take_line(length))),
             Scan::More { from, .. } if input.len().saturating_sub(from) >= max => Some(Step::TooLong),
@@ -201,8 +206,10 @@ impl<'a> Talk<'a> {
 
     /// Passes over the rest of a line; gives it back once its end was there.
     fn pass_over(&mut self, mut line: Line) -> Option<Line> {
-        let end = memchr::memchr(b'\n', self.session.input());
-        line.end = self.session.consume(end.map_or(usize::MAX, |at| at + 1)).end;
+        let input = self.session.input();
+        let end = memchr::memchr(b'\n', input);
+        let count = end.map_or(input.len(), |at| at + 1);
+        line.end = self.session.consume(count).end;
         if end.is_none() {
             self.cut = Some(line);
             return None;
@@ -226,7 +233,7 @@ impl<'a> Talk<'a> {
         let bounds = &self.look.line;
         match step {
             Step::Line(line) => {
-                self.asked = 0;
+                (self.asked, self.scanner) = (0, Scanner::default());
                 self.command(line).await
             }
             Step::GoAhead => {
@@ -298,11 +305,28 @@ impl<'a> Talk<'a> {
     }
 
     async fn known(&mut self, line: &Line, rest: &[u8], found: Found<'_, 'a>) -> Result<Next, SessionError> {
-        let Found {
-            row,
-            rest: argument,
-            arguments,
-        } = found;
+        let row = found.row;
+        self.set_marks(row);
+        let from = line.bytes.len() - found.rest.len();
+        if row.takes.is_login() {
+            self.hide(line, from);
+            return self.login(row, found.rest, &found.arguments).await;
+        }
+        self.note(line, &found, from).await;
+        let words = Words {
+            verb: word(rest).0,
+            argument: found.rest,
+            why: "",
+        };
+        let next = self.reply(&row.say, &words, row.bad).await?;
+        match () {
+            () if row.close => Ok(Next::Close),
+            () if row.tls && !self.session.is_secure() => self.start_tls().await,
+            () => Ok(next),
+        }
+    }
+
+    fn set_marks(&mut self, row: &'a Row) {
         for mark in &row.then {
             let name = mark.trim_start_matches('!');
             self.marks.retain(|set| *set != name);
@@ -310,12 +334,11 @@ impl<'a> Talk<'a> {
                 self.marks.push(name);
             }
         }
-        let from = line.bytes.len() - argument.len();
-        let words = Words {
-            verb: word(rest).0,
-            argument,
-            why: "",
-        };
+    }
+
+    /// Takes from a line that is no whole login what its row says, and reports it. Its argument begins at `from`.
+    async fn note(&mut self, line: &Line, found: &Found<'_, 'a>, from: usize) {
+        let (row, argument) = (found.row, found.rest);
         match row.takes {
             Takes::Nothing => {
                 self.wary = false;
@@ -328,24 +351,15 @@ impl<'a> Talk<'a> {
                     self.hide(line, from + end);
                 }
             }
-            Takes::Secret => {
+            Takes::Chunk => {
+                self.report(line, None, row.proof).await;
+                self.chunk = look::number(found.arguments.first()).unwrap_or(0);
+            }
+            // A login that it does not know, and whatever else may be one.
+            Takes::Secret | Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
                 self.wary = true;
                 self.report(line, Some(from), true).await;
             }
-            Takes::Chunk => {
-                self.report(line, None, row.proof).await;
-                self.chunk = look::number(arguments.first()).unwrap_or(0);
-            }
-            Takes::Password | Takes::Both | Takes::Plain | Takes::Login => {
-                self.hide(line, from);
-                return self.login(row, argument, &arguments).await;
-            }
-        }
-        let next = self.reply(&row.say, &words, row.bad).await?;
-        match () {
-            () if row.close => Ok(Next::Close),
-            () if row.tls && !self.session.is_secure() => self.start_tls().await,
-            () => Ok(next),
         }
     }
 
@@ -411,12 +425,13 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Consumes what is no line, hidden if it may be a login.
+    /// Consumes what is no line, hidden if it may be a login; what follows on a login may be the rest of it.
     fn drop_input(&mut self) {
-        if self.wary || lines::names_a_secret(self.session.input()) {
+        self.wary |= lines::names_a_secret(self.session.input());
+        if self.wary {
             self.session.hide_input();
         }
-        self.session.consume(usize::MAX);
+        self.session.drop_input();
     }
 
     /// Hides what the peer did not end.
@@ -479,7 +494,10 @@ impl<'a> Talk<'a> {
 struct TooLong;
 
 /// Literals are looked for unless the command takes its words as they are.
-fn scan(look: &Look, input: &[u8]) -> Scan {
+fn scan(look: &Look, scanner: &mut Scanner, input: &[u8]) -> Scan {
+    if scanner.has_begun() {
+        return scanner.scan(input);
+    }
     let end = memchr::memchr(b'\n', input).map_or(input.len(), |at| at + 1);
     let (_, rest) = word(lines::bare(input.get(..end).unwrap_or_default()));
     let row = look
@@ -489,7 +507,7 @@ fn scan(look: &Look, input: &[u8]) -> Scan {
     if row.is_some_and(|row| row.takes.is_raw()) {
         imap::scan_line(input)
     } else {
-        imap::scan(input)
+        scanner.scan(input)
     }
 }
 

@@ -141,7 +141,7 @@ async fn pass_over(session: &mut Session, whole: bool) -> Result<(), SessionErro
         } else {
             None
         };
-        let place = session.consume(end.map_or(usize::MAX, |at| at + 1));
+        let place = session.consume(end.map_or(session.input().len(), |at| at + 1));
         if hidden {
             session.mark_secret(place);
         }

@@ -101,7 +101,7 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     let mut site = None;
     let mut before = Before::default();
     if session.is_misled() && !verdict::answers_plain(session.input(), look.family) {
-        session.consume(usize::MAX);
+        session.drop_input();
         return Ok(());
     }
     loop {

@@ -15,7 +15,7 @@ const SAID_BACK_MAX: usize = 256;
 /// Longest first word of a line that is shown although the rest is hidden, bytes.
 const VERB_MAX: usize = 24;
 
-/// Words before a secret in the text protocols, beyond those that [`mask::names_a_secret`] knows.
+/// Words before a secret in the text protocols, beyond those that [`mask::may_hold_one`] knows.
 const WORDS: [&[u8]; 13] = [
     b"acct ",
     b"adat ",
@@ -73,7 +73,7 @@ pub(super) fn names_a_secret(line: &[u8]) -> bool {
         .filter(|byte| byte.is_ascii_graphic() || *byte == b' ')
         .collect();
     let has = |word: &&[u8]| memchr::memmem::find(&typed, word).is_some();
-    mask::may_hold_one(&typed) || WORDS.iter().any(has) || names_a_user(&typed)
+    mask::has_ntlm_answer(line) || mask::may_hold_one(&typed) || WORDS.iter().any(has) || names_a_user(&typed)
 }
 
 /// `user:secret@host`, in a URL or a `Host` line.

@@ -238,7 +238,7 @@ async fn more(session: &mut Session, until: Instant) -> Result<bool, SessionErro
     let come = session.fill_within(left).await;
     if !matches!(come, Ok(1..)) {
         session.hide_input();
-        session.consume(usize::MAX);
+        session.drop_input();
     }
     if matches!(come, Ok(0)) {
         session.abort();

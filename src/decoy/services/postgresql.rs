@@ -25,7 +25,7 @@ use trapline_schemas::{Field, Value, text};
 use self::fault::{Fault, Lines};
 use self::wire::{First, Startup};
 use crate::decoy::personality;
-use crate::decoy::services::{Service, Speak};
+use crate::decoy::services::{Service, Speak, lines};
 use crate::decoy::session::{Session, SessionError};
 
 /// The row.
@@ -138,7 +138,7 @@ async fn read_out(session: &mut Session) -> Result<(), SessionError> {
     let mut read = 0;
     loop {
         session.hide_input();
-        session.consume(usize::MAX);
+        session.drop_input();
         if read >= READ_AT_ONCE || !session.has_waiting() {
             return Ok(());
         }
@@ -191,10 +191,10 @@ async fn request(session: &mut Session, ssl: &mut bool, gss: &mut bool) -> Resul
 
 /// Hangs up without a word, and without hiding what names no secret.
 fn silent(session: &mut Session) -> End {
-    if crate::decoy::services::lines::names_a_secret(session.input()) {
+    if lines::names_a_secret(session.input()) {
         session.hide_input();
     }
-    session.consume(usize::MAX);
+    session.drop_input();
     End::Silent
 }
 
@@ -235,7 +235,7 @@ async fn start(session: &mut Session, version: u32, packet: &[u8]) -> Result<Sta
     let (major, minor) = (version >> 16, version & 0xffff);
     let whole = packet.len() + 4;
     if major != 3 {
-        if crate::decoy::services::lines::names_a_secret(packet) {
+        if lines::names_a_secret(packet) {
             session.hide_input();
         }
         session.consume(whole);
@@ -268,7 +268,7 @@ async fn introduce(session: &mut Session, startup: &Startup) {
         facts.push((Field::ClientAttributes, others.into()));
     }
     if !startup.user.is_empty() {
-        facts.push((Field::UserName, text::clean(&startup.user).into()));
+        facts.push((Field::UserName, session.user(&startup.user)));
     }
     session.handshake(facts).await;
 }

@@ -140,14 +140,14 @@ async fn hang_up(session: &mut Session, said: &[u8]) -> Result<(), SessionError>
     let mut read = 0;
     while read < READ_AT_ONCE && session.has_waiting() {
         hide_input(session);
-        session.consume(usize::MAX);
+        session.drop_input();
         match session.fill_within(Duration::ZERO).await? {
             0 => break,
             count => read += count,
         }
     }
     hide_input(session);
-    session.consume(usize::MAX);
+    session.drop_input();
     Ok(())
 }
 

@@ -41,6 +41,9 @@ pub(super) const SERVICE: Service = Service {
     speak: Speak::Stream(serve),
 };
 
+/// Most dialects that are told; clients offer about ten.
+const DIALECTS_MAX: usize = 64;
+
 fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
     talk(session).boxed()
 }
@@ -64,6 +67,8 @@ struct Dialogue<'a> {
     judged: usize,
     /// A NetBIOS session was granted, or none is needed.
     granted: bool,
+    /// A NetBIOS session was asked for, which is done once.
+    requested: bool,
     /// It is a NetBIOS session, asked for on its own port, and not the same frames directly over TCP.
     netbios: bool,
     state: State,
@@ -104,6 +109,7 @@ impl<'a> Dialogue<'a> {
         Self {
             names: Names::new(&look.ntlm, &personality.install),
             granted: look.family == Family::Samba || !is_netbios(session.local().port()),
+            requested: false,
             netbios: false,
             session,
             personality,
@@ -171,7 +177,8 @@ impl<'a> Dialogue<'a> {
         let count = ntlm::responses(message);
         let all = first.filter(|_| count > judged).map(|first| first..message.len());
         let bare = v1::secret_in(message).filter(|_| judged == 0);
-        for range in all.into_iter().chain(bare) {
+        let unread = v1::unread_chain(message);
+        for range in all.into_iter().chain(bare).chain(unread) {
             self.session.hide(at + range.start as u64..at + range.end as u64);
         }
     }
@@ -181,8 +188,11 @@ impl<'a> Dialogue<'a> {
         Ok(Next::Close)
     }
 
-    /// A NetBIOS session request.
+    /// A NetBIOS session request. A second one makes Samba leave without a word.
     async fn request(&mut self, request: &[u8]) -> Result<Next, SessionError> {
+        if std::mem::replace(&mut self.requested, true) {
+            return Ok(Next::Close);
+        }
         let Some(name) = frame::calling_name(request) else {
             return self.refuse(frame::NOT_PRESENT).await;
         };
@@ -228,6 +238,12 @@ impl<'a> Dialogue<'a> {
 
     async fn send(&mut self, answer: &[u8]) -> Result<(), SessionError> {
         self.session.send(&frame::wrap(answer)).await
+    }
+
+    /// Notes dialects that the client offers, as far as there is room for them.
+    fn note_dialects(&mut self, offered: impl Iterator<Item = String>) {
+        let room = DIALECTS_MAX.saturating_sub(self.dialects.len());
+        self.dialects.extend(offered.take(room));
     }
 
     /// Reports who it is that speaks, once.

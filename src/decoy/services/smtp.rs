@@ -191,8 +191,10 @@ impl<'a> Talk<'a> {
 
     /// Passes over the rest of a line; gives it back once its end was there.
     fn pass_over(&mut self, mut line: Line) -> Option<Line> {
-        let end = memchr::memchr(b'\n', self.session.input());
-        line.end = self.session.consume(end.map_or(usize::MAX, |at| at + 1)).end;
+        let input = self.session.input();
+        let end = memchr::memchr(b'\n', input);
+        let count = end.map_or(input.len(), |at| at + 1);
+        line.end = self.session.consume(count).end;
         if end.is_none() {
             self.cut = Some(line);
             return None;

@@ -18,6 +18,7 @@ use trapline_schemas::{Field, Value, ids, text};
 
 use self::agent::{Name, Shown};
 use self::ber::element;
+use self::engine::Counters;
 use crate::decoy::personality;
 use crate::decoy::services::{Asked, Service, Speak, UdpAnswer, UdpCredential};
 
@@ -39,6 +40,9 @@ struct Look {
     /// All that there is, by name (`"1.3.6.1.2.1.1.5.0" = { text = "{{host}}" }`).
     #[serde(default)]
     objects: BTreeMap<Name, Shown>,
+    /// What it told users of version 3.
+    #[serde(skip)]
+    counters: Counters,
 }
 
 /// Most objects that are kept of a request.
@@ -52,7 +56,7 @@ fn answer(asked: &Asked<'_>) -> UdpAnswer {
     let install = &asked.personality.install;
     let reply = look.community.as_ref().and_then(|community| {
         let said = agent::reply(asked.bytes, community, &look.objects, install);
-        said.or_else(|| engine::report(asked.bytes, install))
+        said.or_else(|| engine::report(asked.bytes, install, &look.counters))
     });
     UdpAnswer {
         reply,

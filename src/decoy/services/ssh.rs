@@ -42,7 +42,7 @@ use self::transport::{DISCONNECT, End, Transport};
 use crate::decoy::Personality;
 use crate::decoy::keys::{KeyFault, KeyFolder, Provided};
 use crate::decoy::personality;
-use crate::decoy::services::{Service, Speak};
+use crate::decoy::services::{Service, Speak, lines};
 use crate::decoy::session::{Session, SessionError};
 
 /// The row.
@@ -118,7 +118,7 @@ async fn introduced(
     match end {
         End::Closed => {
             // A server that gives up has read what came: it closes with FIN.
-            session.consume(usize::MAX);
+            session.drop_input();
             Ok(())
         }
         End::Session(error) => Err(error),
@@ -149,6 +149,10 @@ async fn identify(
         let version = line.and_then(|line| session.input().get(line)).map(<[u8]>::to_vec);
         if let Some(version) = &version {
             facts.push((Field::SshClientVersion, text::clean(version).into()));
+        }
+        // A login of another protocol, whose lines mean something together.
+        if writes.is_some() && lines::names_a_secret(session.input()) {
+            session.hide_input();
         }
         session.consume(end);
         let Some(writes) = writes else {

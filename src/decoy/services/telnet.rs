@@ -7,10 +7,10 @@
 //! (NetKit 0.17, which asks for the terminal first and says nothing more until it is answered; its order was compared
 //! with a live GNU inetutils, which has the same root) and that of BusyBox since 1.14.
 
+mod ahead;
 mod line;
 mod wire;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 use trapline_schemas::{Field, Value, text};
 
+use self::ahead::Ahead;
 use self::line::{Editor, Line, Typed};
 use self::wire::{DO, Decoder, IAC, Options, SB, SE, Token, WILL, option};
 use crate::decoy::mask::names;
@@ -40,9 +41,6 @@ const OPTIONS_MAX: usize = 64;
 
 /// Most variables that are kept.
 const VARIABLES_MAX: usize = 32;
-
-/// Most typed bytes that wait while options are still negotiated.
-const EARLY_MAX: usize = 8192;
 
 /// Empty user names until it hangs up.
 const EMPTY_MAX: usize = 10;
@@ -156,8 +154,8 @@ struct Terminal<'a> {
     editor: Editor,
     /// Where the next token begins in the stream.
     token_at: u64,
-    /// Data with its offset in the stream, typed and not yet read.
-    typed: VecDeque<(u64, u8)>,
+    /// What was typed and is not yet read.
+    typed: Ahead,
     told: Told,
 }
 
@@ -182,7 +180,7 @@ impl<'a> Terminal<'a> {
             options: Options::default(),
             editor: Editor::default(),
             token_at: 0,
-            typed: VecDeque::new(),
+            typed: Ahead::default(),
             told: Told::default(),
         }
     }
@@ -302,7 +300,7 @@ impl<'a> Terminal<'a> {
             let mut shown = Vec::new();
             let mut result = Typed::Part;
             while result == Typed::Part
-                && let Some((at, byte)) = self.typed.pop_front()
+                && let Some((at, byte)) = self.typed.pop()
             {
                 result = self.editor.push(byte, at, &mut shown);
             }
@@ -338,8 +336,11 @@ impl<'a> Terminal<'a> {
             };
             let from = std::mem::replace(&mut self.token_at, at + 1);
             match token {
-                Token::Data(byte) if self.typed.len() < EARLY_MAX => self.typed.push_back((at, byte)),
-                Token::Data(_) => self.drop_data(at..at + 1),
+                Token::Data(byte) => {
+                    if !self.typed.push(at, byte) {
+                        self.drop_data(at..at + 1);
+                    }
+                }
                 Token::Option(verb, option) => {
                     self.told.option(verb, option);
                     answers.extend(self.options.take(verb, option).into_iter().flatten());
@@ -366,8 +367,8 @@ impl<'a> Terminal<'a> {
         if wire::holds_secret(option, body) {
             self.session.hide(self.token_at..self.session.position());
         }
-        if let (Some((first, _)), Some((last, _))) = (self.typed.front(), self.typed.back()) {
-            self.drop_data(*first..*last + 1);
+        if let Some(place) = self.typed.place() {
+            self.drop_data(place);
         }
     }
 

@@ -21,7 +21,7 @@ use trapline_schemas::ids;
 use trapline_schemas::{Field, text};
 
 use crate::decoy::personality;
-use crate::decoy::services::{Service, Speak};
+use crate::decoy::services::{Service, Speak, lines};
 use crate::decoy::session::{Session, SessionError};
 
 /// The row.
@@ -129,7 +129,7 @@ async fn answer(session: &mut Session, look: &Look, line: &[u8]) -> Result<(), S
         facts.push((Field::VncVersion, text::clean(line.trim_ascii_end()).into()));
     }
     match version {
-        None => {}
+        None => hide_astray(session, line),
         Some((3, minor)) => {
             let minor = minor.clamp(0, 8);
             let chosen = choose(session, minor).await;
@@ -221,12 +221,21 @@ async fn challenge(session: &mut Session, look: &Look, minor: i32) -> Result<(),
     Ok(())
 }
 
-/// What came has been read; a login of another protocol in it is hidden.
-fn read_out(session: &mut Session) {
-    if crate::decoy::services::lines::names_a_secret(session.input()) {
+/// A login of another protocol, whose first bytes were taken for a version, is hidden.
+fn hide_astray(session: &mut Session, line: &[u8]) {
+    if lines::names_a_secret(&[line, session.input()].concat()) {
+        let from = session.position() - line.len() as u64;
+        session.hide(from..from + line.len() as u64);
         session.hide_input();
     }
-    session.consume(usize::MAX);
+}
+
+/// What came has been read; a login of another protocol in it is hidden.
+fn read_out(session: &mut Session) {
+    if lines::names_a_secret(session.input()) {
+        session.hide_input();
+    }
+    session.drop_input();
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::roles::{Capture, Contact, Hit, Touch};
 impl Session {
     pub(super) fn farewell(&mut self, outcome: &Result<(), SessionError>, lasted: Duration) -> Farewell {
         let masked = self.contact.spec.secrets.masked();
-        let identity = if self.handshaken { Vec::new() } else { self.identity() };
+        let mut identity = if self.handshaken { Vec::new() } else { self.identity() };
         let mut facts = Vec::with_capacity(6);
         facts.push((Field::SourceBytes, count(self.received())));
         facts.push((Field::DestinationBytes, count(self.sent)));
@@ -27,6 +27,8 @@ impl Session {
         }
         facts.extend(self.tls_facts());
         facts.append(&mut self.carried);
+        self.mask_facts(&mut identity);
+        self.mask_facts(&mut facts);
         // Nothing is left of a hello of TLS that nothing followed on.
         let inbound = self.inbound.take().filter(|inbound| inbound.seen() > 0);
         let capture = inbound.map(|inbound| {

@@ -26,7 +26,7 @@ impl Session {
 
     /// Reports the hello of TLS that was awaited. It asks for nothing yet: whoever goes no further made contact.
     pub(super) async fn meet(&mut self, facts: Vec<(Field, Value)>) {
-        self.carried.extend(facts);
+        self.carry(facts);
         // Half a hello of TLS tells nothing yet; the rest of it is awaited with the next report.
         if !self.handshaken && !matches!(self.stray_hello(), Stray::Begun) {
             self.tell_identity().await;
@@ -37,7 +37,15 @@ impl Session {
     /// is told with [`Session::handshake`], before anything else is reported, or at the end.
     pub fn introduce(&mut self, facts: Vec<(Field, Value)>) {
         if !self.handshaken {
-            self.carried.extend(facts);
+            self.carry(facts);
+        }
+    }
+
+    /// Of what a peer says of itself over and over, the last counts: there is one value of a field.
+    fn carry(&mut self, facts: Vec<(Field, Value)>) {
+        for (field, value) in facts {
+            self.carried.retain(|(known, _)| *known != field);
+            self.carried.push((field, value));
         }
     }
 
@@ -171,13 +179,16 @@ impl Session {
         text::clean(&typed).into()
     }
 
+    /// Masks what is known or named as secret in facts.
+    pub(super) fn mask_facts(&self, facts: &mut [(Field, Value)]) {
+        if let Some(inbound) = self.inbound.as_deref().filter(|_| self.masks()) {
+            inbound.mask_facts(facts);
+        }
+    }
+
     async fn report(&mut self, action: Action, mut facts: Vec<(Field, Value)>, secret: Option<OfferedSecret>) {
         self.reported = true;
-        if self.contact.spec.secrets.masked()
-            && let Some(inbound) = self.inbound.as_deref()
-        {
-            inbound.mask_facts(&mut facts);
-        }
+        self.mask_facts(&mut facts);
         let hit = Hit {
             action,
             at: Timestamp::now(),

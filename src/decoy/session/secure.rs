@@ -65,11 +65,11 @@ impl Session {
         Box::pin(self.shake_hands(&tls)).await
     }
 
-    /// Drops what waits in the input, as servers do at the start of TLS, so that nothing sent ahead in plaintext is taken
-    /// for a part of it (CVE-2011-0411). It stays in the capture, hidden if it may be a login.
+    /// Drops what waits in the input unread, as servers do at the start of TLS, so that nothing sent ahead in plaintext is
+    /// taken for a part of it (CVE-2011-0411). It stays in the capture, hidden if it may be a login.
     pub fn drop_input(&mut self) {
         self.hide_unread_login();
-        self.consume(usize::MAX);
+        self.consume(self.input().len());
     }
 
     /// What comes before the service: TLS, where the decoy speaks it from the first byte.

@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use trapline_schemas::{Event, Field, Format, Value, codec, render, text};
 
 use crate::decoy::Secrets;
-use crate::decoy::personality::embedded;
+use crate::decoy::personality::{embedded, embedded_names};
 use crate::decoy::services::Transport;
 use crate::decoy::testing::{Stage, settings, spec};
 use crate::record::make;
@@ -295,9 +295,22 @@ const OTHERS: &[(&str, &str)] = &[
     ("xrdp-debian-12", "USER bob\r\nPASS {s}\r\n"),
     ("xrdp-debian-12", "\x03\0\0\x20password={s}\r\n"),
     (
+        "postgresql-debian-12",
+        "\0\0\0\x30\0\x03\0\0user\0postgres://bob:{s}@h\0\0",
+    ),
+    ("bind-debian-12", "PO\r\n{\"password\":\r\n\"{s}\"}\r\n"),
+    (
         "openssh-debian-12",
         "GET /?password={s} HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\r\n",
     ),
+];
+
+/// What clients send to the wrong port, whose secret is on another line than its name, or has none.
+const ASTRAY: &[&str] = &[
+    "POST /xmlrpc.php HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\nContent-Length: 138\r\n\r\n<methodCall><methodName>\
+     wp.getUsersBlogs</methodName><params>\r\n<value>admin</value>\r\n<value>{s}</value>\r\n</params></methodCall>\r\n\r\n",
+    "{\"password\":\r\n\"{s}\"}\r\n\r\n",
+    "NTLMSSP\0\x03\0\0\0{s}",
 ];
 
 /// Every session: personality and what the client sends.
@@ -344,6 +357,10 @@ fn sessions(shapes: &Shapes) -> Vec<(&'static str, Vec<u8>)> {
     }
     all.extend(smb::sessions(shapes));
     all
+}
+
+fn streams() -> impl Iterator<Item = &'static str> {
+    embedded_names().filter(|name| spec(embedded(name).unwrap()).service.is_stream())
 }
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
@@ -425,6 +442,19 @@ async fn a_secret_is_in_no_form_of_any_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_was_sent_to_any_wrong_port_is_in_no_form_of_any_event() {
+    let shapes = Shapes::random();
+    let all = streams().flat_map(|name| ASTRAY.iter().map(move |sent| (name, *sent)));
+    let shown = join_all(all.map(async |(name, sent)| {
+        let events = events(name, Secrets::Hmac, &[&shapes.fill(sent)]).await;
+        let found = told(&shapes, &shown(&events));
+        (!found.is_empty()).then(|| format!("{name} {sent:.20}: {}", found[0]))
+    }));
+    let shown: Vec<_> = shown.await.into_iter().flatten().collect();
+    assert!(shown.is_empty(), "{shown:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_one_that_is_cut_short_or_comes_in_two_parts() {
     let shapes = Shapes::random();
     let all = sessions(&shapes);
@@ -460,6 +490,34 @@ const SIP: [&str; 2] = [
     "REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: <sip:bob:{s}@a>;tag=c\r\nTo: <sip:bob@a>\r\nCall-ID: d\r\nCSeq: 1 REGISTER\r\nUser-Agent: x?password={s}\r\nAuthorization: Digest username=\"bob\", realm=\"a\", nonce=\"n\", uri=\"sip:a:5060\", cnonce=\"c\", nc=1, qop=auth, algorithm=MD5, response=\"{s}\"\r\nContent-Length: 0\r\n\r\n",
     "INVITE sip:bob:{s}@a;x=y SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKx\r\nFrom: \"b\" <sip:bob:{s}@a>;tag=c\r\nTo: sip:bob:{s}@a\r\nCall-ID: d\r\nCSeq: 1 INVITE\r\nContact: <sips:bob:{s}@b>\r\nProxy-Authorization: Basic {basic}\r\nContent-Length: 0\r\n\r\n",
 ];
+
+#[tokio::test]
+async fn a_secret_in_a_datagram_to_any_wrong_port_is_in_no_form_of_any_event() {
+    let shapes = Shapes::random();
+    let mut shows = Vec::new();
+    let answers = |name: &&str| spec(embedded(name).unwrap()).service.speak.datagram().is_some();
+    for name in embedded_names().filter(answers) {
+        for astray in ASTRAY {
+            let spec = spec(embedded(name).unwrap());
+            let stage = Stage::open_over(Transport::Udp, "127.0.0.1:0", spec, 64).await;
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.send_to(&shapes.fill(astray), stage.address).await.unwrap();
+            let events = make(settings(), stage.end().await);
+            assert!(!events.is_empty());
+            shows.extend(
+                told(&shapes, &shown(&events))
+                    .first()
+                    .map(|found| format!("{name} {astray:.20}: {found}")),
+            );
+        }
+    }
+    assert!(shows.is_empty(), "{shows:#?}");
+}
+
+/// A login whose user's name has a password.
+const LOGIN_AS_USER: &str = "REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKx\r\nFrom: <sip:bob@a>;tag=c\r\nTo: \
+    <sip:bob@a>\r\nCall-ID: d\r\nCSeq: 1 REGISTER\r\nAuthorization: Digest username=\"sip:bob:{s}@h\", realm=\"a\", \
+    nonce=\"n\", uri=\"sip:a\", response=\"0123456789abcdef0123456789abcdef\"\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
@@ -508,6 +566,7 @@ async fn a_secret_in_a_datagram_is_in_no_form_of_any_event() {
         ("ntp-server", digest),
         ("tftp-silent", file),
         ("kamailio-debian-12", register),
+        ("kamailio-debian-12", shapes.fill(LOGIN_AS_USER)),
         ("kamailio-debian-12", call),
     ] {
         let spec = spec(embedded(personality).unwrap());

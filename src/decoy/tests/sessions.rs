@@ -364,7 +364,7 @@ service!(READS_ONE_BYTE, session, {
 
 service!(ABORTS, session, {
     session.fill().await?;
-    session.consume(usize::MAX);
+    session.drop_input();
     session.abort();
     Ok::<(), SessionError>(())
 });
@@ -533,4 +533,20 @@ fn a_mapped_address_is_its_ipv4_address() {
 fn a_session_costs_little_before_its_peer_says_anything() {
     assert!(size_of::<Session>() <= 160, "{}", size_of::<Session>());
     assert!(size_of::<Hit>() <= 96, "{}", size_of::<Hit>());
+}
+
+service!(DRAINS, session, {
+    session.fill().await?;
+    session.drain(Duration::ZERO).await
+});
+
+#[tokio::test]
+async fn a_drain_lasts_no_longer_than_it_may_however_much_there_is_to_read() {
+    let mut stage = Stage::open(speaking(&DRAINS)).await;
+    let mut client = stage.connect().await;
+    // All of it waits in the kernel before the first is read: this runtime has one thread.
+    client.write_all(&[b'x'; 32 << 10]).await.unwrap();
+    let hits = stage.session().await;
+    let read = fact(hits.last().unwrap(), Field::SourceBytes);
+    assert_eq!(read, Some(&Value::from(4096_u32)));
 }

@@ -7,8 +7,8 @@
 
 use crate::decoy::services::lines::bare;
 
-/// Smallest literal that is refused.
-const LITERAL_TOO_LARGE: usize = 8190;
+/// Most bytes of a command up to the end of its last literal.
+const COMMAND_MAX: usize = 8192;
 
 /// What the bytes of a command come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,33 +27,56 @@ pub(super) enum Scan {
         /// Where the line or literal begins that is not whole.
         from: usize,
     },
-    /// A literal that is larger than any login.
-    TooLarge,
+    /// A literal with which the command is longer than any login.
+    TooLarge {
+        /// Literals before it that waited for a go-ahead.
+        asked: usize,
+    },
 }
 
-/// Finds the end of the first command, literals passed over.
-pub(super) fn scan(bytes: &[u8]) -> Scan {
-    let (mut from, mut asked) = (0, 0);
-    loop {
-        let rest = bytes.get(from..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'\n', rest) else {
-            return Scan::More { asked, from };
-        };
-        let Some(literal) = literal(bare(rest.get(..=length).unwrap_or_default())) else {
-            return Scan::Whole {
-                asked,
-                length: from + length + 1,
+/// Finds the end of a command while its bytes come. What was passed over is not looked at again.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    asked: usize,
+    /// Where the last literal begins.
+    literal: usize,
+    /// Where the line behind it begins, which may still have to come.
+    line: usize,
+}
+
+impl Scanner {
+    /// Whether a literal was found, so that the first line is passed.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.line > 0
+    }
+
+    /// Goes on to the end of the command, of which `bytes` is all that has come.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Scan {
+        loop {
+            let asked = self.asked;
+            let Some(rest) = bytes.get(self.line..) else {
+                let from = self.literal;
+                return Scan::More { asked, from };
             };
-        };
-        if literal.size >= LITERAL_TOO_LARGE {
-            return Scan::TooLarge;
+            let Some(length) = memchr::memchr(b'\n', rest) else {
+                let from = self.line;
+                return Scan::More { asked, from };
+            };
+            #[cfg(test)]
+            crate::decoy::testing::work::spend(length);
+            let end = self.line + length + 1;
+            let line = bare(rest.get(..=length).unwrap_or_default());
+            let Some(literal) = literal(line) else {
+                return Scan::Whole { asked, length: end };
+            };
+            let used = self.line + line.len();
+            if used >= COMMAND_MAX || literal.size > COMMAND_MAX - used {
+                return Scan::TooLarge { asked };
+            }
+            self.asked += usize::from(!literal.goes_on);
+            self.literal = end;
+            self.line = end + literal.size;
         }
-        asked += usize::from(!literal.goes_on);
-        from += length + 1;
-        if bytes.len() < from + literal.size {
-            return Scan::More { asked, from };
-        }
-        from += literal.size;
     }
 }
 
@@ -198,6 +221,10 @@ mod tests {
 
     use super::*;
 
+    fn scan(bytes: &[u8]) -> Scan {
+        Scanner::default().scan(bytes)
+    }
+
     #[test]
     fn a_command_ends_after_its_last_literal() {
         let whole = |asked, length| Scan::Whole { asked, length };
@@ -207,8 +234,10 @@ mod tests {
         assert_eq!(scan(b"a LOGIN {5}\r\nalice {3}\r\nab"), more(2, 24));
         assert_eq!(scan(b"a LOGIN {5}\r\nalice {3}\r\nabc\r\n"), whole(2, 29));
         assert_eq!(scan(b"a LOGIN {5+}\r\nalice"), more(0, 19));
-        assert_eq!(scan(b"a LOGIN {99999}\r\n"), Scan::TooLarge);
-        assert_eq!(scan(b"a LOGIN {99999999999999999999999+}\r\n"), Scan::TooLarge);
+        let too_large = |asked| Scan::TooLarge { asked };
+        assert_eq!(scan(b"a LOGIN {99999}\r\n"), too_large(0));
+        assert_eq!(scan(b"a LOGIN {99999999999999999999999+}\r\n"), too_large(0));
+        assert_eq!(scan(b"a LOGIN {5}\r\nalice {99999}\r\n"), too_large(1));
         assert_eq!(scan(b"a LOGIN u{5}\r\n"), whole(0, 14));
         assert_eq!(scan(b"a LOGIN \"u {5}\r\n"), whole(0, 16));
     }
@@ -247,8 +276,10 @@ mod tests {
             bytes in prop::collection::vec(prop::sample::select(b"a {}12+\r\n\"(".to_vec()), 0..60),
         ) {
             let whole = scan(&bytes);
-            for cut in 0..bytes.len() {
-                let part = scan(&bytes[..cut]);
+            let mut scanner = Scanner::default();
+            for cut in 0..=bytes.len() {
+                let part = scanner.scan(&bytes[..cut]);
+                prop_assert_eq!(&part, &scan(&bytes[..cut]));
                 let is_part = matches!(part, Scan::More { .. });
                 prop_assert!(is_part || part == whole);
             }

@@ -201,6 +201,11 @@ pub(super) enum Takes {
 }
 
 impl Takes {
+    /// Whether a line with it is a login, or goes on as one.
+    pub(super) const fn is_login(self) -> bool {
+        matches!(self, Self::Password | Self::Both | Self::Plain | Self::Login)
+    }
+
     /// Whether the words after it are taken as they are, and hold no literal.
     pub(super) fn is_raw(self) -> bool {
         matches!(self, Self::Plain | Self::Login | Self::Secret)

@@ -1,7 +1,7 @@
 use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::personality::embedded;
-use crate::decoy::testing::{Stage, actions, fact, spec};
+use crate::decoy::testing::{Stage, actions, fact, spec, work};
 use crate::decoy::tls::testing::upgrade;
 use crate::roles::Hit;
 
@@ -197,6 +197,55 @@ async fn dovecot_answers_as_2_3() {
     ] {
         assert_eq!(answer("pop3-dovecot", sent.as_bytes()).await, expected, "{sent:?}");
     }
+}
+
+/// As a live 2.3.19 counts: all of a command up to where its last literal ends is no longer than 8192 bytes.
+#[tokio::test]
+async fn a_command_with_its_literals_is_as_long_as_dovecot_lets_it_be() {
+    let zeros = |count: usize| format!("a LOGIN {{0}}\r\n{}", " {0}\r\n".repeat(count));
+    let lot = "x".repeat(1000);
+    for (sent, go_aheads, is_too_large) in [
+        ("a LOGIN {8178}\r\n".to_owned(), 1, false),
+        ("a LOGIN {8179}\r\n".to_owned(), 0, true),
+        ("a LOGIN {8177+}\r\n".to_owned(), 0, false),
+        ("a LOGIN {8178+}\r\n".to_owned(), 0, true),
+        ("a LOGIN xxxxxxxxxx {8167}\r\n".to_owned(), 1, false),
+        ("a LOGIN xxxxxxxxxx {8168}\r\n".to_owned(), 0, true),
+        ("a LOGIN {5}\r\nhello {8167}\r\n".to_owned(), 2, false),
+        ("a LOGIN {5}\r\nhello {8168}\r\n".to_owned(), 1, true),
+        (
+            format!("a LOGIN {{1000}}\r\n{lot} {{1000}}\r\n{lot} {{6161}}\r\n"),
+            2,
+            true,
+        ),
+        (zeros(1363), 1364, false),
+        (zeros(1364), 1364, true),
+    ] {
+        let answer = answer("imap-dovecot", sent.as_bytes()).await;
+        let end = if is_too_large {
+            "* BYE Literal size too large\r\n"
+        } else {
+            ""
+        };
+        let sent = &sent[..sent.len().min(40)];
+        assert_eq!(answer.matches("+ OK\r\n").count(), go_aheads, "{sent:?}");
+        assert_eq!(answer.replace("+ OK\r\n", ""), end, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn literals_cost_work_by_their_number_and_not_by_its_square() {
+    async fn cost(count: usize) -> u64 {
+        let before = work::done();
+        answer(
+            "imap-dovecot",
+            format!("a LOGIN{}", " {0}\r\n".repeat(count)).as_bytes(),
+        )
+        .await;
+        work::done() - before
+    }
+    let (one, two) = (cost(500).await, cost(1000).await);
+    assert!(two < 3 * one, "{one} bytes looked at for 500 literals, {two} for 1000");
 }
 
 /// 10,000 clients that say nothing are to cost little.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::records::{COOKIE_BYTES, Edns};
 use super::{Query, itself};
+use crate::decoy::services::lines;
 use crate::decoy::session::{Session, SessionError};
 
 /// How long BIND waits for the next whole message (`tcp-initial-timeout`, `tcp-idle-timeout`).
@@ -21,6 +22,9 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// The same in the unit of RFC 7828.
 const IDLE_TENTHS: [u8; 2] = 300_u16.to_be_bytes();
+
+/// Bytes before a message that say how long it is.
+const LENGTH_BYTES: usize = 2;
 
 /// Bytes of a message that are looked at; no question is as long.
 const LOOKED_AT_MAX: usize = 32 << 10;
@@ -32,15 +36,20 @@ pub(super) fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionEr
     async move {
         let ended = talk(session).await;
         // BIND has read what it does not answer, so the end is a plain one.
-        session.consume(usize::MAX);
+        session.drop_input();
         ended
     }
     .boxed()
 }
 
 async fn talk(session: &mut Session) -> Result<(), SessionError> {
-    while let Some(message) = next(session).await? {
-        let Some(query) = Query::read(&message) else {
+    while let Some((framed_query, from)) = next(session).await? {
+        let message = framed_query.get(LENGTH_BYTES..).unwrap_or_default();
+        let Some(query) = Query::read(message) else {
+            // A login of another protocol, whose first letters were taken for a length.
+            if lines::names_a_secret(&framed_query) {
+                session.hide(from..session.position());
+            }
             session.abort();
             return Ok(());
         };
@@ -55,23 +64,25 @@ async fn talk(session: &mut Session) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// The next message, cut at [`LOOKED_AT_MAX`]; `None` if it does not come whole in time.
-async fn next(session: &mut Session) -> Result<Option<Vec<u8>>, SessionError> {
+/// The next message behind its length, cut at [`LOOKED_AT_MAX`], and where it begins in the stream; `None` if it does not
+/// come whole in time.
+async fn next(session: &mut Session) -> Result<Option<(Vec<u8>, u64)>, SessionError> {
     let until = Instant::now() + IDLE;
-    if !await_bytes(session, 2, until).await? {
+    if !await_bytes(session, LENGTH_BYTES, until).await? {
         return Ok(None);
     }
     let length = session
         .input()
         .first_chunk()
         .map_or(0, |length| u16::from_be_bytes(*length));
-    session.consume(2);
     let looked_at = LOOKED_AT_MAX.min(length.into());
-    if !await_bytes(session, looked_at, until).await? {
+    // The length stays until its message is there: together they may be a login of another protocol.
+    if !await_bytes(session, LENGTH_BYTES + looked_at, until).await? {
         return Ok(None);
     }
-    let message = session.input().get(..looked_at).unwrap_or_default().to_vec();
-    session.consume(looked_at);
+    let framed = session.input().get(..LENGTH_BYTES + looked_at);
+    let framed = framed.unwrap_or_default().to_vec();
+    let from = session.consume(framed.len()).start;
     let mut left = usize::from(length) - looked_at;
     while left > 0 {
         if !await_bytes(session, 1, until).await? {
@@ -81,7 +92,7 @@ async fn next(session: &mut Session) -> Result<Option<Vec<u8>>, SessionError> {
         session.consume(passed);
         left -= passed;
     }
-    Ok(Some(message))
+    Ok(Some((framed, from)))
 }
 
 /// Waits until so many bytes are there; `false` if they do not come in time.

@@ -11,6 +11,9 @@ pub(super) const KEPT_MAX: usize = 16 << 10;
 /// How far before a piece a name may have begun that it ends, bytes.
 const NAME_MAX: usize = 256;
 
+/// How much comes together before it is looked through: what is before it is looked through again.
+const WATCHED_AT_ONCE: usize = 4 << 10;
+
 /// Most bytes that are watched for names beyond what is read: no capture holds more.
 const WATCHED_MAX: u64 = 1 << 20;
 
@@ -27,14 +30,14 @@ pub(super) struct Body {
     pub(super) seen: u64,
     /// Whether the kept bytes lie in the stream as they are here.
     pub(super) whole: bool,
-    /// Whether what is not kept names a secret.
-    pub(super) names_a_secret: bool,
+    /// Whether what was looked through of the rest names a secret.
+    named: bool,
     suspects: fn(&[u8]) -> bool,
     /// Whether lines end with CR LF and with nothing else.
     strict: bool,
     /// The last byte was a CR.
     cr: bool,
-    /// The last bytes seen, once not all are kept.
+    /// Once not all are kept: the last bytes that were looked through, and what has come since.
     tail: Vec<u8>,
 }
 
@@ -99,7 +102,7 @@ impl Body {
             kept: Vec::new(),
             seen: 0,
             whole,
-            names_a_secret: false,
+            named: false,
             tail: Vec::new(),
         }
     }
@@ -154,9 +157,14 @@ impl Body {
         (rest, left - count as u64)
     }
 
+    /// Whether what is not kept names a secret, as far as it has come.
+    pub(super) fn names_a_secret(&self) -> bool {
+        self.named || !self.tail.is_empty() && (self.suspects)(&self.tail)
+    }
+
     /// Looks for names of secrets in what is not kept.
     fn watch(&mut self, data: &[u8]) {
-        if data.is_empty() || self.names_a_secret || self.seen > WATCHED_MAX {
+        if data.is_empty() || self.named || self.seen > WATCHED_MAX {
             return;
         }
         if self.tail.is_empty() {
@@ -164,7 +172,10 @@ impl Body {
                 .extend_from_slice(self.kept.get(KEPT_MAX - NAME_MAX..).unwrap_or_default());
         }
         self.tail.extend_from_slice(data);
-        self.names_a_secret = (self.suspects)(&self.tail);
+        if self.tail.len() < NAME_MAX + WATCHED_AT_ONCE {
+            return;
+        }
+        self.named = (self.suspects)(&self.tail);
         self.tail.drain(..self.tail.len().saturating_sub(NAME_MAX));
     }
 }
@@ -219,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::decoy::mask::lines::name_one;
+    use crate::decoy::testing::work;
 
     #[test]
     fn chunks_are_joined_and_the_next_request_is_left() {
@@ -269,11 +281,31 @@ mod tests {
         for cut in KEPT_MAX - 10..KEPT_MAX + 30 {
             let mut body = Body::sized(text.len() as u64, name_one);
             assert_eq!(body.take(&text[..cut]) + body.take(&text[cut..]), text.len());
-            assert!(body.names_a_secret, "{cut}");
+            assert!(body.names_a_secret(), "{cut}");
         }
         let mut harmless = Body::sized(40_000, name_one);
         harmless.take(&[b'a'; 40_000]);
-        assert!(!harmless.names_a_secret);
+        assert!(!harmless.names_a_secret());
+    }
+
+    #[test]
+    fn a_body_in_chunks_of_one_byte_is_looked_through_about_once() {
+        fn counted(bytes: &[u8]) -> bool {
+            work::spend(bytes.len());
+            false
+        }
+        let mut body = Body::chunked(counted, true);
+        let spent = work::of(|| {
+            for _ in 0..KEPT_MAX + 20_000 {
+                body.take(b"1\r\na\r\n");
+            }
+            body.take(b"0\r\n\r\n");
+        });
+        assert_eq!(
+            (body.progress(), body.seen, body.names_a_secret()),
+            (Progress::Done, KEPT_MAX as u64 + 20_000, false)
+        );
+        assert!(spent < 30_000, "{spent} bytes looked at for 20000");
     }
 
     proptest! {

@@ -48,7 +48,8 @@ impl<'r> Report<'r> {
             mark(session, &login.places, place.start);
         }
         let mut masked = session.masked(head).into_owned();
-        if after_secret && request.is_junk() && session.masks() {
+        let is_secret = after_secret || mask::has_ntlm_answer(head);
+        if is_secret && request.is_junk() && session.masks() {
             session.hide(place);
             masked.fill(b'*');
         }
@@ -173,7 +174,7 @@ fn search(request: &Request<'_>, body: &Body) -> Option<Found> {
     } else {
         (form::pairs(text), form::may_hold_secret(text))
     };
-    let is_secret = doubt || body.names_a_secret || found != Found::default();
+    let is_secret = doubt || body.names_a_secret() || found != Found::default();
     is_secret.then_some(found)
 }
 

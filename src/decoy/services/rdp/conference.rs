@@ -10,7 +10,7 @@ use super::info::Info;
 use super::key::{Key, Pending};
 use super::look::Family;
 use super::security::{Cipher, RANDOM, SIGNATURE};
-use super::{Dialogue, Piece, Stop, frame, licence, mcs, share};
+use super::{Dialogue, Piece, Stop, frame, key, licence, mcs, share};
 use crate::decoy::services::ntlm::u16_at;
 
 /// Flags of a security header (MS-RDPBCGR 2.2.8.1.1.2.1): the client's random, encryption, the info packet, licensing.
@@ -18,6 +18,9 @@ const EXCHANGE: u16 = 0x01;
 const ENCRYPTED: u16 = 0x08;
 const INFO: u16 = 0x40;
 const LICENCE: u16 = 0x80;
+
+/// Most keys of a client that are worked out: each costs a processor a while. A client draws one; xrdp takes fifty.
+const EXCHANGES_MAX: u32 = 4;
 
 /// Bytes of a security header.
 const SECURITY_HEAD: usize = 4;
@@ -27,6 +30,8 @@ pub(super) struct Security {
     key: Arc<Key>,
     method: u32,
     random: [u8; RANDOM],
+    /// How often the client drew a key.
+    exchanges: u32,
     cipher: Option<Cipher>,
 }
 
@@ -86,6 +91,7 @@ impl Dialogue<'_> {
             key,
             method,
             random,
+            exchanges: 0,
             cipher: None,
         });
         Ok(told)
@@ -180,10 +186,17 @@ impl Dialogue<'_> {
         })
     }
 
-    /// The client's random, under the server's key.
+    /// The client's random, under the server's key. Beyond the bound it is taken and not read: what is encrypted with it
+    /// cannot be read either.
     async fn exchange(&mut self, packet: &[u8]) -> Result<Next, Stop> {
         let security = self.security.as_mut().ok_or(Stop::Broken)?;
-        let opened = Arc::clone(&security.key).open(packet.to_vec());
+        let encrypted = key::encrypted(packet).ok_or(Stop::Broken)?;
+        security.cipher = None;
+        security.exchanges = security.exchanges.saturating_add(1);
+        if security.exchanges > EXCHANGES_MAX {
+            return Ok(Next::Message);
+        }
+        let opened = Arc::clone(&security.key).open(encrypted.to_vec());
         let random = self.session.wait_for(opened).await?.ok_or(Stop::Broken)?;
         security.cipher = Some(Cipher::new(security.method, &random, &security.random));
         Ok(Next::Message)

@@ -146,7 +146,7 @@ impl<'a> Request<'a> {
         family == Family::Windows || (matches!(flags, 0 | 1 | 8) && asked <= 0xb)
     }
 
-    /// What is known of the peer by it; where in it the user's name is, raw.
+    /// What is known of the peer by it, but for the user's name.
     pub(super) fn facts(&self) -> Vec<(Field, Value)> {
         let mut facts = Vec::with_capacity(5);
         for (field, bytes) in [(Field::RdpCookie, self.cookie), (Field::RdpRoutingToken, self.token)] {

@@ -100,31 +100,34 @@ impl Key {
         &self.certificate
     }
 
-    /// The random that a client encrypted; `packet` is its security exchange behind the header. `None`: it is none.
-    /// Cancel: safe.
-    pub(super) async fn open(self: Arc<Self>, packet: Vec<u8>) -> Option<[u8; RANDOM]> {
+    /// The random that a client encrypted. `None`: it is none. Cancel: safe.
+    pub(super) async fn open(self: Arc<Self>, encrypted: Vec<u8>) -> Option<[u8; RANDOM]> {
         /// It takes a processor for longer than a moment: so one at a time.
         static TURN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
+        #[cfg(test)]
+        crate::decoy::testing::work::spend(BYTES);
         let turn = Arc::clone(&TURN).acquire_owned().await.ok()?;
         let opened = tokio::task::spawn_blocking(move || {
             // Kept to the end, also where nobody waits for it any more.
             let _turn = turn;
-            self.random(&packet)
+            self.random(encrypted)
         });
         opened.await.ok()?
     }
 
-    fn random(&self, packet: &[u8]) -> Option<[u8; RANDOM]> {
-        let (length, rest) = packet.split_first_chunk()?;
-        if u32::from_le_bytes(*length) as usize != BYTES + PADDING {
-            return None;
-        }
-        let mut encrypted = rest.get(..BYTES)?.to_vec();
+    fn random(&self, mut encrypted: Vec<u8>) -> Option<[u8; RANDOM]> {
         encrypted.reverse();
         let mut random = power(&encrypted, &self.exponent, &self.modulus)?;
         random.reverse();
         random.first_chunk().copied()
     }
+}
+
+/// What a client's security exchange holds, of which `packet` is what follows its header. `None`: it is none.
+pub(super) fn encrypted(packet: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = packet.split_first_chunk()?;
+    let is_whole = u32::from_le_bytes(*length) as usize == BYTES + PADDING;
+    rest.get(..BYTES).filter(|_| is_whole)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -17,7 +17,7 @@ use super::security::{Cipher, RANDOM};
 use super::*;
 use crate::decoy::number::power;
 use crate::decoy::personality::embedded;
-use crate::decoy::testing::{Stage, actions, fact, spec};
+use crate::decoy::testing::{Stage, actions, fact, spec, work};
 use crate::decoy::tls::hello::Hello;
 use crate::decoy::tls::testing::{hello_of, in_records};
 use crate::roles::Hit;
@@ -242,6 +242,37 @@ async fn a_login_over_tls_goes_as_far_as_xrdps_licence_and_its_password_is_told(
     }
 }
 
+#[tokio::test]
+async fn a_secret_in_the_cookie_of_who_leaves_at_once_is_hidden() {
+    for personality in [XRDP, WINDOWS] {
+        let mut stage = stage(personality).await;
+        stage.talk(&connect(b"Cookie: password=hunter2\r\n")).await;
+        let hits = stage.session().await;
+        assert!(!format!("{hits:?}").contains("hunter2"), "{personality}: {hits:?}");
+        let handshake = only(&hits, Action::Handshake);
+        assert_eq!(text(handshake, Field::RdpRoutingToken), "password=*******");
+    }
+}
+
+#[tokio::test]
+async fn who_says_over_and_over_who_it_is_is_told_of_once() {
+    let mut stage = stage(XRDP).await;
+    let (mut peer, _) = conference(&stage, &CHANNELS).await;
+    for _ in 0..20 {
+        peer.write_all(&data(6, 0x40, &info(0x33, ""))).await.unwrap();
+        read(&mut peer, 0x151).await;
+    }
+    drop(peer);
+    let hits = stage.session().await;
+    let end = only(&hits, Action::SessionEnd);
+    assert_eq!(text(end, Field::RdpWorkingFolder), "C:\\x");
+    let mut fields: Vec<_> = end.facts.iter().map(|(field, _)| format!("{field:?}")).collect();
+    let told = fields.len();
+    fields.sort();
+    fields.dedup();
+    assert_eq!(told, fields.len(), "{:?}", end.facts);
+}
+
 /// RDP's own encryption, up to where a login is due. Out: the method, the server's random, and its key's modulus.
 async fn encrypted(stage: &Stage, methods: u32) -> (TcpStream, u32, [u8; RANDOM], Vec<u8>) {
     let mut peer = stage.connect().await;
@@ -316,6 +347,21 @@ async fn a_login_in_rdps_own_encryption_is_read_and_who_signs_it_wrong_goes_no_f
                 .is_empty()
         );
     }
+}
+
+/// A live xrdp took fifty, and a login behind them.
+#[tokio::test]
+async fn a_client_may_draw_new_keys_over_and_over_and_few_are_worked_out() {
+    let stage = stage(XRDP).await;
+    let (mut peer, method, random, modulus) = encrypted(&stage, 0x1b).await;
+    let login = login_by(method, &random, &modulus, "Sup3rPas");
+    let length: usize = u16::from_be_bytes([login[2], login[3]]).into();
+    let before = work::done();
+    peer.write_all(&login[..length].repeat(20)).await.unwrap();
+    peer.write_all(&data(6, 0x40, &info(0x17b, "Sup3rPas"))).await.unwrap();
+    let licence = read(&mut peer, 0x151).await;
+    assert!(licence.starts_with("0300015102f08068000603eb7081428000"), "{licence}");
+    assert_eq!((work::done() - before) / 256, 4);
 }
 
 #[tokio::test]

@@ -13,10 +13,14 @@ use futures_util::future::BoxFuture;
 use super::message::{Read, Request, number};
 use super::reply::{self, Ends};
 use super::{digest, verdict};
+use crate::decoy::services::lines;
 use crate::decoy::session::{Session, SessionError};
 
 /// Longest message, bytes (`tcp_rd_buf_size`).
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Most bytes that are read behind what ends a connection, as much as Kamailio has room for.
+const READ_OUT_MAX: usize = MESSAGE_BYTES_MAX;
 
 /// What keeps a connection open, and the answer to it.
 const PING: &[u8] = b"\r\n\r\n";
@@ -25,14 +29,24 @@ const PONG: &[u8] = b"\r\n";
 pub(super) fn serve(session: &mut Session) -> BoxFuture<'_, Result<(), SessionError>> {
     async move {
         talk(session).await?;
-        // It has read what it does not answer, so the end is a plain one.
-        session.consume(usize::MAX);
-        while session.fill_within(Duration::ZERO).await? > 0 {
-            session.consume(usize::MAX);
-        }
-        Ok(())
+        read_out(session).await
     }
     .boxed()
+}
+
+/// It has read what it does not answer, so the end is a plain one.
+async fn read_out(session: &mut Session) -> Result<(), SessionError> {
+    let mut read = 0;
+    loop {
+        session.drop_input();
+        if read >= READ_OUT_MAX {
+            return Ok(());
+        }
+        match session.fill_within(Duration::ZERO).await? {
+            0 => return Ok(()),
+            count => read += count,
+        }
+    }
 }
 
 /// What the input begins with.
@@ -121,9 +135,18 @@ fn length(head: &[u8]) -> Option<usize> {
 async fn take(session: &mut Session, message: &[u8], from: u64) -> Result<bool, SessionError> {
     let request = match Request::read(message) {
         Read::Request(request) => request,
-        Read::Other => return Ok(true),
-        Read::Broken => return Ok(false),
+        read => {
+            // A login of another protocol.
+            if lines::names_a_secret(message) {
+                session.hide(from..from + message.len() as u64);
+            }
+            return Ok(matches!(read, Read::Other));
+        }
     };
+    if lines::names_a_secret(request.body) {
+        let end = from + message.len() as u64;
+        session.hide(end - request.body.len() as u64..end);
+    }
     let login = digest::offered(&request);
     if let Some(login) = &login {
         session.mark_secret(from + login.place.start as u64..from + login.place.end as u64);

@@ -40,6 +40,20 @@ fn by_eve(text: String) -> String {
     text.replace("From: <sip:bob@127.0.0.1>;tag=ft", "From: <sip:eve@evil.example>;tag=q")
 }
 
+#[tokio::test]
+async fn behind_what_ends_a_connection_no_more_is_read_than_kamailio_reads_at_once() {
+    let mut stage = Stage::open(spec(embedded("kamailio-debian-12").unwrap())).await;
+    let mut client = stage.connect().await;
+    let broken = b"REGISTER sip:a SIP/2.0\r\nContent-Length: x\r\n\r\n";
+    let _ = client.write_all(&[&broken[..], &vec![b'x'; 400_000]].concat()).await;
+    let _ = client.read_to_end(&mut Vec::new()).await;
+    let hits = stage.session().await;
+    let Some(Value::Int(read)) = fact(hits.last().unwrap(), Field::SourceBytes) else {
+        panic!("{hits:?}");
+    };
+    assert!(*read < 64 << 10, "{read}");
+}
+
 #[test]
 fn an_answer_is_kamailios_byte_for_byte() {
     let keepalive = "SIP/2.0 200 Keepalive\r\nVia: SIP/2.0/UDP 127.0.0.1:1234;branch=z9hG4bKabc;rport=51262;received=127.0.0.1\r\nFrom: <sip:bob@127.0.0.1>;tag=ft\r\nTo: <sip:bob@127.0.0.1>;tag=9dd61ff61e802d8e2bef5f14621ef3c2.1dcdb7c7\r\nCall-ID: cid1\r\nCSeq: 1 OPTIONS\r\nServer: kamailio (5.6.3 (x86_64/linux))\r\nContent-Length: 0\r\n\r\n";

@@ -27,8 +27,7 @@ impl Dialogue<'_> {
         let personality = self.personality();
         let look: &Look = personality.look();
         let offered = v1::dialects(message);
-        self.dialects
-            .extend(offered.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
+        self.note_dialects(offered.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
         if look.speaks_beyond_202() && offered.contains(&&b"SMB 2.???"[..]) {
             return self.turn_second(look, v2::ANY).await;
         }

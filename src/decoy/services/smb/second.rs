@@ -212,8 +212,7 @@ impl Dialogue<'_> {
     async fn negotiate_second(&mut self, look: &Look, header: &Header, message: &[u8]) -> Vec<u8> {
         let request = Negotiate::read(message);
         if let Some(request) = &request {
-            self.dialects
-                .extend(request.dialects.iter().map(|number| named(*number)));
+            self.note_dialects(request.dialects.iter().map(|number| named(*number)));
             if request.guid != [0; 16] {
                 let guid = uuid::Uuid::from_bytes_le(request.guid).to_string();
                 self.facts.push((Field::SmbClientGuid, guid.into()));

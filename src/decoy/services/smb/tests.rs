@@ -259,9 +259,41 @@ async fn a_windows_without_smb1_hangs_up_on_it_and_denies_null_sessions() {
     assert_eq!(&answers[1][challenge + 48..challenge + 56], b"\x0a\0\x63\x45\0\0\0\x0f");
 }
 
+/// The names of a NetBIOS session: `*SMBSERVER` and `MABTafff`.
+const NAMES: &[u8; 68] = b"\x20CKFDENECFDEFFCFGEFFCCACACACACACA\0\x20ENEBECFEGBGGGGGGCACACACACACACAAA\0";
+
+#[tokio::test]
+async fn a_second_netbios_session_on_a_connection_ends_it_as_with_samba() {
+    for personality in ["samba-debian-12", "windows-server-2019"] {
+        let mut stage = Stage::open(spec(embedded(personality).unwrap())).await;
+        let request = [b"\x81\0\0\x44", &NAMES[..]].concat();
+        let said = stage.talk(&request.repeat(50)).await;
+        assert_eq!(said, b"\x82\0\0\0", "{personality}");
+        let hits = stage.session().await;
+        let told: Vec<_> = hits.iter().filter(|hit| hit.action == Action::Handshake).collect();
+        let domains = told[0].facts.iter().filter(|(field, _)| *field == Field::SourceDomain);
+        assert_eq!(domains.count(), 1, "{personality}");
+    }
+}
+
+#[tokio::test]
+async fn of_endless_dialects_some_are_told() {
+    let mut stage = Stage::open(spec(embedded("samba-smb1").unwrap())).await;
+    let dialects = b"\x02X\0".repeat(5000);
+    let mut message = b"\xffSMBr\0\0\0\0\x18\x01\x40".to_vec();
+    message.resize(32, 0);
+    message.push(0);
+    message.extend((dialects.len() as u16).to_le_bytes());
+    message.extend(&dialects);
+    let _ = stage.talk(&super::frame::wrap(&message)).await;
+    let hits = stage.session().await;
+    let told = hits.iter().find(|hit| hit.action == Action::Handshake).unwrap();
+    assert_eq!(texts(told, Field::SmbDialects), vec!["X"; 64]);
+}
+
 #[test]
 fn names_of_netbios_sessions_are_read() {
-    let request = b"\x20CKFDENECFDEFFCFGEFFCCACACACACACA\0\x20ENEBECFEGBGGGGGGCACACACACACACAAA\0";
+    let request = NAMES;
     assert_eq!(frame::calling_name(request).as_deref(), Some("MABTafff"));
     assert_eq!(frame::calling_name(&request[..40]), None);
 }
@@ -283,7 +315,7 @@ proptest! {
             let _ = (v1::SessionSetup::read(&message, unicode), v1::path(&message, 32, unicode));
         }
         let _ = (v2::Negotiate::read(&message), v2::token(&message), v2::path(&message));
-        let hidden = v1::secret_in(&message).into_iter().chain(v1::share_password(&message, v1::HEADER));
+        let hidden = v1::secret_in(&message).into_iter().chain(v1::unread_chain(&message)).chain(v1::share_password(&message, v1::HEADER));
         for range in hidden.chain(v1::share_password(&message, bytes.len())) {
             prop_assert!(range.start <= range.end && range.end <= message.len());
         }

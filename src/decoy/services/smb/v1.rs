@@ -152,9 +152,14 @@ impl Header {
 
 /// The parameter words of a message, and its data. `None`: it is cut off.
 fn parts(message: &[u8]) -> Option<(&[u8], Range<usize>)> {
-    let count = usize::from(*message.get(HEADER)?) * 2;
-    let words = message.get(WORDS..)?.get(..count)?;
-    let data = WORDS + count + 2;
+    parts_at(message, HEADER)
+}
+
+/// The same of a command whose words' count stands at `place`.
+fn parts_at(message: &[u8], place: usize) -> Option<(&[u8], Range<usize>)> {
+    let count = usize::from(*message.get(place)?) * 2;
+    let words = message.get(place + 1..)?.get(..count)?;
+    let data = place + 1 + count + 2;
     let length = usize::from(u16_at(message, data - 2)?);
     Some((words, data..data + length)).filter(|(_, data)| data.end <= message.len())
 }
@@ -178,6 +183,32 @@ pub(super) fn secret_in(message: &[u8]) -> Option<Range<usize>> {
         _ if CHAINED.contains(&command) && count > 1 && message.get(WORDS) != Some(&0xff) => all(),
         _ => None,
     }
+}
+
+/// What is chained behind a login or a request for a share and is not read: anything but a request for a share behind a
+/// login. It may be another login, so it counts from where it is said to begin, or from where what was read ends.
+pub(super) fn unread_chain(message: &[u8]) -> Option<Range<usize>> {
+    let command = *message.get(4).filter(|_| message.starts_with(SIGNATURE))?;
+    if !matches!(command, SESSION_SETUP | TREE_CONNECT) {
+        return None;
+    }
+    let end = |place: usize| parts_at(message, place).map_or(place, |(_, data)| data.end);
+    let (next, place) = chained(message, HEADER)?;
+    let is_read = (command, next) == (SESSION_SETUP, TREE_CONNECT) && place < message.len();
+    let from = if is_read {
+        chained(message, place)?.1.min(end(place))
+    } else {
+        place.min(end(HEADER))
+    };
+    (from < message.len()).then_some(from..message.len())
+}
+
+/// The command that is chained behind the one whose words' count stands at `place`, and where it begins.
+fn chained(message: &[u8], place: usize) -> Option<(u8, usize)> {
+    let has_words = *message.get(place)? >= 2;
+    let command = *message.get(place + 1).filter(|_| has_words)?;
+    let from = usize::from(u16_at(message, place + 3)?);
+    (command != 0xff).then_some((command, from))
 }
 
 /// Whether bytes that nobody has taken apart hold a message that [`secret_in`] may find something in.

@@ -17,6 +17,8 @@ const SUBJECT_MAX: usize = 1000;
 #[derive(Default)]
 struct Message {
     bytes: u64,
+    /// The beginning of a line whose end has not come.
+    part: Vec<u8>,
     subject: Option<Vec<u8>>,
     /// Whether the last header was the subject, which may go on.
     within: bool,
@@ -26,6 +28,27 @@ struct Message {
 }
 
 impl Message {
+    /// Takes bytes of the message, wherever they are cut; of a long line its beginning counts.
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.body {
+                break;
+            }
+            let room = LINE_MAX.saturating_sub(self.part.len());
+            self.part.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            if piece.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+        self.ended = bytes.ends_with(b"\n");
+    }
+
+    /// Takes the line that has come so far.
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.part);
+        self.line(lines::bare(&line));
+    }
+
     /// Takes a line of the message.
     fn line(&mut self, line: &[u8]) {
         self.body |= line.is_empty();
@@ -171,12 +194,12 @@ impl<'a> Talk<'a> {
             let count = usize::try_from(left).unwrap_or(usize::MAX);
             let here = self.session.input();
             let here = here.get(..count.min(here.len())).unwrap_or_default();
-            for line in here.split(|byte| *byte == b'\n') {
-                message.line(lines::bare(line));
-            }
-            message.ended = here.ends_with(b"\n");
-            let passed = self.session.consume(count);
+            message.take(here);
+            let passed = self.session.consume(here.len());
             left -= passed.end - passed.start;
+        }
+        if !message.ended {
+            message.end_line();
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use trapline_schemas::{Action, Field, Value};
 
 use crate::decoy::personality::embedded;
@@ -336,4 +337,58 @@ async fn a_greeting_alone_is_no_proof() {
     let (_, hits) = said("smtp-postfix", b"EHLO x\r\nQUIT\r\n").await;
     let touch = hits.iter().map(|hit| hit.touch).max();
     assert_eq!(touch, Some(crate::roles::Touch::Intent));
+}
+
+/// The subject of a message that comes in two parts; the first was read before the second is sent.
+async fn subject_of_parts(first: &[u8], second: &[u8]) -> Option<Value> {
+    let text = embedded("smtp-postfix").unwrap();
+    let mut stage = Stage::open(spec(text)).await;
+    let mut client = stage.connect().await;
+    client.write_all(first).await.unwrap();
+    // The clock stands: it goes on only where nobody has anything left to do.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    client.write_all(second).await.unwrap();
+    client.shutdown().await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    let hits = stage.session().await;
+    hits.iter().find_map(|hit| fact(hit, Field::EmailSubject)).cloned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_subject_of_a_chunk_is_told_wherever_the_chunk_is_cut() {
+    let message = b"From: a\r\nSubject: come\r\n here\r\n\r\nSubject: no\r\n";
+    let chunk = format!(
+        "EHLO x\r\nMAIL FROM:<a@b.cc>\r\nRCPT TO:<root>\r\nBDAT {} LAST\r\n",
+        message.len()
+    );
+    for cut in 1..message.len() {
+        let (first, second) = message.split_at(cut);
+        let subject = subject_of_parts(&[chunk.as_bytes(), first].concat(), second).await;
+        assert_eq!(
+            subject,
+            Some("come here".into()),
+            "{}|{}",
+            first.escape_ascii(),
+            second.escape_ascii()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_a_chunk_that_never_ends_is_no_more_than_its_beginning() {
+    let message = [&b"Subject: come"[..], &vec![b'x'; 100_000], b"\r\nA: b\r\n"].concat();
+    let head = format!(
+        "EHLO x\r\nMAIL FROM:<a@b.cc>\r\nRCPT TO:<root>\r\nBDAT {} LAST\r\n",
+        message.len()
+    );
+    let (text, hits) = said("smtp-postfix", &[head.as_bytes(), &message, b"QUIT\r\n"].concat()).await;
+    assert!(
+        text.contains(&format!("250 2.0.0 Ok: {} bytes queued", message.len())),
+        "{text}"
+    );
+    let subject = hits.iter().find_map(|hit| fact(hit, Field::EmailSubject));
+    assert!(
+        matches!(subject, Some(Value::Text(text)) if text.starts_with("comexxx")),
+        "{subject:?}"
+    );
 }

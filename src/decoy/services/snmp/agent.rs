@@ -10,7 +10,7 @@ use std::ops::Bound;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use super::ber::{identifier, integer, number, numbers, tagged, whole};
+use super::ber::{identifier, integer, number, numbers, size, tagged, whole};
 use crate::decoy::personality::Install;
 
 /// A name, as numbers; at least two.
@@ -185,6 +185,12 @@ impl<'m> Request<'m> {
         }
     }
 
+    /// Bytes of an answer without an error whose bindings have so many: what [`Request::encode`] would write of it.
+    fn size_with(&self, bindings: usize) -> usize {
+        let contents = size(self.id.len()) + 2 * size(1) + size(bindings);
+        size(size(1) + size(self.community.len()) + size(contents))
+    }
+
     fn encode(&self, answer: &Answer) -> Vec<u8> {
         let bindings: Vec<u8> = answer.bindings.iter().flat_map(Binding::encoded).collect();
         let contents = [
@@ -289,6 +295,7 @@ impl Tree<'_> {
             .split_at_checked(once)
             .unwrap_or((&request.bindings, &[]));
         let mut answer = good(once.iter().map(|binding| self.after(&binding.name)).collect());
+        let mut held: usize = answer.bindings.iter().map(|binding| binding.encoded().len()).sum();
         let mut names: Vec<Vec<u32>> = often.iter().map(|binding| binding.name.clone()).collect();
         for _ in 0..request.often.clamp(0, REPETITIONS_MAX) {
             let mut ended = true;
@@ -296,10 +303,10 @@ impl Tree<'_> {
                 let next = self.after(name);
                 ended &= next.value == END_OF_VIEW;
                 name.clone_from(&next.name);
-                answer.bindings.push(next);
-                let is_full = request.encode(&answer).len() > room;
-                if is_full && answer.bindings.len() > 1 {
-                    answer.bindings.pop();
+                held += next.encoded().len();
+                let is_full = request.size_with(held) > room;
+                if !is_full || answer.bindings.is_empty() {
+                    answer.bindings.push(next);
                 }
                 if is_full {
                     return answer;
@@ -329,7 +336,7 @@ mod tests {
     use super::*;
     use crate::decoy::personality::embedded;
     use crate::decoy::services::snmp::Look;
-    use crate::decoy::testing::personality;
+    use crate::decoy::testing::{personality, work};
 
     fn said(message: &[u8]) -> Option<Vec<u8>> {
         let look = personality(embedded("net-snmp-debian-12").unwrap());
@@ -422,6 +429,24 @@ mod tests {
         );
     }
 
+    /// A GetBulk of so many names that nothing is behind.
+    fn bulk(names: usize) -> Vec<u8> {
+        let list = tagged(0x30, &b"\x30\x05\x06\x01\x55\x05\0".repeat(names));
+        let contents = [&b"\x02\x01\x07\x02\x01\0\x02\x01\x01"[..], &list].concat();
+        let body = [vec![2, 1, 1], tagged(4, b"public"), tagged(GET_BULK, &contents)];
+        tagged(0x30, &body.concat())
+    }
+
+    #[test]
+    fn names_of_one_datagram_cost_work_by_their_number_and_not_by_its_square() {
+        let cost = |names| {
+            let sent = bulk(names);
+            work::of(|| assert_eq!(said(&sent).map(|said| said.len()), Some(sent.len())))
+        };
+        let (one, two) = (cost(500), cost(1000));
+        assert!(two < 3 * one, "{one} bytes written for 500 names, {two} for 1000");
+    }
+
     #[test]
     fn another_community_or_operation_or_version_gets_silence() {
         for sent in [
@@ -435,6 +460,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_size_of_an_answer_is_known_before_it_is_written(names in 0..3000_usize, community in prop::collection::vec(any::<u8>(), 0..300)) {
+            let bindings = vec![Binding { name: vec![1, 3, 6], value: END_OF_VIEW.to_vec() }; names];
+            let request = Request { version: 1, community: &community, operation: GET_BULK, id: &[1, 2, 3], once: 0, often: 1, bindings: Vec::new() };
+            let held = bindings.iter().map(|binding| binding.encoded().len()).sum();
+            prop_assert_eq!(request.size_with(held), request.encode(&good(bindings)).len());
+        }
+
         #[test]
         fn any_bytes_in_a_request_get_no_answer_longer_than_it(
             operation in prop::sample::select(vec![GET, GET_NEXT, GET_BULK, SET]),

@@ -97,9 +97,21 @@ pub(super) fn number(contents: &[u8]) -> Option<i64> {
     )
 }
 
+/// Bytes of an element with so many of contents, as [`tagged`] writes it.
+pub(super) const fn size(contents: usize) -> usize {
+    contents
+        + match contents {
+            0..=0x7f => 2,
+            0x80..=0xff => 3,
+            _ => 4,
+        }
+}
+
 /// An element, its length in as few bytes as hold it.
 pub(super) fn tagged(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len();
+    #[cfg(test)]
+    crate::decoy::testing::work::spend(length);
     let mut out = vec![tag];
     match length {
         0..=0x7f => out.push(length as u8),
@@ -128,6 +140,7 @@ mod tests {
             let contents = vec![7; size];
             let bytes = tagged(4, &contents);
             prop_assert_eq!(whole(&bytes, 0), Some((4, &contents[..], bytes.len())));
+            prop_assert_eq!(super::size(size), bytes.len());
         }
 
         #[test]

@@ -22,11 +22,15 @@ const UNKNOWN_ENGINES: u32 = 4;
 /// Seconds after its machine that the engine began.
 const BEGAN_AFTER_SECS: u32 = 21;
 
-static USERS: AtomicU32 = AtomicU32::new(0);
-static ENGINES: AtomicU32 = AtomicU32::new(0);
+/// How often the engine reported what.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    users: AtomicU32,
+    engines: AtomicU32,
+}
 
 /// The report that a message gets, if it gets one.
-pub(super) fn report(message: &[u8], install: &Install) -> Option<Vec<u8>> {
+pub(super) fn report(message: &[u8], install: &Install, counters: &Counters) -> Option<Vec<u8>> {
     let (_, at) = version(message).filter(|(version, _)| *version == "3")?;
     let (_, global, _) = whole(message, at).filter(|(tag, ..)| *tag == 0x30)?;
     let fields = elements::<4>(global)?;
@@ -52,7 +56,11 @@ pub(super) fn report(message: &[u8], install: &Install) -> Option<Vec<u8>> {
         tagged(0x04, &[]),
         tagged(0x04, &[]),
     ];
-    let data = [tagged(0x04, &own), tagged(0x04, context), told(request, is_ours)];
+    let data = [
+        tagged(0x04, &own),
+        tagged(0x04, context),
+        told(request, is_ours, counters),
+    ];
     let body = [
         tagged(0x02, &[3]),
         tagged(0x30, &global.concat()),
@@ -63,10 +71,10 @@ pub(super) fn report(message: &[u8], install: &Install) -> Option<Vec<u8>> {
 }
 
 /// The report itself: which counter, and how far it is.
-fn told(request: &[u8], is_ours: bool) -> Vec<u8> {
+fn told(request: &[u8], is_ours: bool, counters: &Counters) -> Vec<u8> {
     let (counter, which) = match is_ours {
-        true => (&USERS, UNKNOWN_USERS),
-        false => (&ENGINES, UNKNOWN_ENGINES),
+        true => (&counters.users, UNKNOWN_USERS),
+        false => (&counters.engines, UNKNOWN_ENGINES),
     };
     let count = counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     let name = identifier(&[&STATS[..], &[which, 0]].concat());
@@ -148,7 +156,7 @@ mod tests {
             (asked(&own), "2b060106030f01010300"),
             (asked(&other), "2b060106030f01010400"),
         ] {
-            let report = report(&asked, &install()).expect("a report");
+            let report = report(&asked, &install(), &Counters::default()).expect("a report");
             assert!(report.len() <= asked.len(), "{} to {}", report.len(), asked.len());
             let hex = ids::hex(&report);
             let own = ids::hex(&own);
@@ -171,6 +179,17 @@ mod tests {
         let mut quiet = asked(&engine(&install()));
         let flags = quiet.windows(4).position(|bytes| bytes == b"\x04\x01\x05\x02").unwrap() + 2;
         quiet[flags] = 1;
-        assert_eq!(report(&quiet, &install()), None);
+        assert_eq!(report(&quiet, &install(), &Counters::default()), None);
+    }
+
+    #[test]
+    fn each_decoy_counts_its_own_reports() {
+        let asked = asked(&engine(&install()));
+        let count = |counters: &Counters| {
+            let report = report(&asked, &install(), counters).expect("a report");
+            report.last().copied()
+        };
+        let (one, other) = (Counters::default(), Counters::default());
+        assert_eq!((count(&one), count(&one), count(&other)), (Some(1), Some(2), Some(1)));
     }
 }

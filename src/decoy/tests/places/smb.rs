@@ -58,6 +58,14 @@ fn tree(password: &[u8]) -> Vec<u8> {
     first(0x75, 0, &words, &[password, b"\\\\files\\data\0?????\0"].concat())
 }
 
+/// A message with another command chained behind it.
+fn chained_to(command: u8, mut message: Vec<u8>) -> Vec<u8> {
+    let end = (message.len() as u16).to_le_bytes();
+    message[33] = command;
+    message[35..37].copy_from_slice(&end);
+    message
+}
+
 /// A message of SMB2.
 fn second(command: u16, number: u64, session: u64, body: &[u8]) -> Vec<u8> {
     let mut out = b"\xfeSMB\x40\0\0\0\0\0\0\0".to_vec();
@@ -130,7 +138,17 @@ pub(super) fn sessions(shapes: &Shapes) -> Vec<(&'static str, Vec<u8>)> {
         b"",
         &[b"\x04\\\\files\\data\0\x04", raw, b"\0\x04?????\0"].concat(),
     );
+    let again = [chained_to(0x73, login(&answer, &answer)), login(raw, b"").split_off(32)];
+    let trees = [chained_to(0x75, tree(b"x")), tree(raw).split_off(32)];
+    let third = [
+        chained_to(0x75, login(&answer, &answer)),
+        chained_to(0x75, tree(b"x")).split_off(32),
+        tree(raw).split_off(32),
+    ];
     let logins = [
+        again.concat(),
+        trees.concat(),
+        third.concat(),
         login(raw, b""),
         login(b"", &wide),
         login(&answer, &answer),
