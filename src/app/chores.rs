@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
             _ = hours.tick() => {}
         }
         tell_head(&core).await;
-        let configured = build::consumers(&core.config());
+        let configured = [build::consumers(&core.config()), build::watchers(&core.config())].concat();
         // A disabled sink is configured: its cursor stays.
         let disabled = core
             .config()

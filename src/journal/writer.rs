@@ -24,6 +24,7 @@ use super::sqlite::{Cursors, Store, Written, is_busy, save_state};
 use super::start::Started;
 use super::trim::{Bounds, Trimmer};
 use super::unkept::{self, Unkept};
+use super::untold;
 use super::{Entry, JournalError, Offset};
 
 /// The writer's state; [`Writer::run`] is its life.
@@ -176,6 +177,7 @@ impl Writer {
                 }
                 told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
                 told.extend(facts.iter().cloned());
+                facts.iter().try_for_each(|fact| untold::told(tx, fact))?;
                 if let Some(debt) = owed {
                     save_state(tx, unkept::KEY, Some(debt.line().as_bytes()))?;
                 }
