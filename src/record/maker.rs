@@ -110,6 +110,7 @@ impl Maker {
             secret: hit.secret.as_ref().map(|secret| &*secret.bytes),
             touch,
             said: hit.touch,
+            several,
             inside: zone.inside,
             source: address,
             decoy: &hit.contact.spec.name,
