@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::harness::{PATIENCE, touch};
+use super::harness::{PATIENCE, json, touch};
 use super::*;
 
 /// The limit that the program is started with: half of it is kept for journal, sinks and control.
