@@ -157,11 +157,7 @@ impl Writer {
         let facts = self.facts.get(..due).unwrap_or_default();
         let consumers = self.shared.consumers(&self.cursors);
         let cursors = &self.cursors;
-        let rows = if events == 0 {
-            TRIM_ROWS
-        } else {
-            (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS)
-        };
+        let rows = trim_rows(events);
         let (mut own, mut told) = (Vec::new(), Vec::new());
         let owed = self
             .unkept
@@ -438,6 +434,14 @@ impl Drop for Writer {
         self.shared.set_held_lock(None);
         self.lock.free();
         self.shared.ended.send_replace(true);
+    }
+}
+
+/// How many rows the trim takes with so many events.
+fn trim_rows(events: usize) -> usize {
+    match events {
+        0 => TRIM_ROWS,
+        _ => (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS),
     }
 }
 

@@ -82,11 +82,7 @@ impl Maker {
             Some(incident) if incident.day == incidents::day(hit.at) => incident,
             _ => *source.incident.insert(self.incidents.of(key, address, hit.at)),
         };
-        let touch = if several {
-            hit.touch.max(Touch::Intent)
-        } else {
-            hit.touch
-        };
+        let touch = hit.touch.max(if several { Touch::Intent } else { Touch::Contact });
         let zone = self.settings.rules.zones.of(address);
         let about = About {
             zone,
