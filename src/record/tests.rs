@@ -335,9 +335,11 @@ async fn a_gap_of_a_minute_that_is_over_is_told_without_a_hit() {
     assert_eq!((gap.action, gap.int(Field::FindingHits)), (Action::JournalGap, Some(3)));
 }
 
-/// Keeps what is handed over, as the journal would.
+type Rows = std::collections::BTreeMap<String, Vec<u8>>;
+
+/// Keeps what is handed over, as the journal would: events, and state.
 #[derive(Clone, Default)]
-struct Kept(Arc<std::sync::Mutex<(Vec<Event>, std::collections::BTreeMap<String, Vec<u8>>)>>);
+struct Kept(Arc<std::sync::Mutex<(Vec<Event>, Rows)>>);
 
 impl Append for Kept {
     async fn append(&self, commit: Commit) -> Result<(), JournalError> {
