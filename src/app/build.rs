@@ -329,6 +329,7 @@ pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
         retain: config.journal.retain,
         retain_bytes: config.journal.retain_bytes,
         consumers: consumers(config),
+        watchers: watchers(config),
         guests: guests(config),
         facts,
         upgrading: manager::upgrading,
@@ -336,18 +337,24 @@ pub(super) fn journal(config: &Config, facts: FactBody) -> JournalSettings {
     }
 }
 
-/// Consumers whose cursors hold the age trim back: enabled sinks and windows.
+/// Consumers whose cursors hold the age trim back, and that take entries out of the house: enabled sinks.
 pub(super) fn consumers(config: &Config) -> Vec<String> {
+    enabled(config)
+        .map(|sink| crate::delivery::sink_consumer(&sink.name))
+        .collect()
+}
+
+/// Consumers that hold it back as well, and whose work stands in the journal alone: windows.
+pub(super) fn watchers(config: &Config) -> Vec<String> {
     let windows = config
         .transforms
         .iter()
         .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
-    let sinks = enabled(config).map(|sink| crate::delivery::sink_consumer(&sink.name));
     let people = enabled(config).filter(|sink| sink.notices.is_some());
     let notices = people.map(|sink| crate::delivery::window_consumer(&node_before(&sink.name)));
     let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
-    sinks.chain(windows).chain(notices).chain(watch).collect()
+    windows.chain(notices).chain(watch).collect()
 }
 
 /// Whether scans are to be found and somebody takes findings.

@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
             _ = hours.tick() => {}
         }
         tell_head(&core).await;
-        let configured = build::consumers(&core.config());
+        let configured = [build::consumers(&core.config()), build::watchers(&core.config())].concat();
         // A disabled sink is configured: its cursor stays.
         let disabled = core
             .config()
@@ -79,6 +79,8 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
                 .push((key(name), Some(now.micros().to_string().into_bytes()))),
             Some(then) if now.since(*then) >= KEPT => {
                 commit.cursors_gone.push(name.clone());
+                // A windowed node's own row has the name of its cursor.
+                commit.state.push((name.clone(), None));
                 commit.state.push((key(name), None));
             }
             Some(_) => {}
@@ -128,10 +130,13 @@ mod tests {
     async fn a_removed_sink_keeps_its_cursor_for_seven_days_and_one_that_came_back_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
-        let cursors = ["sink/a", "sink/b", "index"].map(|name| (name.to_owned(), 1)).to_vec();
+        let cursors = ["window/a", "sink/b", "index"]
+            .map(|name| (name.to_owned(), 1))
+            .to_vec();
         journal
             .commit(Commit {
                 cursors,
+                state: vec![("window/a".to_owned(), Some(b"{}".to_vec()))],
                 ..Commit::default()
             })
             .await
@@ -139,7 +144,9 @@ mod tests {
         assert_eq!(day(&journal, &[], 1).await.len(), 3);
         assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 3);
         assert_eq!(day(&journal, &[], 7).await.len(), 3);
+        assert!(journal.state("window/a").await.unwrap().is_some());
         assert_eq!(day(&journal, &[], 8).await, ["index", "sink/b"]);
+        assert_eq!(journal.state("window/a").await.unwrap(), None);
         journal.close().await;
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use trapline_schemas::{Action, Field, Value, text};
+use trapline_schemas::{Action, Field, Timestamp, Value, text};
 
 use crate::app::build::{self, Made};
 use crate::app::core::{Core, Refused, Reloaded};
@@ -14,7 +14,7 @@ use crate::app::{manager, surroundings, tables, trial};
 use crate::config::{Changes, Config, changes, changes::Difference};
 use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
-use crate::journal::{Health, HealthLevel};
+use crate::journal::{Health, HealthLevel, JournalError};
 use crate::record::{Benign, HostEvent};
 use crate::telemetry;
 
@@ -54,7 +54,7 @@ impl App {
         let config = loaded.config;
         let changes = changes(&self.core.config(), &config);
         refuse_restart_only(&changes)?;
-        if touches_delivery(&changes) {
+        if self.swaps_delivery(&changes) {
             refuse_while_failing(&self.core.journal.health().borrow())?;
         }
         let wrong =
@@ -82,7 +82,7 @@ impl App {
 
     async fn put_in_force(&mut self, next: Next) -> Reloaded {
         let looks = changed_looks(&self.decoys, &next.decoys, &next.changes.decoys);
-        if touches_delivery(&next.changes) {
+        if self.swaps_delivery(&next.changes) {
             self.swap_delivery(next.plan).await?;
             self.tables.put(next.tables);
         } else if let Some(pipeline) = &self.pipeline {
@@ -107,6 +107,11 @@ impl App {
         Ok(lines)
     }
 
+    /// Whether delivery is started anew: also where a reload before has left none.
+    fn swaps_delivery(&self, changes: &Changes) -> bool {
+        touches_delivery(changes) || self.pipeline.is_none()
+    }
+
     /// What delivery ran by until now.
     fn plan_in_force(&self) -> Result<Plan, build::BuildError> {
         let config = self.core.config();
@@ -119,7 +124,11 @@ impl App {
     /// What stations take over without a stop.
     async fn settle(&self, config: &Config) {
         let journal = &self.core.journal;
-        journal.set_consumers(&build::consumers(config), &build::guests(config));
+        journal.set_consumers(
+            &build::consumers(config),
+            &build::watchers(config),
+            &build::guests(config),
+        );
         journal.set_retention(config.journal.retain, config.journal.retain_bytes);
         let rules = build::rules(config, Arc::clone(&self.benign));
         self.core.recorder.settle(rules).await;
@@ -137,15 +146,27 @@ impl App {
                 Ok(())
             }
             Err(error) => {
-                let refused = Refused::new(Refusal::Failed, format!("the journal failed, sinks as before: {error}"));
-                let before = self.plan_in_force();
-                if let Ok(before) = before {
+                if let Ok(before) = self.plan_in_force() {
                     self.pipeline = Pipeline::start(before, parts(), DELIVERY_GRACE).await.ok();
+                }
+                let refused = not_swapped(&error, self.pipeline.is_some());
+                if self.pipeline.is_none() {
+                    self.core.board.unfed(&refused.first, Timestamp::now());
                 }
                 Err(refused)
             }
         }
     }
+}
+
+/// Why delivery is not as was wanted, and whether it is as before.
+fn not_swapped(error: &JournalError, as_before: bool) -> Refused {
+    let now = if as_before {
+        "sinks as before"
+    } else {
+        "no sink is fed: reload again when the disk works"
+    };
+    Refused::new(Refusal::Failed, format!("the journal failed, {now}: {error}"))
 }
 
 fn refuse_restart_only(changes: &Changes) -> Result<(), Refused> {
@@ -265,9 +286,14 @@ fn tell(refused: &Refused) {
 
 #[cfg(test)]
 mod tests {
-    use trapline_schemas::Timestamp;
-
     use super::*;
+
+    #[test]
+    fn a_reload_that_left_no_delivery_says_so() {
+        let said = |as_before| not_swapped(&JournalError::Closed, as_before).reasons.concat();
+        assert!(said(true).contains("sinks as before"));
+        assert!(said(false).contains("no sink is fed") && !said(false).contains("as before"));
+    }
 
     #[test]
     fn sinks_are_changed_only_while_it_can_be_kept_where_they_stand() {

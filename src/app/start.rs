@@ -365,11 +365,13 @@ impl CoreParts {
         stops: &Stops,
     ) -> Result<(Self, tokio::task::JoinHandle<()>), StartError> {
         let tasks = Tasks::default();
+        let mut state = ready.journal.states(record::STATE).await?;
+        state.extend(ready.journal.states(record::FOLDS).await?);
         let (recorder, record) = record::start(record::Settings {
             identity: ready.identity.clone(),
             rules: build::rules(&ready.config, Arc::clone(benign)),
             hosts: hosts::look_around(&ready.config.observer, &tasks, &stops.serving),
-            state: ready.journal.states(record::STATE).await?,
+            state,
         });
         let run = record.run(ready.journal.clone(), stops.recording.clone());
         let recorded = tasks.spawn_station("recorder", stops.recording.clone(), run);

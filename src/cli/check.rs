@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use serde::Serialize;
+use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Problems, Severity};
 
 use crate::app::{self, LoadError};
@@ -50,7 +51,10 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     };
     let live = live(&config, &mut found);
     let looked = ports(&config, live.as_ref()).into_iter().chain(modes(&config));
-    let looked = looked.chain(descriptors(&config)).chain(idle(&config));
+    let looked = looked
+        .chain(descriptors(&config))
+        .chain(idle(&config))
+        .chain(over(&config, Timestamp::now()));
     let looked = looked.map(Reason::from);
     found.warnings.extend(looked);
     let certificates = app::wrong_certificates(&config);
@@ -66,6 +70,18 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     sinks(&config, wanted.connect, &mut found)?;
     found.ok = found.errors.is_empty();
     show(globals, &config, &found)
+}
+
+/// Lists of sources to ignore that ignore nobody any more.
+fn over(config: &Config, now: Timestamp) -> Vec<String> {
+    let over = config.ignores.iter().filter(|list| list.until <= now);
+    over.map(|list| {
+        format!(
+            "ignore.{}.until is over: it ignores nobody, renew it or take it out",
+            list.name
+        )
+    })
+    .collect()
 }
 
 /// The running instance of this state folder, if there is one. One that hangs is worth a warning.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -223,7 +223,10 @@ pub(super) fn backup(globals: &Globals, wanted: &Backup) -> anyhow::Result<Exit>
         force: wanted.force,
     };
     let report = match client::ask_one(&place::state_dir(globals)?, &request) {
-        Ok(Answer::Verified(report)) => report,
+        Ok(Answer::Copied { report, file }) => {
+            look_for(&target, file)?;
+            report
+        }
         Ok(other) => return place::refused(other),
         Err(ClientError::NotRunning(_)) => {
             let copied = place::with_journal(globals, Hold::WhileOpen, async |journal| {
@@ -235,6 +238,23 @@ pub(super) fn backup(globals: &Globals, wanted: &Backup) -> anyhow::Result<Exit>
         Err(error) => return Err(error.into()),
     };
     show_backup(globals, &target, &report)
+}
+
+/// Looks whether the copy stands where it was wanted: a service may have a `/tmp` of its own.
+fn look_for(target: &Path, made: Option<(u64, u64)>) -> anyhow::Result<()> {
+    match std::fs::metadata(target) {
+        Ok(found) if made == Some((found.dev(), found.ino())) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            output::warning(&format!("`{}` cannot be looked at: {error}", target.display()));
+            return Ok(());
+        }
+        _ => {}
+    }
+    anyhow::bail!(
+        "the copy is not at `{}`, the service wrote it into a folder of its own of that name (its /tmp is such a one): \
+         name a path below the state folder, or in one that the unit names in `ReadWritePaths=`",
+        target.display()
+    )
 }
 
 fn show_backup(globals: &Globals, target: &Path, report: &VerifyReport) -> anyhow::Result<Exit> {
@@ -254,4 +274,22 @@ fn show_backup(globals: &Globals, target: &Path, report: &VerifyReport) -> anyho
     };
     output::error(&format!("the copy is as the journal is: {fault}"));
     Ok(Exit::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_not_where_it_was_wanted_is_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.db");
+        let said = look_for(&target, Some((1, 2))).unwrap_err().to_string();
+        assert!(said.contains("ReadWritePaths="), "{said}");
+        std::fs::write(&target, "of another day").unwrap();
+        assert!(look_for(&target, Some((1, 2))).is_err(), "another file of that name");
+        assert!(look_for(&target, None).is_err());
+        let file = std::fs::metadata(&target).unwrap();
+        look_for(&target, Some((file.dev(), file.ino()))).unwrap();
+    }
 }

@@ -82,18 +82,21 @@ fn report(habits: Habits, wanted: &Arguments) -> anyhow::Result<Report> {
         visits: wanted.visits,
         days: wanted.days,
     };
-    let end = jiff::Zoned::now()
-        .with_time_zone(jiff::tz::TimeZone::UTC)
-        .checked_add(wanted.lasting)?;
     let sources_not_looked_at = habits.too_many();
     let (proposals, refused) = habits.judge(&least);
     Ok(Report {
         since: wanted.since.strftime("%Y-%m-%d").to_string(),
-        until: end.date().to_string(),
+        until: end(Timestamp::now(), wanted.lasting)?,
         proposals,
         refused,
         sources_not_looked_at,
     })
+}
+
+/// When a list of now is over, RFC 3339: a day alone would be over at its beginning.
+fn end(now: Timestamp, lasting: jiff::Span) -> anyhow::Result<String> {
+    let end = now.to_zoned(jiff::tz::TimeZone::UTC).checked_add(lasting)?;
+    Ok(end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 fn print(out: &mut Out, report: &Report) -> std::io::Result<()> {
@@ -133,4 +136,16 @@ fn table(out: &mut Out, proposal: &Proposal, until: &str) -> std::io::Result<()>
 /// A TOML string: JSON's is one (TOML 1.0, basic strings).
 fn quoted(text: &str) -> String {
     serde_json::Value::from(safe(text)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_for_half_a_day_is_over_in_half_a_day() {
+        let now = "2026-03-04T10:20:30.5Z".parse().unwrap();
+        assert_eq!(end(now, span("12h").unwrap()).unwrap(), "2026-03-04T22:20:30Z");
+        assert_eq!(end(now, span("90d").unwrap()).unwrap(), "2026-06-02T10:20:30Z");
+    }
 }

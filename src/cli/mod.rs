@@ -6,7 +6,8 @@
 //! 1. Whatever a peer sent is escaped before it is printed.
 //! 2. Colours and tables appear on a terminal only, and no colours with `NO_COLOR`.
 //! 3. A reader that closes its pipe ends the command quietly.
-//! 4. With `--json` whatever happens is JSON on standard output: the answer, or `{ok, errors, warnings}`.
+//! 4. With `--json` an answer is JSON on standard output, as is a refusal: `{ok, errors, warnings}`. What keeps a command
+//!    from asking at all, as its arguments or a journal that is not there, is text on standard error.
 //! 5. With a live instance a command asks it; the journal file is opened only while its lock is held.
 
 mod check;

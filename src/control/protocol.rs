@@ -45,7 +45,7 @@ pub enum Request {
     Letters(LetterAct, LetterQuery),
     /// Begins, counts, shows or cancels a replay: [`Answer::Replay`].
     Replay(ReplayQuery),
-    /// Copies the journal into a file: [`Answer::Verified`] of the copy.
+    /// Copies the journal into a file: [`Answer::Copied`].
     Backup {
         /// The file, an absolute path.
         target: std::path::PathBuf,
@@ -121,6 +121,13 @@ pub enum Answer {
     },
     /// What the walk over the journal's chain found.
     Verified(VerifyReport),
+    /// The journal was copied, and the walk over the copy's chain found this.
+    Copied {
+        /// What it found.
+        report: VerifyReport,
+        /// Device and inode of the copy, if it could be looked at: the same path may lead elsewhere for whoever asked.
+        file: Option<(u64, u64)>,
+    },
     /// The configuration in force is now the one on disk.
     Reloaded {
         /// What changed, one line each.

@@ -364,8 +364,11 @@ async fn replay(core: &Core, query: &ReplayQuery) -> Answer {
 }
 
 async fn backup(core: &Core, target: PathBuf, force: bool) -> Answer {
-    match core.journal().backup(target, force).await {
-        Ok(found) => Answer::Verified(found.into()),
+    match core.journal().backup(target.clone(), force).await {
+        Ok(found) => Answer::Copied {
+            report: found.into(),
+            file: std::fs::metadata(target).ok().map(|file| (file.dev(), file.ino())),
+        },
         Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
     }
 }

@@ -22,7 +22,7 @@ use crate::delivery::store::Store;
 use crate::fresh::Taker;
 use crate::graph::wiring::Origin;
 use crate::graph::{Body, Graph, Node, Pass, Reach, Reached};
-use crate::journal::{Entry, JournalError, Offset};
+use crate::journal::{Cause, Entry, JournalError, Offset};
 use trapline_schemas::Timestamp;
 
 /// Most items in the ring.
@@ -60,19 +60,34 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// What a node gets of the entry, whose parcel this is.
-    pub(super) fn parcel_for<'i>(&'i self, node: Node, parcel: &'i Arc<Parcel>) -> &'i Arc<Parcel> {
+    /// What a node that it reaches gets of the entry, live as in a replay; `None` if there is nothing to give.
+    pub(super) fn for_node(&self, node: Node) -> Option<&Arc<Parcel>> {
+        let recorded = self.recorded()?;
         let own = self.versions.iter().find(|(nodes, _)| nodes.contains(node));
-        own.map_or(parcel, |(_, own)| own)
+        Some(own.map_or(recorded, |(_, own)| own))
+    }
+
+    /// Why there is nothing to give.
+    pub(super) fn lost(&self) -> Option<Cause> {
+        match self.content {
+            Content::Parcel(_) => None,
+            Content::Lost => Some(Cause::Trimmed),
+            Content::Unreadable => Some(Cause::Unreadable),
+        }
+    }
+
+    fn recorded(&self) -> Option<&Arc<Parcel>> {
+        match &self.content {
+            Content::Parcel(parcel) => Some(parcel),
+            Content::Lost | Content::Unreadable => None,
+        }
     }
 
     /// Each form of the event that somebody gets.
     pub(super) fn parcels(&self) -> impl Iterator<Item = &Arc<Parcel>> {
-        let recorded = match &self.content {
-            Content::Parcel(parcel) => Some(parcel),
-            Content::Lost | Content::Unreadable => None,
-        };
-        recorded.into_iter().chain(self.versions.iter().map(|(_, own)| own))
+        self.recorded()
+            .into_iter()
+            .chain(self.versions.iter().map(|(_, own)| own))
     }
 }
 
@@ -266,10 +281,7 @@ impl Ring {
 
 fn find_event(items: &[Arc<Item>], offset: Offset) -> Option<Arc<Event>> {
     let at = items.binary_search_by_key(&offset, |item| item.offset).ok()?;
-    match &items[at].content {
-        Content::Parcel(parcel) => Some(parcel.event.clone()),
-        Content::Lost | Content::Unreadable => None,
-    }
+    items.get(at)?.recorded().map(|parcel| parcel.event.clone())
 }
 
 /// Where an event may be found without reading the journal for it.

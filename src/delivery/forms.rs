@@ -31,7 +31,7 @@ pub(super) fn render_ahead(items: &[Arc<Item>], sinks: &[Asking]) {
 }
 
 fn is_shared(item: &Item, parcel: &Arc<Parcel>, sinks: &[Asking], format: Format) -> bool {
-    let gets = |node| item.reach.contains(node) && Arc::ptr_eq(item.parcel_for(node, parcel), parcel);
+    let gets = |node| item.reach.contains(node) && item.for_node(node).is_some_and(|own| Arc::ptr_eq(own, parcel));
     let asks = |(node, form): &&Asking| *form == format && gets(*node);
     sinks.iter().filter(asks).nth(1).is_some()
 }

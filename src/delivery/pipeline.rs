@@ -22,7 +22,7 @@ use super::pace::Pace;
 use super::reader::Reader;
 use super::status::{Board, SinkStatus};
 use super::store::{Store, commit_unless_failing};
-use super::windows::Window;
+use super::windows::{Window, disband};
 use super::worker::{ReaderAt, Worker};
 use crate::fresh::{Fresh, Taker};
 use crate::graph::window::sink_behind;
@@ -137,6 +137,8 @@ impl Pipeline {
             reloads: watch::Sender::new(()),
             parts,
         };
+        let nodes: Vec<_> = plan.graph.windows().map(|(_, name, _)| name).collect();
+        disband(&pipeline.parts, &nodes).await?;
         for (node, name, spec) in plan.graph.windows() {
             let first = pipeline.first(window_start(&plan.sinks, name), now).await?;
             pipeline.start_window(&feed, &decoder, node, name, spec, first).await?;

@@ -13,7 +13,7 @@ use trapline_schemas::Format;
 
 use super::feed::{Decoder, Feed, Item, READ_AGAIN, Taken};
 use crate::graph::{Node, Reach};
-use crate::journal::{JournalError, Offset};
+use crate::journal::{Cause, JournalError, Offset};
 
 /// Entries that came, and where the consumer stands after them.
 #[derive(Debug, Default)]
@@ -24,6 +24,24 @@ pub(super) struct Chunk {
     pub(super) next: Offset,
     /// Entries that were trimmed or lost before the consumer had them: first and last offsets.
     pub(super) missing: Vec<(Offset, Offset)>,
+}
+
+impl Chunk {
+    /// What the consumer will never have of it: first and last offsets in rising order, and why.
+    pub(super) fn losses(&self) -> Vec<((Offset, Offset), Cause)> {
+        let holes = self.missing.iter().map(|hole| (*hole, Cause::Gone));
+        let lost = |item: &Arc<Item>| Some(((item.offset, item.offset), item.lost()?));
+        let mut lost: Vec<_> = holes.chain(self.items.iter().filter_map(lost)).collect();
+        lost.sort_by_key(|((first, _), _)| *first);
+        lost.dedup_by(|((first, last), cause), ((_, before), of_before)| {
+            let follows = *before + 1 == *first && cause == of_before;
+            if follows {
+                *before = *last;
+            }
+            follows
+        });
+        lost
+    }
 }
 
 type Reading = BoxFuture<'static, Result<Vec<Arc<Item>>, JournalError>>;

@@ -173,6 +173,22 @@ impl Board {
         sender.clone()
     }
 
+    /// Says of every sink that nobody feeds it, and why, until a worker does.
+    pub fn unfed(&self, why: &str, now: Timestamp) {
+        for sink in self.lock().values() {
+            sink.send_modify(|status| {
+                status.state = SinkState::Failing;
+                status.last_fault = Some(FaultSeen {
+                    kind: Some(FaultKind::Local),
+                    message: why.to_owned(),
+                    since: now,
+                    attempts: 1,
+                    over: false,
+                });
+            });
+        }
+    }
+
     /// Forgets the sinks that are not among `names`.
     pub(super) fn retain(&self, names: &[&str]) {
         self.lock().retain(|name, _| names.contains(&name.as_str()));
@@ -181,5 +197,24 @@ impl Board {
     /// A panic while the lock is held would be a bug of this file; the map itself is then still whole.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<SinkStatus>>> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_nobody_feeds_is_failing_since_then_with_the_reason() {
+        let board = Board::new();
+        drop(board.enter("siem"));
+        board.unfed("the journal failed", Timestamp::from_micros(7));
+        let seen = board.snapshot(1, &Skipped::default()).remove(0);
+        assert_eq!(seen.state, SinkState::Failing);
+        let fault = seen.last_fault.unwrap();
+        assert_eq!(
+            (fault.message.as_str(), fault.since.micros()),
+            ("the journal failed", 7)
+        );
     }
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use trapline_schemas::{Timestamp, codec};
 
 use super::breakdown::{Breakdowns, Broken, caught};
-use super::feed::{Content, Item};
+use super::feed::Item;
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
-use crate::graph::window::{Verdict, sink_behind};
-use crate::graph::{Machine, MachineSpec, Node, Pass};
+use super::store::commit_unless_failing;
+use crate::graph::window::{Disbanded, Verdict, Windows, by_node, sink_behind};
+use crate::graph::{Machine, MachineSpec, Node, Pass, scan};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
 
 /// Entries taken into one commit.
@@ -153,10 +154,7 @@ impl Window {
 
     /// The pass of an entry that goes on.
     fn see(&mut self, item: &Arc<Item>, node: Node) -> Option<Vec<u8>> {
-        let Content::Parcel(parcel) = &item.content else {
-            return None;
-        };
-        match self.machine.see(item.offset, &item.parcel_for(node, parcel).event) {
+        match self.machine.see(item.offset, &item.for_node(node)?.event) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }
@@ -193,21 +191,48 @@ impl Window {
 
     /// What is missing of the chunk, by offset; not again what was missed before.
     fn losses(&self, chunk: &Chunk) -> Vec<Loss> {
-        let saved = self.saved;
-        let missing = chunk.missing.iter().filter(|(_, last)| *last >= saved);
-        let holes = missing.map(|(first, last)| ((*first.max(&saved), *last), Cause::Gone));
-        let items = chunk.items.iter().filter(|item| item.offset >= saved);
-        let unreadable = items.filter(|item| matches!(item.content, Content::Unreadable));
-        let unreadable = unreadable.map(|item| ((item.offset, item.offset), Cause::Unreadable));
-        let loss = |((first, last), cause)| Loss {
+        let loss = |((first, last), cause): ((Offset, Offset), Cause)| Loss {
             consumer: window_consumer(&self.node),
-            first,
+            first: first.max(self.saved),
             last,
             cause,
         };
-        let mut losses: Vec<_> = holes.chain(unreadable).map(loss).collect();
-        losses.sort_by_key(|loss| loss.first);
-        losses
+        let losses = chunk.losses().into_iter();
+        losses.filter(|((_, last), _)| *last >= self.saved).map(loss).collect()
+    }
+}
+
+/// Tells what nodes held back that are none of `nodes`: a reload removed or renamed them. A disk that fails is not waited
+/// for; then the next start tells it.
+pub(super) async fn disband(parts: &Parts, nodes: &[&str]) -> Result<(), JournalError> {
+    let rows = parts.store.states(&Windows::prefix("")).await?;
+    for (node, rows) in by_node(rows) {
+        let is_watch = scan::prefix() == Windows::prefix(node.split('/').next().unwrap_or_default());
+        if !is_watch && !nodes.contains(&node.as_str()) {
+            tell_disbanded(parts, &node, rows).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell_disbanded(parts: &Parts, node: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), JournalError> {
+    let Some(mut windows) = Disbanded::restore(node, rows) else {
+        return Ok(());
+    };
+    info!(transform.name = %node, "transform {node} is no more, what it held back is told");
+    loop {
+        let (events, state) = windows.close(CLOSE_MAX);
+        if state.is_empty() {
+            return Ok(());
+        }
+        let commit = Commit {
+            append: events.iter().map(|event| codec::encode(event).into()).collect(),
+            state,
+            ..Commit::default()
+        };
+        if !commit_unless_failing(parts.store.as_ref(), commit).await? {
+            return Ok(());
+        }
     }
 }
 

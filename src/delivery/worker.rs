@@ -37,7 +37,6 @@ use self::aside::{Aside, Lane};
 use self::letters::Letters;
 use self::sending::Answered;
 use super::breakdown::{Breakdowns, caught};
-use super::feed::Content;
 use super::ledger::Ledger;
 use super::pipeline::{Parts, SinkPlan};
 use super::queue::Queue;
@@ -223,6 +222,10 @@ impl Worker {
             }
             self.tell().await;
             self.look().await.ok()?;
+            // A sink that cannot be made may never be: what it misses meanwhile is told now.
+            if self.has_to_keep() {
+                self.keep().await.ok()?;
+            }
         }
         Some(())
     }
@@ -340,43 +343,42 @@ impl Worker {
     }
 
     fn take(&mut self, chunk: Chunk) {
-        let now = Instant::now();
-        let mut counts = Totals {
-            missing: chunk.missing.iter().map(|(first, last)| last - first + 1).sum(),
-            ..Totals::default()
-        };
-        let node = self.reader.node();
-        let mut lost: Vec<_> = chunk.missing.iter().map(|hole| (*hole, Cause::Gone)).collect();
+        let (now, node) = (Instant::now(), self.reader.node());
         for item in &chunk.items {
-            match &item.content {
-                Content::Parcel(parcel) => {
-                    self.ledger.take(item.offset, item.appended_at);
-                    self.queue.push(Arc::clone(item.parcel_for(node, parcel)), now);
-                }
-                Content::Lost => {
-                    counts.lost += 1;
-                    lost.push(((item.offset, item.offset), Cause::Trimmed));
-                }
-                Content::Unreadable => {
-                    counts.unreadable += 1;
-                    lost.push(((item.offset, item.offset), Cause::Unreadable));
-                }
+            if let Some(parcel) = item.for_node(node) {
+                self.ledger.take(item.offset, item.appended_at);
+                self.queue.push(Arc::clone(parcel), now);
             }
         }
+        let lost = chunk.losses();
+        self.tell_losses(&lost);
         self.note_losses(lost);
         self.ledger.read_to(chunk.next);
         self.note_cursor();
-        if counts != Totals::default() {
-            warn!(
-                sink.name = %self.name(), missing = counts.missing, lost = counts.lost, unreadable = counts.unreadable,
-                "sink {} passes over entries that the journal no longer has or cannot be read", self.name(),
-            );
-            self.tell_status(|status, _| {
-                status.totals.missing += counts.missing;
-                status.totals.lost += counts.lost;
-                status.totals.unreadable += counts.unreadable;
-            });
+    }
+
+    fn tell_losses(&self, lost: &[((Offset, Offset), Cause)]) {
+        let mut counts = Totals::default();
+        for ((first, last), cause) in lost {
+            let count = match cause {
+                Cause::Gone => &mut counts.missing,
+                Cause::Trimmed => &mut counts.lost,
+                Cause::Unreadable => &mut counts.unreadable,
+            };
+            *count += last - first + 1;
         }
+        if counts == Totals::default() {
+            return;
+        }
+        warn!(
+            sink.name = %self.name(), missing = counts.missing, lost = counts.lost, unreadable = counts.unreadable,
+            "sink {} passes over entries that the journal no longer has or cannot be read", self.name(),
+        );
+        self.tell_status(|status, _| {
+            status.totals.missing += counts.missing;
+            status.totals.lost += counts.lost;
+            status.totals.unreadable += counts.unreadable;
+        });
     }
 }
 

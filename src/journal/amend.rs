@@ -6,6 +6,7 @@ use trapline_schemas::Timestamp;
 
 use super::look::look;
 use super::sqlite::{OpenFault, Store};
+use super::unkept::Unkept;
 use super::{Commit, Durability, JournalError, Offset};
 
 /// Writes `commit` into the file, durable on return; `None` if there never was a file.
@@ -17,6 +18,9 @@ pub fn amend(path: &Path, commit: &Commit) -> Result<Option<Offset>, JournalErro
         return Ok(None);
     };
     let mut store = Store::open(path, Durability::Full).map_err(|fault| refused(path, fault))?;
+    if !commit.append.is_empty() {
+        Unkept::take_up_offline(path, &store);
+    }
     let written = store.write(std::iter::once(commit), |_, _| Ok(()), Timestamp::now());
     let written = written.map_err(|fault| JournalError::from(fault.error))?;
     // Whoever starts next reads the log, should it not be carried over now.

@@ -1,8 +1,8 @@
 //! A copy of the journal while it works.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
@@ -20,16 +20,42 @@ pub(super) type Copied<'a> = dyn FnMut(u64, u64) + 'a;
 /// SQLite's backup runs inside one read transaction: a write by the writer would otherwise begin it anew, and under
 /// load it would never end. Meanwhile the log grows. The copy is synced under another name, then renamed.
 pub(super) fn backup(conn: &Connection, target: &Path, replace: bool) -> Result<Verified, JournalError> {
-    let error = |error: std::io::Error| JournalError::folder(target, &error);
-    if target.is_dir() || !replace && target.try_exists().map_err(error)? {
-        return Err(JournalError::folder(target, &"the file exists"));
-    }
+    refuse(conn, target, replace)?;
     whole(target, |part| {
         let copy = copy(conn, part, &mut |_, _| {})?;
         let found = verify(&copy)?;
         close(copy)?;
         Ok(found)
     })
+}
+
+/// Looks whether a copy may stand at `target`.
+fn refuse(conn: &Connection, target: &Path, replace: bool) -> Result<(), JournalError> {
+    let there = match std::fs::metadata(target) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        there => there.map_err(|error| JournalError::backup(target, &hint(&error)))?,
+    };
+    let id = |file: &Metadata| (file.dev(), file.ino());
+    let is_ours = |own: &PathBuf| std::fs::metadata(own).is_ok_and(|own| id(&own) == id(&there));
+    let why = if own_files(conn).iter().any(is_ours) {
+        "this is the journal itself: name another file"
+    } else if there.is_dir() {
+        "this is a folder: name a file in it"
+    } else if !replace {
+        "the file exists: name another, or replace it with `--force`"
+    } else {
+        return Ok(());
+    };
+    Err(JournalError::backup(target, &why))
+}
+
+/// The file behind `conn` and those that SQLite keeps beside it.
+fn own_files(conn: &Connection) -> Vec<PathBuf> {
+    let path = conn.path().unwrap_or_default();
+    ["", "-wal", "-shm"]
+        .iter()
+        .map(|suffix| format!("{path}{suffix}").into())
+        .collect()
 }
 
 /// Copies a journal of any version to `target`, which it replaces; nothing is read but pages.
@@ -39,7 +65,7 @@ pub(super) fn keep(conn: &Connection, target: &Path, copied: &mut Copied<'_>) ->
 
 /// Has a file made under another name, syncs it, then renames it.
 fn whole<T>(target: &Path, make: impl FnOnce(&Path) -> Result<T, JournalError>) -> Result<T, JournalError> {
-    let error = |error: std::io::Error| JournalError::folder(target, &error);
+    let error = |error: std::io::Error| JournalError::backup(target, &hint(&error));
     let part = target.with_extension("part");
     let drafted = make_empty(&part).map_err(error).and_then(|()| {
         let made = make(&part)?;
@@ -54,6 +80,16 @@ fn whole<T>(target: &Path, make: impl FnOnce(&Path) -> Result<T, JournalError>) 
     std::fs::rename(&part, target).map_err(error)?;
     sync_folder(target).map_err(error)?;
     Ok(made)
+}
+
+/// What the system said, and what to do where the service may not write.
+fn hint(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => format!(
+            "{error}: a service may write below its state folder alone; name a path there, or add the folder to its `ReadWritePaths=`"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// SQLite would make it with the process's own mode.

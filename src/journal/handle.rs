@@ -88,7 +88,7 @@ impl Shared {
             turns: AtomicU64::new(0),
             path: settings.path.clone(),
             tip: Mutex::new(tip),
-            holders: Mutex::new(Holders::new(&settings.consumers, &settings.guests)),
+            holders: Mutex::new(Holders::new(&settings.consumers, &settings.watchers, &settings.guests)),
             bounds: Mutex::new(Bounds::of(settings)),
             told: Mutex::default(),
             skipped: Mutex::default(),
@@ -122,6 +122,11 @@ impl Shared {
     /// Who holds the trim back.
     pub fn consumers(&self, cursors: &Cursors) -> Arc<[String]> {
         lock(&self.holders).at(cursors)
+    }
+
+    /// Whether what all consumers have read stands elsewhere as well.
+    pub fn delivers(&self) -> bool {
+        lock(&self.holders).delivers()
     }
 
     pub fn bounds(&self) -> Bounds {
@@ -286,10 +291,10 @@ impl Journal {
         lock(&self.shared.skipped).clone()
     }
 
-    /// Names the consumers whose cursors hold the age trim back, in place of those named before, and those that do while
-    /// they have one.
-    pub fn set_consumers(&self, consumers: &[String], guests: &[String]) {
-        *lock(&self.shared.holders) = Holders::new(consumers, guests);
+    /// Names the consumers whose cursors hold the age trim back, in place of those named before: those that deliver, those
+    /// that do not, and those that hold it while they have a cursor.
+    pub fn set_consumers(&self, consumers: &[String], watchers: &[String], guests: &[String]) {
+        *lock(&self.shared.holders) = Holders::new(consumers, watchers, guests);
     }
 
     /// Keeps entries this long and this many bytes of them from now on; zero is without bound.

@@ -64,6 +64,7 @@ mod start;
 pub(crate) mod tests;
 mod trim;
 mod unkept;
+mod untold;
 mod upgrade;
 mod verify;
 mod writer;
@@ -307,11 +308,26 @@ pub enum JournalError {
         /// What the system said.
         error: Arc<str>,
     },
+    /// A copy cannot be made where it is wanted.
+    #[error("backup `{path}`: {error}")]
+    Backup {
+        /// Where the copy was to stand.
+        path: Arc<str>,
+        /// What is in the way, and what to do about it.
+        error: Arc<str>,
+    },
 }
 
 impl JournalError {
     fn folder(path: &std::path::Path, error: &dyn std::fmt::Display) -> Self {
         Self::Folder {
+            path: path.display().to_string().into(),
+            error: error.to_string().into(),
+        }
+    }
+
+    fn backup(path: &std::path::Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Backup {
             path: path.display().to_string().into(),
             error: error.to_string().into(),
         }

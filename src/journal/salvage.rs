@@ -10,7 +10,8 @@
 //!    hold at most beyond any row found. The offsets in between are noted as never given (`super::skipped`).
 //! 4. The start waits for [`FOREGROUND`] at most; the rest is carried over by the writer between groups. Until then
 //!    entries of the old file are not given out, so that no reader walks past one that is still to come.
-//! 5. What the old file had held and the new one has not is counted, with its offsets (`extent`).
+//! 5. What the old file had held and the new one has not is counted, with its offsets (`extent`), but what an earlier
+//!    salvage told. The count is noted with the last row and told by the writer, or by the next start (`untold`).
 //!
 //! Pages are read without SQLite (`pages`, `rows`, `small`): a broken link in the tree must not hide the leaves behind.
 
@@ -33,10 +34,10 @@ use self::rows::{Found, Kind, Row};
 use self::small::Small;
 use super::chain::{self, GENESIS, Stored, Tip};
 use super::index::{self, Seen};
-use super::settings::{JournalSettings, Salvaged};
+use super::settings::{Fact, JournalSettings, Salvaged};
 use super::skipped::{self, Skipped};
 use super::sqlite::{self, OpenFault, Store, offset, record_break, save_state, sql};
-use super::{Commit, Entry, Offset};
+use super::{Entry, Offset, untold};
 
 /// A salvage on its way.
 #[derive(Debug)]
@@ -49,7 +50,33 @@ pub(super) struct Salvage {
     /// Whether the newest old row is known for sure, so that the chain goes on from it.
     certain: bool,
     extent: Extent,
+    /// Offsets that were never given, and those that an earlier salvage told as missing.
+    before: Skipped,
+    tally: Tally,
+}
+
+/// What was found so far.
+#[derive(Debug, Clone, Default)]
+struct Tally {
     numbers: Salvaged,
+    /// What is missing, up to [`skipped::TOLD_MAX`] ranges.
+    holes: Vec<(Offset, Offset)>,
+}
+
+impl Tally {
+    fn of(numbers: Salvaged) -> Self {
+        Self {
+            numbers,
+            holes: Vec::new(),
+        }
+    }
+
+    fn miss(&mut self, hole: (Offset, Offset)) {
+        self.numbers.missing.add(hole);
+        if self.holes.len() < skipped::TOLD_MAX {
+            self.holes.push(hole);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,43 +108,37 @@ impl Salvage {
         );
         let pages = Pages::open(path, &log_of(path))?;
         let small = Small::read(&pages);
+        let salvage = Self::of(path, pages, &small, Salvaged::begun(kept_as, reason));
+        salvage.make_new_file(settings, &small)?;
+        put_in_place(path, &salvage.numbers().kept_as)?;
+        let mut store = Store::open(path, settings.durability)?;
+        salvage.lead(&mut store);
+        Ok((store, salvage))
+    }
+
+    fn of(path: &Path, pages: Pages, small: &Small, numbers: Salvaged) -> Self {
         let Resume {
             tip: resumed,
             certain,
             found,
-        } = resume_at(&pages, &small);
-        let extent = small.extent(resumed.next, found, index::seen(&index::beside(path)));
-        let anchor = small.anchor.unwrap_or(Tip {
-            next: 1,
-            chain: GENESIS,
-        });
-        let mut commit = small.commit(resumed.next);
-        let carried = commit.cursors.len() + commit.state.len() + commit.dead_letters.len();
-        let numbers = Salvaged {
-            kept_as,
-            reason,
-            small: carried as u64,
-            running: true,
-            ..Salvaged::default()
-        };
-        let salvage = Self {
+        } = resume_at(&pages, small);
+        let carried = small.count() as u64;
+        Self {
             pages,
             phase: Phase::Rows { page: 1 },
-            anchor,
+            anchor: small.anchor.unwrap_or(Tip {
+                next: 1,
+                chain: GENESIS,
+            }),
             resumed,
             certain,
-            extent,
-            numbers,
-        };
-        if extent.next < resumed.next {
-            let skipped = salvage.skipped(small.skipped(), extent.next);
-            commit.state.push((skipped::KEY.into(), Some(skipped.lines())));
+            extent: small.extent(resumed.next, found, index::seen(&index::beside(path))),
+            before: small.skipped().and(small.told()),
+            tally: Tally::of(Salvaged {
+                small: carried,
+                ..numbers
+            }),
         }
-        salvage.make_new_file(settings, &commit)?;
-        put_in_place(path, &salvage.numbers.kept_as)?;
-        let mut store = Store::open(path, settings.durability)?;
-        salvage.lead(&mut store);
-        Ok((store, salvage))
     }
 
     /// Until something new is appended, the chain goes on from the newest old row, not from the newest one carried over.
@@ -132,14 +153,23 @@ impl Salvage {
         before.with(next, self.resumed.next, self.anchor.next)
     }
 
-    fn make_new_file(&self, settings: &JournalSettings, commit: &Commit) -> Result<(), OpenFault> {
+    fn make_new_file(&self, settings: &JournalSettings, small: &Small) -> Result<(), OpenFault> {
+        let mut commit = small.commit(self.resumed.next);
+        if self.extent.next < self.resumed.next {
+            let skipped = self.skipped(small.skipped(), self.extent.next);
+            commit.state.push((skipped::KEY.into(), Some(skipped.lines())));
+        }
         let fresh = fresh_of(&settings.path);
         sqlite::remove(&fresh)?;
         sqlite::create(&fresh, self.anchor)?;
         let mut store = Store::open(&fresh, settings.durability)?;
         store.resume_at(self.resumed)?;
         store
-            .write([commit].into_iter(), |_, _| Ok(()), Timestamp::now())
+            .write(
+                std::iter::once(&commit),
+                |tx, _| small.carry_losses(tx),
+                Timestamp::now(),
+            )
             .map_err(|fault| fault.error)?;
         self.remember(&store)?;
         store.settle()?;
@@ -151,8 +181,8 @@ impl Salvage {
         store.conn.execute(
             "INSERT INTO salvage (id, kept_as, reason, next, hash, certain) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
             (
-                self.numbers.kept_as.as_os_str().as_bytes(),
-                &self.numbers.reason,
+                self.numbers().kept_as.as_os_str().as_bytes(),
+                &self.numbers().reason,
                 sql(self.resumed.next),
                 &self.resumed.chain[..],
                 self.certain,
@@ -163,55 +193,37 @@ impl Salvage {
 
     /// Begins a salvage again that an earlier run did not finish; rows that are there already are passed over.
     pub fn resume(path: &Path, store: &mut Store) -> Result<Option<Self>, OpenFault> {
-        let noted = store
-            .conn
-            .query_row("SELECT kept_as, reason, next, hash, certain FROM salvage", [], |row| {
-                let kept_as = PathBuf::from(OsString::from_vec(row.get(0)?));
-                let chain = row.get::<_, Vec<u8>>(3)?.try_into().unwrap_or(GENESIS);
-                let resumed = Tip {
-                    next: offset(row.get(2)?),
-                    chain,
-                };
-                let numbers = Salvaged {
-                    kept_as,
-                    reason: row.get(1)?,
-                    running: true,
-                    ..Salvaged::default()
-                };
-                Ok((numbers, resumed, row.get(4)?))
-            })
-            .optional()?;
-        let Some((numbers, resumed, certain)) = noted else {
+        let Some((numbers, resumed, certain)) = unfinished(store)? else {
             return Ok(None);
         };
-        match Pages::open(&numbers.kept_as, &log_of(&numbers.kept_as)) {
-            Ok(pages) => {
-                let (phase, anchor) = (Phase::Rows { page: 1 }, store.anchor);
-                let sure = certain || matches!(index::seen(&index::beside(path)), Seen::Until { .. });
-                let extent = Extent::again(anchor.next, resumed.next, &Skipped::read(&store.conn)?, sure);
-                let salvage = Self {
-                    pages,
-                    phase,
-                    anchor,
-                    resumed,
-                    certain,
-                    extent,
-                    numbers,
-                };
-                salvage.lead(store);
-                Ok(Some(salvage))
-            }
+        let pages = match Pages::open(&numbers.kept_as, &log_of(&numbers.kept_as)) {
+            Ok(pages) => pages,
             Err(error) => {
                 tracing::error!(error = %error, "a salvage was not finished and {} is gone", numbers.kept_as.display());
                 store.conn.execute("DELETE FROM salvage", [])?;
-                Ok(None)
+                return Ok(None);
             }
-        }
+        };
+        let (anchor, skipped) = (store.anchor, Skipped::read(&store.conn)?);
+        let sure = certain || matches!(index::seen(&index::beside(path)), Seen::Until { .. });
+        let salvage = Self {
+            pages,
+            phase: Phase::Rows { page: 1 },
+            anchor,
+            resumed,
+            certain,
+            extent: Extent::again(anchor.next, resumed.next, &skipped, sure),
+            // What this salvage skipped itself says how far the file went, and no more.
+            before: skipped.but_before(resumed.next).and(Skipped::read_told(&store.conn)?),
+            tally: Tally::of(numbers),
+        };
+        salvage.lead(store);
+        Ok(Some(salvage))
     }
 
     /// The numbers so far.
     pub fn numbers(&self) -> &Salvaged {
-        &self.numbers
+        &self.tally.numbers
     }
 
     /// Entries below are still being carried over.
@@ -222,19 +234,18 @@ impl Salvage {
     /// Works for about `time`; says whether all is done. In doubt about what an error left, it may be called again.
     pub fn step(&mut self, store: &mut Store, time: Duration) -> rusqlite::Result<bool> {
         let until = Instant::now() + time;
-        while self.numbers.running && Instant::now() < until {
+        while self.tally.numbers.running && Instant::now() < until {
             let tx = store.conn.transaction()?;
-            let mut numbers = self.numbers.clone();
+            let mut tally = self.tally.clone();
             let phase = match self.phase {
-                Phase::Rows { page } => self.carry(&tx, page, &mut numbers)?,
-                Phase::Chain { behind } => self.find_breaks(&tx, behind, &mut numbers)?,
+                Phase::Rows { page } => self.carry(&tx, page, &mut tally.numbers)?,
+                Phase::Chain { behind } => self.find_breaks(&tx, behind, &mut tally)?,
                 Phase::Done => Phase::Done,
             };
             tx.commit()?;
-            numbers.running = !matches!(phase, Phase::Done);
-            (self.phase, self.numbers) = (phase, numbers);
+            (self.phase, self.tally) = (phase, tally);
         }
-        Ok(!self.numbers.running)
+        Ok(!self.tally.numbers.running)
     }
 
     /// Carries the rows of the next pages over.
@@ -274,7 +285,7 @@ impl Salvage {
     }
 
     /// Walks over the next rows carried over, records where the chain does not link, and counts what is missing.
-    fn find_breaks(&self, tx: &Transaction<'_>, mut behind: Tip, numbers: &mut Salvaged) -> rusqlite::Result<Phase> {
+    fn find_breaks(&self, tx: &Transaction<'_>, mut behind: Tip, tally: &mut Tally) -> rusqlite::Result<Phase> {
         let mut next = tx.prepare_cached(
             "SELECT offset, appended_at, hash, body FROM entries WHERE offset >= ?1 AND offset < ?2
              ORDER BY offset LIMIT ?3",
@@ -288,10 +299,7 @@ impl Salvage {
             if !stored.is_some_and(|stored| stored.follows(&behind.chain, &digest)) {
                 record_break(tx, place, at)?;
             }
-            self.extent
-                .hole(behind.next, place)
-                .into_iter()
-                .for_each(|hole| numbers.missing.add(hole));
+            self.miss(self.extent.hole(behind.next, place), tally);
             behind = Tip {
                 next: place + 1,
                 chain: stored.map_or(GENESIS, |stored| stored.chain),
@@ -304,26 +312,48 @@ impl Salvage {
         if !self.certain || behind.chain != self.resumed.chain {
             record_break(tx, self.resumed.next, Timestamp::now())?;
         }
-        self.end(tx, behind, numbers)?;
+        self.end(tx, behind, tally)?;
         Ok(Phase::Done)
     }
 
-    /// Counts what is missing behind the last row carried over.
-    fn end(&self, tx: &Transaction<'_>, behind: Tip, numbers: &mut Salvaged) -> rusqlite::Result<()> {
+    /// Counts what of a hole was given once and is not told yet.
+    fn miss(&self, hole: Option<(Offset, Offset)>, tally: &mut Tally) {
+        let parts = hole.map(|hole| self.before.given(hole));
+        parts.into_iter().flatten().for_each(|part| tally.miss(part));
+    }
+
+    /// Counts what is missing behind the last row carried over, and notes all that is to be told.
+    fn end(&self, tx: &Transaction<'_>, behind: Tip, tally: &mut Tally) -> rusqlite::Result<()> {
         let next = self.extent.next.max(behind.next);
-        if let Some(hole) = self.extent.hole(behind.next, next) {
-            numbers.missing.add(hole);
-        }
-        numbers.missing.unsure = !self.extent.sure;
+        self.miss(self.extent.hole(behind.next, next), tally);
+        tally.numbers.missing.unsure = !self.extent.sure;
+        tally.numbers.running = false;
         if next < self.resumed.next {
             // What is missing before is told by us: no reader tells it again.
             record_break(tx, next, Timestamp::now())?;
             let skipped = self.skipped(Skipped::read(tx)?, next);
             save_state(tx, skipped::KEY, Some(&skipped.lines()))?;
         }
+        skipped::note_told(tx, &tally.holes, self.anchor.next)?;
+        untold::note(tx, &Fact::Salvaged(tally.numbers.clone()))?;
         tx.execute("DELETE FROM salvage", [])?;
         Ok(())
     }
+}
+
+/// What the file at work says of a salvage that was not finished: its numbers, where the file went on, whether that is
+/// certain.
+fn unfinished(store: &Store) -> rusqlite::Result<Option<(Salvaged, Tip, bool)>> {
+    let noted = "SELECT kept_as, reason, next, hash, certain FROM salvage";
+    let read = store.conn.query_row(noted, [], |row| {
+        let resumed = Tip {
+            next: offset(row.get(2)?),
+            chain: row.get::<_, Vec<u8>>(3)?.try_into().unwrap_or(GENESIS),
+        };
+        let kept_as = PathBuf::from(OsString::from_vec(row.get(0)?));
+        Ok((Salvaged::begun(kept_as, row.get(1)?), resumed, row.get(4)?))
+    });
+    read.optional()
 }
 
 /// Entries that only the part of a log behind a broken frame still has: SQLite would drop them without a word.

@@ -34,6 +34,8 @@ pub struct JournalSettings {
     /// Consumers whose cursor holds the age trim back. One without a saved cursor holds everything back: save its
     /// starting cursor at once.
     pub consumers: Vec<String>,
+    /// Consumers that do so as well, but take nothing out of the house: a full disk takes only what stands elsewhere.
+    pub watchers: Vec<String>,
     /// Consumers that come and go: one holds the age trim back as well for as long as it has a cursor.
     pub guests: Vec<String>,
     /// Makes the bodies of the journal's own entries.
@@ -51,6 +53,7 @@ impl JournalSettings {
             retain: Duration::from_secs(30 * 24 * 3600),
             retain_bytes: 10 << 30,
             consumers: Vec::new(),
+            watchers: Vec::new(),
             guests: Vec::new(),
             facts: FactBody::none(),
             upgrading: |_| {},
@@ -389,6 +392,16 @@ impl fmt::Display for Salvaged {
 }
 
 impl Salvaged {
+    /// One that has carried nothing over yet.
+    pub(super) fn begun(kept_as: PathBuf, reason: String) -> Self {
+        Self {
+            kept_as,
+            reason,
+            running: true,
+            ..Self::default()
+        }
+    }
+
     /// What of it must stand in the journal.
     pub(super) fn facts(self) -> Vec<Fact> {
         let is_counted = !self.running && (self.missing.count > 0 || self.missing.unsure);

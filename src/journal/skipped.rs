@@ -3,13 +3,32 @@
 //! A salvage that cannot see how far the damaged file went goes on far ahead of it, so that no offset is given twice.
 //! The offsets in between are kept as a state, one line `FIRST LAST` for each range: whoever reads past them has lost
 //! nothing.
+//!
+//! In the same form, under [`TOLD`], stand the offsets of entries that are lost and of which a gap entry tells: a file
+//! that is damaged once more has not lost them again. A trapline that does not know this state leaves it alone.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
+use super::sqlite::save_state;
 use super::{Offset, read};
 
 /// The key of the state that holds the ranges.
 pub(super) const KEY: &str = "journal/skipped";
+
+/// The key of the state that holds what was told as missing.
+pub(super) const TOLD: &str = "journal/missing";
+
+/// Notes, in the transaction that has them told, offsets whose entries are missing from now on; those that the trim has
+/// passed go.
+pub(super) fn note_told(tx: &Transaction<'_>, holes: &[(Offset, Offset)], anchor: Offset) -> rusqlite::Result<()> {
+    if holes.is_empty() {
+        return Ok(());
+    }
+    let mut told = Skipped::read_told(tx)?.and(Skipped(holes.to_vec()));
+    told.0.retain(|(_, last)| *last >= anchor);
+    told.0.drain(..told.0.len().saturating_sub(TOLD_MAX));
+    save_state(tx, TOLD, Some(&told.lines()))
+}
 
 /// Ranges of offsets, first and last, in rising order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -19,6 +38,24 @@ impl Skipped {
     /// What the journal behind `conn` notes.
     pub(super) fn read(conn: &Connection) -> rusqlite::Result<Self> {
         Ok(read::state(conn, KEY)?.map_or_else(Self::default, |lines| Self::parse(&lines)))
+    }
+
+    /// What is missing in the journal behind `conn` and was told.
+    pub(super) fn read_told(conn: &Connection) -> rusqlite::Result<Self> {
+        Ok(read::state(conn, TOLD)?.map_or_else(Self::default, |lines| Self::parse(&lines)))
+    }
+
+    /// Both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self.0.sort_unstable();
+        self
+    }
+
+    /// Without the range that ends right before `next`.
+    pub(super) fn but_before(mut self, next: Offset) -> Self {
+        self.0.retain(|(_, last)| last.checked_add(1) != Some(next));
+        self
     }
 
     /// Lines that are none are passed over.
@@ -82,6 +119,8 @@ impl Skipped {
 
 /// Ranges kept: one for each salvage that the trim has not passed.
 const RANGES_MAX: usize = 64;
+/// Ranges of what was told; of more, the oldest would be told again by another salvage.
+pub(super) const TOLD_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

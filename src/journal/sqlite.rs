@@ -25,7 +25,9 @@ use super::chain::{self, Stored, Tip};
 use super::growth::Growth;
 use super::lock::same_file;
 use super::room;
-use super::skipped::Skipped;
+use super::settings::{CutShort, Fact};
+use super::skipped::{self, Skipped};
+use super::untold;
 use super::upgrade::{self, MIGRATIONS};
 use super::verify::is_tail_missing;
 use super::{Commit, DeadLetter, Durability, Entry, JournalError, Offset};
@@ -326,9 +328,8 @@ impl Store {
         Ok(())
     }
 
-    /// Looks whether the newest entries were taken away, which leaves a chain that holds: their first offset. That the
-    /// chain starts anew behind them is recorded, so that it is found once.
-    pub fn find_taken(&mut self) -> rusqlite::Result<Option<Offset>> {
+    /// Looks whether the newest entries were taken away, which leaves a chain that holds: their first offset.
+    pub fn find_taken(&self) -> rusqlite::Result<Option<Taken>> {
         let newest: Option<i64> = self
             .conn
             .query_row("SELECT max(offset) FROM entries", [], |row| row.get(0))?;
@@ -336,10 +337,32 @@ impl Store {
         if !is_tail_missing(&self.conn, next, self.tip.next)? {
             return Ok(None);
         }
-        record_break(&self.conn, self.tip.next, self.last_at)?;
         // Behind a salvage that was never finished nobody knows what there was.
         let skipped = Skipped::read(&self.conn)?.before(self.tip.next);
-        Ok(Some(skipped.map_or(next, |_| self.tip.next)))
+        Ok(Some(Taken(skipped.map_or(next, |_| self.tip.next))))
+    }
+
+    /// Records that the chain starts anew behind what was taken away, and what is missing, all or nothing: it is found
+    /// once.
+    pub fn note_cut(&mut self, taken: Option<&Taken>, cut: Option<&CutShort>) -> rusqlite::Result<()> {
+        let mut draft = Draft {
+            tip: self.tip,
+            anchor: self.anchor,
+            at: self.last_at,
+        };
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(Taken(first)) = taken {
+            let gone = (*first < self.tip.next).then(|| (*first, self.tip.next - 1));
+            skipped::note_told(&tx, gone.as_slice(), self.anchor.next)?;
+            record_break(&tx, self.tip.next, self.last_at)?;
+        }
+        if let Some(cut) = cut {
+            draft.skip_to(&tx, cut.next)?;
+            untold::note(&tx, &Fact::CutShort(cut.clone()))?;
+        }
+        tx.commit()?;
+        self.keep(&draft);
+        Ok(())
     }
 
     fn keep(&mut self, draft: &Draft) {
@@ -405,6 +428,10 @@ impl Store {
     }
 }
 
+/// The newest entries were taken away: the first of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken(pub Offset);
+
 /// What a finished group was.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -459,6 +486,7 @@ impl Draft {
     /// Leaves a hole up to `next`, if it is ahead, and records the break of the chain.
     fn skip_to(&mut self, tx: &Transaction<'_>, next: Offset) -> rusqlite::Result<()> {
         if next > self.tip.next {
+            skipped::note_told(tx, &[(self.tip.next, next - 1)], self.anchor.next)?;
             self.tip.next = next;
             record_break(tx, next, self.at)?;
             tx.execute(

@@ -13,8 +13,9 @@ use super::index::{self, Seen};
 use super::lock::Lock;
 use super::salvage::{self, FOREGROUND, Salvage};
 use super::settings::{CutShort, Fact, JournalReport, JournalSettings, Salvaged};
-use super::sqlite::{self, OpenFault, Store, is_busy, is_full};
+use super::sqlite::{self, OpenFault, Store, Taken, is_busy, is_full};
 use super::unkept::Unkept;
+use super::untold;
 use super::upgrade::{self, MIGRATIONS};
 use super::{JournalError, Offset};
 
@@ -28,8 +29,8 @@ pub(super) struct Started {
     pub report: JournalReport,
     /// Where is noted what the next run must tell; none where nobody would read of it.
     pub unkept: Option<Unkept>,
-    /// What the last run left to tell.
-    pub owed: Option<Fact>,
+    /// What earlier runs left to tell.
+    pub owed: Vec<Fact>,
 }
 
 /// Takes the lock and opens the file.
@@ -50,19 +51,7 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         opened.salvaged = loose.restore(&mut opened.store)?;
     }
     let cut_short = compare(&settings.path, &mut opened, lock.made)?;
-    // An empty log holds no frames of a transaction that a kill cut short: what stands behind a broken frame of the
-    // next log was written whole.
-    match opened.store.settle() {
-        // Somebody looks at the file with a tool of SQLite, or the disk is full: the log is carried over later. What it
-        // holds can be read, and what is to come waits in memory for room as it does in a run.
-        Err(error) if is_busy(&error) || is_full(&error) => {}
-        settled => settled?,
-    }
-    let was_salvaged = opened.salvaged.is_some();
-    let mut unkept = settings.facts.are_told().then(|| Unkept::open(&settings.path));
-    let owed = unkept
-        .as_mut()
-        .and_then(|unkept| unkept.take_up(&opened.store, was_salvaged));
+    settle(&mut opened.store)?;
     let report = JournalReport {
         created: opened.created,
         took_over: lock.stale,
@@ -73,14 +62,39 @@ pub(super) fn start(settings: &JournalSettings) -> Result<Started, JournalError>
         cut_short,
         took: Duration::ZERO,
     };
-    Ok(Started {
+    let mut started = Started {
         store: opened.store,
         lock,
         salvage: opened.salvage,
         report,
-        unkept,
-        owed,
-    })
+        unkept: settings.facts.are_told().then(|| Unkept::open(&settings.path)),
+        owed: Vec::new(),
+    };
+    started.take_up()?;
+    Ok(started)
+}
+
+impl Started {
+    /// Takes over what earlier runs left to tell.
+    fn take_up(&mut self) -> rusqlite::Result<()> {
+        self.owed = untold::read(&self.store.conn, &self.report.facts())?;
+        let was_salvaged = self.report.salvaged.is_some();
+        let unkept = self.unkept.as_mut();
+        self.owed
+            .extend(unkept.and_then(|unkept| unkept.take_up(&self.store, was_salvaged)));
+        Ok(())
+    }
+}
+
+/// An empty log holds no frames of a transaction that a kill cut short: what stands behind a broken frame of the next
+/// log was written whole.
+fn settle(store: &mut Store) -> rusqlite::Result<()> {
+    match store.settle() {
+        // Somebody looks at the file with a tool of SQLite, or the disk is full: the log is carried over later. What it
+        // holds can be read, and what is to come waits in memory for room as it does in a run.
+        Err(error) if is_busy(&error) || is_full(&error) => Ok(()),
+        settled => settled,
+    }
 }
 
 /// Compares the file with what it says of itself and with what earlier runs left beside it, and goes on behind what the
@@ -92,17 +106,18 @@ fn compare(path: &Path, opened: &mut Opened, is_first: bool) -> Result<Option<Cu
         None => opened.store.find_taken()?,
         Some(_) => None,
     };
-    let end = taken.unwrap_or(head);
+    let end = taken.map_or(head, |Taken(first)| first);
     let cut = |first: Offset, next| Some(CutShort { gone, first, next });
-    match seen {
-        Seen::Until { oldest, next } if next > head => {
-            opened.store.restore(&[], next, &sqlite::Cursors::new())?;
-            Ok(cut(oldest.unwrap_or(end).max(end), next))
-        }
-        Seen::Never if is_first => Ok(None),
-        _ if gone || taken.is_some() => Ok(cut(end, head)),
-        _ => Ok(None),
+    let cut = match seen {
+        Seen::Until { oldest, next } if next > head => cut(oldest.unwrap_or(end).max(end), next),
+        Seen::Never if is_first => None,
+        _ if gone || taken.is_some() => cut(end, head),
+        _ => None,
+    };
+    if taken.is_some() || cut.is_some() {
+        opened.store.note_cut(taken.as_ref(), cut.as_ref())?;
     }
+    Ok(cut)
 }
 
 /// A file, opened, made or salvaged.

@@ -9,8 +9,8 @@
 //!    a minute and consumer, so that a flood is not answered by a flood. What is reported again, as after a restart that
 //!    goes on from an older cursor, is not counted again.
 //! 3. A full disk takes no more than what is to be written needs, and only what all consumers have read: it is in the
-//!    sinks, and what would be shed in its stead is nowhere. Without consumers nothing is. It is counted and told as a
-//!    loss is.
+//!    sinks, and what would be shed in its stead is nowhere. Without one that delivers nothing is. It is counted
+//!    and told as a loss is.
 //! 4. A slice is small: a group waits for one at most. It ends where the bound is met.
 
 use std::collections::BTreeMap;
@@ -84,6 +84,14 @@ struct Range {
 }
 
 impl Range {
+    fn of(loss: &Loss) -> Self {
+        Self {
+            first: loss.first,
+            last: loss.last,
+            count: loss.count(),
+        }
+    }
+
     fn with(self, other: Self) -> Self {
         Self {
             first: self.first.min(other.first),
@@ -316,15 +324,18 @@ impl Trimmer {
 
     fn note_part(&mut self, tx: &Transaction<'_>, cursors: &Cursors, loss: &Loss) -> rusqlite::Result<()> {
         let passed = |range: &Range| cursors.get(&loss.consumer).is_some_and(|cursor| *cursor > range.last);
+        // The commit that brought the cursor there had the loss with it, and the consumer does not know that it was kept.
+        if passed(&Range::of(loss)) {
+            return Ok(());
+        }
         let before = self
             .reported
             .get(&loss.consumer)
             .copied()
             .filter(|range| !passed(range));
         let fresh = Range {
-            first: loss.first,
-            last: loss.last,
             count: before.map_or_else(|| loss.count(), |before| before.beyond(loss)),
+            ..Range::of(loss)
         };
         let reported = before.map_or(fresh, |before| before.with(fresh));
         save(tx, &format!("{REPORTED}{}", loss.consumer), reported)?;

@@ -84,7 +84,7 @@ pub(super) struct Unkept {
 impl Unkept {
     /// The file of the journal at `journal`, with its block if there is room for one.
     pub fn open(journal: &Path) -> Self {
-        let path = journal.with_extension("unkept");
+        let path = path_of(journal);
         let line = read_line(&path).unwrap_or_default();
         let noted = Debt::parse(&line);
         if line.len() < LINE_BYTES {
@@ -122,6 +122,15 @@ impl Unkept {
         (count > 0).then_some(Fact::Unkept { count, first, last })
     }
 
+    /// Before something is appended while no run is on: what was held is held no more, so that nobody takes what comes to
+    /// stand at those offsets for it. The next run tells it.
+    pub fn take_up_offline(journal: &Path, store: &Store) {
+        if path_of(journal).exists() {
+            // The fact is told by whoever has the journal next.
+            let _ = Self::open(journal).take_up(store, false);
+        }
+    }
+
     /// Notes what is owed; `None` if nothing is.
     pub fn note(&mut self, debt: Option<Debt>) -> io::Result<()> {
         if self.noted != debt {
@@ -130,6 +139,10 @@ impl Unkept {
         }
         Ok(())
     }
+}
+
+fn path_of(journal: &Path) -> PathBuf {
+    journal.with_extension("unkept")
 }
 
 fn read_line(path: &Path) -> io::Result<String> {
@@ -157,6 +170,9 @@ const LINE_BYTES: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::settings::{FactBody, JournalSettings};
+    use crate::journal::start::start;
+    use crate::journal::{Commit, amend};
 
     fn debt() -> Debt {
         Debt {
@@ -181,6 +197,34 @@ mod tests {
         unkept.note(None).unwrap();
         assert_eq!(Unkept::open(&journal).noted(), None);
         assert_eq!(bytes(), LINE_BYTES as u64);
+    }
+
+    #[test]
+    fn what_is_written_while_no_run_is_on_makes_nothing_less_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        let settings = JournalSettings::at(journal.clone());
+        drop(start(&settings).unwrap());
+        let owed = Debt {
+            next: 1,
+            held: 5,
+            dropped: 0,
+            ..debt()
+        };
+        Unkept::open(&journal).note(Some(owed)).unwrap();
+        for _ in 0..2 {
+            let dropped = Commit {
+                append: vec!["a person dropped dead letters".into()],
+                ..Commit::default()
+            };
+            amend(&journal, &dropped).unwrap();
+        }
+        let settings = JournalSettings {
+            facts: FactBody::new(|_| None),
+            ..settings
+        };
+        let owed = start(&settings).unwrap().owed;
+        assert!(matches!(owed[..], [Fact::Unkept { count: 5, .. }]), "{owed:?}");
     }
 
     #[test]

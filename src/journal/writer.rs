@@ -24,6 +24,7 @@ use super::sqlite::{Cursors, Store, Written, is_busy, save_state};
 use super::start::Started;
 use super::trim::{Bounds, Trimmer};
 use super::unkept::{self, Unkept};
+use super::untold;
 use super::{Entry, JournalError, Offset};
 
 /// The writer's state; [`Writer::run`] is its life.
@@ -156,11 +157,7 @@ impl Writer {
         let facts = self.facts.get(..due).unwrap_or_default();
         let consumers = self.shared.consumers(&self.cursors);
         let cursors = &self.cursors;
-        let rows = if events == 0 {
-            TRIM_ROWS
-        } else {
-            (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS)
-        };
+        let rows = trim_rows(events);
         let (mut own, mut told) = (Vec::new(), Vec::new());
         let owed = self
             .unkept
@@ -176,6 +173,7 @@ impl Writer {
                 }
                 told = trimmer.slice(tx, draft, cursors, &consumers, rows)?;
                 told.extend(facts.iter().cloned());
+                facts.iter().try_for_each(|fact| untold::told(tx, fact))?;
                 if let Some(debt) = owed {
                     save_state(tx, unkept::KEY, Some(debt.line().as_bytes()))?;
                 }
@@ -436,6 +434,14 @@ impl Drop for Writer {
         self.shared.set_held_lock(None);
         self.lock.free();
         self.shared.ended.send_replace(true);
+    }
+}
+
+/// How many rows the trim takes with so many events.
+fn trim_rows(events: usize) -> usize {
+    match events {
+        0 => TRIM_ROWS,
+        _ => (2 * events).clamp(TRIM_ROWS_RIDING, TRIM_ROWS),
     }
 }
 

@@ -7,6 +7,7 @@ use trapline_schemas::derive::risk::{self, Circumstances};
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, ids, text};
 
 use super::benign::Seen;
+use super::counts::{Counts, Dropped, FOLDS, Left};
 use super::incidents::{self, Incident, Incidents};
 use super::missed::Misses;
 use super::sources::{Folded, Sources};
@@ -26,12 +27,19 @@ pub(super) struct Maker {
     sources: Sources,
     incidents: Incidents,
     misses: Misses,
+    counts: Counts,
+    /// What an earlier run counted and did not tell.
+    left: Left,
 }
 
 impl Maker {
     pub(super) fn new(mut settings: Settings) -> Self {
         let state = std::mem::take(&mut settings.state);
+        let (counted, state) = state.into_iter().partition(|(key, _)| key.starts_with(FOLDS));
+        let (counts, left) = Counts::restore(counted);
         Self {
+            counts,
+            left,
             incidents: Incidents::restore(&settings.identity.key, state),
             settings,
             sources: Sources::default(),
@@ -47,7 +55,20 @@ impl Maker {
 
     /// State that changed with the events made since it was asked last: it belongs in their commit.
     pub(super) fn state(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
-        self.incidents.changes()
+        let mut rows = self.incidents.changes();
+        rows.extend(self.counts.take_gone());
+        rows
+    }
+
+    /// Counts that changed since it was asked last: a kill must not cost them.
+    pub(super) fn count_rows(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
+        self.counts.changes(self.sources.folds(), self.misses.open())
+    }
+
+    /// Events of what an earlier run had counted when it was killed.
+    pub(super) fn left_over(&mut self) -> Vec<Event> {
+        let Left { folded, dropped } = std::mem::take(&mut self.left);
+        self.counted_events(folded, dropped)
     }
 
     /// The event of a hit; `None` if its source has had its share of this minute.
@@ -61,11 +82,7 @@ impl Maker {
             Some(incident) if incident.day == incidents::day(hit.at) => incident,
             _ => *source.incident.insert(self.incidents.of(key, address, hit.at)),
         };
-        let touch = if several {
-            hit.touch.max(Touch::Intent)
-        } else {
-            hit.touch
-        };
+        let touch = hit.touch.max(if several { Touch::Intent } else { Touch::Contact });
         let zone = self.settings.rules.zones.of(address);
         let about = About {
             zone,
@@ -89,6 +106,7 @@ impl Maker {
             secret: hit.secret.as_ref().map(|secret| &*secret.bytes),
             touch,
             said: hit.touch,
+            several,
             inside: zone.inside,
             source: address,
             decoy: &hit.contact.spec.name,
@@ -123,32 +141,34 @@ impl Maker {
     /// Events of what was counted in the minutes before `now`.
     pub(super) fn counted_before(&mut self, now: Timestamp) -> Vec<Event> {
         let (folded, missed) = (self.sources.folded_before(now), self.misses.before(now));
-        self.counted_events(folded, missed)
+        self.counted_events(folded, missed.iter().map(Dropped::from).collect())
     }
 
     /// Events of all that was counted.
     pub(super) fn counted(&mut self) -> Vec<Event> {
         let (folded, missed) = (self.sources.folded(), self.misses.all());
-        self.counted_events(folded, missed)
+        self.counted_events(folded, missed.iter().map(Dropped::from).collect())
     }
 
-    fn counted_events(&mut self, folded: Vec<Folded>, missed: Vec<Missed>) -> Vec<Event> {
-        let missed: Vec<_> = missed.iter().map(|missed| self.missed_event(missed)).collect();
+    fn counted_events(&mut self, folded: Vec<Folded>, dropped: Vec<Dropped>) -> Vec<Event> {
+        folded.iter().for_each(|folded| self.counts.told(folded));
+        dropped.iter().for_each(|dropped| self.counts.told_of_decoy(dropped));
+        let dropped: Vec<_> = dropped.iter().map(|dropped| self.dropped_event(dropped)).collect();
         let folded = folded.into_iter().map(|folded| self.folded_event(folded));
-        folded.chain(missed).collect()
+        folded.chain(dropped).collect()
     }
 
-    fn missed_event(&self, missed: &Missed) -> Event {
-        let mut event = Event::new(ids::fresh(missed.first), missed.first, Action::JournalGap);
-        event.set(Field::DecoyId, missed.spec.name.clone());
-        event.set(Field::DecoyService, missed.spec.service.name);
-        event.set(Field::EventStart, missed.first);
-        event.set(Field::EventEnd, missed.last);
+    fn dropped_event(&self, dropped: &Dropped) -> Event {
+        let mut event = Event::new(ids::fresh(dropped.first), dropped.first, Action::JournalGap);
+        event.set(Field::DecoyId, dropped.decoy.clone());
+        event.set(Field::DecoyService, dropped.service.clone());
+        event.set(Field::EventStart, dropped.first);
+        event.set(Field::EventEnd, dropped.last);
         event.set(
             Field::EventReason,
             "the kernel dropped them, they came faster than they were read",
         );
-        event.set(Field::FindingHits, i64::try_from(missed.datagrams).unwrap_or(i64::MAX));
+        event.set(Field::FindingHits, i64::try_from(dropped.datagrams).unwrap_or(i64::MAX));
         event.set(Field::NetworkTransport, "udp");
         self.settings.identity.stamp(&mut event);
         event

@@ -28,6 +28,11 @@ impl Misses {
         self.0.is_empty()
     }
 
+    /// Every count, still open.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Missed> {
+        self.0.iter()
+    }
+
     /// Counts that began in minutes before that of `now`.
     pub(super) fn before(&mut self, now: Timestamp) -> Vec<Missed> {
         let this_minute = minute(now);

@@ -9,7 +9,8 @@
 //! 2. No secret leaves in a form that the policy does not allow: masked bytes are `*`, and where anything was masked
 //!    the payload's hash is keyed.
 //! 3. One source makes at most `limits.events_per_source_per_minute` events; what is beyond is counted, and told by
-//!    one event per source and minute. What the kernel dropped is told by one per decoy and minute. Counts are exact.
+//!    one event per source and minute. What the kernel dropped is told by one per decoy and minute. Counts are exact; a
+//!    kill costs at most what was counted in its last second (`counts`).
 //! 4. Memory is bounded: two generations of sources, two days of incidents. A full table folds and remembers less; it
 //!    loses no hit.
 //! 5. What must outlive a restart is in the journal's state, in the same commit as the hit that it came from.
@@ -17,6 +18,7 @@
 //! It does not know who reads the journal.
 
 pub mod benign;
+mod counts;
 mod hosts;
 mod incidents;
 pub mod key;
@@ -43,6 +45,7 @@ use crate::fresh::Fresh;
 use crate::roles::{Hit, Missed};
 
 pub use benign::Benign;
+pub use counts::FOLDS;
 pub use hosts::Hosts;
 pub use incidents::STATE;
 pub use task::{Append, Task, start};
@@ -129,7 +132,7 @@ pub struct Settings {
     pub rules: Rules,
     /// What is known of hosts around.
     pub hosts: Arc<Hosts>,
-    /// What an earlier run left in the journal's state under [`STATE`].
+    /// What an earlier run left in the journal's state under [`STATE`] and [`FOLDS`].
     pub state: Vec<(String, Vec<u8>)>,
 }
 

@@ -193,14 +193,21 @@ mod tests {
         );
     }
 
+    /// The end of an answer of several messages.
+    const NLMSG_DONE: u16 = 3;
+
     #[test]
     fn the_kernel_answers() {
         let Ok(socket) = open() else {
             // A sandbox without netlink.
             return;
         };
-        let read = read(socket.as_fd());
-        assert!(read.is_ok() || read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        // What was asked for is there when the request is sent: neighbours, or that there are none.
+        let mut bytes = vec![0; READ_BYTES];
+        let (count, _) = rustix::net::recv(&socket, &mut bytes[..], RecvFlags::PEEK).unwrap();
+        let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
+        assert!([RTM_NEWNEIGH, NLMSG_DONE].contains(&kind), "{kind} of {count} bytes");
+        assert_eq!(read(socket.as_fd()).unwrap(), changes(&bytes[..count]));
     }
 
     proptest! {

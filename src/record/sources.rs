@@ -158,6 +158,16 @@ impl Sources {
         !self.folding.is_empty() || !self.told.is_empty()
     }
 
+    /// The counts of minutes that are not over, or not told of yet.
+    pub(super) fn folds(&self) -> impl Iterator<Item = &Folded> {
+        let source = |address| self.young.get(address).or_else(|| self.old.get(address));
+        let open = self
+            .folding
+            .iter()
+            .filter_map(move |address| source(address)?.folded.as_deref());
+        self.told.iter().chain(open)
+    }
+
     /// Counts of minutes before that of `now`.
     pub(super) fn folded_before(&mut self, now: Timestamp) -> Vec<Folded> {
         let this_minute = minute(now);

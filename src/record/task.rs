@@ -16,7 +16,7 @@ use super::maker::Maker;
 use super::sheet::Sheet;
 use super::{HITS_MAX, HostEvent, Order, Recorder, Settings};
 use crate::fresh::Fresh;
-use crate::journal::{Commit, Journal, JournalError};
+use crate::journal::{Commit, HealthLevel, Journal, JournalError};
 use crate::roles::{Hit, Missed};
 
 /// Hits taken at once.
@@ -38,11 +38,18 @@ const COUNTED_EVERY: Duration = Duration::from_secs(1);
 pub trait Append: Send + Sync {
     /// Hands bodies over with the state that goes with them, waiting for room but not for the disk.
     fn append(&self, commit: Commit) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Whether the disk fails, so that what is handed over crowds out hits.
+    fn is_failing(&self) -> bool {
+        false
+    }
 }
 
 impl Append for Journal {
     async fn append(&self, commit: Commit) -> Result<(), JournalError> {
         self.enqueue(commit).await
+    }
+    fn is_failing(&self) -> bool {
+        self.health().borrow().level == HealthLevel::Failing
     }
 }
 
@@ -88,6 +95,8 @@ impl Task {
     /// Records until `stop`, then what is left.
     pub async fn run(mut self, journal: impl Append, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
+        let left = self.maker.left_over();
+        self.hand_over_all(left, &journal).await;
         let mut tick = tokio::time::interval(COUNTED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -152,6 +161,24 @@ impl Task {
     async fn tell_counted(&mut self, journal: &impl Append) {
         let events = self.maker.counted_before(Timestamp::now());
         self.hand_over_all(events, journal).await;
+        if !journal.is_failing() {
+            self.keep_counts(journal).await;
+        }
+    }
+
+    /// What is counted and not told yet, for the next run to tell if this one is killed.
+    async fn keep_counts(&mut self, journal: &impl Append) {
+        let state = self.maker.count_rows();
+        if state.is_empty() {
+            return;
+        }
+        let commit = Commit {
+            state,
+            ..Commit::default()
+        };
+        if let Err(error) = journal.append(commit).await {
+            tracing::debug!(%error, "counts are not kept for the next run");
+        }
     }
 
     async fn drain(mut self, batch: &mut Vec<Hit>, journal: &impl Append) {

@@ -335,6 +335,91 @@ async fn a_gap_of_a_minute_that_is_over_is_told_without_a_hit() {
     assert_eq!((gap.action, gap.int(Field::FindingHits)), (Action::JournalGap, Some(3)));
 }
 
+type Rows = std::collections::BTreeMap<String, Vec<u8>>;
+
+/// Keeps what is handed over, as the journal would: events, and state.
+#[derive(Clone, Default)]
+struct Kept(Arc<std::sync::Mutex<(Vec<Event>, Rows)>>);
+
+impl Append for Kept {
+    async fn append(&self, commit: Commit) -> Result<(), JournalError> {
+        let mut kept = self.0.lock().unwrap();
+        kept.0
+            .extend(commit.append.iter().map(|body| codec::decode(body).unwrap()));
+        for (key, value) in commit.state {
+            match value {
+                Some(value) => kept.1.insert(key, value),
+                None => kept.1.remove(&key),
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn state(&self) -> Vec<(String, Vec<u8>)> {
+        self.0.lock().unwrap().1.clone().into_iter().collect()
+    }
+
+    /// How many hits and datagrams its events stand for.
+    fn told(&self) -> (i64, i64) {
+        let (mut hits, mut datagrams) = (0, 0);
+        for event in &self.0.lock().unwrap().0 {
+            match event.action {
+                Action::JournalGap => datagrams += event.int(Field::FindingHits).unwrap(),
+                Action::SourceFolded => hits += event.int(Field::FindingHits).unwrap(),
+                _ => hits += 1,
+            }
+        }
+        (hits, datagrams)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_before_a_kill_is_told_once_by_the_next_run() {
+    let few = || {
+        let mut few = settings();
+        few.rules.events_per_source_per_minute = 10;
+        few
+    };
+    let (recorder, task) = start(few());
+    let kept = Kept::default();
+    let running = tokio::runtime::Handle::current().spawn(task.run(kept.clone(), CancellationToken::new()));
+    let now = Timestamp::now();
+    let send = async |count: usize| {
+        for _ in 0..count {
+            let mut hit = hit(Action::Connect, "203.0.113.7", decoy("ssh"));
+            hit.at = now;
+            recorder.hits().send(hit).await.unwrap();
+        }
+        // Counts are looked at each second.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    };
+    send(30).await;
+    let part = Missed {
+        first: now,
+        last: now,
+        ..missed(&Arc::new(decoy("snmp")), 3, 0)
+    };
+    recorder.missed().send(part).await.unwrap();
+    send(15).await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled(), "killed");
+    for _ in 0..2 {
+        let state = kept.state();
+        let (_recorder, task) = start(Settings { state, ..few() });
+        let stop = CancellationToken::new();
+        stop.cancel();
+        task.run(kept.clone(), stop).await;
+        assert_eq!(kept.told(), (45, 3), "once");
+    }
+    assert!(
+        kept.state().iter().all(|(key, _)| key.starts_with(STATE)),
+        "{:?}",
+        kept.state()
+    );
+}
+
 const DAY: i64 = 86_400_000_000;
 
 /// One run: records a hit of `source` on a day, and gives its event once it is durable.

@@ -39,6 +39,20 @@ fn a_habit_is_proposed_as_a_table_that_check_accepts_and_the_mark_follows() {
 }
 
 #[test]
+fn a_list_that_is_over_is_warned_of() {
+    let trap = Trap::idle(&format!(
+        "{PLAIN}[ignore.x]\nsources = [\"10.0.0.1\"]\ndecoys = [\"door\"]\nreason = \"y\"\nuntil = \"2024-01-31\"\n"
+    ));
+    let checked = trap.trapline(&["check"]);
+    assert_eq!(checked.status.code(), DONE);
+    assert!(
+        text(&checked.stderr).contains("ignore.x.until is over"),
+        "{}",
+        text(&checked.stderr)
+    );
+}
+
+#[test]
 fn mistakes_in_recognisers_and_ignore_lists_are_told_with_their_place() {
     let trap = Trap::idle(&format!(
         "{PLAIN}[benign.monitorin]\n[ignore.x]\nsources = [\"10.0.0.0/33\"]\ndecoys = [\"dor\"]\nreason = \"y\"\nuntil = \"soon\"\n"

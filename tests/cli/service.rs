@@ -37,7 +37,12 @@ fn the_manager_hears_of_readiness_reloads_and_the_stop_and_its_watchdog_is_fed()
 fn a_watchdog_is_not_fed_unless_the_manager_asks_and_nothing_is_said_without_one() {
     let (_folder, mut manager, mut trap) = watched(PLAIN, "");
     trap.launch();
-    manager.wait_for(0, "READY=1");
+    let ready = manager.wait_for(0, "READY=1");
+    // One that is fed hears of it before the first of these is over.
+    for _ in 0..3 {
+        assert_eq!(trap.trapline(&["reload"]).status.code(), DONE);
+    }
+    manager.wait_for(ready, "READY=1");
     trap.signal("TERM");
     manager.wait_for(0, "STOPPING=1");
     assert!(
@@ -283,6 +288,27 @@ fn an_install_overwrites_nothing_and_an_uninstall_leaves_what_was_changed() {
         "changed by hand"
     );
     assert_eq!(std::fs::read_to_string(root.path().join(config)).unwrap(), "mine");
+}
+
+#[test]
+fn an_install_that_came_to_nothing_is_taken_back_as_well() {
+    if !has("systemd-sysusers") {
+        return;
+    }
+    let (root, service) = system();
+    let unit = "etc/systemd/system/trapline.service";
+    std::fs::create_dir_all(root.path().join("etc/systemd/system")).unwrap();
+    std::fs::write(root.path().join(unit), "of somebody else").unwrap();
+    let refused = service(INSTALL);
+    assert_eq!(refused.status.code(), FAILED);
+    assert!(root.path().join("etc/trapline/trapline.toml").exists());
+    let removed = service(&["uninstall"]);
+    assert_eq!(removed.status.code(), DONE, "{}", text(&removed.stderr));
+    assert!(!root.path().join("etc/trapline").exists(), "{}", text(&removed.stdout));
+    assert_eq!(
+        std::fs::read_to_string(root.path().join(unit)).unwrap(),
+        "of somebody else"
+    );
 }
 
 #[test]

@@ -130,12 +130,12 @@ fn install(wanted: &Install) -> anyhow::Result<Told> {
     let unit = unit_text(&binary(wanted)?, &wanted.user);
     let mut steps = place.steps();
     let mut record = Record::read(&place.root)?;
-    let owner = steps.user(&wanted.user, &format!("/{STATE}"), &mut record)?;
-    steps.folder(CONFIG_FOLDER, 0o750, owner.group_alone(), &mut record)?;
-    steps.folder(STATE, 0o700, owner, &mut record)?;
-    steps.file(CONFIG_PATH, 0o640, owner.group_alone(), &config_text(), &mut record)?;
-    steps.own_file(UNIT_PATH, &unit, &mut record)?;
-    steps.keep(&record)?;
+    let made = make(&mut steps, &wanted.user, &unit, &mut record);
+    // Also what an install made that came to nothing.
+    if !record.is_empty() {
+        steps.keep(&record)?;
+    }
+    made?;
     let mut next = vec![format!(
         "edit /{CONFIG_PATH}, then `trapline check --config /{CONFIG_PATH}`"
     )];
@@ -151,6 +151,15 @@ fn install(wanted: &Install) -> anyhow::Result<Told> {
         unit: Some(unit),
         next,
     })
+}
+
+/// Makes what there is to make; `record` says how far it came.
+fn make(steps: &mut Steps<'_>, user: &str, unit: &str, record: &mut Record) -> anyhow::Result<()> {
+    let owner = steps.user(user, &format!("/{STATE}"), record)?;
+    steps.folder(CONFIG_FOLDER, 0o750, owner.group_alone(), record)?;
+    steps.folder(STATE, 0o700, owner, record)?;
+    steps.file(CONFIG_PATH, 0o640, owner.group_alone(), &config_text(), record)?;
+    steps.own_file(UNIT_PATH, unit, record)
 }
 
 fn uninstall(place: &Where) -> anyhow::Result<Told> {

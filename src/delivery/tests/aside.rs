@@ -22,7 +22,7 @@ fn picky(refused: &'static [Offset]) -> std::sync::Arc<ScriptedSink> {
     })
 }
 
-fn order(first: Offset, end: Offset) -> Order {
+pub(super) fn order(first: Offset, end: Offset) -> Order {
     Order {
         id: 1,
         first,
@@ -32,7 +32,7 @@ fn order(first: Offset, end: Offset) -> Order {
 }
 
 /// Leaves word of a replay as a person would.
-async fn ask_for(store: &MemoryStore, order: &Order) {
+pub(super) async fn ask_for(store: &MemoryStore, order: &Order) {
     use crate::delivery::store::Store;
     let commit = Commit {
         cursors: vec![(replay_consumer("siem"), order.first)],
@@ -81,7 +81,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("not so: {what}");
 }
 
-async fn ended(store: &MemoryStore) -> Progress {
+pub(super) async fn ended(store: &MemoryStore) -> Progress {
     until("the replay ends", || {
         progress(store).is_some_and(|progress| progress.ended.is_some())
     })

@@ -34,6 +34,21 @@ pub(super) fn health_listener() -> (std::sync::Arc<ScriptedSink>, Sunk) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_sink_that_cannot_be_made_will_never_have_is_reported_while_it_waits() {
+    let store = MemoryStore::new();
+    hits(&store, 5);
+    store.kept.lock().unwrap().cursors.insert("sink/siem".to_owned(), 1);
+    store.trim(4);
+    let broken = Sunk {
+        fails: 1000,
+        ..sunk("siem", &ScriptedSink::good())
+    };
+    let _rig = Rig::start(&store, vec![broken]).await;
+    store.wait_for_loss("sink/siem", (1, 3)).await;
+    assert_eq!(store.cursor_of("sink/siem"), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_that_is_down_is_retried_for_ever_and_then_gets_everything_in_order() {
     let store = MemoryStore::new();
     let sink = fails(1000, FaultKind::Unreachable);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use trapline_schemas::{Action, Event, Field, Format};
 use trapline_sink::Parcel;
 
+use super::aside::{ask_for, ended, order};
 use super::double::MemoryStore;
 use super::sinks::{Rig, ScriptedSink, hit, sunk};
 use super::windows::{behind, throttle};
 use crate::delivery::feed::{Decoder, Feed, Item, Taken};
 use crate::fresh::Fresh;
 use crate::graph::Body;
-use crate::graph::shape::{RedactSpec, With};
+use crate::graph::shape::{RedactSpec, SampleSpec, With};
 use crate::graph::transforms::{TransformKind, TransformSpec};
 
 fn redact(name: &str, input: &str) -> TransformSpec {
@@ -73,6 +74,33 @@ async fn passes_and_counts_behind_a_redact_say_no_more_than_the_redacted_events_
     assert_eq!(kept.count(), 5, "the journal keeps what was recorded");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_replay_sends_no_more_than_the_sink_got_live_and_in_the_same_form() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::good();
+    let few = TransformSpec {
+        name: "few".to_owned(),
+        inputs: vec!["hide".to_owned()],
+        kind: TransformKind::Sample(SampleSpec {
+            one_in: 3,
+            by: Vec::new(),
+            keep: None,
+        }),
+    };
+    let sinks = vec![behind("siem", &["few"], &sink)];
+    let rig = Rig::start_with(&store, vec![redact("hide", "decoys"), few], sinks).await;
+    for source in 0..60 {
+        store.append(&hit(0, source));
+    }
+    rig.wait_for_status("siem", |status| status.cursor == 61).await;
+    let live = sink.got();
+    assert!(!live.is_empty() && live.len() < 60 && is_hidden(&live));
+    ask_for(&store, &order(1, 61)).await;
+    rig.board.call();
+    ended(&store).await;
+    assert_eq!(sink.got()[live.len()..], live);
+}
+
 #[tokio::test]
 async fn sinks_behind_the_same_nodes_share_one_form_and_it_is_rendered_ahead() {
     let store = MemoryStore::new();
@@ -106,10 +134,8 @@ async fn sinks_behind_the_same_nodes_share_one_form_and_it_is_rendered_ahead() {
     let Taken::Items(items, _) = feed.take(1, 1) else {
         panic!("the hit is in the ring")
     };
-    let own = |item: &Item, name: &str| -> Arc<Parcel> {
-        let recorded = item.parcels().next().unwrap();
-        Arc::clone(item.parcel_for(plan.graph.sink(name).unwrap(), recorded))
-    };
+    let own =
+        |item: &Item, name: &str| -> Arc<Parcel> { Arc::clone(item.for_node(plan.graph.sink(name).unwrap()).unwrap()) };
     let [a, b, raw] = ["a", "b", "raw"].map(|name| own(&items[0], name));
     assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &raw));
     assert!(a.is_rendered(Format::Ecs), "two need it");

@@ -185,6 +185,27 @@ async fn a_pass_whose_original_was_trimmed_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_behind_a_window_reports_passes_whose_originals_were_trimmed() {
+    let store = MemoryStore::new();
+    let inner = || throttle("inner", "decoys", 9);
+    let rig = Rig::start_with(&store, vec![inner()], vec![]).await;
+    append_all(&store, &(0..3).map(|secs| hit(secs, 1)).collect::<Vec<_>>());
+    while store.bodies().len() < 6 {
+        tokio::task::yield_now().await;
+    }
+    rig.pipeline.stop().await;
+    store.trim(3);
+    // The outer one was there before, and has seen none of it.
+    store.kept.lock().unwrap().cursors.insert("window/outer".to_owned(), 4);
+    let sink = ScriptedSink::good();
+    let transforms = vec![throttle("outer", "inner", 9), inner()];
+    let _rig = Rig::start_with(&store, transforms, vec![behind("a", &["outer"], &sink)]).await;
+    store.wait_for_loss("window/outer", (4, 5)).await;
+    sink.wait_for(1).await;
+    assert_eq!(store.losses_of("window/outer"), [(4, 5)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_that_nothing_reaches_does_not_hold_the_age_trim_for_days() {
     let store = MemoryStore::new();
     let _rig = Rig::start_with(&store, vec![throttle("few", "decoys", 9)], vec![]).await;
@@ -351,4 +372,37 @@ async fn a_reload_with_another_window_tells_the_open_one_as_partial() {
     sink.wait_for(2).await;
     assert_eq!(split(&sink.got()).1, [("192.0.2.1".to_owned(), 3)]);
     assert_eq!(sink.got()[1].at, at(3), "as far as it went");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_a_reload_removed_tells_what_it_held_back_and_leaves_no_window_open() {
+    let store = MemoryStore::new();
+    let (sink, other) = (ScriptedSink::good(), ScriptedSink::good());
+    let transforms = vec![throttle("digest", "decoys", 1), throttle("digest_b", "decoys", 9)];
+    let sinks = vec![behind("a", &["digest"], &sink), behind("b", &["digest_b"], &other)];
+    let rig = Rig::start_with(&store, transforms, sinks).await;
+    append_all(&store, &(0..4).map(|secs| hit(secs, 1)).collect::<Vec<_>>());
+    while account(&store).0.len() < 5 || store.cursor_of("window/digest") < Some(5) {
+        tokio::task::yield_now().await;
+    }
+    rig.pipeline.stop().await;
+    let sinks = vec![behind("b", &["digest_b"], &other)];
+    let rig = Rig::start_with(&store, vec![throttle("digest_b", "decoys", 9)], sinks).await;
+    let held_back = || account(&store).1.into_iter().map(|event| event.int(Field::FindingHits));
+    assert_eq!(held_back().collect::<Vec<_>>(), [Some(3)]);
+    let rows = |store: &MemoryStore| {
+        let kept = store.kept.lock().unwrap();
+        kept.state
+            .keys()
+            .filter(|key| key.starts_with("window/"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let left = rows(&store);
+    let (other, own): (Vec<_>, Vec<_>) = left.iter().partition(|key| key.starts_with("window/digest_b"));
+    assert_eq!(own, ["window/digest"], "its epoch, so that no id is given twice");
+    assert_eq!(other.len(), 2, "the other goes on: {other:?}");
+    rig.pipeline.stop().await;
+    Rig::start_with(&store, vec![], vec![]).await.pipeline.stop().await;
+    assert_eq!(account(&store).1.len(), 1, "told once, and the other held nothing back");
 }

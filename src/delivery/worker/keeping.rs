@@ -56,12 +56,11 @@ impl Worker {
     }
 
     /// Remembers what the journal is to be told with the next cursor.
-    pub(super) fn note_losses(&mut self, mut lost: Vec<((Offset, Offset), Cause)>) {
+    pub(super) fn note_losses(&mut self, lost: Vec<((Offset, Offset), Cause)>) {
         if !lost.is_empty() {
             self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
         }
-        // The journal tells a repeat by what was reported up to an offset.
-        lost.sort_by_key(|((first, _), _)| *first);
+        // In rising order: the journal tells a repeat by what was reported up to an offset.
         for ((first, last), cause) in lost {
             let before = self.losses.last_mut();
             match before.filter(|loss| loss.last + 1 == first && loss.cause == cause) {

@@ -1,12 +1,13 @@
 //! A replay: recorded entries on their way to one sink once more. Pure but for its reader.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Chunk;
 use super::aside::Again;
 use crate::delivery::divide::Batch;
 use crate::delivery::errands::{Order, Progress};
-use crate::delivery::feed::Content;
 use crate::delivery::ledger::Ledger;
 use crate::delivery::queue::Queue;
 use crate::delivery::reader::Reader;
@@ -68,27 +69,20 @@ impl Replay {
         self.queue.room()
     }
 
-    /// Takes what was read, up to its end.
+    /// Takes what was read, up to its end, in the form that the sink gets live.
     pub(super) fn take(&mut self, chunk: &Chunk, consumer: &str, now: Instant) {
-        let end = self.progress.order.end;
-        let mut lost: Vec<_> = chunk.missing.iter().map(|hole| (*hole, Cause::Gone)).collect();
+        let (end, node) = (self.progress.order.end, self.reader.node());
         for item in chunk.items.iter().filter(|item| item.offset < end) {
-            let place = (item.offset, item.offset);
-            match &item.content {
-                Content::Parcel(parcel) => {
-                    self.ledger.take(item.offset, item.appended_at);
-                    self.queue.push(parcel.clone(), now);
-                }
-                Content::Lost => lost.push((place, Cause::Trimmed)),
-                Content::Unreadable => lost.push((place, Cause::Unreadable)),
+            if let Some(parcel) = item.for_node(node) {
+                self.ledger.take(item.offset, item.appended_at);
+                self.queue.push(Arc::clone(parcel), now);
             }
         }
         self.ledger.read_to(chunk.next.min(end));
-        self.note_losses(lost, consumer);
+        self.note_losses(chunk.losses(), consumer);
     }
 
-    fn note_losses(&mut self, mut lost: Vec<((Offset, Offset), Cause)>, consumer: &str) {
-        lost.sort_by_key(|((first, _), _)| *first);
+    fn note_losses(&mut self, lost: Vec<((Offset, Offset), Cause)>, consumer: &str) {
         let within = lost
             .into_iter()
             .filter(|((first, _), _)| *first < self.progress.order.end);

@@ -29,6 +29,7 @@
 
 mod bucket;
 mod digest;
+mod disband;
 mod key;
 mod machine;
 mod notices;
@@ -43,6 +44,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
+pub use disband::{Disbanded, by_node};
 pub(super) use key::key_of;
 pub use machine::{ITEMS_MAX, KEYS_MAX, LATENESS, StateRow, Windows};
 pub use notices::{NoticeRules, node_before, sink_behind};

@@ -14,7 +14,7 @@ pub struct WindowSpec {
     /// The fields that make the key; up to [`BY_MAX`](crate::graph::transforms::BY_MAX), none for a single key. Notices
     /// have a key of their own, and none here.
     pub by: Vec<Field>,
-    /// Length of a window; 1 s to 1 d.
+    /// Length of a window; 1 s to 7 d.
     pub window: Duration,
     /// What is done with the events of a window.
     pub policy: Policy,

@@ -1,6 +1,7 @@
 //! The small tables of a damaged file: where it begins and ends, cursors, state, dead letters.
 
 use bytes::Bytes;
+use rusqlite::Transaction;
 
 use super::extent::{Clues, Extent};
 use super::pages::{Pages, word};
@@ -22,6 +23,7 @@ pub(super) struct Small {
     cursors: Vec<Row>,
     state: Vec<Row>,
     dead_letters: Vec<Row>,
+    losses: Vec<Row>,
 }
 
 impl Small {
@@ -35,6 +37,7 @@ impl Small {
             cursors: table("cursors"),
             state: table("state"),
             dead_letters: table("dead_letters"),
+            losses: table("losses"),
         }
     }
 
@@ -46,6 +49,21 @@ impl Small {
             dead_letters: self.dead_letters.iter().filter_map(dead_letter).collect(),
             ..Commit::default()
         }
+    }
+
+    /// How many rows that are.
+    pub fn count(&self) -> usize {
+        let commit = self.commit(Offset::MAX);
+        commit.cursors.len() + commit.state.len() + commit.dead_letters.len()
+    }
+
+    /// Brings what consumers miss, and nobody was told of yet, to the new file.
+    pub fn carry_losses(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (name, [first, last, count]) in self.losses.iter().filter_map(loss) {
+            tx.prepare_cached("INSERT OR REPLACE INTO losses (consumer, first, last, count) VALUES (?1, ?2, ?3, ?4)")?
+                .execute((name, first, last, count))?;
+        }
+        Ok(())
     }
 
     /// What the file had held, if the new one goes on at `resumed` and `found` is behind the newest row found.
@@ -60,7 +78,16 @@ impl Small {
 
     /// What earlier salvages had skipped.
     pub fn skipped(&self) -> Skipped {
-        let lines = self.state.iter().filter_map(state).find(|(key, _)| key == skipped::KEY);
+        self.ranges(skipped::KEY)
+    }
+
+    /// What was missing before, and told.
+    pub fn told(&self) -> Skipped {
+        self.ranges(skipped::TOLD)
+    }
+
+    fn ranges(&self, wanted: &str) -> Skipped {
+        let lines = self.state.iter().filter_map(state).find(|(key, _)| key == wanted);
         lines
             .and_then(|(_, lines)| lines)
             .map_or_else(Skipped::default, |lines| Skipped::parse(&lines))
@@ -130,6 +157,18 @@ fn dead_letter(row: &Row) -> Option<DeadLetter> {
     }
 }
 
+fn loss(row: &Row) -> Option<(&str, [i64; 3])> {
+    match row.values.as_slice() {
+        [
+            Value::Text(name),
+            Value::Int(first),
+            Value::Int(last),
+            Value::Int(count),
+        ] => Some((name, [*first, *last, *count])),
+        _ => None,
+    }
+}
+
 /// The tables' first pages by the schema; by their order of creation where page 1 is gone.
 #[derive(Debug)]
 struct Roots(Vec<(String, u32)>);
@@ -156,13 +195,14 @@ impl Roots {
 const VERSION_AT: usize = 60;
 
 /// First pages in a file made by this build.
-const ROOTS: [(&str, u32); 6] = [
+const ROOTS: [(&str, u32); 7] = [
     ("entries", 2),
     ("sqlite_sequence", 3),
     ("anchor", 4),
     ("cursors", 5),
     ("state", 7),
     ("dead_letters", 9),
+    ("losses", 12),
 ];
 
 #[cfg(test)]

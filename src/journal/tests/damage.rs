@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::index::{self, Index};
 use super::super::{
-    ChainFault, Commit, Entry, Fact, Hold, Journal, JournalError, JournalReport, Missing, Salvaged, Told,
+    ChainFault, Commit, Entry, Fact, Hold, Journal, JournalError, JournalReport, Missing, Salvaged, Told, start,
 };
 use super::{all, append, folder, open, settings};
 
@@ -162,7 +162,7 @@ async fn a_zeroed_leaf_costs_its_own_rows_and_the_break_is_recorded() {
 async fn damage_at_any_place_loses_no_entry_without_a_word() {
     let (source, path, before) = filled(120).await;
     let good = std::fs::read(&path).unwrap();
-    let mut random = StdRng::seed_from_u64(7);
+    let (mut random, mut salvaged) = (StdRng::seed_from_u64(7), 0);
     for round in 0..60 {
         let folder = folder();
         let mut bad = good.clone();
@@ -182,12 +182,23 @@ async fn damage_at_any_place_loses_no_entry_without_a_word() {
         let after = all(&journal).await;
         // A byte of a body is not seen by the quick check; the verification finds it.
         let fault = journal.verify().await.unwrap().fault;
-        if report.salvaged.is_none() && fault.is_none() {
-            assert_eq!(after, before, "round {round}, damage at {at}");
+        let lost = before.iter().filter(|entry| !after.contains(entry)).count() as u64;
+        match report.salvaged.map(|salvaged| salvaged.missing) {
+            Some(missing) => {
+                salvaged += 1;
+                let cut = report.cut_short.map_or(0, |cut| cut.count());
+                let is_told = missing.count + cut == lost || missing.unsure;
+                assert!(is_told, "round {round}, damage at {at}: {lost} lost, {missing:?}");
+            }
+            None => assert!(
+                lost == 0 || fault.is_some(),
+                "round {round}, damage at {at}: {lost} lost"
+            ),
         }
         journal.commit(append(&["new"])).await.unwrap();
         journal.close().await;
     }
+    assert!((20..60).contains(&salvaged), "{salvaged} of 60 rounds were salvaged");
     drop(source);
 }
 
@@ -407,9 +418,119 @@ async fn after_a_torn_tail_what_the_index_had_seen_is_missing_and_what_was_skipp
     );
     assert_eq!(journal.told(), [], "told once");
     journal.close().await;
-    // Nothing is skipped twice when the file is damaged again.
+    // Nothing is skipped twice when the file is damaged again, nor told as missing.
     overwrite(&path, 0, &[0; 100]);
-    assert_eq!(open(&folder).skipped().given(hole), [(missing.first, 200)]);
+    let (journal, report) = Journal::open(settings(&folder)).unwrap();
+    assert_eq!(journal.skipped().given(hole), [(missing.first, 200)]);
+    assert_eq!(report.salvaged.unwrap().missing, Missing::default());
+}
+
+/// Zeroes the page of the file in which this entry stands; gives the offsets of the entries that stand there.
+fn zero_page_of(path: &Path, offset: u64) -> Vec<u64> {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    let mut rows = raw.prepare("SELECT offset, body FROM entries").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get::<_, u32>(0)?.into(), row.get::<_, Vec<u8>>(1)?)));
+    let rows: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+    let mut bytes = std::fs::read(path).unwrap();
+    let is_in = |page: &[u8], body: &[u8]| page.windows(body.len()).any(|window| window == body);
+    let body = &rows.iter().find(|(place, _)| *place == offset).unwrap().1;
+    let page = bytes.chunks_mut(8192).find(|page| is_in(page, body)).unwrap();
+    let lost = rows
+        .iter()
+        .filter(|(_, body)| is_in(page, body))
+        .map(|(place, _)| *place);
+    let lost = lost.collect();
+    page.fill(0);
+    std::fs::write(path, bytes).unwrap();
+    lost
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_twice_tells_each_time_what_was_lost_since() {
+    let (folder, path, mut before) = filled(200).await;
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute("INSERT INTO losses VALUES ('unreadable/siem', 3, 4, 2)", [])
+        .unwrap();
+    raw.close().unwrap();
+    for offset in [30, 160] {
+        let lost = zero_page_of(&path, offset);
+        let (journal, report, _) = reopened(&folder, &before).await;
+        let missing = report.salvaged.unwrap().missing;
+        let told = (missing.count, missing.first, missing.last);
+        assert_eq!(told, (lost.len() as u64, lost[0], lost[lost.len() - 1]));
+        let of_siem = |told: &Told| matches!(&told.fact, Fact::Lost { consumer: who, count: 2, .. } if who == "siem");
+        assert_eq!(
+            journal.told().iter().any(of_siem),
+            offset == 30,
+            "what was not told yet is carried over"
+        );
+        before = all(&journal).await;
+        journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_kill_between_the_find_of_damage_and_its_telling_leaves_it_to_the_next_start() {
+    let (folder, path, _) = filled(200).await;
+    let lost = zero_page_of(&path, 30);
+    // Ends as by a kill: nothing was told.
+    let started = start::start(&settings(&folder)).unwrap();
+    let found = started.report.salvaged.clone().unwrap();
+    assert_eq!((found.missing.count, found.running), (lost.len() as u64, false));
+    drop(started);
+    for told in [1, 0] {
+        let journal = open(&folder);
+        journal.commit(append(&["new"])).await.unwrap();
+        let facts = journal.told().into_iter().map(|told| told.fact);
+        let facts: Vec<_> = facts
+            .filter(|fact| matches!(fact, Fact::Salvaged(_) | Fact::Missing(_)))
+            .collect();
+        let expected = [Fact::Salvaged(found.clone()), Fact::Missing(found.missing.clone())];
+        assert_eq!(facts, expected[..2 * told], "once");
+        journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_kill_before_what_was_taken_away_is_told_leaves_it_to_the_next_start() {
+    for indexed in [false, true] {
+        let (folder, path, _) = match indexed {
+            true => filled_and_indexed(50).await,
+            false => filled(50).await,
+        };
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        raw.execute("DELETE FROM entries WHERE offset > 40", []).unwrap();
+        if indexed {
+            raw.execute("UPDATE sqlite_sequence SET seq = 40", []).unwrap();
+        }
+        raw.close().unwrap();
+        let cut = start::start(&settings(&folder)).unwrap().report.cut_short.unwrap();
+        assert_eq!((cut.first, cut.next), (41, 51));
+        for told in [1, 0] {
+            let journal = open(&folder);
+            journal.commit(append(&["new"])).await.unwrap();
+            let facts: Vec<_> = journal.told().into_iter().map(|told| told.fact).collect();
+            assert_eq!(facts, vec![Fact::CutShort(cut.clone()); told], "once");
+            journal.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_never_written_over_the_journal_itself() {
+    let (folder, path, before) = filled(20).await;
+    let journal = open(&folder);
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for target in [path.clone(), link, folder.path().join("journal.db-wal")] {
+        let refused = journal.backup(target, true).await.unwrap_err();
+        assert!(refused.to_string().contains("the journal itself"), "{refused}");
+    }
+    assert_eq!(journal.commit(append(&["new"])).await.unwrap(), 21);
+    journal.close().await;
+    assert_eq!(all(&open(&folder)).await[..20], before);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn age_takes_what_every_enabled_consumer_has_read_and_nothing_else() {
         journal.oldest().await.unwrap() == 41
     })
     .await;
-    journal.set_consumers(&["fast".to_owned()], &[]);
+    journal.set_consumers(&["fast".to_owned()], &[], &[]);
     until("a disabled consumer holds nothing", async || {
         journal.oldest().await.unwrap() == 101
     })
@@ -148,6 +148,22 @@ async fn what_no_trim_took_is_told_by_its_own_cause_and_once() {
         .collect();
     causes.sort_by_key(|(_, count, _)| *count);
     assert_eq!(causes, [("sink", 1, Cause::Unreadable), ("sink", 3, Cause::Gone)]);
+}
+
+#[tokio::test]
+async fn a_loss_whose_commit_was_kept_without_the_consumer_knowing_counts_once() {
+    let folder = folder();
+    let (settings, told) = telling(settings(&folder));
+    let (journal, _) = Journal::open(settings.clone()).unwrap();
+    journal.commit(append(&["entry"; 20])).await.unwrap();
+    // The disk began to fail under the first, which was kept all the same.
+    for next in [11, 13] {
+        journal.commit(loss("sink", next, 1, 10)).await.unwrap();
+    }
+    journal.close().await;
+    let (journal, _) = Journal::open(settings).unwrap();
+    journal.close().await;
+    assert_eq!(lost(&told, "sink"), 10);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Writer {
             facts,
             attempted: fault.attempted,
         });
-        if is_full(&fault.error) {
+        if is_full(&fault.error) && self.shared.delivers() {
             let wanted = self.held.iter().take(jobs).map(Job::bytes).sum();
             self.trimmer.make_room(wanted);
         }

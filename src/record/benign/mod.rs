@@ -12,7 +12,8 @@
 //!
 //! Invariants:
 //! 1. What a peer says of itself can be imitated. So a recogniser explains a touch up to its own level and no further:
-//!    whoever goes on to more than that, or walks over several decoys, loses the mark with that event.
+//!    whoever goes on to more than that, or walks over several decoys although the recogniser does not say that such a
+//!    host does (`walk`), loses the mark with that event. One whose source is declared has not only said who it is.
 //! 2. A recogniser marks what it matches, what follows in the same session, and for a while mere contacts of the same
 //!    source with the same decoy: a check says who it is only once it speaks.
 //! 3. Nothing is ever dropped here.
@@ -99,6 +100,8 @@ pub(super) struct Seen<'a> {
     pub(super) touch: Touch,
     /// Level of touch that its session has reached by itself.
     pub(super) said: Touch,
+    /// Whether its source walks over several decoys.
+    pub(super) several: bool,
     /// Whether the source is inside.
     pub(super) inside: bool,
     /// Who came.

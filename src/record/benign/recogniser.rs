@@ -118,10 +118,10 @@ impl Recogniser {
         self.goes_as_far_as(seen) && (self.seen.is_empty() || self.seen.iter().any(fits))
     }
 
-    /// Whether the level of touch is one that it explains.
+    /// Whether the level of touch is one that it explains, and the walk, if it is on one.
     pub(super) fn goes_as_far_as(&self, seen: &Seen<'_>) -> bool {
         let level = if self.walk { seen.said } else { seen.touch };
-        level <= self.touch
+        level <= self.touch && (self.walk || !seen.several)
     }
 
     pub(super) fn mark(&self) -> Mark {

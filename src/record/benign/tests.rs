@@ -29,6 +29,7 @@ struct Visit {
     inside: bool,
     /// Where it differs from the touch.
     said: Option<Touch>,
+    several: bool,
     session: u128,
     decoy: &'static str,
 }
@@ -40,6 +41,7 @@ impl Visit {
             source,
             inside: true,
             said: None,
+            several: false,
             session: 1,
             decoy: "web",
         }
@@ -61,6 +63,7 @@ impl Visit {
             secret: None,
             touch,
             said: self.said.unwrap_or(touch),
+            several: self.several,
             inside: self.inside,
             source: self.source.parse().unwrap(),
             decoy: self.decoy,
@@ -235,6 +238,42 @@ fn a_walk_over_several_decoys_is_not_what_explains_one_contact() {
 }
 
 #[test]
+fn a_borrowed_name_of_a_check_explains_no_walk_unless_the_source_is_declared() {
+    let (all, bad) = super::all(std::path::Path::new("/nowhere"));
+    assert_eq!(bad.len(), 0, "{bad:?}");
+    let monitoring = all
+        .into_iter()
+        .find(|recogniser| recogniser.name == "monitoring")
+        .unwrap();
+    let monitoring = Arc::new(monitoring);
+    let active = |sources: &[&str]| Active {
+        recogniser: Arc::clone(&monitoring),
+        sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
+        touch: Touch::Intent,
+    };
+    let agent = [
+        (Field::UserAgent, "Zabbix 7.0"),
+        (Field::HttpMethod, "GET"),
+        (Field::UrlPath, "/health"),
+    ];
+    let check = Visit::event(Action::Handshake, &agent);
+    let name = Some("monitoring".to_owned());
+    for (sources, on_a_walk) in [(&[][..], None), (&["10.0.0.1/32"], name.clone())] {
+        let benign = benign(vec![active(sources)]);
+        let mut visit = Visit::from("10.0.0.1");
+        assert_eq!(visit.mark(&benign, Touch::Intent, &check), name, "at one decoy");
+        (visit.several, visit.session, visit.decoy) = (true, 2, "wiki");
+        assert_eq!(visit.mark(&benign, Touch::Intent, &check), on_a_walk);
+        visit.decoy = "web";
+        assert_eq!(
+            visit.mark(&benign, Touch::Intent, &check),
+            on_a_walk,
+            "nor where it was known"
+        );
+    }
+}
+
+#[test]
 fn an_ignored_source_is_ignored_at_its_decoys_up_to_its_level_and_until_its_end() {
     let ignore = Ignore {
         name: "backup".into(),
@@ -294,6 +333,7 @@ fn a_default_community_is_known_and_a_guessed_one_is_not() {
             secret: Some(secret),
             touch: Touch::Proof,
             said: Touch::Proof,
+            several: false,
             inside: true,
             source: "10.0.0.1".parse().unwrap(),
             decoy: "snmp",
