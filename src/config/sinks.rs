@@ -99,7 +99,6 @@ const RETRY: &[Key] = &[
 
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
-    "kafka",
     "slack",
     "email",
     "webhook",

@@ -6,6 +6,7 @@ use trapline_sink::config::SinkType;
 pub static SINKS: &[&SinkType] = &[
     &trapline_sink_console::SINK,
     &trapline_sink_file::SINK,
+    &trapline_sink_kafka::SINK,
     &trapline_sink_splunk_hec::SINK,
     &trapline_sink_syslog::SINK,
 ];
