@@ -25,16 +25,22 @@ pub(crate) type Report = Result<i64, RDKafkaErrorCode>;
 /// What one producer knows of its brokers.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
-    /// Since when no broker can be reached.
-    lost: watch::Sender<Option<Instant>>,
-    trouble: Mutex<Option<Fault>>,
+    state: watch::Sender<State>,
     counts: Mutex<Option<Counts>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when no broker can be reached.
+    lost: Option<Instant>,
+    /// What was last wrong with a broker.
+    trouble: Option<Fault>,
 }
 
 impl Context {
     /// What was last wrong with a broker, until a record gets through.
     pub(crate) fn trouble(&self) -> Option<Fault> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.borrow().trouble.clone()
     }
 
     /// The last statistics.
@@ -44,48 +50,60 @@ impl Context {
 
     /// A delivery begins: brokers that were lost before have their time again.
     pub(crate) fn begin(&self) {
-        self.lost
-            .send_if_modified(|lost| lost.as_mut().map(|since| *since = Instant::now()).is_some());
+        self.state
+            .send_modify(|state| state.lost = state.lost.map(|_| Instant::now()));
     }
 
     /// Waits until there is no hope: all brokers refuse us, or were lost `patience` ago. Cancel: safe.
     pub(crate) async fn hopeless(&self, patience: Duration) -> Fault {
-        let mut lost = self.lost.subscribe();
+        let mut changes = self.state.subscribe();
         loop {
-            let since = *lost.borrow_and_update();
-            let trouble = self.trouble();
-            let refuses = |fault: &Fault| matches!(fault.kind, FaultKind::Auth | FaultKind::Tls);
-            match (since, trouble) {
-                (Some(_), Some(fault)) if refuses(&fault) => return fault,
-                (Some(since), trouble) => tokio::select! {
-                    () = tokio::time::sleep_until(since + patience) => return trouble.unwrap_or_else(fault::all_lost),
-                    _ = lost.changed() => {}
-                },
-                (None, _) => {
-                    // The sender is ours, so this never fails.
-                    let _ = lost.changed().await;
-                }
+            let (lost, trouble) = {
+                let state = changes.borrow_and_update();
+                (state.lost, state.trouble.clone())
+            };
+            let Some(since) = lost else {
+                // The sender is ours, so this never fails.
+                let _ = changes.changed().await;
+                continue;
+            };
+            if let Some(fault) = trouble.clone().filter(is_refusal) {
+                return fault;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(since + patience) => return trouble.unwrap_or_else(fault::all_lost),
+                _ = changes.changed() => {}
             }
         }
     }
 
     /// A record got through.
     fn well(&self) {
-        self.lost.send_if_modified(|lost| lost.take().is_some());
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.state.send_if_modified(|state| {
+            let was_ill = state.lost.is_some() || state.trouble.is_some();
+            *state = State::default();
+            was_ill
+        });
     }
 
     fn note(&self, code: RDKafkaErrorCode, reason: &str) {
         if code == RDKafkaErrorCode::AllBrokersDown {
-            self.lost.send_if_modified(|lost| {
-                let is_new = lost.is_none();
-                lost.get_or_insert_with(Instant::now);
-                is_new
+            self.state.send_modify(|state| {
+                state.lost.get_or_insert_with(Instant::now);
             });
         } else if let Some(fault) = fault::of_broker(code, reason) {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+            self.state.send_modify(|state| {
+                // Among brokers, or addresses of one, that are gone, the one that refuses us is what to act on.
+                if is_refusal(&fault) || !state.trouble.as_ref().is_some_and(is_refusal) {
+                    state.trouble = Some(fault);
+                }
+            });
         }
     }
+}
+
+fn is_refusal(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Auth | FaultKind::Tls)
 }
 
 impl ClientContext for Context {
@@ -171,6 +189,27 @@ mod tests {
         let started = Instant::now();
         assert_eq!(context.hopeless(PATIENCE).await.kind, FaultKind::Auth);
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_hidden_by_brokers_that_are_gone() {
+        let context = Context::default();
+        context.note(
+            RDKafkaErrorCode::BrokerTransportFailure,
+            "b:1/1: Connect failed: refused",
+        );
+        context.note(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        let started = Instant::now();
+        let later = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            context.note(RDKafkaErrorCode::SSL, "certificate verify failed");
+            context.note(
+                RDKafkaErrorCode::BrokerTransportFailure,
+                "b:2/2: Connect failed: refused",
+            );
+        };
+        let (fault, ()) = tokio::join!(context.hopeless(PATIENCE), later);
+        assert_eq!((fault.kind, started.elapsed()), (FaultKind::Tls, PATIENCE / 2));
     }
 
     #[tokio::test(start_paused = true)]
