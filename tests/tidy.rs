@@ -108,6 +108,7 @@ const READERS: &[&str] = &[
     "schemas/tests/property.rs",
     "sinks/api/src/http.rs",
     "sinks/api/src/tls/refusal.rs",
+    "sinks/kafka/src/fault.rs",
     "sinks/splunk_hec/src/answer.rs",
     "src/config/embedded.rs",
     "src/control/client.rs",

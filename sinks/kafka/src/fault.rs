@@ -233,4 +233,16 @@ mod tests {
             "{message}"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_of_a_broker_are_clean_and_bounded_in_a_fault(said in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
+            let said = String::from_utf8_lossy(&said);
+            for code in [Code::Authentication, Code::SSL, Code::Resolve, Code::BrokerTransportFailure] {
+                let message = of_broker(code, &said).map(|fault| fault.message).unwrap_or_default();
+                proptest::prop_assert!(trapline_schemas::text::is_clean(&message), "{message:?}");
+                proptest::prop_assert!(!message.is_empty() && message.chars().count() < CHARS_MAX + 100);
+            }
+        }
+    }
 }
