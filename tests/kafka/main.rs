@@ -60,10 +60,10 @@ fn visit(trap: &Trap, sessions: u8) {
     (0..sessions).for_each(|at| call(ftp, 1 + at % 7, b"USER root\r\nPASS hunter2\r\n"));
 }
 
-/// Every event of a decoy in the journal. Those about the sink's own troubles are none of the sink's.
+/// Every event of a visitor in the journal. Those about the sensor and its sinks do not go to the sink.
 fn journal(trap: &Trap) -> Vec<Value> {
     let mut events = trap.events(&["--limit", "1000000", "--format", "ecs"]);
-    events.retain(|event| event["honeyport"]["decoy"]["id"].is_string());
+    events.retain(|event| event["source"]["ip"].is_string());
     events
 }
 

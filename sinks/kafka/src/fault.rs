@@ -1,7 +1,7 @@
 //! What an error means for an event and for an operator.
 //!
 //! In: error codes of librdkafka and of brokers. Out: a [`Verdict`] for a record, a [`Fault`] for the sink. Codes decide,
-//! never the wording that comes with them; that is shown, escaped and bounded, behind words of our own.
+//! not the wording that comes with them (with one exception, which has its reason beside it); that is shown, escaped and bounded, behind words of our own.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use trapline_schemas::text::clean_within;
@@ -107,6 +107,10 @@ pub(crate) fn of_broker(code: Code, reason: &str) -> Option<Fault> {
             (FaultKind::Auth, "a broker refuses the user or password of `sasl`")
         }
         Code::SSL => (FaultKind::Tls, "no TLS connection with a broker"),
+        // Closed in the midst of a handshake has the code of any lost connection; the state is librdkafka's own word.
+        Code::BrokerTransportFailure if reason.contains("in state SSL_HANDSHAKE") => {
+            (FaultKind::Tls, "no TLS connection with a broker")
+        }
         Code::Resolve => (FaultKind::Unreachable, "a broker's name cannot be resolved"),
         Code::BrokerTransportFailure | Code::OperationTimedOut | Code::NetworkException => {
             (FaultKind::Unreachable, "a broker cannot be reached")
@@ -223,6 +227,17 @@ mod tests {
             fault.message
         );
         assert_eq!(of_broker(Code::Fatal, "x"), None);
+    }
+
+    #[test]
+    fn a_listener_without_tls_that_closes_is_a_matter_of_tls() {
+        let kind = |reason| of_broker(Code::BrokerTransportFailure, reason).map(|fault| fault.kind);
+        let closed = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 3ms in state SSL_HANDSHAKE)";
+        assert_eq!(kind(closed), Some(FaultKind::Tls));
+        assert_eq!(
+            kind("Disconnected (after 3ms in state UP)"),
+            Some(FaultKind::Unreachable)
+        );
     }
 
     #[test]
