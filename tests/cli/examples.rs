@@ -60,7 +60,7 @@ fn accepted(example: &Path) {
 }
 
 /// A build without TLS for Kafka says so, and nothing else.
-fn refused_for_want_of_tls(output: &Output, said: &Value) {
+fn refused_for_want_of_tls(output: &std::process::Output, said: &serde_json::Value) {
     assert_ne!(output.status.code(), DONE);
     let errors = said["errors"].as_array().unwrap();
     assert!(

@@ -52,13 +52,14 @@ fn a_broker_killed_in_mid_flow_and_started_again_loses_nothing() {
 }
 
 #[test]
-fn the_leader_of_a_partition_is_lost_and_another_takes_over() {
+fn the_leader_of_a_partition_is_lost_and_nothing_counts_as_delivered_with_too_few_replicas() {
     let Some(mut cluster) = Cluster::start("leader", 3) else {
         return;
     };
     cluster.make_topic(TOPIC, 3, &[]);
+    cluster.make_topic("strict", 1, &[("min.insync.replicas", "3")]);
     let trap = Trap::start(&configuration(&cluster.brokers(), TOPIC, ""));
-    with_visitors(&trap, || {
+    let lost = with_visitors(&trap, || {
         eventually("events are delivered", || {
             (bus(&trap)["delivered"].as_u64() > Some(20)).then_some(())
         });
@@ -72,9 +73,18 @@ fn the_leader_of_a_partition_is_lost_and_another_takes_over() {
         eventually("events are delivered again", || {
             (bus(&trap)["delivered"].as_u64() > before).then_some(())
         });
-        // A second loss leaves too few replicas in sync: nothing is called delivered that only one broker has.
-        flows(&trap, 20);
-        cluster.revive(usize::try_from(lost - 1).unwrap());
+        lost
     });
     all_arrive(&cluster, TOPIC, &trap);
+    drop(trap);
+    let trap = Trap::start(&configuration(
+        &cluster.brokers(),
+        "strict",
+        "delivery_timeout = \"30s\"",
+    ));
+    visit(&trap, 3);
+    trouble(&trap, "too few replicas in sync");
+    assert_eq!(bus(&trap)["delivered"], 0);
+    cluster.revive(usize::try_from(lost - 1).unwrap());
+    all_arrive(&cluster, "strict", &trap);
 }

@@ -1,7 +1,8 @@
 //! What an error means for an event and for an operator.
 //!
 //! In: error codes of librdkafka and of brokers. Out: a [`Verdict`] for a record, a [`Fault`] for the sink. Codes decide,
-//! not the wording that comes with them (with one exception, which has its reason beside it); that is shown, escaped and bounded, behind words of our own.
+//! not the wording that comes with them, but for one case with its reason beside it; the wording is shown, escaped and
+//! bounded, behind words of our own.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use trapline_schemas::text::clean_within;
