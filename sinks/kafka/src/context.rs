@@ -43,6 +43,14 @@ impl Context {
         self.state.borrow().trouble.clone()
     }
 
+    /// What stops every record: brokers that refuse us, or that are all lost. One broker of several that is gone is not
+    /// why a topic does not confirm.
+    pub(crate) fn hindrance(&self) -> Option<Fault> {
+        let state = self.state.borrow();
+        let is_lost = state.lost.is_some();
+        state.trouble.clone().filter(|fault| is_lost || is_refusal(fault))
+    }
+
     /// The last statistics.
     pub(crate) fn counts(&self) -> Option<Counts> {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -210,6 +218,21 @@ mod tests {
         };
         let (fault, ()) = tokio::join!(context.hopeless(PATIENCE), later);
         assert_eq!((fault.kind, started.elapsed()), (FaultKind::Tls, PATIENCE / 2));
+    }
+
+    #[test]
+    fn one_broker_of_several_that_is_gone_hinders_nothing() {
+        let context = Context::default();
+        context.note(
+            RDKafkaErrorCode::BrokerTransportFailure,
+            "b:1/1: Connect failed: refused",
+        );
+        assert!(context.trouble().is_some() && context.hindrance().is_none());
+        context.note(RDKafkaErrorCode::AllBrokersDown, "3/3 brokers are down");
+        assert_eq!(
+            context.hindrance().map(|fault| fault.kind),
+            Some(FaultKind::Unreachable)
+        );
     }
 
     #[tokio::test(start_paused = true)]

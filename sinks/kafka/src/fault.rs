@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a record that has no offset. In: its topic, and what else is known of the producer's trouble: a fatal error, or
-/// what was last wrong with a broker.
+/// what stops every record.
 pub(crate) fn judge(code: Code, topic: &str, fatal: Option<Code>, trouble: Option<Fault>) -> Verdict {
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Verdict::TooLarge,

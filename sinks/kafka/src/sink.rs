@@ -197,7 +197,7 @@ impl Kafka {
         tokio::select! {
             fault = context.hopeless(self.settings.timeout) => fault,
             () = tokio::time::sleep(self.settings.delivery_timeout + GRACE) => {
-                context.trouble().unwrap_or_else(fault::overdue)
+                context.hindrance().unwrap_or_else(fault::overdue)
             }
         }
     }
@@ -237,7 +237,7 @@ impl Kafka {
                     client::purge(session.producer());
                 }
                 let topic = self.form.topic(&parcel.event);
-                judge(code, &topic, session.fatal(), session.context().trouble())
+                judge(code, &topic, session.fatal(), session.context().hindrance())
             }
         }
     }
