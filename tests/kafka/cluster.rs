@@ -19,7 +19,7 @@ use super::reader::{Record, records};
 const VERSION: &str = "4.1.0";
 /// What the cluster is called: 16 bytes in base64.
 const CLUSTER_ID: &str = "dHJhcGxpbmUtdGVzdHMtMQ";
-/// Listeners for clients beside the plain one.
+/// Who may come where a password is asked for, and the password.
 pub const USER: (&str, &str) = ("lure", "correct horse");
 
 /// Brokers and the folder they live in; ended and removed when dropped.
