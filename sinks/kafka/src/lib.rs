@@ -43,6 +43,7 @@ mod client;
 mod config;
 mod context;
 mod fault;
+mod ledger;
 mod record;
 mod sink;
 mod stats;

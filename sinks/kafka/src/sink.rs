@@ -12,13 +12,14 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::oneshot;
 use trapline_sink::Parcel;
 use trapline_sink::config::Common;
-use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, StreamSink};
 
 use crate::check;
 use crate::client::{self, Producer};
 use crate::config::Settings;
 use crate::context::{Context, Report};
 use crate::fault::{self, Verdict, judge};
+use crate::ledger::Ledger;
 use crate::record::Form;
 
 /// Most that one request carries for a partition; what a topic takes by default is a little more.
@@ -370,54 +371,5 @@ fn broken() -> Fault {
     Fault {
         kind: FaultKind::Broken,
         message: "the making of a Kafka producer broke down".to_owned(),
-    }
-}
-
-/// The verdicts of one batch, by place.
-#[derive(Debug)]
-struct Ledger {
-    outcomes: Vec<Outcome>,
-    /// The first that was met.
-    fault: Option<Fault>,
-    /// Whether the next delivery needs another producer although nothing is wrong.
-    renew: bool,
-}
-
-impl Ledger {
-    /// Nothing is delivered until it is marked so.
-    fn new(count: usize) -> Self {
-        Self {
-            outcomes: vec![Outcome::Retry; count],
-            fault: None,
-            renew: false,
-        }
-    }
-
-    fn mark(&mut self, at: usize, verdict: Verdict) {
-        let outcome = match verdict {
-            Verdict::Delivered => Outcome::Delivered,
-            Verdict::Suspect(reason) => Outcome::Suspect(reason),
-            Verdict::Unfit(reason) => Outcome::Rejected(reason),
-            Verdict::TooLarge => Outcome::Retry,
-            Verdict::Fault(fault) => {
-                self.fault.get_or_insert(fault);
-                Outcome::Retry
-            }
-        };
-        if let Some(slot) = self.outcomes.get_mut(at) {
-            *slot = outcome;
-        }
-    }
-
-    fn is_delivered(&self, at: usize) -> bool {
-        self.outcomes.get(at) == Some(&Outcome::Delivered)
-    }
-
-    fn into_delivery(self) -> Delivery {
-        Delivery {
-            outcomes: self.outcomes,
-            retry_after: None,
-            fault: self.fault,
-        }
     }
 }
