@@ -109,6 +109,7 @@ const READERS: &[&str] = &[
     "sinks/api/src/http.rs",
     "sinks/api/src/tls/refusal.rs",
     "sinks/email/src/reply.rs",
+    "sinks/kafka/src/fault.rs",
     "sinks/notice/tests/property.rs",
     "sinks/slack/src/answer.rs",
     "sinks/slack/src/history.rs",

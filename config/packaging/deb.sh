@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a Debian package of a program that is already built, without network:
 #
-#     cargo build --release && config/packaging/deb.sh target/release/trapline [FOLDER]
+#     cargo build --release --features kafka-tls && config/packaging/deb.sh target/release/trapline [FOLDER]
 #
 # Prints the package's path. Needs dpkg-deb; with dpkg-shlibdeps the dependencies are computed, else they are those of
 # Debian 12. The same program gives the same bytes: SOURCE_DATE_EPOCH, else the time of the last commit, else 0.

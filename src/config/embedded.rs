@@ -35,6 +35,7 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("KAFKA_PASSWORD", "token"),
         ("SMTP_PASSWORD", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),
@@ -43,11 +44,12 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables: BTreeMap<_, _> = variables
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
+    let text = of_this_build(text);
     let outside = Variables(variables.clone());
     let sources = Sources {
         source: Arc::new(SourceText {
             name: EMBEDDED_NAME.into(),
-            text: text.into(),
+            text: text.as_str().into(),
         }),
         not_utf8: None,
         config_dir: "/state".into(),
@@ -72,6 +74,19 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         recognisers: &super::tests::recognisers(),
     };
     load(&sources, &rules)
+}
+
+/// Without the lines that this build refuses; those after them stay where they are.
+fn of_this_build(text: &str) -> String {
+    let is_refused = |table: &str, line: &str| {
+        !cfg!(feature = "kafka-tls-system") && table == "[sinks.bus]" && line.starts_with("tls.")
+    };
+    let mut table = "";
+    let lines = text.split('\n').map(|line| {
+        table = if line.starts_with('[') { line } else { table };
+        if is_refused(table, line) { "" } else { line }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether the line is a key or table that is switched off.

@@ -100,7 +100,6 @@ const RETRY: &[Key] = &[
 
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
-    "kafka",
     "webhook",
     "case",
     "otlp",

@@ -385,8 +385,8 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     );
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
-        "[sinks.bus]\ntype = 'kafka'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `kafka`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
+        "[sinks.soar]\ntype = 'webhook'\ninputs = ['*']",
+        "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

@@ -6,7 +6,11 @@ use super::*;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Files that examples name by an absolute path, and what stands in for each.
-const STAND_INS: &[(&str, &str)] = &[("/var/lib/trapline", "state"), ("/etc/trapline/logs-ca.pem", "ca.pem")];
+const STAND_INS: &[(&str, &str)] = &[
+    ("/var/lib/trapline", "state"),
+    ("/etc/trapline/logs-ca.pem", "ca.pem"),
+    ("/etc/trapline/kafka-ca.pem", "ca.pem"),
+];
 
 #[test]
 fn every_example_is_a_configuration_without_a_mistake() {
@@ -31,6 +35,7 @@ fn accepted(example: &Path) {
     let authority = rcgen::generate_simple_self_signed(["logs.example".to_owned()]).unwrap();
     std::fs::write(trap.path("ca.pem"), authority.cert.pem()).unwrap();
     std::fs::write(trap.path("hec.token"), "11111111-2222-3333-4444-555555555555\n").unwrap();
+    std::fs::write(trap.path("kafka.password"), "correct horse battery staple\n").unwrap();
     std::fs::write(
         trap.path("inventory.csv"),
         "ip,owner,host,tags\n10.3.0.9,net,pc-9,desk\n",
@@ -38,6 +43,10 @@ fn accepted(example: &Path) {
     .unwrap();
     let output = trap.trapline(&["check", "--json"]);
     let said = json(&output);
+    if config.contains("\"scram-") && !cfg!(feature = "kafka-tls-system") {
+        refused_for_want_of_tls(&output, &said);
+        return;
+    }
     assert_eq!(output.status.code(), DONE, "{}: {said:#}", example.display());
     assert_eq!(said["ok"], true, "{}", example.display());
     // Ports of this machine may be taken, and the right to low ones may be missing; nothing else may be odd.
@@ -48,6 +57,18 @@ fn accepted(example: &Path) {
             example.display()
         );
     }
+}
+
+/// A build without TLS for Kafka says so, and nothing else.
+fn refused_for_want_of_tls(output: &std::process::Output, said: &serde_json::Value) {
+    assert_ne!(output.status.code(), DONE);
+    let errors = said["errors"].as_array().unwrap();
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.to_string().contains("--features kafka-tls")),
+        "{said:#}"
+    );
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(crate) fn shown<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
 pub(crate) fn derived<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
     match field {
         Field::Timestamp => Some(Shown::Time(view.event.at)),
-        Field::EcsVersion => Some(Shown::Word("9.4.0")),
+        Field::EcsVersion => Some(Shown::Word(crate::render::ECS_VERSION)),
         Field::Message => Some(Shown::Text(message::sentence(view))),
         Field::Truncated => (view.detail > Detail::Whole).then_some(Shown::Bool(true)),
         Field::EventAction

@@ -14,6 +14,9 @@ use crate::render::nested::{Nested, put};
 use crate::text::has_quote;
 use crate::value::Value;
 
+/// The version of ECS that is written.
+pub(crate) const VERSION: &str = "9.4.0";
+
 /// Room for a usual event.
 const BYTES_USUAL: usize = 2560;
 

@@ -17,6 +17,7 @@ use crate::derive::{Detail, View};
 use crate::event::Event;
 use crate::fields::Field;
 use crate::value::Value;
+pub(crate) use ecs::VERSION as ECS_VERSION;
 
 /// A form that a sink sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +52,17 @@ impl Format {
     /// Finds a form by its word.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|format| format.name() == name)
+    }
+
+    /// The version of the form's standard; a line for a person has none.
+    pub const fn version(self) -> Option<&'static str> {
+        match self {
+            Self::Ecs => Some(ecs::VERSION),
+            Self::Ocsf => Some(ocsf::VERSION),
+            Self::Cef => Some("0"),
+            Self::Leef => Some("2.0"),
+            Self::Text => None,
+        }
     }
 
     /// Whether the form is a JSON object.
@@ -104,6 +116,21 @@ mod tests {
     use crate::event::Action;
     use crate::fields::{CATALOGUE, Kind};
     use crate::value::Timestamp;
+
+    #[test]
+    fn the_version_of_a_form_is_the_one_that_stands_in_it() {
+        for format in Format::ALL {
+            let mut out = Vec::new();
+            render(&full(Action::Connect), *format, &mut out);
+            let (line, version) = (String::from_utf8(out).unwrap(), format.version().unwrap_or_default());
+            let stands = match format {
+                Format::Cef | Format::Leef => format!("{}:{version}|", format.name().to_uppercase()),
+                Format::Ecs | Format::Ocsf => format!("\"version\":\"{version}\""),
+                Format::Text => continue,
+            };
+            assert!(line.contains(&stands), "{stands} in {line}");
+        }
+    }
 
     /// An event with a fact in every field, the texts long.
     fn full(action: Action) -> Event {
