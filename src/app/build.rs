@@ -480,9 +480,9 @@ mod tests {
         };
         let text = letters("mail", "") + &letters("off", "enabled = false") + "[notices]\ncontact = 'ext. 4711'";
         let config = config(&text);
-        let consumers = consumers(&config);
-        assert!(consumers.contains(&"window/notices/mail".to_owned()), "{consumers:?}");
-        assert!(!consumers.contains(&"window/notices/off".to_owned()), "{consumers:?}");
+        let watchers = watchers(&config);
+        assert!(watchers.contains(&"window/notices/mail".to_owned()), "{watchers:?}");
+        assert!(!watchers.contains(&"window/notices/off".to_owned()), "{watchers:?}");
         let identity = crate::app::start::identity(&config, trapline_schemas::ids::SiteKey::new([0; 32]));
         let plan = plan(&config, &identity, &[]).unwrap();
         let windows: Vec<_> = plan.graph.windows().map(|(_, name, _)| name.to_owned()).collect();

@@ -14,6 +14,7 @@ use trapline_schemas::{Action, Field, Timestamp};
 use crate::app::build;
 use crate::app::core::Core;
 use crate::delivery::{replay_consumer, sink_consumer};
+use crate::graph::window::{StateRow, Windows};
 use crate::journal::{Commit, Journal, JournalError};
 use crate::record::HostEvent;
 
@@ -79,8 +80,7 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
                 .push((key(name), Some(now.micros().to_string().into_bytes()))),
             Some(then) if now.since(*then) >= KEPT => {
                 commit.cursors_gone.push(name.clone());
-                // A windowed node's own row has the name of its cursor.
-                commit.state.push((name.clone(), None));
+                commit.state.extend(rows_of_node(journal, name).await?);
                 commit.state.push((key(name), None));
             }
             Some(_) => {}
@@ -89,6 +89,17 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
     let back = since.keys().filter(|name| known.contains(name));
     commit.state.extend(back.map(|name| (key(name), None)));
     journal.enqueue(commit).await
+}
+
+/// The rows that a windowed node left behind, to be removed; none for another consumer.
+async fn rows_of_node(journal: &Journal, consumer: &str) -> Result<Vec<StateRow>, JournalError> {
+    let Some(node) = consumer.strip_prefix("window/") else {
+        return Ok(Vec::new());
+    };
+    let (prefix, below) = (Windows::prefix(node), format!("{}/", Windows::prefix(node)));
+    let rows = journal.states(&prefix).await?.into_iter().map(|(key, _)| key);
+    let its_own = rows.filter(|key| *key == prefix || key.starts_with(&below));
+    Ok(its_own.map(|key| (key, None)).collect())
 }
 
 async fn absent_since(journal: &Journal) -> Result<BTreeMap<String, Timestamp>, JournalError> {
@@ -130,23 +141,34 @@ mod tests {
     async fn a_removed_sink_keeps_its_cursor_for_seven_days_and_one_that_came_back_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
-        let cursors = ["window/a", "sink/b", "index"]
+        let cursors = ["window/a", "window/notices/b", "sink/b", "index"]
             .map(|name| (name.to_owned(), 1))
             .to_vec();
+        let rows = ["window/a", "window/ab", "notices/b", "notices/b/0/60/x", "notices/bc"];
         journal
             .commit(Commit {
                 cursors,
-                state: vec![("window/a".to_owned(), Some(b"{}".to_vec()))],
+                state: rows.map(|key| (key.to_owned(), Some(b"{}".to_vec()))).to_vec(),
                 ..Commit::default()
             })
             .await
             .unwrap();
-        assert_eq!(day(&journal, &[], 1).await.len(), 3);
-        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 3);
-        assert_eq!(day(&journal, &[], 7).await.len(), 3);
+        assert_eq!(day(&journal, &[], 1).await.len(), 4);
+        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 4);
+        assert_eq!(day(&journal, &[], 7).await.len(), 4);
         assert!(journal.state("window/a").await.unwrap().is_some());
         assert_eq!(day(&journal, &[], 8).await, ["index", "sink/b"]);
-        assert_eq!(journal.state("window/a").await.unwrap(), None);
+        let left = [
+            journal.states("window/").await.unwrap(),
+            journal.states("notices/").await.unwrap(),
+        ]
+        .concat();
+        let left: Vec<_> = left.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            left,
+            ["window/ab", "notices/bc"],
+            "what it kept is gone, and nobody else's"
+        );
         journal.close().await;
     }
 }

@@ -12,6 +12,14 @@ const STAND_INS: &[(&str, &str)] = &[
     ("/etc/trapline/kafka-ca.pem", "ca.pem"),
 ];
 
+/// Secrets that examples take from a file, and what could stand there.
+const SECRETS: &[(&str, &str)] = &[
+    ("hec.token", "11111111-2222-3333-4444-555555555555\n"),
+    ("kafka.password", "correct horse battery staple\n"),
+    ("slack.url", "https://hooks.slack.com/services/T0/B0/x\n"),
+    ("smtp.password", "correct horse battery staple\n"),
+];
+
 #[test]
 fn every_example_is_a_configuration_without_a_mistake() {
     let examples: Vec<_> = std::fs::read_dir(Path::new(ROOT).join("config/examples"))
@@ -34,8 +42,9 @@ fn accepted(example: &Path) {
     trap.configure(&config);
     let authority = rcgen::generate_simple_self_signed(["logs.example".to_owned()]).unwrap();
     std::fs::write(trap.path("ca.pem"), authority.cert.pem()).unwrap();
-    std::fs::write(trap.path("hec.token"), "11111111-2222-3333-4444-555555555555\n").unwrap();
-    std::fs::write(trap.path("kafka.password"), "correct horse battery staple\n").unwrap();
+    for (name, secret) in SECRETS {
+        std::fs::write(trap.path(name), secret).unwrap();
+    }
     std::fs::write(
         trap.path("inventory.csv"),
         "ip,owner,host,tags\n10.3.0.9,net,pc-9,desk\n",
