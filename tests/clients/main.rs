@@ -14,6 +14,7 @@ mod datagrams;
 mod harness;
 mod mail;
 mod noise;
+mod notices;
 mod rdp;
 mod sip;
 mod ssh;

@@ -1,0 +1,162 @@
+//! What people are told, by a real channel's receiver: a flood from one source is a handful of messages whose counts add
+//! up to every hit, also over a kill.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::harness::{Trap, eventually};
+
+/// Logins of one round.
+const LOGINS: usize = 150;
+/// Rounds; between two of them the process is killed.
+const ROUNDS: usize = 3;
+
+const CONFIG: &str = r#"
+[journal]
+path = "state/journal.db"
+[decoys.lure]
+service = "http"
+listen = ["127.0.0.1:0"]
+[notices]
+window = "3s"
+contact = "the night desk"
+[sinks.channel]
+type = "slack"
+inputs = ["decoys"]
+webhook_url = "${HOOK}"
+interval = "10ms"
+"#;
+
+#[test]
+fn a_flood_is_a_handful_of_messages_whose_counts_add_up_over_kills() {
+    let channel = Channel::open();
+    let url = format!("http://{}/services/T0/B0/x", channel.address);
+    let mut trap = Trap::start_with(CONFIG, &[("HOOK", &url)]);
+    for round in 0..ROUNDS {
+        let address = trap.address("lure");
+        (0..LOGINS).for_each(|_| login(address));
+        if round + 1 < ROUNDS {
+            trap.signal("KILL");
+            trap.ended();
+            trap.launch();
+        }
+    }
+    let told = eventually("every hit is told of", || {
+        let (told, hits) = (channel.told(), hits(&trap));
+        let counted: usize = told.values().map(|message| count(message)).sum();
+        assert!(counted <= hits, "{counted} of {hits} hits are told of");
+        (counted == hits).then_some(told)
+    });
+    let hits = hits(&trap);
+    assert!(hits > ROUNDS * LOGINS, "{hits}");
+    // An intent, a proof and a digest for each window; a start takes about one.
+    assert!(told.len() < hits / 20, "{} messages of {hits} hits", told.len());
+    for message in told.values() {
+        assert!(message.contains("the night desk"), "{message}");
+        assert!(!message.contains("hunter22"), "{message}");
+    }
+}
+
+/// One login at the decoy, whatever it answers.
+fn login(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // admin:hunter22
+    let request = "GET /admin HTTP/1.0\r\nAuthorization: Basic YWRtaW46aHVudGVyMjI=\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+/// How many events of decoys are in the journal.
+fn hits(trap: &Trap) -> usize {
+    let events = trap.events(&["--limit", "0", "--format", "ecs"]);
+    let is_hit = |event: &&Value| {
+        let action = event["event"]["action"].as_str().unwrap();
+        action.starts_with("decoy-") && action != "decoy-scan" || action == "session-end"
+    };
+    events.iter().filter(is_hit).count()
+}
+
+/// How many hits a message tells of that no other does.
+fn count(message: &str) -> usize {
+    let Some((_, counted)) = message.split_once("\\nevents ") else {
+        return 1;
+    };
+    // `1,204: 1,200 counted here, 4 told before`, or all of them.
+    let line = counted.split('"').next().unwrap().trim();
+    let own = match line.split_once(": ") {
+        Some((_, own)) => own.split(' ').next().unwrap(),
+        None => line,
+    };
+    own.replace(',', "")
+        .parse()
+        .unwrap_or_else(|_| panic!("`{own}` of {message}"))
+}
+
+/// A channel behind an incoming webhook.
+struct Channel {
+    address: SocketAddr,
+    posted: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Channel {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, posted) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<Value>>>::default());
+        let into = Arc::clone(&posted);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let into = Arc::clone(&into);
+                std::thread::spawn(move || serve(stream.unwrap(), &into));
+            }
+        });
+        Self { address, posted }
+    }
+
+    /// The blocks of each message, by the id of its event: one that was answered as the process died comes again.
+    fn told(&self) -> BTreeMap<String, String> {
+        let posted = self.posted.lock().unwrap();
+        posted
+            .iter()
+            .map(|message| (event_of(message), message["blocks"].to_string()))
+            .collect()
+    }
+}
+
+/// The id that the last line of a message names.
+fn event_of(message: &Value) -> String {
+    let blocks = message["blocks"].as_array().unwrap();
+    let foot = blocks.last().unwrap()["elements"].as_array().unwrap();
+    let is_event = |part: &&Value| part["text"].as_str().unwrap().starts_with("event ");
+    foot.iter().find(is_event).unwrap()["text"].as_str().unwrap().to_owned()
+}
+
+/// Takes messages of one connection, until it ends.
+fn serve(mut stream: TcpStream, into: &Mutex<Vec<Value>>) {
+    while let Some(body) = request(&mut stream) {
+        into.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        if stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// The body of the next request; `None` at the end.
+fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1)?.split("\r\n").next()?;
+    let mut body = vec![0; length.parse().ok()?];
+    stream.read_exact(&mut body).ok()?;
+    Some(body)
+}
