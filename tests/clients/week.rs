@@ -19,6 +19,7 @@ use self::hosts::{HOSTS, Host};
 use self::recording::Recording;
 use crate::harness::again::{is_root, run_again};
 use crate::harness::{Trap, eventually, lines};
+use crate::notices::Channel;
 
 /// Set where the test has a network and mounts of its own.
 const OWN_OFFICE: &str = "TRAPLINE_TEST_OFFICE";
@@ -48,8 +49,10 @@ fn a_week_of_an_office_bothers_nobody_and_is_recorded_whole() {
         None => Recording::read(),
     };
     let mut trap = with_own_recogniser(Trap::idle(&office(hosts::SENSOR)));
-    let clock = Clock::of(&trap);
+    let (clock, channel) = (Clock::of(&trap), Channel::open());
+    let hook = channel.url();
     trap.set(&[
+        ("HOOK", hook.as_str()),
         ("LD_PRELOAD", library.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", clock.file.to_str().unwrap()),
         ("FAKETIME_NO_CACHE", "1"),
@@ -79,6 +82,7 @@ fn a_week_of_an_office_bothers_nobody_and_is_recorded_whole() {
         told, unexplained,
         "one notice for each host that nobody declared: {notices:#?}"
     );
+    assert_eq!(channel.sources(), unexplained, "and one message in the channel");
     what_is_learned_names_no_other(&trap, &unexplained);
 }
 

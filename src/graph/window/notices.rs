@@ -110,12 +110,11 @@ fn claim(event: &Event) -> Claim {
     }
 }
 
-/// The key of an event: its incident, else its source, else what trapline says and of which sink.
+/// The key of an event: its source, else its incident, else what trapline says and of which sink. Not the incident first:
+/// that is another each day, and a window may be longer.
 pub(super) fn key_of(event: &Event) -> String {
-    if let Some(incident) = event.uuid(Field::IncidentId) {
-        return incident.to_string();
-    }
-    source(event).unwrap_or_else(|| {
+    let incident = || event.uuid(Field::IncidentId).map(|incident| incident.to_string());
+    source(event).or_else(incident).unwrap_or_else(|| {
         let about = event.text(Field::SinkName).or_else(|| event.text(Field::TransformName));
         let about = about.map_or("", SmolStr::as_str);
         format!("{}{SEPARATOR}{about}", event.action_name())

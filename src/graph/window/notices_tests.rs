@@ -345,15 +345,17 @@ fn a_restart_goes_on_from_the_rows_and_a_row_is_read_for_ever() {
 }
 
 #[test]
-fn a_source_without_incident_has_its_address_for_a_key_and_nobody_stands_for_himself() {
+fn a_source_is_one_key_over_all_its_incidents_and_nobody_stands_for_himself() {
     let mut event = news(1, Action::Connect);
     assert_eq!(
         (key_of(&event).as_str(), shown(&event, "decoy-connect\u{1f}").as_str()),
         ("decoy-connect\u{1f}", "decoy-connect")
     );
-    event.set(Field::SourceAddress, "pseudonym");
-    assert_eq!(key_of(&event), "pseudonym");
     event.set(Field::IncidentId, Uuid::from_u128(1));
     assert_eq!(key_of(&event), Uuid::from_u128(1).to_string());
+    event.set(Field::SourceAddress, "pseudonym");
+    assert_eq!(key_of(&event), "pseudonym");
+    event.set(Field::IncidentId, Uuid::from_u128(2));
+    assert_eq!(key_of(&event), "pseudonym");
     assert_eq!(shown(&event, "anything"), "pseudonym");
 }
