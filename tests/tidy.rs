@@ -234,3 +234,23 @@ fn every_link_in_the_pages_leads_to_a_file() {
         }
     }
 }
+
+/// The README asks for gcc, make and perl. librdkafka brings a wrapper in C++, which is built and not used.
+#[test]
+fn without_a_cxx_compiler_what_would_be_compiled_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for tool in ["cc", "as", "sh"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), folder.path().join(tool)).unwrap();
+    }
+    let source = folder.path().join("wrapper.cpp");
+    std::fs::write(&source, "template <class T> class Wrapper {};").unwrap();
+    let object = folder.path().join("wrapper.o");
+    let done = std::process::Command::new(root().join(".cargo/c++"))
+        .env("PATH", folder.path())
+        .args(["-std=c++11", "-O2", "-c"])
+        .args([&source, Path::new("-o"), &object])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(object.exists());
+}
