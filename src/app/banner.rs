@@ -67,7 +67,9 @@ fn quoted(text: &str) -> String {
 /// A line for where a decoy listens, and one for each address that it could not have.
 fn decoy(listeners: &[ListenerStatus], host: IpAddr) -> Vec<String> {
     let bound = || listeners.iter().filter(|one| one.bound);
-    let addresses: Vec<_> = bound().map(|one| one.address.as_str()).collect();
+    let mut addresses: Vec<_> = bound().map(|one| one.address.as_str()).collect();
+    // Over TCP and UDP it is one.
+    addresses.dedup();
     let how = bound().find_map(|one| Some(touch(one, one.address.parse().ok()?, host)));
     let line = how.map(|how| row(listeners, &addresses.join(" "), &how));
     let missing = listeners.iter().filter(|one| !one.bound && one.health != Health::Ok);
@@ -89,14 +91,23 @@ fn row(listeners: &[ListenerStatus], address: &str, what: &str) -> String {
 fn touch(listener: &ListenerStatus, bound: SocketAddr, host: IpAddr) -> String {
     let host = if bound.ip().is_unspecified() { host } else { bound.ip() };
     let port = bound.port();
+    let place = SocketAddr::new(host, port);
     match (listener.service.as_str(), listener.transport.as_str()) {
+        ("http", _) if listener.tls => format!("curl -k https://{place}/"),
+        ("http", _) => format!("curl http://{place}/"),
+        ("dns", _) => format!("dig @{host} -p {port} version.bind CH TXT"),
+        ("rdp", _) => format!("xfreerdp /v:{place}"),
+        ("sip", _) => format!("sipsak -vv -s sip:100@{place}"),
+        ("smb", _) => format!("smbclient -p {port} -L //{host}"),
+        ("snmp", _) => format!("snmpget -v2c -c public {place} 1.3.6.1.2.1.1.1.0"),
+        ("tftp", _) => format!("tftp {host} {port}"),
+        ("vnc", _) => format!("vncviewer {host}::{port}"),
         ("ssh", _) => format!("ssh -p {port} anyone@{host}"),
         ("telnet", _) => format!("telnet {host} {port}"),
         ("ftp", _) => format!("ftp {host} {port}"),
         ("mysql", _) => format!("mysql -h {host} -P {port} -u root -p"),
         ("postgresql", _) => format!("psql -h {host} -p {port} -U postgres"),
         ("redis", _) => format!("redis-cli -h {host} -p {port}"),
-        ("http", _) => format!("curl http://{}/", SocketAddr::new(host, port)),
         (_, "udp") => format!("nc -u {host} {port}"),
         _ => format!("nc {host} {port}"),
     }
@@ -126,6 +137,7 @@ mod tests {
             health: if bound.is_some() { Health::Ok } else { Health::Degraded },
             error: bound.is_none().then(|| "the port is in use".into()),
             since: String::new(),
+            tls: false,
             certificate: None,
         }
     }
@@ -154,8 +166,13 @@ mod tests {
         assert_eq!(both.lines().count(), 1);
         let http = shown(&[listener("http", "tcp", Some("[::1]:80"))]);
         assert!(http.ends_with("curl http://[::1]:80/"), "{http}");
-        let udp = shown(&[listener("snmp", "udp", Some("127.0.0.1:161"))]);
-        assert!(udp.ends_with("nc -u 127.0.0.1 161"), "{udp}");
+        let mut secure = listener("http", "tcp", Some("127.0.0.1:443"));
+        secure.tls = true;
+        assert!(shown(&[secure]).ends_with("curl -k https://127.0.0.1:443/"));
+        let udp = shown(&[listener("ntp", "udp", Some("127.0.0.1:123"))]);
+        assert!(udp.ends_with("nc -u 127.0.0.1 123"), "{udp}");
+        let over_both = ["tcp", "udp"].map(|transport| listener("dns", transport, Some("127.0.0.1:53")));
+        assert_eq!(shown(&over_both).matches(":53").count(), 1, "{over_both:?}");
         let half = shown(&[
             listener("ssh", "tcp", Some("127.0.0.1:22")),
             listener("ssh", "tcp", None),

@@ -51,6 +51,12 @@ impl Certificates {
             .and_then(|one| one.status(now))
     }
 
+    /// Whether a decoy speaks TLS from the first byte.
+    pub(super) fn is_from_the_first_byte(&self, decoy: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|one| one.decoy == decoy && one.tls.implicit)
+    }
+
     /// Those of the operator's that run out soon, or have.
     pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -112,6 +112,9 @@ pub struct ListenerStatus {
     pub error: Option<String>,
     /// Since when it is so.
     pub since: String,
+    /// Whether it speaks TLS from the first byte.
+    #[serde(default)]
+    pub tls: bool,
     /// Its certificate, once it has one.
     #[serde(default)]
     pub certificate: Option<CertificateStatus>,

@@ -27,6 +27,7 @@ pub(super) fn statuses(
             health: listener.degraded.as_deref().map_or(Health::Ok, bind_health),
             error: listener.degraded.as_ref().map(ToString::to_string),
             since: time(listener.since),
+            tls: certificates.is_from_the_first_byte(&listener.decoy),
             certificate: certificates.status(&listener.decoy, now),
         };
         faults.extend(listener_fault(&status, listener.degraded.as_deref()));
