@@ -32,19 +32,26 @@ pub(crate) use refusal::CLOSED_IN_HANDSHAKE;
 use refusal::Certificate;
 pub use refusal::{Refusal, RefusalCause, explain};
 
+/// The file of authorities.
+pub const CA: Key = Key::optional(
+    "ca",
+    KeyKind::InputPath,
+    "PEM file of the authorities to trust; the system's if absent",
+);
+/// The file of the client certificate.
+pub const CERT: Key = Key::optional(
+    "cert",
+    KeyKind::InputPath,
+    "PEM file of the client certificate and its chain",
+);
+/// The file of the client certificate's key.
+pub const CERT_KEY: Key = Key::optional("key", KeyKind::InputPath, "PEM file of the client certificate's key");
+
 /// The keys of a `tls` table.
 pub const KEYS: &[Key] = &[
-    Key::optional(
-        "ca",
-        KeyKind::InputPath,
-        "PEM file of the authorities to trust; the system's if absent",
-    ),
-    Key::optional(
-        "cert",
-        KeyKind::InputPath,
-        "PEM file of the client certificate and its chain",
-    ),
-    Key::optional("key", KeyKind::InputPath, "PEM file of the client certificate's key"),
+    CA,
+    CERT,
+    CERT_KEY,
     Key::optional(
         "server_name",
         KeyKind::Address,

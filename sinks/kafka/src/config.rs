@@ -10,7 +10,7 @@ use trapline_sink::config::{
 };
 use trapline_sink::dial::Address;
 use trapline_sink::stream::{Fault, StreamSink};
-use trapline_sink::tls::{Tls, TlsError, TlsSettings};
+use trapline_sink::tls::{self, Tls, TlsError, TlsSettings};
 
 use crate::record::KeyOf;
 use crate::sink::Kafka;
@@ -96,19 +96,8 @@ const KEYS: &[Key] = &[
     ),
 ];
 
-const TLS_KEYS: &[Key] = &[
-    Key::optional(
-        "ca",
-        KeyKind::InputPath,
-        "PEM file of the authorities to trust; the system's if absent",
-    ),
-    Key::optional(
-        "cert",
-        KeyKind::InputPath,
-        "PEM file of the client certificate and its chain",
-    ),
-    Key::optional("key", KeyKind::InputPath, "PEM file of the client certificate's key"),
-];
+/// librdkafka can be given neither another name nor a fingerprint.
+const TLS_KEYS: &[Key] = &[tls::CA, tls::CERT, tls::CERT_KEY];
 
 const SASL_KEYS: &[Key] = &[
     Key::required(
