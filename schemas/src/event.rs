@@ -64,6 +64,22 @@ actions! {
 }
 
 impl Action {
+    /// Whether it is what somebody did at a decoy.
+    pub const fn is_touch(self) -> bool {
+        matches!(
+            self,
+            Self::Connect
+                | Self::UdpProbe
+                | Self::Handshake
+                | Self::Credential
+                | Self::Ntlm
+                | Self::Payload
+                | Self::Query
+                | Self::File
+                | Self::SessionEnd
+        )
+    }
+
     /// Finds an action by its stable name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|action| action.name() == name)

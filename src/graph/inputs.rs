@@ -94,4 +94,16 @@ mod tests {
         assert!(!star.contains(&Class::Health) && !star.contains(&Class::Derived));
         assert!(star.contains(&Class::of(Action::Connect)));
     }
+
+    #[test]
+    fn what_comes_of_decoys_is_what_somebody_did() {
+        for action in Action::ALL {
+            assert_eq!(
+                Class::of(*action) == Class::Decoys,
+                action.is_touch(),
+                "{}",
+                action.name()
+            );
+        }
+    }
 }

@@ -147,24 +147,9 @@ pub(crate) fn weight(event: &Event) -> Weight {
         "intent" => Weight::Intent,
         "contact" => Weight::Contact,
         _ if event.action == Action::Scan => Weight::Intent,
-        _ if is_of_somebody(event) || is_touch(event.action) => Weight::Contact,
+        _ if is_of_somebody(event) || event.action.is_touch() => Weight::Contact,
         _ => Weight::News,
     }
-}
-
-const fn is_touch(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Connect
-            | Action::UdpProbe
-            | Action::Handshake
-            | Action::Credential
-            | Action::Ntlm
-            | Action::Payload
-            | Action::Query
-            | Action::File
-            | Action::SessionEnd
-    )
 }
 
 /// Whether an event knows which decoys were touched: one of acts alone does not.
