@@ -21,7 +21,7 @@ const RECEIVERS: &[Receiver] = &[("hec", hec), ("slack", slack)];
 #[derive(Default)]
 pub struct Receivers {
     held: BTreeMap<String, Vec<String>>,
-    bodies: BTreeMap<String, Vec<String>>,
+    bodies: BTreeMap<String, Vec<Value>>,
     /// What nobody could take, in words.
     pub wrong: Vec<String>,
 }
@@ -38,9 +38,7 @@ impl Service for Receivers {
             self.wrong
                 .push(format!("{} was answered {}", request.target, reply.status));
         } else if request.method != "GET" {
-            let body = request.content().unwrap_or_default();
-            let body = String::from_utf8_lossy(&body).into_owned();
-            self.bodies.entry(name.clone()).or_default().push(body);
+            self.bodies.entry(name.clone()).or_default().push(request.json());
         }
         self.held.entry(name).or_default().extend(ids);
         reply
@@ -52,8 +50,8 @@ pub fn held(server: &Server<Receivers>, name: &str) -> Vec<String> {
     server.with(|receivers| receivers.held.get(name).cloned().unwrap_or_default())
 }
 
-/// The bodies that a receiver took.
-pub fn bodies(server: &Server<Receivers>, name: &str) -> Vec<String> {
+/// The bodies that a receiver took; `Null` where it is no JSON value.
+pub fn bodies(server: &Server<Receivers>, name: &str) -> Vec<Value> {
     server.with(|receivers| receivers.bodies.get(name).cloned().unwrap_or_default())
 }
 

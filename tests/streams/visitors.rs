@@ -9,8 +9,6 @@ use socket2::{Domain, Socket, Type};
 
 /// How many come at a time.
 const AT_ONCE: usize = 64;
-/// How many addresses they come from.
-const SOURCES: usize = 20;
 
 /// What a visitor says: nothing, a login, a request with one.
 const WORDS: &[&[u8]] = &[
@@ -50,13 +48,15 @@ impl Visits {
         !self.over.load(Ordering::Relaxed)
     }
 
-    /// So many more to these decoys. Whoever finds a door shut comes again.
-    pub fn go_on(&self, decoys: &[SocketAddr], more: usize) {
+    /// So many more to these decoys, from so many addresses. Whoever finds a door shut comes again.
+    pub fn go_on(&self, decoys: &[SocketAddr], more: usize, sources: usize) {
         std::thread::scope(|scope| {
             for first in 0..AT_ONCE {
                 scope.spawn(move || {
                     for at in (first..more).step_by(AT_ONCE) {
-                        while self.go_on_still() && call(decoys[at % decoys.len()], at).is_none() {
+                        let from = Ipv4Addr::new(127, 0, 7, u8::try_from(1 + at % sources).unwrap());
+                        let decoy = decoys[at % decoys.len()];
+                        while self.go_on_still() && call(decoy, from, WORDS[at % WORDS.len()]).is_none() {
                             std::thread::park_timeout(Duration::from_millis(20));
                         }
                         self.made.fetch_add(1, Ordering::Relaxed);
@@ -68,14 +68,13 @@ impl Visits {
 }
 
 /// Comes, says something, hears something, goes.
-fn call(decoy: SocketAddr, at: usize) -> Option<()> {
+fn call(decoy: SocketAddr, from: Ipv4Addr, words: &[u8]) -> Option<()> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let from = Ipv4Addr::new(127, 0, 7, u8::try_from(1 + at % SOURCES).unwrap());
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     socket.connect(&decoy.into()).ok()?;
     let mut stream = TcpStream::from(socket);
     // Who is shut out in the middle has been there all the same.
-    let _ = stream.write_all(WORDS[at % WORDS.len()]);
+    let _ = stream.write_all(words);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.read_to_end(&mut Vec::new());
     Some(())
