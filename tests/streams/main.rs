@@ -46,6 +46,9 @@ const VISITS: usize = 5_100;
 const SOURCES: usize = 20;
 const TOPIC: &str = "honeyport.events";
 
+/// A sink, and which hits its inputs let through.
+type Stream = (&'static str, fn(&Value) -> bool);
+
 /// A trap, everything that it sends to, and who comes.
 struct World {
     trap: Trap,
@@ -129,7 +132,7 @@ impl World {
     }
 
     /// Waits until each stream holds every hit in the journal that its inputs let through, and nothing else.
-    fn streams_hold(&self, streams: &[(&str, fn(&Value) -> bool)]) {
+    fn streams_hold(&self, streams: &[Stream]) {
         for (sink, lets_through) in streams {
             eventually(&format!("`{sink}` holds every event"), || {
                 let Some(held) = self.held(sink) else { return Some(()) };
