@@ -11,6 +11,7 @@ pub mod dial;
 pub mod http;
 pub mod kernel;
 pub mod parcel;
+pub mod pattern;
 pub mod stream;
 pub mod task;
 pub mod tls;
