@@ -5,6 +5,7 @@ use trapline_sink::config::SinkType;
 /// Every sink type.
 pub static SINKS: &[&SinkType] = &[
     &trapline_sink_console::SINK,
+    &trapline_sink_elasticsearch::SINK,
     &trapline_sink_email::SINK,
     &trapline_sink_file::SINK,
     &trapline_sink_kafka::SINK,

@@ -115,9 +115,10 @@ impl Pattern {
             (None, Some(name)) if rules.refuses(name) => {
                 Err(rules.not(text, &format!("a name that {} does not take", rules.whose)))
             }
-            _ if first.is_some_and(|sign| rules.not_first.contains(&sign)) => {
-                Err(rules.not(text, &format!("`{}` as the first sign", text.get(..1).unwrap_or_default())))
-            }
+            _ if first.is_some_and(|sign| rules.not_first.contains(&sign)) => Err(rules.not(
+                text,
+                &format!("`{}` as the first sign", text.get(..1).unwrap_or_default()),
+            )),
             _ if longest > rules.chars_max => Err(rules.not(text, &format!("up to {longest} characters"))),
             _ => Ok(self),
         }
@@ -204,7 +205,11 @@ impl Part {
 
 /// The first signs of an instant's date, with dots.
 fn date(at: Timestamp, chars: usize) -> String {
-    at.to_string().chars().take(chars).map(|sign| if sign == '-' { '.' } else { sign }).collect()
+    at.to_string()
+        .chars()
+        .take(chars)
+        .map(|sign| if sign == '-' { '.' } else { sign })
+        .collect()
 }
 
 impl Word {
@@ -264,7 +269,11 @@ impl Rules {
     }
 
     fn article(&self) -> &'static str {
-        if self.what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" }
+        if self.what.starts_with(['a', 'e', 'i', 'o']) {
+            "an"
+        } else {
+            "a"
+        }
     }
 
     fn refuses(&self, name: &str) -> bool {
@@ -338,7 +347,10 @@ mod tests {
         assert_eq!(of("honeyport.events", &TOPIC), "honeyport.events");
         assert_eq!(of("hp.{level}.{action}", &TOPIC), "hp.proof.decoy-credential");
         assert_eq!(of("x{site}_{observer}", &TOPIC), "xLyon-----_lure-test");
-        assert_eq!(of("logs-trapline.{site}-default", &INDEX), "logs-trapline.lyon_____-default");
+        assert_eq!(
+            of("logs-trapline.{site}-default", &INDEX),
+            "logs-trapline.lyon_____-default"
+        );
         let nothing = Event::new(event().id, Timestamp::now(), Action::Connect);
         assert_eq!(Pattern::parse("{site}", &TOPIC).unwrap().of(&nothing), "none");
     }
