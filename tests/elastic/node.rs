@@ -100,7 +100,11 @@ impl Node {
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .args(["-Djava.security.manager=allow", "-Dlog4j2.disable.jmx=true"])
             // Native code looks who runs it, and refuses root.
-            .args(["-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.boot.library.path=/nowhere"])
+            .args([
+                "-Djna.nosys=true",
+                "-Djna.noclasspath=true",
+                "-Djna.boot.library.path=/nowhere",
+            ])
             .arg(format!("-Djava.security.policy={home}/config/policy"))
             .arg(format!("-Dopensearch.path.home={home}"))
             .arg(format!("-Dopensearch.path.conf={home}/config"))

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod dial;
 pub mod http;
 pub mod kernel;
+pub mod oauth;
 pub mod parcel;
 pub mod pattern;
 pub mod stream;
