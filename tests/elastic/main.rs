@@ -12,12 +12,11 @@
 mod harness;
 mod node;
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use harness::promises::{id, ids};
+use harness::promises::ids;
 use harness::{PATIENCE, Trap, eventually, json, text};
 use node::Node;
 use serde_json::{Value, json};
@@ -37,17 +36,26 @@ fn configuration(node: &Node, lines: &str) -> String {
     )
 }
 
-/// Comes, logs in, hears all that is said, goes.
+/// Comes and says something.
+fn knock(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"USER root\r\nPASS hunter2\r\n").unwrap();
+    assert!(stream.read(&mut [0; 512]).unwrap() > 0);
+    stream
+}
+
+/// So many sessions at once, each of which hears all that is said to it.
 fn visit(address: SocketAddr, sessions: usize) {
-    for _ in 0..sessions {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"USER root\r\nPASS hunter2\r\n").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).unwrap();
-        assert!(!heard.is_empty());
-    }
+    std::thread::scope(|scope| {
+        for _ in 0..sessions {
+            scope.spawn(|| {
+                let mut stream = knock(address);
+                stream.shutdown(Shutdown::Write).unwrap();
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            });
+        }
+    });
 }
 
 /// Every event of a visitor in the journal. Those about the sensor and its sinks do not go to the sink.
@@ -95,7 +103,7 @@ fn with_visitors<T>(address: SocketAddr, during: impl FnOnce() -> T) -> T {
         scope.spawn(|| {
             let mut sessions = (0..20_000).take_while(|_| !over.load(Ordering::Relaxed));
             sessions.by_ref().for_each(|_| {
-                visit(address, 1);
+                knock(address);
                 std::thread::park_timeout(std::time::Duration::from_millis(20));
             });
         });
