@@ -36,6 +36,7 @@ fn loaded(text: &str) -> Config {
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
         ("KAFKA_PASSWORD", "token"),
+        ("OTLP_HEADERS", "api-key=token"),
         ("SMTP_PASSWORD", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),

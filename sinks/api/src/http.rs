@@ -238,6 +238,8 @@ pub struct Broken {
     pub fault: Fault,
     /// Whether the peer answered, but in no HTTP of the version that was spoken to it.
     pub is_foreign: bool,
+    /// Whether the peer took the connection and cut it.
+    pub is_cut: bool,
 }
 
 /// Like [`exchange`], with headers and trailers.
@@ -274,22 +276,28 @@ async fn bounded_frames(mut body: reqwest::Body) -> Result<(Vec<u8>, HeaderMap),
 
 fn broken(error: reqwest::Error) -> Broken {
     let is_foreign = causes(&error).any(is_foreign);
+    let was_open = !error.is_connect() && !error.is_timeout();
+    let fault = transport_fault(error);
     Broken {
-        fault: transport_fault(error),
         is_foreign,
+        is_cut: was_open && fault.kind == FaultKind::Unreachable,
+        fault,
     }
 }
 
 /// Whether a cause is that the peer's bytes are no HTTP of the version that was spoken: what an HTTP/1 server says first
-/// is no frame, and what an HTTP/2 server says first is no status line.
+/// is no frame, and what an HTTP/2 server says first is no status line, or comes before anybody asked.
 fn is_foreign(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let no_answer = |error: &hyper::Error| error.is_parse() || error.to_string() == UNASKED;
     let no_frame = |error: &h2::Error| {
         let reason = error.reason();
         !error.is_remote() && matches!(reason, Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
     };
-    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
-        || cause.downcast_ref::<h2::Error>().is_some_and(no_frame)
+    cause.downcast_ref().is_some_and(no_answer) || cause.downcast_ref().is_some_and(no_frame)
 }
+
+/// What hyper says, by text alone, of bytes that come before a request went out.
+const UNASKED: &str = "received unexpected message from connection";
 
 async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();

@@ -169,8 +169,13 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
         return not_grpc(&whole.answer);
     };
     let words = said(&told.words, secrets);
+    let encoding = whole
+        .headers
+        .get("grpc-encoding")
+        .and_then(|encoding| encoding.to_str().ok());
+    let encoding = encoding.unwrap_or_default();
     let verdict = match told.code {
-        0 => match grpc::message(&whole.answer.body).and_then(of_protobuf) {
+        0 => match grpc::message(&whole.answer.body, encoding).and_then(|message| of_protobuf(&message)) {
             Some(partial) => taken(partial, count, secrets),
             None => Verdict::Fault(not_a_receivers(&whole.answer, "gRPC")),
         },

@@ -227,8 +227,14 @@ impl Settings {
             ("service.instance.id", observer),
             ("host.name", host),
         ];
-        let more = self.resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        own.into_iter().chain(more).map(|(name, value)| KeyValue::new(name, value)).collect()
+        let more = self
+            .resource
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        own.into_iter()
+            .chain(more)
+            .map(|(name, value)| KeyValue::new(name, value))
+            .collect()
     }
 }
 
@@ -296,8 +302,14 @@ mod tests {
         assert_eq!(of("endpoint = 'https://otel.example:4317'"), Protocol::Grpc);
         assert_eq!(of("endpoint = 'https://otel.example:4318'"), Protocol::HttpProtobuf);
         assert_eq!(of("endpoint = 'https://otel.example/otlp'"), Protocol::HttpProtobuf);
-        assert_eq!(of("endpoint = 'https://otel.example'\nprotocol = 'grpc'"), Protocol::Grpc);
-        assert_eq!(of("endpoint = 'http://[::1]:4317'\nprotocol = 'http/json'"), Protocol::HttpJson);
+        assert_eq!(
+            of("endpoint = 'https://otel.example'\nprotocol = 'grpc'"),
+            Protocol::Grpc
+        );
+        assert_eq!(
+            of("endpoint = 'http://[::1]:4317'\nprotocol = 'http/json'"),
+            Protocol::HttpJson
+        );
     }
 
     #[test]
@@ -306,9 +318,18 @@ mod tests {
         for (toml, said) in [
             ("endpoint = 'otel.example:4317'".to_owned(), "`https://`"),
             ("endpoint = 'http://otel.example:4317'".to_owned(), "tls = \"off\""),
-            ("endpoint = 'https://user:hush@otel.example'".to_owned(), "credentials go into `headers`"),
-            ("endpoint = 'https://otel.example/v1/logs'".to_owned(), "`/v1/logs` is added"),
-            ("endpoint = 'https://otel.example:4317/otlp'".to_owned(), "gRPC has its own"),
+            (
+                "endpoint = 'https://user:hush@otel.example'".to_owned(),
+                "credentials go into `headers`",
+            ),
+            (
+                "endpoint = 'https://otel.example/v1/logs'".to_owned(),
+                "`/v1/logs` is added",
+            ),
+            (
+                "endpoint = 'https://otel.example:4317/otlp'".to_owned(),
+                "gRPC has its own",
+            ),
             (format!("{good}headers = 'hush'"), "no `name=value` as header 1"),
             (format!("{good}headers = 'key-bin=hush'"), "`-bin`"),
             (format!("{good}headers = 'te=hush'"), "`te`, which trapline sets itself"),
@@ -323,7 +344,10 @@ mod tests {
             assert!(told[0].contains(said), "{toml}: {told:?}");
             assert!(!told[0].contains("hush"), "{told:?}");
         }
-        assert_eq!(problems("endpoint = 'http://otel.example:4317'\ntls = 'off'"), Vec::<String>::new());
+        assert_eq!(
+            problems("endpoint = 'http://otel.example:4317'\ntls = 'off'"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -2,19 +2,23 @@
 //!
 //! In: bytes and headers of a stranger. Out: the message of a frame, or [`Told`]. Invariants: 1 a status is what the
 //! trailers say, or the headers where there is nothing else (trailers only); without one nothing is known; 2 a pause is at
-//! most [`RETRY_AFTER_MAX`]; 3 nothing is inflated: we say that we take no compression.
+//! most [`RETRY_AFTER_MAX`]; 3 a message inflates to at most [`ANSWER_MAX`] bytes. We say that we take no compression, but
+//! servers of grpc-go answer in the request's.
 //!
 //! Source: gRPC over HTTP2 (PROTOCOL-HTTP2.md), `google.rpc.Status` in `grpc-status-details-bin`.
 
+use std::borrow::Cow;
+use std::io::Read;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use prost::Message;
 use reqwest::header::HeaderMap;
-use trapline_sink::http::RETRY_AFTER_MAX;
+use trapline_sink::http::{ANSWER_MAX, RETRY_AFTER_MAX};
 
 use crate::headers::decoded;
 use crate::proto::{Pause, RetryInfo, Status};
@@ -41,12 +45,25 @@ pub(crate) fn framed(message: &[u8], is_compressed: bool) -> Bytes {
     frame.freeze()
 }
 
-/// The one message of an answer; `None` if it is not there whole, alone and uncompressed.
-pub(crate) fn message(body: &[u8]) -> Option<&[u8]> {
+/// The one message of an answer in `encoding`; `None` if it is not there whole and alone, or cannot be inflated.
+pub(crate) fn message<'a>(body: &'a [u8], encoding: &str) -> Option<Cow<'a, [u8]>> {
     let (flag, rest) = body.split_first()?;
     let (length, message) = rest.split_first_chunk::<4>()?;
     let whole = usize::try_from(u32::from_be_bytes(*length)).ok() == Some(message.len());
-    (*flag == 0 && whole).then_some(message)
+    match (flag, encoding) {
+        _ if !whole => None,
+        (0, _) => Some(message.into()),
+        (1, "gzip") => inflated(message).map(Cow::Owned),
+        _ => None,
+    }
+}
+
+/// At most [`ANSWER_MAX`] bytes; `None` for more.
+fn inflated(message: &[u8]) -> Option<Vec<u8>> {
+    let bound = u64::try_from(ANSWER_MAX).ok()?;
+    let mut content = Vec::new();
+    GzDecoder::new(message).take(bound + 1).read_to_end(&mut content).ok()?;
+    (content.len() <= ANSWER_MAX).then_some(content)
 }
 
 /// The longest time that gRPC can name is of eight digits.
@@ -67,8 +84,15 @@ pub(crate) struct Told {
 
 /// Reads the status; `None` if there is none.
 pub(crate) fn told(headers: &HeaderMap, trailers: &HeaderMap) -> Option<Told> {
-    let place = [trailers, headers].into_iter().find(|place| place.contains_key("grpc-status"))?;
-    let text = |name| place.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let place = [trailers, headers]
+        .into_iter()
+        .find(|place| place.contains_key("grpc-status"))?;
+    let text = |name| {
+        place
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let details = status(text("grpc-status-details-bin"));
     Some(Told {
         code: text("grpc-status").parse().unwrap_or(2),
@@ -99,7 +123,9 @@ mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
         pairs.iter().map(pair).collect()
     }
 
@@ -107,16 +133,42 @@ mod tests {
     fn a_frame_is_a_flag_a_length_and_the_message() {
         assert_eq!(framed(b"abc", false).as_ref(), b"\0\0\0\0\x03abc");
         assert_eq!(framed(b"", true).as_ref(), b"\x01\0\0\0\0");
-        assert_eq!(message(b"\0\0\0\0\x03abc"), Some(&b"abc"[..]));
-        for torn in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x03ab", b"\0\0\0\0\x03abcd", b"\x01\0\0\0\0", b"<html>"] {
-            assert_eq!(message(torn), None, "{torn:?}");
+        assert_eq!(message(b"\0\0\0\0\x03abc", "identity").as_deref(), Some(&b"abc"[..]));
+        for torn in [
+            &b""[..],
+            b"\0\0\0\0",
+            b"\0\0\0\0\x03ab",
+            b"\0\0\0\0\x03abcd",
+            b"\x01\0\0\0\0",
+            b"<html>",
+        ] {
+            for encoding in ["identity", "gzip", ""] {
+                assert_eq!(message(torn, encoding), None, "{torn:?}");
+            }
         }
+    }
+
+    fn deflated(content: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, content).unwrap();
+        framed(&encoder.finish().unwrap(), true)
+    }
+
+    #[test]
+    fn a_compressed_message_is_inflated_within_the_bound() {
+        assert_eq!(message(&deflated(b"abc"), "gzip").as_deref(), Some(&b"abc"[..]));
+        assert_eq!(message(&deflated(b"abc"), "identity"), None);
+        assert!(message(&deflated(&[0; ANSWER_MAX]), "gzip").is_some());
+        assert_eq!(message(&deflated(&[0; ANSWER_MAX + 1]), "gzip"), None);
     }
 
     #[test]
     fn a_status_is_in_the_trailers_or_alone_in_the_headers() {
         let (none, ok) = (HeaderMap::new(), headers(&[("grpc-status", "0")]));
-        let failed = headers(&[("grpc-status", "14"), ("grpc-message", "down%20for%20a%20while%E2%80%A6")]);
+        let failed = headers(&[
+            ("grpc-status", "14"),
+            ("grpc-message", "down%20for%20a%20while%E2%80%A6"),
+        ]);
         assert_eq!(told(&none, &none), None);
         assert_eq!(told(&none, &ok).unwrap().code, 0);
         let told_alone = told(&failed, &none).unwrap();
@@ -183,7 +235,8 @@ mod tests {
             let trailers = headers(&[("grpc-status", &words), ("grpc-message", &words), ("grpc-status-details-bin", &details)]);
             let told = told(&HeaderMap::new(), &trailers).unwrap();
             prop_assert!(told.pause.is_none_or(|pause| pause <= RETRY_AFTER_MAX));
-            prop_assert!(message(&body).is_none_or(|message| message.len() + PREFIX == body.len()));
+            prop_assert!(message(&body, "").is_none_or(|message| message.len() + PREFIX == body.len()));
+            prop_assert!(message(&framed(&body, true), "gzip").is_none_or(|message| message.len() <= ANSWER_MAX));
         }
     }
 }

@@ -62,7 +62,11 @@ impl std::fmt::Display for Mistake {
 /// Reads the headers.
 pub(crate) fn read(secret: &Secret) -> Result<HeaderMap, Mistake> {
     let mut headers = HeaderMap::new();
-    let pairs = secret.expose_secret().split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let pairs = secret
+        .expose_secret()
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty());
     for (at, pair) in pairs.enumerate().map(|(at, pair)| (at + 1, pair)) {
         if at > HEADERS_MAX {
             return Err(Mistake::Many);
@@ -83,7 +87,10 @@ fn header(at: usize, pair: &str) -> Result<(HeaderName, HeaderValue), Mistake> {
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Mistake::Name(at))?;
     // The name is shown only where it is one of ours, so a secret that stands at its place is not.
-    if let Some(own) = OWN.iter().find(|own| **own == name.as_str() || own.ends_with('-') && name.as_str().starts_with(**own)) {
+    if let Some(own) = OWN
+        .iter()
+        .find(|own| **own == name.as_str() || own.ends_with('-') && name.as_str().starts_with(**own))
+    {
         return Err(Mistake::Own(at, own));
     }
     let mut value = HeaderValue::from_bytes(&decoded(value.trim())).map_err(|_| Mistake::Value(at))?;
@@ -111,7 +118,9 @@ pub(crate) fn decoded(text: &str) -> Vec<u8> {
 }
 
 fn escaped(behind: &[u8]) -> Option<u8> {
-    let digits = behind.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    let digits = behind
+        .get(..2)
+        .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 

@@ -15,7 +15,10 @@ pub(crate) fn any(value: Value) -> AnyValue {
             values: items.into_iter().map(any).collect(),
         }),
         Value::Object(entries) => Any::KvlistValue(KeyValueList {
-            values: entries.into_iter().map(|(key, value)| KeyValue::new(key, any(value))).collect(),
+            values: entries
+                .into_iter()
+                .map(|(key, value)| KeyValue::new(key, any(value)))
+                .collect(),
         }),
     };
     value.into()

@@ -36,6 +36,7 @@ const LEFT_OUT: &[&str] = &[
     "event.provider",
     "event.severity",
     "message",
+    "observer.ip",
     "observer.product",
     "observer.type",
     "observer.vendor",
@@ -113,7 +114,10 @@ mod tests {
     fn every_name_of_the_tables_is_a_field() {
         let exists = |path: &str| CATALOGUE.iter().any(|row| row.ecs == path);
         let renamed = RENAMED.iter().map(|(ecs, _)| *ecs);
-        for path in renamed.chain(LEFT_OUT.iter().copied()).chain(ROLES.iter().map(|(ecs, _)| *ecs)) {
+        for path in renamed
+            .chain(LEFT_OUT.iter().copied())
+            .chain(ROLES.iter().map(|(ecs, _)| *ecs))
+        {
             assert!(exists(path), "{path}");
         }
         let names: Vec<_> = CATALOGUE.iter().filter_map(|row| attribute(row.ecs)).collect();
@@ -127,8 +131,13 @@ mod tests {
     #[test]
     fn names_are_as_the_conventions_want_them() {
         for name in CATALOGUE.iter().filter_map(|row| attribute(row.ecs)) {
-            let good = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b));
-            assert!(good && !name.starts_with("otel.") && !name.contains("honeyport"), "{name}");
+            let good = name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b));
+            assert!(
+                good && !name.starts_with("otel.") && !name.contains("honeyport"),
+                "{name}"
+            );
         }
     }
 }

@@ -212,7 +212,10 @@ mod tests {
             severity_number: 17,
             severity_text: "H".into(),
             body: Some("b".into()),
-            attributes: vec![KeyValue::new("i", Any::IntValue(-1)), KeyValue::new("d", Any::DoubleValue(1.0))],
+            attributes: vec![
+                KeyValue::new("i", Any::IntValue(-1)),
+                KeyValue::new("d", Any::DoubleValue(1.0)),
+            ],
             observed_time_unix_nano: 1,
             event_name: "e".into(),
         }
@@ -221,7 +224,9 @@ mod tests {
     /// By hand from logs.proto and common.proto: tags are field << 3 | wire type.
     #[test]
     fn a_record_has_the_bytes_that_the_public_protos_say() {
-        let mut expected = vec![0x09, 8, 7, 6, 5, 4, 3, 2, 1, 0x10, 17, 0x1a, 1, b'H', 0x2a, 3, 0x0a, 1, b'b'];
+        let mut expected = vec![
+            0x09, 8, 7, 6, 5, 4, 3, 2, 1, 0x10, 17, 0x1a, 1, b'H', 0x2a, 3, 0x0a, 1, b'b',
+        ];
         expected.extend([0x32, 16, 0x0a, 1, b'i', 0x12, 11, 0x18]);
         expected.extend([0xff; 9]);
         expected.push(0x01);
@@ -243,7 +248,9 @@ mod tests {
 
     #[test]
     fn lists_and_maps_are_told_apart_in_json() {
-        let list = AnyValue::from(Any::ArrayValue(ArrayValue { values: vec!["x".into()] }));
+        let list = AnyValue::from(Any::ArrayValue(ArrayValue {
+            values: vec!["x".into()],
+        }));
         let map = Any::KvlistValue(KeyValueList {
             values: vec![KeyValue::new("k", list), KeyValue::new("t", Any::BoolValue(true))],
         });

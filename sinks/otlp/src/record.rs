@@ -106,7 +106,13 @@ const fn severity_number(syslog: u8) -> i32 {
 
 /// `trapline.decoy_connect`: lower case, digits, dots and underscores, whatever a newer version calls its action.
 fn event_name(action: &str) -> String {
-    let good = |ch: char| if ch.is_ascii_lowercase() || ch.is_ascii_digit() { ch } else { '_' };
+    let good = |ch: char| {
+        if ch.is_ascii_lowercase() || ch.is_ascii_digit() {
+            ch
+        } else {
+            '_'
+        }
+    };
     let action: String = action.chars().map(good).collect();
     format!("trapline.{action}")
 }
@@ -122,7 +128,10 @@ mod tests {
 
     fn record(format: Format) -> LogRecord {
         let parcel = events(1, false).remove(0);
-        let maker = Maker { format, bytes_max: 1 << 18 };
+        let maker = Maker {
+            format,
+            bytes_max: 1 << 18,
+        };
         maker.record(&parcel).unwrap()
     }
 
@@ -131,7 +140,12 @@ mod tests {
         let pairs: BTreeMap<_, _> = pairs
             .map(|pair| (pair.key.as_str(), pair.value.as_ref().unwrap().value.as_ref().unwrap()))
             .collect();
-        assert_eq!(pairs.len(), record.attributes.len(), "keys are there once: {:?}", record.attributes);
+        assert_eq!(
+            pairs.len(),
+            record.attributes.len(),
+            "keys are there once: {:?}",
+            record.attributes
+        );
         pairs
     }
 
@@ -170,7 +184,10 @@ mod tests {
         for format in [Format::Ecs, Format::Ocsf] {
             let record = record(format);
             let found = attributes(&record);
-            assert!(found.contains_key("event.id") && !found.contains_key("rule.id"), "{found:?}");
+            assert!(
+                found.contains_key("event.id") && !found.contains_key("rule.id"),
+                "{found:?}"
+            );
             let Some(Any::KvlistValue(body)) = record.body.and_then(|body| body.value) else {
                 panic!("no map");
             };
@@ -182,17 +199,29 @@ mod tests {
     #[test]
     fn the_same_event_is_the_same_record() {
         let parcel = events(1, false).remove(0);
-        let maker = Maker { format: Format::Text, bytes_max: 1 << 18 };
-        assert_eq!(maker.record(&parcel), maker.record(&Parcel::new(9, parcel.event.clone())));
+        let maker = Maker {
+            format: Format::Text,
+            bytes_max: 1 << 18,
+        };
+        assert_eq!(
+            maker.record(&parcel),
+            maker.record(&Parcel::new(9, parcel.event.clone()))
+        );
     }
 
     #[test]
     fn times_are_of_the_event_and_not_of_the_sending() {
         let at = Timestamp::from_micros(1_772_619_370_007_999);
         let mut event = Event::new(trapline_schemas::ids::fresh(at), at, Action::Connect);
-        let maker = Maker { format: Format::Text, bytes_max: 1 << 18 };
+        let maker = Maker {
+            format: Format::Text,
+            bytes_max: 1 << 18,
+        };
         let record = maker.record(&Parcel::new(1, Arc::new(event.clone()))).unwrap();
-        assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1_772_619_370_007_999_000, 1_772_619_370_007_999_000));
+        assert_eq!(
+            (record.time_unix_nano, record.observed_time_unix_nano),
+            (1_772_619_370_007_999_000, 1_772_619_370_007_999_000)
+        );
         event.set(Field::EventCreated, Timestamp::from_micros(1_772_619_370_008_000));
         let record = maker.record(&Parcel::new(1, Arc::new(event))).unwrap();
         assert_eq!(record.observed_time_unix_nano, 1_772_619_370_008_000_000);
@@ -205,7 +234,13 @@ mod tests {
         let mut event = Event::new(trapline_schemas::ids::fresh(at), at, Action::Payload);
         event.set(Field::PayloadBase64, vec![b'x'; 60_000]);
         let parcel = Parcel::new(1, Arc::new(event));
-        let made = |bytes_max| Maker { format: Format::Text, bytes_max }.record(&parcel);
+        let made = |bytes_max| {
+            Maker {
+                format: Format::Text,
+                bytes_max,
+            }
+            .record(&parcel)
+        };
         let (whole, cut) = (made(1 << 20).unwrap(), made(8000).unwrap());
         assert!(attributes(&whole).contains_key("trapline.payload.base64"));
         assert!(!attributes(&cut).contains_key("trapline.payload.base64"));

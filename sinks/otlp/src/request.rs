@@ -97,7 +97,11 @@ impl Envelope {
             Encoding::Protobuf => message.encode_to_vec(),
             Encoding::Json => serde_json::to_vec(&message).expect("messages are of texts and numbers"),
         };
-        if self.gzip { compress(&plain).into() } else { plain.into() }
+        if self.gzip {
+            compress(&plain).into()
+        } else {
+            plain.into()
+        }
     }
 
     fn message(&self, records: Vec<LogRecord>) -> ExportRequest {
@@ -199,6 +203,9 @@ mod tests {
     #[test]
     fn a_request_without_records_stores_nothing() {
         assert_eq!(envelope(Encoding::Protobuf, 9000).body(Load::default()), Bytes::new());
-        assert_eq!(envelope(Encoding::Json, 9000).body(Load::default()), r#"{"resourceLogs":[]}"#);
+        assert_eq!(
+            envelope(Encoding::Json, 9000).body(Load::default()),
+            r#"{"resourceLogs":[]}"#
+        );
     }
 }

@@ -29,6 +29,9 @@ mod tests {
         assert_eq!(said("", &secrets), "");
         assert_eq!(said("key s3cr3t is unknown", &secrets), "");
         let shown = said(&format!("\u{1b}[31m\r\n{}", "x".repeat(999)), &secrets);
-        assert!(!shown.chars().any(char::is_control) && shown.chars().count() < 230, "{shown}");
+        assert!(
+            !shown.chars().any(char::is_control) && shown.chars().count() < 230,
+            "{shown}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Sending a batch and judging each record of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) struct Otlp {
     request_bytes_max: usize,
     maker: Maker,
     envelope: Envelope,
+    /// Whether the peer has ever answered in the protocol.
+    answers: AtomicBool,
     /// Requests of which only a part was taken; what was taken of them is there twice.
     partial: AtomicU64,
     /// What the receiver last said although it took everything.
@@ -72,6 +74,7 @@ impl Otlp {
                 bytes_max: settings.event_bytes_max,
             },
             envelope,
+            answers: AtomicBool::new(false),
             partial: AtomicU64::new(0),
             warning: Mutex::default(),
         })
@@ -80,7 +83,9 @@ impl Otlp {
     /// Sends records and says what became of them.
     async fn export(&self, load: Load) -> Judgement {
         let count = load.places.len();
-        match exchange_whole(self.request(self.envelope.body(load))).await {
+        let answer = exchange_whole(self.request(self.envelope.body(load))).await;
+        self.answers.fetch_or(answer.is_ok(), Ordering::Relaxed);
+        match answer {
             Ok(whole) if self.protocol == Protocol::Grpc => of_grpc(&whole, count, &self.headers),
             Ok(whole) => of_http(&whole, count, &self.headers),
             Err(broken) => Judgement {
@@ -119,17 +124,28 @@ impl Otlp {
             .body(grpc::framed(message, gzip))
     }
 
+    /// The fault with what to look at. A server of HTTP/1 may cut a call before its answer is read, so that nothing tells
+    /// it from one that breaks down, unless it has ever answered.
     fn explained(&self, broken: Broken) -> Fault {
-        let hint = match self.protocol {
-            Protocol::Grpc => IS_IT_HTTP,
-            _ => IS_IT_GRPC,
-        };
-        match broken.is_foreign {
-            true => Fault {
+        let is_grpc = self.protocol == Protocol::Grpc;
+        let hint = if is_grpc { IS_IT_HTTP } else { IS_IT_GRPC };
+        let Broken {
+            fault,
+            is_foreign,
+            is_cut,
+        } = broken;
+        if is_foreign {
+            return Fault {
                 kind: FaultKind::Config,
                 message: format!("the peer does not understand the request; {hint}"),
+            };
+        }
+        match is_grpc && is_cut && !self.answers.load(Ordering::Relaxed) {
+            true => Fault {
+                message: format!("{}; {hint}", fault.message),
+                ..fault
             },
-            false => broken.fault,
+            false => fault,
         }
     }
 

@@ -192,6 +192,9 @@ fn describe(error: &rustls::Error) -> String {
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server wants a client certificate: set `tls.cert` and `tls.key`".to_owned()
         }
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the server speaks none of the protocols that were offered: is this a port of HTTP/1 alone?".to_owned()
+        }
         Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
             format!("the server refused our client certificate ({alert:?})")
         }

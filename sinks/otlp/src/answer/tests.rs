@@ -9,7 +9,8 @@ use super::*;
 const COUNT: usize = 3;
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-    let pair = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    let pair =
+        |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     pairs.iter().map(pair).collect()
 }
 
@@ -55,7 +56,10 @@ fn a_success_is_a_receivers_response_in_its_own_type() {
     assert_eq!(http(200, JSON, b"{}"), accepted());
     assert_eq!(http(200, JSON, br#"{"partialSuccess":{}}"#), accepted());
     assert_eq!(http(204, None, b""), accepted());
-    assert_eq!(http(200, PROTOBUF, &partial(0, "slow down")), Verdict::Accepted(" (slow down)".into()));
+    assert_eq!(
+        http(200, PROTOBUF, &partial(0, "slow down")),
+        Verdict::Accepted(" (slow down)".into())
+    );
     // A field of a newer receiver.
     assert_eq!(http(200, PROTOBUF, b"\x12\x01x"), accepted());
     for (kind_of, body) in [
@@ -70,7 +74,11 @@ fn a_success_is_a_receivers_response_in_its_own_type() {
         (JSON, br#"{"partialSuccess":{"rejectedLogRecords":"many"}}"#),
         (Some("\u{ff}"), b""),
     ] {
-        assert_eq!(kind(&http(200, kind_of, body)), Some(FaultKind::Server), "{kind_of:?} {body:?}");
+        assert_eq!(
+            kind(&http(200, kind_of, body)),
+            Some(FaultKind::Server),
+            "{kind_of:?} {body:?}"
+        );
     }
 }
 
@@ -105,8 +113,13 @@ fn every_status_of_http_has_its_class() {
         assert_eq!(kind(&verdict), expected, "{status}");
         assert_eq!(matches!(verdict, Verdict::Suspect(_)), expected.is_none(), "{status}");
     }
-    let Verdict::Fault(lost) = http(404, None, b"") else { panic!("a fault") };
-    assert!(lost.message.contains("/v1/logs") && lost.message.contains("grpc"), "{lost:?}");
+    let Verdict::Fault(lost) = http(404, None, b"") else {
+        panic!("a fault")
+    };
+    assert!(
+        lost.message.contains("/v1/logs") && lost.message.contains("grpc"),
+        "{lost:?}"
+    );
 }
 
 #[test]
@@ -144,7 +157,10 @@ fn every_status_of_grpc_has_its_class() {
     for code in 0..=99_u32 {
         let number = code.to_string();
         let plain = grpc_told(&[("grpc-status", &number)], b"\0\0\0\0\0").verdict;
-        let paused = grpc_told(&[("grpc-status", &number), ("grpc-status-details-bin", PAUSE_OF_7_S)], b"");
+        let paused = grpc_told(
+            &[("grpc-status", &number), ("grpc-status-details-bin", PAUSE_OF_7_S)],
+            b"",
+        );
         match code {
             0 => assert_eq!(plain, accepted()),
             3 | 6 => assert!(matches!(plain, Verdict::Suspect(_)), "{code}"),
@@ -164,8 +180,17 @@ fn every_status_of_grpc_has_its_class() {
 fn a_success_of_grpc_has_one_whole_message() {
     let framed = |message: &[u8]| grpc::framed(message, false);
     let ok = |body: &[u8]| grpc_told(&[("grpc-status", "0")], body).verdict;
-    assert_eq!(ok(&framed(&partial(3, ""))), Verdict::Refused("the receiver refused the record".into()));
-    for body in [&b""[..], b"\0\0\0\0\x01", b"\x01\0\0\0\0", b"\0\0\0\0\x01\xff", b"\0\0\0\0\0\0\0\0\0\0"] {
+    assert_eq!(
+        ok(&framed(&partial(3, ""))),
+        Verdict::Refused("the receiver refused the record".into())
+    );
+    for body in [
+        &b""[..],
+        b"\0\0\0\0\x01",
+        b"\x01\0\0\0\0",
+        b"\0\0\0\0\x01\xff",
+        b"\0\0\0\0\0\0\0\0\0\0",
+    ] {
         assert_eq!(kind(&ok(body)), Some(FaultKind::Server), "{body:?}");
     }
     // Without a status the call was broken off, whatever came before.
@@ -201,9 +226,16 @@ fn what_speaks_no_grpc_is_told_apart() {
 #[test]
 fn words_that_hold_a_secret_are_not_shown() {
     let told = |words| grpc_told(&[("grpc-status", "16"), ("grpc-message", words)], b"").verdict;
-    let Verdict::Fault(fault) = told("unknown%20key s3cr3t") else { panic!("a fault") };
-    assert_eq!(fault.message, "the receiver refused the credentials: grpc status 16 UNAUTHENTICATED");
-    let Verdict::Fault(fault) = told("unknown%20key") else { panic!("a fault") };
+    let Verdict::Fault(fault) = told("unknown%20key s3cr3t") else {
+        panic!("a fault")
+    };
+    assert_eq!(
+        fault.message,
+        "the receiver refused the credentials: grpc status 16 UNAUTHENTICATED"
+    );
+    let Verdict::Fault(fault) = told("unknown%20key") else {
+        panic!("a fault")
+    };
     assert!(fault.message.ends_with("16 UNAUTHENTICATED (unknown key)"), "{fault:?}");
 }
 

@@ -1,5 +1,5 @@
 // Command collector is the OTLP receiver of the OpenTelemetry Collector with nothing behind it but standard output:
-// one line of OTLP JSON for each export that it took. Logs whose text holds "refuse-this-event" are refused for good.
+// one line of OTLP JSON for each export that it took. Exports that hold "refuse-this-event" are refused as bad data.
 //
 // Usage: collector GRPC_ADDRESS HTTP_ADDRESS [CERT KEY]; it says "ready" and ends with its standard input.
 package main
@@ -17,10 +17,11 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func main() {
@@ -76,7 +77,7 @@ func printer() consumer.ConsumeLogsFunc {
 			return err
 		}
 		if strings.Contains(string(line), "refuse-this-event") {
-			return consumererror.NewPermanent(errors.New("refused, as ordered"))
+			return status.Error(codes.InvalidArgument, "refused, as ordered")
 		}
 		mutex.Lock()
 		defer mutex.Unlock()
