@@ -124,11 +124,13 @@ impl Otlp {
             .body(grpc::framed(message, gzip))
     }
 
-    /// The fault with what to look at. A server of HTTP/1 may cut a call before its answer is read, so that nothing tells
-    /// it from one that breaks down, unless it has ever answered.
+    /// The fault with what to look at. A server of the other HTTP may cut the connection before its answer is read, so that
+    /// nothing tells it from one that breaks down, unless it has ever answered.
     fn explained(&self, broken: Broken) -> Fault {
-        let is_grpc = self.protocol == Protocol::Grpc;
-        let hint = if is_grpc { IS_IT_HTTP } else { IS_IT_GRPC };
+        let hint = match self.protocol {
+            Protocol::Grpc => IS_IT_HTTP,
+            _ => IS_IT_GRPC,
+        };
         let Broken {
             fault,
             is_foreign,
@@ -140,7 +142,7 @@ impl Otlp {
                 message: format!("the peer does not understand the request; {hint}"),
             };
         }
-        match is_grpc && is_cut && !self.answers.load(Ordering::Relaxed) {
+        match is_cut && !self.answers.load(Ordering::Relaxed) {
             true => Fault {
                 message: format!("{}; {hint}", fault.message),
                 ..fault
