@@ -8,6 +8,7 @@ pub static SINKS: &[&SinkType] = &[
     &trapline_sink_email::SINK,
     &trapline_sink_file::SINK,
     &trapline_sink_kafka::SINK,
+    &trapline_sink_pagerduty::SINK,
     &trapline_sink_slack::SINK,
     &trapline_sink_splunk_hec::SINK,
     &trapline_sink_syslog::SINK,

@@ -9,8 +9,8 @@ use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Event, Field};
 
 use super::condition::Condition;
-use super::inputs::{Class, RESERVED, is_about_a_sink};
 use super::incident::{self, FollowSpec};
+use super::inputs::{Class, RESERVED, is_about_a_sink};
 use super::machine::MachineSpec;
 use super::reach::{Node, Reach};
 use super::scan::{self, ScanSpec};

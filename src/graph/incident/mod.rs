@@ -218,9 +218,7 @@ impl Incidents {
     fn count(&mut self, offset: Offset, (id, event): (Uuid, &Event), way: Way) {
         let (first, last) = span(event);
         self.latest = self.latest.max(last);
-        if self.is_resumed {
-            self.end_if_over(id, first);
-        }
+        self.end_if_over(id, first);
         let is_known = self.told.get(id).is_some() || self.untold.get(id).is_some();
         if !is_known {
             self.make_room(last);
@@ -243,7 +241,7 @@ impl Incidents {
         let over = |shelf: &Shelf| Some(shelf.get(id)?.due(self.quiet)).filter(|due| *due <= at);
         if over(&self.untold).is_some() {
             self.untold.take(id);
-        } else if let Some(due) = over(&self.told) {
+        } else if let Some(due) = over(&self.told).filter(|_| self.is_resumed) {
             self.end(id, due, None);
         }
     }
@@ -272,7 +270,8 @@ impl Incidents {
                 quiet(now - open.last)
             ),
         };
-        self.closing.push(open.closed(&self.node, id, at.max(open.last), &reason));
+        self.closing
+            .push(open.closed(&self.node, id, at.max(open.last), &reason));
         self.ended.push(Ended {
             id,
             counted: open.counted,

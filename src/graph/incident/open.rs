@@ -39,7 +39,9 @@ pub(super) struct Facts(Vec<Common>);
 
 impl Facts {
     fn of(&mut self, event: &Event) -> Common {
-        let values = COMMON.iter().filter_map(|field| Some((*field, event.get(*field)?.clone())));
+        let values = COMMON
+            .iter()
+            .filter_map(|field| Some((*field, event.get(*field)?.clone())));
         let values: Vec<_> = values.collect();
         if let Some(known) = self.0.iter().find(|known| ***known == *values) {
             return Arc::clone(known);
