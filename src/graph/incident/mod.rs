@@ -70,6 +70,18 @@ pub fn sink_of(node: &str) -> Option<&str> {
 pub struct FollowSpec {
     /// After how long without an event of it.
     pub close_after: Duration,
+    /// How long after a start nothing closes: what an earlier run left for digests comes first.
+    pub settle: Duration,
+}
+
+impl FollowSpec {
+    /// Over after so long.
+    pub const fn after(close_after: Duration) -> Self {
+        Self {
+            close_after,
+            settle: Duration::ZERO,
+        }
+    }
 }
 
 /// What an entry is to a watch.
@@ -106,6 +118,9 @@ pub struct Incidents {
     /// Where a restart reads on from, as of the last commit.
     from: Option<Offset>,
     now: i64,
+    /// How long nothing closes after the clock was first asked, and when that was.
+    settle: i64,
+    begun: Option<i64>,
     /// Latest time of an event.
     latest: i64,
 }
@@ -138,7 +153,7 @@ impl Incidents {
     pub fn restore(node: &str, spec: &FollowSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
         let mut incidents = Self {
             node: node.to_owned(),
-            quiet: i64::try_from(spec.close_after.as_micros()).unwrap_or(i64::MAX / 4),
+            quiet: micros(spec.close_after),
             told: Shelf::default(),
             untold: Shelf::default(),
             closed: HashMap::new(),
@@ -151,6 +166,8 @@ impl Incidents {
             is_resumed: false,
             from: None,
             now: 0,
+            settle: micros(spec.settle),
+            begun: None,
             latest: 0,
         };
         for (key, row) in rows {
@@ -283,6 +300,7 @@ impl Incidents {
     pub fn tick(&mut self, now: Timestamp) {
         self.is_resumed = true;
         self.now = now.micros();
+        self.begun = self.begun.map(|begun| begun.min(self.now)).or(Some(self.now));
         if self.latest > self.now.saturating_add(AHEAD_MAX) {
             for shelf in [&mut self.told, &mut self.untold] {
                 shelf.bring_back_to(self.now, self.quiet);
@@ -293,7 +311,8 @@ impl Incidents {
 
     /// When there is something to do, if nothing comes before.
     pub fn due(&self) -> Option<Timestamp> {
-        let over = self.told.earliest();
+        let settled = self.begun.map_or(0, |begun| begun.saturating_add(self.settle));
+        let over = self.told.earliest().map(|over| over.max(settled));
         let save = self.told.unsaved_since().map(|since| since.saturating_add(SAVE_EVERY));
         over.into_iter().chain(save).min().map(Timestamp::from_micros)
     }
@@ -307,14 +326,17 @@ impl Incidents {
     /// The incidents that closed; of those that are due because of the time at most `max`, the others come with the next
     /// call.
     pub fn close(&mut self, max: usize) -> Vec<Event> {
-        while self.is_resumed
+        let is_settled = self
+            .begun
+            .is_some_and(|begun| self.now >= begun.saturating_add(self.settle));
+        while is_settled
             && self.closing.len() < max
             && let Some((due, id)) = self.told.quietest(self.quiet)
             && due <= self.now
         {
             self.end(id, due, None);
         }
-        while self.is_resumed
+        while is_settled
             && let Some((due, id)) = self.untold.quietest(self.quiet)
             && due <= self.now
         {
@@ -384,6 +406,10 @@ impl Incidents {
 
 fn row_key(node: &str, id: Uuid) -> String {
     format!("{node}/{id}")
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 fn json<T: Serialize>(row: &T) -> Vec<u8> {
