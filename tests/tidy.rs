@@ -116,6 +116,8 @@ const READERS: &[&str] = &[
     "sinks/otlp/src/answer/tests.rs",
     "sinks/otlp/src/grpc.rs",
     "sinks/otlp/src/headers.rs",
+    "sinks/pagerduty/src/answer.rs",
+    "sinks/pagerduty/tests/protocol.rs",
     "sinks/sentinel/src/answer.rs",
     "sinks/sentinel/src/record.rs",
     "sinks/slack/src/answer.rs",

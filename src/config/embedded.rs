@@ -41,6 +41,7 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         ("KAFKA_PASSWORD", "token"),
         ("OPENSEARCH_PASSWORD", "token"),
         ("OTLP_HEADERS", "api-key=token"),
+        ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
         ("SMTP_PASSWORD", "token"),

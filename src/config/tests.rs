@@ -18,6 +18,7 @@ use crate::graph::transforms::TransformKind;
 use crate::graph::window::Policy;
 
 mod decoys;
+mod incidents;
 mod notices;
 mod sinks;
 
@@ -52,6 +53,7 @@ static FILE: SinkType = SinkType {
         Key::optional("endpoint", KeyKind::Text, "Unused."),
     ],
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: Format::ALL,
     parse,
     doc: "Lines in a file.",
@@ -65,6 +67,7 @@ static HEC: SinkType = SinkType {
         Key::default("batch", KeyKind::Bool, "false", "Own key of a common name."),
     ],
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ocsf, Format::Ecs],
     parse,
     doc: "Splunk.",
@@ -77,9 +80,16 @@ static MAIL: SinkType = SinkType {
         Key::optional("endpoint", KeyKind::Text, "Unused."),
     ],
     audience: Audience::People,
+    follows_incidents: false,
     formats: &[Format::Text],
     parse,
     doc: "Letters.",
+};
+
+static PAGER: SinkType = SinkType {
+    name: "pager",
+    follows_incidents: true,
+    ..MAIL
 };
 
 const SERVICES: &[ServiceRule] = &[
@@ -169,7 +179,7 @@ fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outs
         outside,
     };
     let rules = Rules {
-        sinks: &[&FILE, &HEC, &MAIL],
+        sinks: &[&FILE, &HEC, &MAIL, &PAGER],
         services: SERVICES,
         look: &look,
         condition: &condition,
@@ -386,7 +396,7 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
         "[sinks.soar]\ntype = 'webhook'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
+        "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\", \"mail\" or \"pager\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

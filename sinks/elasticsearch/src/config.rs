@@ -19,6 +19,7 @@ pub static SINK: SinkType = SinkType {
     name: "elasticsearch",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf],
     parse,
     doc: "Elasticsearch and OpenSearch: bulk requests, each event once under its id",

@@ -19,6 +19,7 @@ pub static SINK: SinkType = SinkType {
     name: "otlp",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Text, Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef],
     parse,
     doc: "OpenTelemetry: each event as an OTLP log record, over gRPC or HTTP",

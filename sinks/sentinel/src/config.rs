@@ -20,6 +20,7 @@ pub static SINK: SinkType = SinkType {
     name: "sentinel",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf],
     parse,
     doc: "Microsoft Sentinel: records of a Log Analytics table, by the Logs Ingestion API",

@@ -17,6 +17,7 @@ use super::double::MemoryStore;
 use crate::delivery::{
     BatchSettings, Board, Clock, Pace, Parts, Pipeline, Plan, Recorder, SinkPlan, SinkStatus, Start,
 };
+use crate::graph::incident::FollowSpec;
 use crate::graph::transforms::TransformSpec;
 use crate::graph::window::WindowSpec;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
@@ -272,6 +273,8 @@ pub(super) struct Sunk {
     pub(super) fails: u32,
     /// What people are told, if it is people who read it.
     pub(super) notices: Option<WindowSpec>,
+    /// After how long incidents are over, if it follows them.
+    pub(super) follows: Option<Duration>,
 }
 
 pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
@@ -282,6 +285,7 @@ pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
         sink: sink.clone(),
         fails: 0,
         notices: None,
+        follows: None,
     }
 }
 
@@ -318,10 +322,21 @@ impl Rig {
         transforms: Vec<TransformSpec>,
         sinks: Vec<Sunk>,
     ) -> Self {
+        Self::start_by(Clock::with_tokio(at(0)), board, store, transforms, sinks).await
+    }
+
+    /// With a clock that may go on from an earlier run.
+    pub(super) async fn start_by(
+        clock: Clock,
+        board: Arc<Board>,
+        store: &MemoryStore,
+        transforms: Vec<TransformSpec>,
+        sinks: Vec<Sunk>,
+    ) -> Self {
         let parts = Parts {
             store: Arc::new(store.clone()),
             recorder: Arc::new(StoreRecorder(store.clone())),
-            clock: Clock::with_tokio(at(0)),
+            clock,
             board: board.clone(),
             fresh: Arc::default(),
         };
@@ -350,6 +365,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         name: sink.name.to_owned(),
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: sink.notices.clone(),
+        follows: sink.follows.map(FollowSpec::after),
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],
