@@ -9,6 +9,7 @@ mod faults;
 mod flow;
 mod forms;
 mod kill;
+mod memory;
 mod notices;
 mod real;
 mod shapes;
