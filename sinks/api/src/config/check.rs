@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::address::plain;
 use super::expand::expand;
 use super::key::{Key, KeyKind};
@@ -169,6 +171,10 @@ impl Reader<'_> {
                 _ => self.table(node, keys),
             },
             KeyKind::OffOr(keys) | KeyKind::Table(keys) => self.table(node, keys),
+            KeyKind::Values => match self.json(node)? {
+                Value::Object(values) => Some(Checked::Values(values)),
+                _ => self.wrong(node),
+            },
         }
     }
 
@@ -255,6 +261,24 @@ impl Reader<'_> {
             None => items.wrong += 1,
         }
         value
+    }
+
+    /// A value of any shape, variables filled in.
+    fn json(&self, node: &Node) -> Option<Value> {
+        Some(match &node.value {
+            Raw::Text(text) | Raw::Variable(text) => self.expanded(node, text)?.0.into(),
+            Raw::Bool(value) => (*value).into(),
+            Raw::Integer(number) => match i64::try_from(*number) {
+                Ok(number) => number.into(),
+                Err(_) => return self.wrong(node),
+            },
+            Raw::Other(_) => return self.wrong(node),
+            Raw::List(items) => items.iter().map(|item| self.json(item)).collect::<Option<_>>()?,
+            Raw::Table(entries) => {
+                let entries = entries.iter().map(|(name, entry)| Some((name.clone(), self.json(entry)?)));
+                Value::Object(entries.collect::<Option<_>>()?)
+            }
+        })
     }
 
     fn choice(&self, node: &Node, words: &[&'static str]) -> Option<Checked> {
@@ -399,7 +423,7 @@ fn typed<'a>(node: &'a Node, kind: KeyKind) -> std::borrow::Cow<'a, Node> {
         KeyKind::Texts => as_toml(),
         KeyKind::Size { .. } if text.bytes().all(|b| b.is_ascii_digit()) => as_toml(),
         KeyKind::BoolOr(_) => as_toml(),
-        KeyKind::OffOr(_) | KeyKind::Table(_) if text.trim_start().starts_with('{') => as_toml(),
+        KeyKind::OffOr(_) | KeyKind::Table(_) | KeyKind::Values if text.trim_start().starts_with('{') => as_toml(),
         _ => as_text(),
     })
 }

@@ -58,6 +58,7 @@ fn kind_schema(kind: KeyKind) -> Value {
         KeyKind::OffOr(keys) => json!({"anyOf": [{"const": "off"}, table_schema(keys)]}),
         KeyKind::BoolOr(keys) => json!({"anyOf": [{"type": "boolean"}, table_schema(keys)]}),
         KeyKind::Table(keys) => table_schema(keys),
+        KeyKind::Values => json!({"type": "object"}),
     }
 }
 

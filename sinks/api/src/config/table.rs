@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 
 use super::Secret;
 use super::address::seen;
@@ -58,6 +59,7 @@ pub(super) enum Checked {
     Secret(Secret),
     Off,
     Table(Table),
+    Values(Map<String, Value>),
 }
 
 impl PartialEq for Checked {
@@ -74,6 +76,7 @@ impl PartialEq for Checked {
             (Self::Path(a), Self::Path(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a.expose_secret() == b.expose_secret(),
             (Self::Table(a), Self::Table(b)) => a == b,
+            (Self::Values(a), Self::Values(b)) => a == b,
             (Self::Off, Self::Off) => true,
             _ => false,
         }
@@ -210,6 +213,14 @@ impl Table {
         match self.value(key)? {
             Checked::Table(table) => Some(table.clone()),
             _ => None,
+        }
+    }
+
+    /// A `Values`; empty if absent or wrong.
+    pub fn values(&self, key: &str) -> Map<String, Value> {
+        match self.value(key) {
+            Some(Checked::Values(values)) => values.clone(),
+            _ => Map::new(),
         }
     }
 
