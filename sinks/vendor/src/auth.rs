@@ -199,6 +199,8 @@ pub enum Login {
 #[derive(Debug)]
 pub struct Tokens {
     client: HttpClient,
+    /// Without the leading slash.
+    path: String,
     form: Secret,
     secret: Secret,
     kept: Mutex<Option<(Secret, Instant)>>,
@@ -242,11 +244,14 @@ impl Login {
                 password: password.clone(),
             }),
             LoginSettings::Client { id, secret, url, scope } => {
-                let url = url.clone().unwrap_or_else(|| below(&place.base, profile));
+                let mut url = url.clone().unwrap_or_else(|| below(&place.base, profile));
+                let path = url.path().trim_start_matches('/').to_owned();
+                url.set_path("");
                 let form = pairs(id, secret, scope).into();
                 let tls = place.tls.filter(|_| url.scheme() == "https");
                 Ok(Self::Tokens(Box::new(Tokens {
                     client: HttpClient::new(url, tls, place.timeout, place.resolver)?,
+                    path,
                     form,
                     secret: secret.clone(),
                     kept: Mutex::default(),
@@ -298,7 +303,7 @@ impl Tokens {
 
     /// Asks for a token (RFC 6749 sections 4.4.2, 5.1 and 5.2).
     async fn ask(&self) -> Result<(Secret, Duration), Failed> {
-        let request = self.client.request(Method::POST, "");
+        let request = self.client.request(Method::POST, &self.path);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         let answer = exchange(request.body(self.form.expose_secret().to_owned())).await?;
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);

@@ -90,7 +90,7 @@ impl Vendor {
     async fn send(&self, call: &Call, rendered: &Rendered) -> Result<Answer, Failed> {
         let request = self
             .client
-            .request_at(call.method.clone(), &rendered.place.path, rendered.place.query.as_deref());
+            .request_to(call.method.clone(), &rendered.place.path, rendered.place.query.as_deref());
         let mut request = self.login.sign(request.header(ACCEPT, "application/json")).await?;
         for (name, value) in &rendered.headers {
             request = request.header(name, value);
