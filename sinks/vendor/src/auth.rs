@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use trapline_sink::config::{ExposeSecret, Key, Secret, Table};
+use trapline_sink::config::{ExposeSecret, Secret, Table};
 use trapline_sink::dial::Resolver;
 use trapline_sink::http::{HttpClient, exchange};
 use trapline_sink::tls::Tls;
@@ -59,19 +59,12 @@ pub mod keys {
         "Where OAuth 2.0 gives out tokens, if not where the vendor usually does.",
     );
     /// What the token is for.
-    pub const TOKEN_SCOPE: Key = Key::optional("token_scope", KeyKind::Text, "Scope of the token, if one must be named.");
+    pub const TOKEN_SCOPE: Key = Key::optional(
+        "token_scope",
+        KeyKind::Text,
+        "Scope of the token, if one must be named.",
+    );
 }
-
-/// All keys of [`keys`].
-pub const KEYS: [Key; 7] = [
-    keys::TOKEN,
-    keys::USERNAME,
-    keys::PASSWORD,
-    keys::CLIENT_ID,
-    keys::CLIENT_SECRET,
-    keys::TOKEN_URL,
-    keys::TOKEN_SCOPE,
-];
 
 /// What the loader keeps of the keys.
 #[derive(Debug, Clone)]
@@ -108,7 +101,9 @@ impl LoginSettings {
         };
         let token = table.secret("token").unwrap_or_default();
         if table.is_set("client_id") {
-            ["token", "username", "password"].map(|other| both(other, "client_id"));
+            ["token", "username", "password"]
+                .into_iter()
+                .for_each(|other| both(other, "client_id"));
             need(table, "client_id", "client_secret");
             return Self::Client {
                 id: table.text("client_id"),
@@ -117,7 +112,8 @@ impl LoginSettings {
                 scope: table.text("token_scope"),
             };
         }
-        ["client_secret", "token_url", "token_scope"].map(|key| need(table, key, "client_id"));
+        let of_clients = ["client_secret", "token_url", "token_scope"];
+        of_clients.into_iter().for_each(|key| need(table, key, "client_id"));
         if table.is_set("username") {
             both("password", "token");
             if !table.is_set("token") {
@@ -132,7 +128,11 @@ impl LoginSettings {
         if !table.is_set("token") {
             table.problem("token", "no credentials", AUTH_HINT);
         } else if sensitive("Bearer ", &token).is_none() {
-            table.problem("token", "`token` holds bytes that no header can carry", "one line of printable characters");
+            table.problem(
+                "token",
+                "`token` holds bytes that no header can carry",
+                "one line of printable characters",
+            );
         }
         Self::Token(token)
     }
@@ -158,7 +158,11 @@ impl LoginSettings {
 
 fn need(table: &Table, key: &'static str, other: &'static str) {
     if table.is_set(key) && !table.is_set(other) {
-        table.problem(key, &format!("`{key}` without `{other}`"), &format!("both, or neither: {AUTH_HINT}"));
+        table.problem(
+            key,
+            &format!("`{key}` without `{other}`"),
+            &format!("both, or neither: {AUTH_HINT}"),
+        );
     }
 }
 
@@ -334,7 +338,10 @@ impl Tokens {
 
 /// How long a token that lasts so long is used.
 fn usable(lasts: Duration) -> Duration {
-    lasts.saturating_sub(EARLY).max(lasts / 2).min(Duration::from_secs(86_400))
+    lasts
+        .saturating_sub(EARLY)
+        .max(lasts / 2)
+        .min(Duration::from_secs(86_400))
 }
 
 /// Where a vendor gives out tokens, below its base.
@@ -368,6 +375,8 @@ fn sensitive(prefix: &str, secret: &Secret) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use trapline_sink::config::Key;
+
     use super::*;
 
     fn read(toml: &str) -> (LoginSettings, Vec<String>) {
@@ -383,7 +392,10 @@ mod tests {
         ];
         let (table, problems) = Table::for_test(toml, &KEYS_AND_TLS);
         let settings = LoginSettings::read(&table);
-        (settings, problems.take().into_iter().map(|problem| problem.found).collect())
+        (
+            settings,
+            problems.take().into_iter().map(|problem| problem.found).collect(),
+        )
     }
 
     #[test]
@@ -393,7 +405,10 @@ mod tests {
             ("username = 'u'\npassword = 'p'", true),
             ("username = 'u'\ntoken = 't'", true),
             ("client_id = 'c'\nclient_secret = 's'", true),
-            ("client_id = 'c'\nclient_secret = 's'\ntoken_url = 'https://login.example/t'", true),
+            (
+                "client_id = 'c'\nclient_secret = 's'\ntoken_url = 'https://login.example/t'",
+                true,
+            ),
             ("", false),
             ("username = 'u'", false),
             ("password = 'p'", false),
@@ -401,7 +416,10 @@ mod tests {
             ("client_id = 'c'", false),
             ("token = 't'\nclient_secret = 's'", false),
             ("token = 't'\nclient_id = 'c'\nclient_secret = 's'", false),
-            ("client_id = 'c'\nclient_secret = 's'\ntoken_url = 'http://login.example/t'", false),
+            (
+                "client_id = 'c'\nclient_secret = 's'\ntoken_url = 'http://login.example/t'",
+                false,
+            ),
             ("token = \"a\\nb\"", false),
         ] {
             let (_, problems) = read(toml);

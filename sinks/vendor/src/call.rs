@@ -78,7 +78,9 @@ impl Call {
             // A part of an answer that is not as it was described is not there.
             let value = body.render(&scope).unwrap_or(Value::Null);
             if !remote.set(name, value) {
-                return Err(Failed::server(format!("the answer's `{name}` is no short text of one line")));
+                return Err(Failed::server(format!(
+                    "the answer's `{name}` is no short text of one line"
+                )));
             }
         }
         Ok(())

@@ -182,7 +182,10 @@ fn told(who: &str, status: u16, words: &str, hint: &str) -> String {
 /// The vendor's own words in an answer: one line, cleaned and cut. Values of `secrets` in it are not shown.
 pub(crate) fn words(says: &[Body], answer: &Value, secrets: &[&str]) -> String {
     let scope = Scope::default().and("answer", answer);
-    let parts = says.iter().filter_map(|body| body.render(&scope).ok()).filter_map(|value| text_of(&value));
+    let parts = says
+        .iter()
+        .filter_map(|body| body.render(&scope).ok())
+        .filter_map(|value| text_of(&value));
     let mut told = parts.collect::<Vec<_>>().join(": ");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         told = told.replace(secret, "***");
@@ -266,7 +269,10 @@ mod tests {
             panic!("a fault");
         };
         assert_eq!(fault.kind, FaultKind::Config);
-        assert!(fault.message.contains("`no such project`; set `fields.project`"), "{fault:?}");
+        assert!(
+            fault.message.contains("`no such project`; set `fields.project`"),
+            "{fault:?}"
+        );
         let only = judge("the desk", &answer(200), "", &[201], [].iter());
         assert!(matches!(only, Err(Failed::Fault { .. })));
     }
@@ -276,7 +282,10 @@ mod tests {
         let names = Names::new(["answer"]);
         let says = ["{{ answer.message }}", "{{ answer.errors }}"].map(|text| Body::new(&json!(text), &names).unwrap());
         let told = |answer| words(&says, &answer, &["hush-hush", ""]);
-        assert_eq!(told(json!({"message": "no\nhush-hush", "errors": {"a": "b"}})), "no\\x0a***: {\"a\":\"b\"}");
+        assert_eq!(
+            told(json!({"message": "no\nhush-hush", "errors": {"a": "b"}})),
+            "no\\x0a***: {\"a\":\"b\"}"
+        );
         assert_eq!(told(json!({"message": "", "errors": ["x", "y"]})), "x; y");
         assert_eq!(told(json!("odd")), "");
         assert!(told(json!({"message": "x".repeat(9999)})).chars().count() <= WORDS_CHARS_MAX + 1);

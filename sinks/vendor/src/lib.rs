@@ -53,7 +53,7 @@ mod run;
 mod shelf;
 pub mod url;
 
-pub use auth::{AUTH_HINT, Login, LoginSettings, keys};
+pub use auth::{AUTH_HINT, Login, LoginSettings, Place, keys};
 pub use judge::Failed;
 pub use profile::{AuthKind, Profile, Wants};
 pub use read::ProfileError;

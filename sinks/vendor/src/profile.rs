@@ -80,7 +80,11 @@ impl Profile {
     /// Names in the user's fields that are needed and not there.
     pub fn missing<'p>(&'p self, fields: &Map<String, Value>) -> Vec<&'p str> {
         let has = |name: &str| fields.contains_key(name) || self.defaults.contains_key(name);
-        self.needs.iter().map(String::as_str).filter(|name| !has(name)).collect()
+        self.needs
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !has(name))
+            .collect()
     }
 
     /// The user's fields over the defaults.
@@ -106,7 +110,10 @@ impl Profile {
         scope = scope.and("words", &self.words);
         for each in &self.each {
             let items = values.get(&each.of).and_then(Value::as_array);
-            let made = items.into_iter().flatten().map(|item| each.item.render(&scope.and("item", item)));
+            let made = items
+                .into_iter()
+                .flatten()
+                .map(|item| each.item.render(&scope.and("item", item)));
             let made = made.collect::<Result<Vec<_>, _>>()?;
             scope = scope.and(&each.name, &Value::Array(made));
         }

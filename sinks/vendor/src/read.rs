@@ -31,7 +31,11 @@ pub struct ProfileError {
 
 impl ProfileError {
     pub(crate) fn new(origin: &str, place: &str, found: &str, allowed: &str) -> Self {
-        let gap = if origin.is_empty() || place.is_empty() { "" } else { ": " };
+        let gap = if origin.is_empty() || place.is_empty() {
+            ""
+        } else {
+            ": "
+        };
         Self {
             place: format!("{origin}{gap}{place}"),
             found: found.to_owned(),
@@ -119,8 +123,15 @@ struct PickText {
 /// Reads a profile; `origin` names it. Errors: everything that is wrong; of TOML the first mistake.
 pub(crate) fn read(name: &str, origin: &str, text: &str, wants: &Wants<'_>) -> Result<Profile, Vec<ProfileError>> {
     let file: File = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).matches('\n').count() + 1);
-        vec![ProfileError::new(origin, &format!("line {line}"), error.message(), "a profile, see thehive.toml")]
+        let line = error.span().map_or(1, |span| {
+            text.get(..span.start).unwrap_or(text).matches('\n').count() + 1
+        });
+        vec![ProfileError::new(
+            origin,
+            &format!("line {line}"),
+            error.message(),
+            "a profile, see thehive.toml",
+        )]
     })?;
     let mut reader = Reader::new(origin, &file, wants);
     let profile = reader.profile(name, file, wants);
@@ -157,7 +168,8 @@ impl<'o> Reader<'o> {
     }
 
     fn goods<T>(&mut self, place: &str, read: Result<T, Vec<Mistake>>) -> Option<T> {
-        read.map_err(|all| all.iter().for_each(|mistake| self.mistake(place, mistake))).ok()
+        read.map_err(|all| all.iter().for_each(|mistake| self.mistake(place, mistake)))
+            .ok()
     }
 
     fn mistake(&mut self, place: &str, mistake: &Mistake) {
@@ -166,7 +178,11 @@ impl<'o> Reader<'o> {
 
     fn profile(&mut self, name: &str, file: File, wants: &Wants<'_>) -> Profile {
         self.steps_wanted(&file, wants);
-        for key in file.settings.keys().filter(|key| !wants.settings.contains(&key.as_str())) {
+        for key in file
+            .settings
+            .keys()
+            .filter(|key| !wants.settings.contains(&key.as_str()))
+        {
             self.wrong(&format!("settings.{key}"), "an unknown key", &wants.settings.join(", "));
         }
         if file.auth.is_empty() {
@@ -174,9 +190,16 @@ impl<'o> Reader<'o> {
         }
         let header = self.header(&file);
         if file.auth.contains(&AuthKind::OAuth2) && file.token_path.is_empty() {
-            self.wrong("token_path", "oauth2 without it", "where tokens are given out, below the endpoint");
+            self.wrong(
+                "token_path",
+                "oauth2 without it",
+                "where tokens are given out, below the endpoint",
+            );
         }
-        let says = file.says.iter().filter_map(|text| self.body("says", &Value::String(text.clone())));
+        let says = file
+            .says
+            .iter()
+            .filter_map(|text| self.body("says", &Value::String(text.clone())));
         Profile {
             name: name.to_owned(),
             doc: file.doc,
@@ -191,8 +214,16 @@ impl<'o> Reader<'o> {
             words: Value::Object(file.words.into_iter().collect()),
             says: says.collect(),
             rules: file.answers,
-            each: file.each.into_iter().filter_map(|(name, each)| self.each(name, each)).collect(),
-            steps: file.steps.into_iter().map(|(name, calls)| self.step(name, calls)).collect(),
+            each: file
+                .each
+                .into_iter()
+                .filter_map(|(name, each)| self.each(name, each))
+                .collect(),
+            steps: file
+                .steps
+                .into_iter()
+                .map(|(name, calls)| self.step(name, calls))
+                .collect(),
         }
     }
 
@@ -217,7 +248,11 @@ impl<'o> Reader<'o> {
 
     fn each(&mut self, name: String, each: EachText) -> Option<Each> {
         let item = self.body(&format!("each.{name}.item"), &each.item)?;
-        Some(Each { name, of: each.of, item })
+        Some(Each {
+            name,
+            of: each.of,
+            item,
+        })
     }
 
     fn step(&mut self, name: String, calls: Vec<CallText>) -> (String, Vec<Call>) {
@@ -226,19 +261,30 @@ impl<'o> Reader<'o> {
             self.wrong(&format!("steps.{name}"), &found, &format!("at most {CALLS_MAX}"));
         }
         let calls = calls.into_iter().enumerate().take(CALLS_MAX);
-        let calls = calls.filter_map(|(at, call)| self.call(&format!("steps.{name}[{at}]"), call)).collect();
+        let calls = calls
+            .filter_map(|(at, call)| self.call(&format!("steps.{name}[{at}]"), call))
+            .collect();
         (name, calls)
     }
 
     fn call(&mut self, place: &str, call: CallText) -> Option<Call> {
         let below = |key: &str| format!("{place}.{key}");
         if !matches!(call.method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
-            self.wrong(&below("method"), &format!("`{}`", call.method), "GET, POST, PUT, PATCH, DELETE");
+            self.wrong(
+                &below("method"),
+                &format!("`{}`", call.method),
+                "GET, POST, PUT, PATCH, DELETE",
+            );
         }
         let target = self.good(&below("path"), Target::parse(&call.path, &self.names));
         let body = call.body.as_ref().map(|body| self.body(&below("body"), body));
-        let when = call.when.map(|text| self.good(&below("when"), Condition::parse(&text, &self.names)));
-        let headers = call.headers.iter().filter_map(|(name, text)| self.line(&below("headers"), name, text));
+        let when = call
+            .when
+            .map(|text| self.good(&below("when"), Condition::parse(&text, &self.names)));
+        let headers = call
+            .headers
+            .iter()
+            .filter_map(|(name, text)| self.line(&below("headers"), name, text));
         let headers = headers.collect();
         let take = call.take.iter().map(|(name, text)| {
             let body = self.body(&below(&format!("take.{name}")), &Value::String(text.clone()));

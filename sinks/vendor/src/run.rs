@@ -54,7 +54,10 @@ impl Vendor {
     /// Errors: why it did not come to its end.
     pub async fn run(&self, step: &str, values: &Value, remote: &mut Remote) -> Result<(), Failed> {
         let calls = self.profile.steps.get(step).map_or(&[][..], Vec::as_slice);
-        let scope = self.profile.scope(values, &self.fields).map_err(|error| unfit(&error))?;
+        let scope = self
+            .profile
+            .scope(values, &self.fields)
+            .map_err(|error| unfit(&error))?;
         for call in calls {
             let scope = scope.and("remote", &remote.to_json());
             if !call.applies(&scope).map_err(|error| unfit(&error))? {
@@ -75,7 +78,11 @@ impl Vendor {
             answer = self.send(call, &rendered).await?;
         }
         let said = serde_json::from_slice(&answer.body).ok();
-        let told = words(&self.profile.says, said.as_ref().unwrap_or(&Value::Null), &self.login.secrets());
+        let told = words(
+            &self.profile.says,
+            said.as_ref().unwrap_or(&Value::Null),
+            &self.login.secrets(),
+        );
         let rules = call.rules.iter().chain(&self.profile.rules);
         match judge(&self.profile.name, &answer, &told, &call.ok, rules)? {
             Came::Done => Ok(None),
@@ -88,9 +95,11 @@ impl Vendor {
     }
 
     async fn send(&self, call: &Call, rendered: &Rendered) -> Result<Answer, Failed> {
-        let request = self
-            .client
-            .request_to(call.method.clone(), &rendered.place.path, rendered.place.query.as_deref());
+        let request = self.client.request_to(
+            call.method.clone(),
+            &rendered.place.path,
+            rendered.place.query.as_deref(),
+        );
         let mut request = self.login.sign(request.header(ACCEPT, "application/json")).await?;
         for (name, value) in &rendered.headers {
             request = request.header(name, value);

@@ -22,7 +22,12 @@ const FILES_MAX: usize = 64;
 /// The names of all profiles there would be; not each is for every sink.
 pub fn vendors(folder: Option<&Path>) -> Vec<String> {
     let own = folder.and_then(|folder| std::fs::read_dir(folder.join(FOLDER)).ok());
-    let own = own.into_iter().flatten().flatten().take(FILES_MAX).map(|entry| entry.path());
+    let own = own
+        .into_iter()
+        .flatten()
+        .flatten()
+        .take(FILES_MAX)
+        .map(|entry| entry.path());
     let embedded = EMBEDDED.files().map(|file| file.path().to_owned());
     let names = embedded.chain(own).filter_map(|path| {
         let name = path.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned();
@@ -49,7 +54,12 @@ pub(crate) fn text_of(vendor: &str, folder: Option<&Path>) -> Result<(String, Co
         let origin = path.display().to_string();
         return match read_file(&path) {
             Ok(text) => Ok((origin, text.into())),
-            Err(error) => Err(ProfileError::new(&origin, "", &error.to_string(), "a file that can be read")),
+            Err(error) => Err(ProfileError::new(
+                &origin,
+                "",
+                &error.to_string(),
+                "a file that can be read",
+            )),
         };
     }
     let file = EMBEDDED.get_file(format!("{vendor}.toml"));

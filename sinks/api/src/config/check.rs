@@ -275,7 +275,9 @@ impl Reader<'_> {
             Raw::Other(_) => return self.wrong(node),
             Raw::List(items) => items.iter().map(|item| self.json(item)).collect::<Option<_>>()?,
             Raw::Table(entries) => {
-                let entries = entries.iter().map(|(name, entry)| Some((name.clone(), self.json(entry)?)));
+                let entries = entries
+                    .iter()
+                    .map(|(name, entry)| Some((name.clone(), self.json(entry)?)));
                 Value::Object(entries.collect::<Option<_>>()?)
             }
         })

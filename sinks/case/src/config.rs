@@ -1,0 +1,254 @@
+//! The sink's keys and what becomes of them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::{Map, Value};
+use trapline_notice::Voice;
+use trapline_schemas::Format;
+use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table, parse_duration};
+use trapline_sink::http::HttpClient;
+use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::tls::{self, Tls, TlsSettings};
+use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, keys, load, url};
+
+use crate::desk::{Desk, Habits};
+use crate::markup::Markup;
+use crate::told::NAMES;
+
+/// The registry row.
+pub static SINK: SinkType = SinkType {
+    name: "case",
+    keys: KEYS,
+    audience: Audience::People,
+    // A case has no form of events; the plainest one stands for it.
+    formats: &[Format::Text],
+    parse,
+    doc: "A case per incident at TheHive, ServiceNow or Jira: opened, updated, closed",
+};
+
+/// What a profile must have for this sink.
+pub const WANTS: Wants<'static> = Wants {
+    names: NAMES,
+    needed: &["check", "find", "open", "look", "update"],
+    optional: &["raise", "close", "reopen"],
+    settings: &["markup", "settle"],
+};
+
+const KEYS: &[Key] = &[
+    Key::required(
+        "vendor",
+        KeyKind::Text,
+        "Whose cases: the name of a file in `config/vendors/`, or in the folder `vendors` beside this file.",
+    ),
+    Key::required(
+        "endpoint",
+        KeyKind::Address,
+        "Base URL, such as `https://thehive.example`.",
+    ),
+    keys::TOKEN,
+    keys::USERNAME,
+    keys::PASSWORD,
+    keys::CLIENT_ID,
+    keys::CLIENT_SECRET,
+    keys::TOKEN_URL,
+    keys::TOKEN_SCOPE,
+    Key::default(
+        "fields",
+        KeyKind::Values,
+        "{}",
+        "Fields that each case gets, in the vendor's words, such as `{ project = \"SEC\" }`.",
+    ),
+    Key::default(
+        "close",
+        KeyKind::Bool,
+        "true",
+        "Whether a case is closed when its incident is over.",
+    ),
+    Key::default(
+        "reopen",
+        KeyKind::Bool,
+        "true",
+        "Whether a case that somebody closed is opened again when its incident goes on.",
+    ),
+    Key::default("tone", KeyKind::Text, "\"formal\"", "Voice of the notices."),
+    Key::default(
+        "interval",
+        KeyKind::Duration {
+            min: Duration::from_millis(1),
+            max: Duration::from_secs(3600),
+        },
+        "\"1s\"",
+        "Shortest time between two notices.",
+    ),
+    Key::default(
+        "timeout",
+        KeyKind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(60),
+        },
+        "\"10s\"",
+        "Longest wait for one answer, from the connection to its last byte.",
+    ),
+    tls::KEY,
+];
+
+/// What the loader keeps.
+#[derive(Debug)]
+struct Settings {
+    vendor: String,
+    base: Url,
+    login: LoginSettings,
+    fields: Map<String, Value>,
+    close: bool,
+    reopen: bool,
+    tone: String,
+    interval: Duration,
+    timeout: Duration,
+    tls: Option<TlsSettings>,
+}
+
+impl Factory for Settings {
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let profile = self.profile(common.notices.folder.as_deref());
+        let profile = profile.map_err(|errors| config(errors.first().map(ToString::to_string).unwrap_or_default()))?;
+        if let [missing, ..] = profile.missing(&self.fields).as_slice() {
+            return Err(config(format!("{} needs `fields.{missing}`", self.vendor)));
+        }
+        let habits = self.habits(&profile);
+        let tls = self.tls.as_ref().map(Tls::new).transpose()?;
+        let login = Login::new(
+            &self.login,
+            &profile,
+            Place {
+                base: self.base.clone(),
+                tls: tls.clone(),
+                timeout: self.timeout,
+                resolver: common.resolver.clone(),
+            },
+        )?;
+        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| config(error.to_string()))?;
+        let tls = tls.filter(|_| self.base.scheme() == "https");
+        let client = HttpClient::new(self.base.clone(), tls, self.timeout, common.resolver.clone())?;
+        let vendor = Vendor::new(client, profile, login, &self.fields);
+        let place = format!("{} {}", self.vendor, self.base);
+        Ok(Arc::new(Desk::new(vendor, voice, habits, place)))
+    }
+
+    fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
+        let mut problems = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
+        problems.extend(Voice::look(table, "tone", &common.notices));
+        match self.profile(common.notices.folder.as_deref()) {
+            Ok(profile) => problems.extend(self.unfit(&profile, table)),
+            Err(errors) => problems.extend(errors.into_iter().map(|error| wrong(table, error))),
+        }
+        problems
+    }
+}
+
+impl Settings {
+    fn profile(&self, folder: Option<&Path>) -> Result<Profile, Vec<ProfileError>> {
+        load(&self.vendor, folder, &WANTS).and_then(|profile| {
+            let errors = settings_of(&profile).err();
+            errors.map_or(Ok(profile), |error| Err(vec![error]))
+        })
+    }
+
+    fn habits(&self, profile: &Profile) -> Habits {
+        let (markup, settle) = settings_of(profile).unwrap_or((Markup::Plain, Duration::ZERO));
+        Habits {
+            close: self.close && profile.has("close"),
+            reopen: self.reopen && profile.has("reopen"),
+            interval: self.interval,
+            settle,
+            markup,
+        }
+    }
+
+    /// What the table lacks for this vendor.
+    fn unfit(&self, profile: &Profile, table: &Table) -> Vec<Problem> {
+        let missing = profile.missing(&self.fields).into_iter().map(|name| {
+            let found = format!("`{}` needs the field `{name}`", self.vendor);
+            Problem::error(table.place("fields"), found, format!("fields = {{ {name} = … }}"))
+        });
+        let mut problems: Vec<_> = missing.collect();
+        if let Err(allowed) = self.login.kind(profile) {
+            let found = format!("`{}` does not take these credentials", self.vendor);
+            problems.push(Problem::error(table.place("vendor"), found, allowed));
+        }
+        problems
+    }
+}
+
+/// The sink's own keys of a profile.
+fn settings_of(profile: &Profile) -> Result<(Markup, Duration), ProfileError> {
+    let wrong = |key: &str, found: &str, allowed: String| ProfileError {
+        place: format!("{}.toml: settings.{key}", profile.name),
+        found: found.to_owned(),
+        allowed,
+    };
+    let word = profile.settings.get("markup").map_or("plain", String::as_str);
+    let markup = Markup::parse(word).ok_or_else(|| {
+        let words: Vec<_> = Markup::WORDS.iter().map(|(word, _)| *word).collect();
+        wrong("markup", &format!("`{word}`"), words.join(", "))
+    })?;
+    let settle = profile.settings.get("settle").map_or("0s", String::as_str);
+    let within = |settle: &Duration| *settle <= Duration::from_secs(60);
+    match parse_duration(settle).filter(within) {
+        Some(settle) => Ok((markup, settle)),
+        None => Err(wrong(
+            "settle",
+            &format!("`{settle}`"),
+            "a duration of at most \"60s\"".to_owned(),
+        )),
+    }
+}
+
+fn wrong(table: &Table, error: ProfileError) -> Problem {
+    let gap = if error.place.is_empty() { "" } else { ": " };
+    let found = format!("{}{gap}{}", error.place, error.found);
+    Problem::error(table.place("vendor"), found, error.allowed)
+}
+
+fn config(message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Config,
+        message,
+    }
+}
+
+fn parse(table: &Table) -> Box<dyn Factory> {
+    let base = endpoint(table);
+    let settings = Settings {
+        vendor: table.text("vendor"),
+        login: LoginSettings::read(table),
+        fields: table.values("fields"),
+        close: table.bool("close"),
+        reopen: table.bool("reopen"),
+        tone: table.text("tone"),
+        interval: table.duration("interval"),
+        timeout: table.duration("timeout"),
+        tls: TlsSettings::read(table),
+        base,
+    };
+    // What the program carries can be told at once; a file of the user's is looked at by `check`.
+    if let Ok(profile) = settings.profile(None) {
+        let unfit = settings.unfit(&profile, table);
+        unfit.into_iter().for_each(|problem| table.report("vendor", problem));
+    }
+    Box::new(settings)
+}
+
+/// The base URL.
+fn endpoint(table: &Table) -> Url {
+    match Url::parse(&table.text("endpoint")) {
+        Ok(base) => match url::objection(&base, table.is_off("tls")) {
+            None => return base,
+            Some(allowed) => table.problem_with_address("endpoint", allowed),
+        },
+        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://thehive.example`"),
+    }
+    url::harmless()
+}
