@@ -111,6 +111,8 @@ const READERS: &[&str] = &[
     "sinks/email/src/reply.rs",
     "sinks/kafka/src/fault.rs",
     "sinks/notice/tests/property.rs",
+    "sinks/pagerduty/src/answer.rs",
+    "sinks/pagerduty/tests/protocol.rs",
     "sinks/slack/src/answer.rs",
     "sinks/slack/src/history.rs",
     "sinks/slack/tests/hostile.rs",

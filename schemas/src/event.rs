@@ -42,6 +42,7 @@ actions! {
     SourceFolded = "source-folded", "Hits of one source beyond its rate, as a count.";
     HeldBack = "held-back", "How many events a throttle or dedupe window held back.";
     Digest = "digest", "What came together in an aggregate window.";
+    IncidentClosed = "incident-closed", "An incident is over: its source has been quiet, and nothing is done about it any more.";
     Block = "block-ip", "A source was shut out.";
     Unblock = "unblock-ip", "A source was let in again.";
     Tag = "tag-host", "A host was tagged.";

@@ -251,7 +251,7 @@ catalogue! {
     GapLast = Long, Stored, "honeyport.gap.last", "", "Last journal offset that is missing.";
     HttpForwardedFor = Keyword, Stored, "honeyport.http.claimed_source", "", "X-Forwarded-For or Forwarded as claimed; never the source.";
     HttpHeaders = Keywords, Stored, "honeyport.http.header_order", "", "Names of the request headers, in order.";
-    IncidentId = Id, Stored, "honeyport.incident.id", "", "All hits of one source in one UTC day; equal on all sensors of a site.";
+    IncidentId = Id, Stored, "honeyport.incident.id", "finding_info_list.uid", "All hits of one source in one UTC day; equal on all sensors of a site.";
     IncidentPrevious = Id, Stored, "honeyport.incident.previous_id", "", "The incident that this one goes on from, over midnight.";
     JournalHash = Keyword, Stored, "honeyport.journal.hash", "", "Head hash of the journal's chain, hex.";
     JournalPreviousHash = Keyword, Stored, "honeyport.journal.previous_hash", "", "Hash that the journal's chain had before a break, hex.";

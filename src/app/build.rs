@@ -19,6 +19,7 @@ use crate::decoy::tls::Tls;
 use crate::decoy::tls::certificate::{self, TlsFault, TlsLook};
 use crate::decoy::{self, DecoySpec, Secrets};
 use crate::delivery::{Pace, Plan, SinkPlan};
+use crate::graph::incident::{self, FollowSpec};
 use crate::graph::inputs::Class;
 use crate::graph::scan;
 use crate::graph::transforms::TransformKind;
@@ -353,8 +354,10 @@ pub(super) fn watchers(config: &Config) -> Vec<String> {
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
     let people = enabled(config).filter(|sink| sink.notices.is_some());
     let notices = people.map(|sink| crate::delivery::window_consumer(&node_before(&sink.name)));
+    let following = enabled(config).filter(|sink| sink.follows.is_some());
+    let follows = following.map(|sink| crate::delivery::window_consumer(&incident::node_for(&sink.name)));
     let watch = watches_for_scans(config).then(|| crate::delivery::window_consumer(scan::NODE));
-    windows.chain(notices).chain(watch).collect()
+    windows.chain(notices).chain(follows).chain(watch).collect()
 }
 
 /// Whether scans are to be found and somebody takes findings.
@@ -429,6 +432,7 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
         notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
+        follows: sink.follows.map(|close_after| FollowSpec { close_after }),
     }
 }
 

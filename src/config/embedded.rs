@@ -36,6 +36,7 @@ fn loaded(text: &str) -> Config {
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
         ("KAFKA_PASSWORD", "token"),
+        ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
         ("SMTP_PASSWORD", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),

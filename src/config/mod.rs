@@ -18,6 +18,7 @@ pub mod changes;
 mod decoys;
 mod error;
 mod findings;
+mod incidents;
 mod load;
 mod manual;
 mod notices;

@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{benign, decoys, findings, notices, observer, storage};
+use super::{benign, decoys, findings, incidents, notices, observer, storage};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,12 @@ pub const SECTIONS: &[Section] = &[
         named: false,
         keys: findings::KEYS,
         doc: "What trapline looks for over several contacts.",
+    },
+    Section {
+        name: "incidents",
+        named: false,
+        keys: incidents::KEYS,
+        doc: "When an incident is over, for sinks that follow incidents.",
     },
     Section {
         name: "notices",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use trapline_schemas::Format;
 use trapline_sink::config::{Factory, Key, KeyKind, Node, Problem, SinkType, Table, one_of, shown};
 
+use super::incidents;
 use super::load::{Loader, plain};
 use super::notices::{self, Notices};
 use crate::delivery::{BatchSettings, Start};
@@ -137,15 +138,18 @@ pub struct SinkSettings {
     pub table: Table,
     /// Of one that people read, what they are told.
     pub notices: Option<Notices>,
+    /// Of one that follows incidents, after how long without an event they are over.
+    pub follows: Option<Duration>,
 }
 
-/// Equal if every key is, its own and those of `[notices]`: what was made from them is not compared.
+/// Equal if every key is, its own and those of `[notices]` and `[incidents]`: what was made from them is not compared.
 impl PartialEq for SinkSettings {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind.name == other.kind.name
             && self.table == other.table
             && self.notices == other.notices
+            && self.follows == other.follows
     }
 }
 
@@ -174,6 +178,7 @@ pub(super) fn sinks(loader: &Loader<'_>) -> Vec<SinkSettings> {
         .collect();
     check_outputs(loader, &sinks);
     notices::settle(loader, &mut sinks);
+    incidents::settle(loader, &mut sinks);
     sinks
 }
 
@@ -197,6 +202,7 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
         kind,
         table,
         notices: None,
+        follows: None,
     })
 }
 

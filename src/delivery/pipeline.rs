@@ -25,6 +25,7 @@ use super::store::{Store, commit_unless_failing};
 use super::windows::{Window, disband};
 use super::worker::{ReaderAt, Worker};
 use crate::fresh::{Fresh, Taker};
+use crate::graph::incident::sink_of;
 use crate::graph::window::sink_behind;
 use crate::graph::{Graph, MachineSpec, Node};
 use crate::journal::{Commit, JournalError, Offset};
@@ -169,7 +170,8 @@ impl Pipeline {
         first: Offset,
     ) -> Result<(), JournalError> {
         let next = self.place(&window_consumer(name), first).await?;
-        let window = Window::restore(name, spec, self.parts.clone(), next).await?;
+        let followed = decoder.graph.followed(node);
+        let window = Window::restore(name, spec, followed, self.parts.clone(), next).await?;
         let (feed, decoder) = (Arc::clone(feed), decoder.clone());
         let reader_at = move |next| Reader::new(&feed, &decoder, node, None, next);
         let work = window.run(reader_at, self.stop.clone());
@@ -254,9 +256,11 @@ impl Pipeline {
     }
 }
 
-/// Where a windowed node without a cursor begins: before a sink of people, with what the sink is to begin with.
+/// Where a windowed node without a cursor begins: one that stands before a sink by itself with what the sink is to begin
+/// with.
 fn window_start(sinks: &[SinkPlan], node: &str) -> Start {
-    let sink = sink_behind(node).and_then(|name| sinks.iter().find(|sink| sink.common.name == name));
+    let name = sink_behind(node).or_else(|| sink_of(node));
+    let sink = name.and_then(|name| sinks.iter().find(|sink| sink.common.name == name));
     sink.map_or(Start::Now, |sink| sink.start)
 }
 

@@ -16,6 +16,7 @@ use super::feed::Item;
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
 use super::store::commit_unless_failing;
+use crate::graph::incident::{Way, sink_of};
 use crate::graph::window::{Disbanded, Verdict, Windows, by_node, sink_behind};
 use crate::graph::{Machine, MachineSpec, Node, Pass, scan};
 use crate::journal::{Cause, Commit, JournalError, Loss, Offset};
@@ -43,6 +44,8 @@ pub(super) struct Window {
     spec: MachineSpec,
     parts: Parts,
     machine: Machine,
+    /// Of a watch over incidents: whose entries count, and the sink that is told.
+    followed: Option<(Node, Node)>,
     saved: Offset,
     /// When that was.
     kept_at: Instant,
@@ -53,6 +56,7 @@ impl Window {
     pub(super) async fn restore(
         node: &str,
         spec: &MachineSpec,
+        followed: Option<(Node, Node)>,
         parts: Parts,
         next: Offset,
     ) -> Result<Self, JournalError> {
@@ -60,6 +64,7 @@ impl Window {
             machine: restore(node, spec, &parts).await?,
             node: node.to_owned(),
             spec: spec.clone(),
+            followed,
             parts,
             saved: next,
             kept_at: Instant::now(),
@@ -154,10 +159,18 @@ impl Window {
 
     /// The pass of an entry that goes on.
     fn see(&mut self, item: &Arc<Item>, node: Node) -> Option<Vec<u8>> {
-        match self.machine.see(item.offset, &item.for_node(node)?.event) {
+        let way = self.way(item);
+        match self.machine.see(item.offset, &item.for_node(node)?.event, way) {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }
+    }
+
+    fn way(&self, item: &Item) -> Way {
+        self.followed.map_or_else(Way::default, |(counts, sink)| Way {
+            counts: item.reach.contains(counts),
+            tells: item.reach.contains(sink),
+        })
     }
 
     async fn commit(&mut self, mut append: Vec<Vec<u8>>, chunk: &Chunk) -> Result<(), JournalError> {
@@ -197,7 +210,7 @@ impl Window {
             last,
             cause,
         };
-        let losses = chunk.losses().into_iter();
+        let losses = chunk.losses().into_iter().filter(|_| self.machine.has_losses());
         losses.filter(|((_, last), _)| *last >= self.saved).map(loss).collect()
     }
 }
@@ -258,9 +271,10 @@ async fn restore(node: &str, spec: &MachineSpec, parts: &Parts) -> Result<Machin
 
 /// What an operator knows a node as.
 fn title(node: &str) -> String {
-    match sink_behind(node) {
-        Some(sink) => format!("the window before sink {sink}"),
-        None => format!("transform {node}"),
+    match (sink_behind(node), sink_of(node)) {
+        (Some(sink), _) => format!("the window before sink {sink}"),
+        (_, Some(sink)) => format!("the watch over incidents for sink {sink}"),
+        _ => format!("transform {node}"),
     }
 }
 
@@ -287,7 +301,7 @@ mod tests {
         });
         let (mut windows, _) = Machine::restore("digest", &spec, Vec::new());
         let at = Timestamp::from_micros(1);
-        windows.see(1, &Event::new(uuid::Uuid::nil(), at, Action::Connect));
+        windows.see(1, &Event::new(uuid::Uuid::nil(), at, Action::Connect), Way::default());
         assert!(due(&windows, true).is_some());
         assert_eq!(
             due(&windows, false),

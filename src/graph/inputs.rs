@@ -16,7 +16,7 @@ pub enum Class {
     Decisions,
     /// Lifecycle and sink failures. Input `health`.
     Health,
-    /// Made by a windowed node: an output of that node alone.
+    /// Made by a windowed node, or by a watch over incidents: an output of that node alone.
     Derived,
 }
 
@@ -55,7 +55,7 @@ impl Class {
             | Action::SensorStopped
             | Action::ConfigReloaded
             | Action::ConfigRefused => Self::Health,
-            Action::HeldBack | Action::Digest => Self::Derived,
+            Action::HeldBack | Action::Digest | Action::IncidentClosed => Self::Derived,
         }
     }
 

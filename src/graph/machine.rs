@@ -1,7 +1,9 @@
-//! What a consumer that appends what it decided is made of: windows, or the watch for scans. One face for their task.
+//! What a consumer that appends what it decided is made of: windows, the watch for scans, or one over the incidents of a
+//! sink. One face for their task.
 
 use trapline_schemas::{Event, Timestamp};
 
+use super::incident::{FollowSpec, Incidents, Way};
 use super::scan::{self, ScanSpec, Scans};
 use super::window::{StateRow, Verdict, WindowSpec, Windows};
 use crate::journal::Offset;
@@ -13,6 +15,8 @@ pub enum MachineSpec {
     Window(WindowSpec),
     /// The watch for scans.
     Scans(ScanSpec),
+    /// A watch over incidents.
+    Follow(FollowSpec),
 }
 
 /// A machine at work.
@@ -22,6 +26,8 @@ pub enum Machine {
     Windows(Windows),
     /// The watch for scans.
     Scans(Scans),
+    /// A watch over incidents.
+    Incidents(Incidents),
 }
 
 impl Machine {
@@ -30,6 +36,7 @@ impl Machine {
         match spec {
             MachineSpec::Window(_) => Windows::prefix(node),
             MachineSpec::Scans(_) => scan::prefix(),
+            MachineSpec::Follow(_) => node.to_owned(),
         }
     }
 
@@ -44,6 +51,10 @@ impl Machine {
                 let (scans, dropped) = Scans::restore(spec, rows);
                 (Self::Scans(scans), dropped)
             }
+            MachineSpec::Follow(spec) => {
+                let (incidents, dropped) = Incidents::restore(node, spec, rows);
+                (Self::Incidents(incidents), dropped)
+            }
         }
     }
 
@@ -52,15 +63,20 @@ impl Machine {
         match self {
             Self::Windows(_) => None,
             Self::Scans(scans) => scans.reads_from(),
+            Self::Incidents(incidents) => incidents.reads_from(),
         }
     }
 
-    /// Counts the event of an entry; whether it goes on.
-    pub fn see(&mut self, offset: Offset, event: &Event) -> Verdict {
+    /// Counts the event of an entry; whether it goes on. In: `way`, what it is to a watch over incidents.
+    pub fn see(&mut self, offset: Offset, event: &Event, way: Way) -> Verdict {
         match self {
             Self::Windows(windows) => windows.see(event),
             Self::Scans(scans) => {
                 scans.see(offset, event);
+                Verdict::Hold
+            }
+            Self::Incidents(incidents) => {
+                incidents.see(offset, event, way);
                 Verdict::Hold
             }
         }
@@ -71,6 +87,7 @@ impl Machine {
         match self {
             Self::Windows(windows) => windows.tick(now),
             Self::Scans(scans) => scans.tick(now),
+            Self::Incidents(incidents) => incidents.tick(now),
         }
     }
 
@@ -79,6 +96,7 @@ impl Machine {
         match self {
             Self::Windows(windows) => windows.due(),
             Self::Scans(scans) => scans.due(),
+            Self::Incidents(incidents) => incidents.due(),
         }
     }
 
@@ -86,7 +104,7 @@ impl Machine {
     pub fn is_closing(&self) -> bool {
         match self {
             Self::Windows(windows) => windows.is_closing(),
-            Self::Scans(_) => false,
+            Self::Scans(_) | Self::Incidents(_) => false,
         }
     }
 
@@ -95,6 +113,7 @@ impl Machine {
         match self {
             Self::Windows(windows) => windows.close(max),
             Self::Scans(scans) => scans.close(max),
+            Self::Incidents(incidents) => incidents.close(max),
         }
     }
 
@@ -103,21 +122,32 @@ impl Machine {
         match self {
             Self::Windows(windows) => windows.changes(),
             Self::Scans(scans) => scans.changes(next),
+            Self::Incidents(incidents) => incidents.changes(next),
         }
     }
 
     /// Whether state without anything to tell may wait for more: what was read since is read again after a kill.
-    pub const fn is_patient(&self) -> bool {
+    pub fn is_patient(&self) -> bool {
         match self {
             Self::Windows(windows) => windows.is_patient(),
             Self::Scans(_) => true,
+            Self::Incidents(incidents) => incidents.is_patient(),
+        }
+    }
+
+    /// Whether what it could not read is missing from something that nobody else tells of.
+    pub const fn has_losses(&self) -> bool {
+        match self {
+            Self::Windows(_) | Self::Scans(_) => true,
+            // The sink reads the same, and says so.
+            Self::Incidents(_) => false,
         }
     }
 
     /// Contacts that found no room, since it was asked last.
     pub fn take_unwatched(&mut self) -> u64 {
         match self {
-            Self::Windows(_) => 0,
+            Self::Windows(_) | Self::Incidents(_) => 0,
             Self::Scans(scans) => scans.take_unwatched(),
         }
     }

@@ -17,6 +17,7 @@
 
 pub mod condition;
 pub mod entry;
+pub mod incident;
 pub mod inputs;
 mod machine;
 mod reach;

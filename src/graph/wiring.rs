@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use smol_str::SmolStr;
 use trapline_schemas::ids::SiteKey;
 use trapline_schemas::{Event, Field};
 
 use super::condition::Condition;
+use super::incident::{self, FollowSpec};
 use super::inputs::{Class, RESERVED, is_about_a_sink};
 use super::machine::MachineSpec;
 use super::reach::{Node, Reach};
@@ -15,9 +17,10 @@ use super::scan::{self, ScanSpec};
 use super::shape::{Enrich, Redact, Sample, Shaper, SharedTables};
 use super::transforms::{TransformKind, TransformSpec};
 use super::walk::{Reached, Walk};
-use super::window::{WindowSpec, node_before, sink_behind};
+use super::window::{LATENESS, WindowSpec, node_before, sink_behind};
 
-/// Most transforms and sinks together, a sink of people being two; one more watches for scans.
+/// Most transforms and sinks together, one more for a sink of people and for one that follows incidents; one more watches
+/// for scans.
 pub const NODES_MAX: usize = 127;
 /// Longest name of a node, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -49,6 +52,9 @@ pub struct SinkWiring {
     /// Of a sink of people: what they are told of that, by a windowed node of its own before it
     /// ([`node_before`]).
     pub notices: Option<WindowSpec>,
+    /// Of a sink that follows incidents: when they are over, by a node of its own before it
+    /// ([`incident::node_for`]).
+    pub follows: Option<FollowSpec>,
 }
 
 /// A mistake in the wiring.
@@ -155,16 +161,24 @@ impl Graph {
         graph
     }
 
-    /// Adds a sink, with what goes before it if people read it.
+    /// Adds a sink, with what goes before it if people read it or if it follows incidents.
     fn add_sink(&mut self, sink: &SinkWiring, spec: &GraphSpec) {
-        let Some(notices) = &sink.notices else {
-            self.add(&sink.name, VertexKind::Sink, &sink.inputs, spec);
-            return;
-        };
-        let node = node_before(&sink.name);
-        let window = VertexKind::Window(MachineSpec::Window(notices.clone()));
-        self.add(&node, window, &sink.inputs, spec);
-        self.add(&sink.name, VertexKind::Sink, &[node], spec);
+        let mut inputs = sink.inputs.clone();
+        if let Some(notices) = &sink.notices {
+            let node = node_before(&sink.name);
+            let window = VertexKind::Window(MachineSpec::Window(notices.clone()));
+            self.add(&node, window, &sink.inputs, spec);
+            inputs = vec![node];
+        }
+        if let Some(follows) = &sink.follows {
+            let node = incident::node_for(&sink.name);
+            // All that the sink takes and all that it is told, and what is done about somebody whether it is told or not.
+            let watched = [&sink.inputs[..], &inputs[..], &["decisions".to_owned()]].concat();
+            let watch = VertexKind::Window(MachineSpec::Follow(settled(follows, sink.notices.as_ref())));
+            self.add(&node, watch, &watched, spec);
+            inputs.push(node);
+        }
+        self.add(&sink.name, VertexKind::Sink, &inputs, spec);
     }
 
     fn add(&mut self, name: &str, kind: VertexKind, inputs: &[String], spec: &GraphSpec) {
@@ -300,9 +314,22 @@ impl Graph {
         })
     }
 
-    /// The node and all that feeds it: what must be asked to know whether an entry reaches it.
+    /// The node and all that feeds it: what must be asked to know whether an entry reaches it. Of a watch over incidents
+    /// also its sink, for it asks whether that is reached.
     pub fn ancestry(&self, node: Node) -> Reach {
-        self.vertices[usize::from(node.0)].ancestry
+        let ancestry = self.vertices[usize::from(node.0)].ancestry;
+        match self.followed(node) {
+            Some((_, sink)) => ancestry.with(sink.0.into()),
+            None => ancestry,
+        }
+    }
+
+    /// Of a watch over incidents: the node whose entries count, which is the sink or the window before it, and the sink.
+    pub fn followed(&self, watch: Node) -> Option<(Node, Node)> {
+        let name = incident::sink_of(&self.vertices[usize::from(watch.0)].name)?;
+        let sink = self.sink(name)?;
+        let window = self.transform(&node_before(name)).map(node);
+        Some((window.unwrap_or(sink), sink))
     }
 
     /// Those of some nodes that change events.
@@ -330,6 +357,14 @@ impl Graph {
             VertexKind::Shaper(Shaper::Sample(sample)) => Some((vertex.name.as_str(), sample.keep()?.errors())),
             _ => None,
         })
+    }
+}
+
+/// When the incidents of a sink are over: of what people were told in digests not before these have come.
+fn settled(follows: &FollowSpec, notices: Option<&WindowSpec>) -> FollowSpec {
+    let digests = notices.map_or(Duration::ZERO, |notices| notices.window + 5 * LATENESS);
+    FollowSpec {
+        close_after: follows.close_after.max(digests),
     }
 }
 
@@ -401,9 +436,13 @@ fn name_problems(spec: &GraphSpec) -> Vec<WiringProblem> {
     }
     problems.extend(sinks.filter_map(|name| name_problem(name)));
     let of_people = spec.sinks.iter().filter(|sink| sink.notices.is_some()).count();
-    let nodes = spec.transforms.len() + spec.sinks.len() + of_people;
+    let following = spec.sinks.iter().filter(|sink| sink.follows.is_some()).count();
+    let nodes = spec.transforms.len() + spec.sinks.len() + of_people + following;
     if nodes > NODES_MAX {
-        let message = format!("{nodes} transforms and sinks are more than {NODES_MAX}, sinks of people counted twice");
+        let message = format!(
+            "{nodes} transforms and sinks are more than {NODES_MAX}, sinks of people and those that follow incidents \
+             counted once more"
+        );
         problems.push(problem_at("", "", None, message));
     }
     problems

@@ -108,6 +108,10 @@ impl Action {
             Self::SourceFolded => finding("TL-2002", "Source beyond its rate", 30, 80),
             Self::HeldBack => finding("TL-2003", "Events held back", 0, 0),
             Self::Digest => finding("TL-2004", "Digest of a window", 0, 0),
+            Self::IncidentClosed => ActionRow {
+                types: &["end", "info"],
+                ..finding("TL-2005", "Incident closed", 0, 0)
+            },
             Self::Block => response("TL-3001", "Source blocked", &["creation"]),
             Self::Unblock => response("TL-3002", "Source unblocked", &["deletion"]),
             Self::Tag => response("TL-3003", "Host tagged", &["change"]),

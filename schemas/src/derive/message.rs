@@ -40,6 +40,7 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
             .add(" counted, not kept"),
         Action::HeldBack => line.held_back(view),
         Action::Digest => line.digest(view),
+        Action::IncidentClosed => line.closed(view),
         Action::Block => line.act(view, "Blocked", "block"),
         Action::Unblock => line.act(view, "Unblocked", "unblock"),
         Action::Tag => line.act(view, "Tagged", "tag"),
@@ -287,6 +288,13 @@ impl Line<'_> {
             self.add(" for ").part(key);
         }
         self.breakdown(view.texts(Field::DigestActions))
+    }
+
+    /// `Incident of 203.0.113.7 closed after 412 events in 15 minutes: quiet for 24 hours`.
+    fn closed(&mut self, view: &View<'_>) -> &mut Self {
+        self.add("Incident of ").source(view).add(" closed after ");
+        self.several(view.int(Field::FindingHits), " event");
+        self.span(view.int(Field::EventDuration)).why(view)
     }
 
     fn sources(&mut self, view: &View<'_>) -> &mut Self {

@@ -145,6 +145,7 @@ fn attributes() -> Value {
         "client_hassh",
         "app",
         "finding_info",
+        "assignee_group",
         "firewall_rule",
         "remediation",
     ] {
@@ -156,6 +157,7 @@ fn attributes() -> Value {
         ("packet_list", "packet"),
         ("auth_factors", "auth_factor"),
         ("evidences", "evidence"),
+        ("finding_info_list", "finding_info"),
         ("countermeasures", "countermeasure"),
         ("ja4_fingerprint_list", "ja4"),
     ] {
@@ -252,6 +254,7 @@ fn endpoints() -> Value {
         ),
         "user": closed(json!({"name": text(), "domain": text()}), &["name"]),
         "service": closed(json!({"name": text()}), &["name"]),
+        "assignee_group": closed(json!({"name": text()}), &["name"]),
         "actor": closed(
             json!({
                 "user": {"$ref": "#/$defs/user"},

@@ -401,6 +401,29 @@ fn unusual(make: &mut Maker) -> Vec<Event> {
     vec![benign, masked, newer, nowhere, pseudonym, known]
 }
 
+/// The end of an incident over midnight, of a source that somebody answers for.
+fn incident_closed(make: &mut Maker) -> Event {
+    let (source, key) = (From::Inside.ips().0, SiteKey::new([7; 32]));
+    let mut closed = make.event(Action::IncidentClosed);
+    let before = Timestamp::from_micros(closed.at.micros() - 86_400_000_000);
+    let ended = Timestamp::from_micros(before.micros() + 900_000_000);
+    closed.set(Field::TransformName, "follow/pager");
+    closed.set(Field::IncidentId, incident(&key, source, closed.at));
+    closed.set(Field::IncidentPrevious, incident(&key, source, before));
+    closed.set(Field::EventReason, "quiet for 24h");
+    closed.set(Field::EventStart, before);
+    closed.set(Field::EventEnd, ended);
+    closed.set(Field::EventDuration, 900_000_000_000_i64);
+    closed.set(Field::FindingHits, 412_i64);
+    closed.set(Field::FindingStatus, "closed");
+    closed.set(Field::TouchLevel, "proof");
+    closed.set(Field::SourceIp, source);
+    closed.set(Field::SourceOwner, "Lab team");
+    closed.set(Field::SourceZone, "inside");
+    closed.set(Field::SourceZoneInside, true);
+    closed
+}
+
 /// What one source did in a window whose first event went out at once.
 fn digest(make: &mut Maker) -> Event {
     let mut digest = make.event(Action::Digest);
@@ -466,7 +489,7 @@ fn digest_of_health(make: &mut Maker) -> Event {
     digest
 }
 
-/// Scans, folds, held-back counts and digests.
+/// Scans, folds, held-back counts, digests and incidents that closed.
 pub fn findings() -> Vec<Event> {
     let mut make = Maker::new();
     let mut events = Vec::new();
@@ -504,7 +527,16 @@ pub fn findings() -> Vec<Event> {
     let mut one = held.clone();
     one.set(Field::FindingHits, 1_i64);
     one.set(Field::SourceIp, From::OutsideV6.ips().0);
+    let closed = incident_closed(&mut make);
+    let mut pseudonym = incident_closed(&mut make);
+    for field in [Field::SourceIp, Field::SourceOwner, Field::IncidentPrevious] {
+        pseudonym.remove(field);
+    }
+    pseudonym.set(Field::SourceAddress, "5d1f0b6c9a3e47288c6f2a1b0d9e4f77");
+    pseudonym.set(Field::EventReason, "50000 others are open: quiet for 2h");
     events.extend([
+        closed,
+        pseudonym,
         folded,
         held,
         one,

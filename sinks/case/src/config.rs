@@ -23,6 +23,7 @@ pub static SINK: SinkType = SinkType {
     name: "case",
     keys: KEYS,
     audience: Audience::People,
+    follows_incidents: true,
     // A case has no form of events; the plainest one stands for it.
     formats: &[Format::Text],
     parse,

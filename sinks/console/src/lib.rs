@@ -54,6 +54,7 @@ pub static SINK: SinkType = SinkType {
         "line: one line per session; else each event as it is",
     )],
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Text, Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef],
     parse: |table: &Table| {
         Box::new(Settings {

@@ -23,6 +23,7 @@ pub static SINK: SinkType = SinkType {
     name: "email",
     keys: KEYS,
     audience: Audience::People,
+    follows_incidents: false,
     formats: &[Format::Text],
     parse,
     doc: "A notice a mail, text and HTML, over SMTP with TLS, threaded by incident",

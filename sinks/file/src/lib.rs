@@ -54,6 +54,7 @@ pub static SINK: SinkType = SinkType {
         ),
     ],
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse: |table: &Table| Box::new(Settings::read(table)),
     doc: "one line per event, appended and synced",

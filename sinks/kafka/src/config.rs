@@ -29,6 +29,7 @@ pub static SINK: SinkType = SinkType {
     name: "kafka",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse,
     doc: "Apache Kafka: idempotent producer, keyed by source, TLS and SASL",

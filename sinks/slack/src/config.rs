@@ -20,6 +20,7 @@ pub static SINK: SinkType = SinkType {
     name: "slack",
     keys: KEYS,
     audience: Audience::People,
+    follows_incidents: false,
     // A notice has no form of events; the plainest one stands for it.
     formats: &[Format::Text],
     parse,

@@ -16,6 +16,7 @@ pub static SINK: SinkType = SinkType {
     name: "splunk_hec",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse,
     doc: "Splunk HTTP Event Collector: batches, gzip, indexer acknowledgement",

@@ -134,6 +134,7 @@ pub static SINK: SinkType = SinkType {
         tls::KEY,
     ],
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf, Format::Cef, Format::Leef, Format::Text],
     parse: |table: &Table| Box::new(Settings::read(table)),
     doc: "RFC 5424 and 3164 over UDP, TCP, TLS and unix sockets",

@@ -17,6 +17,7 @@ use super::double::MemoryStore;
 use crate::delivery::{
     BatchSettings, Board, Clock, Pace, Parts, Pipeline, Plan, Recorder, SinkPlan, SinkStatus, Start,
 };
+use crate::graph::incident::FollowSpec;
 use crate::graph::transforms::TransformSpec;
 use crate::graph::window::WindowSpec;
 use crate::graph::{Graph, GraphSpec, SinkWiring};
@@ -316,6 +317,8 @@ pub(super) struct Sunk {
     pub(super) fails: u32,
     /// What people are told, if it is people who read it.
     pub(super) notices: Option<WindowSpec>,
+    /// After how long incidents are over, if it follows them.
+    pub(super) follows: Option<Duration>,
 }
 
 pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
@@ -326,6 +329,7 @@ pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
         sink: sink.clone(),
         fails: 0,
         notices: None,
+        follows: None,
     }
 }
 
@@ -394,6 +398,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         name: sink.name.to_owned(),
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: sink.notices.clone(),
+        follows: sink.follows.map(|close_after| FollowSpec { close_after }),
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],

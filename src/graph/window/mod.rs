@@ -48,6 +48,7 @@ pub use disband::{Disbanded, by_node};
 pub(super) use key::key_of;
 pub use machine::{ITEMS_MAX, KEYS_MAX, LATENESS, StateRow, Windows};
 pub use notices::{NoticeRules, node_before, sink_behind};
+pub(super) use notices::{is_sum, weight};
 pub use policy::{First, Policy, WindowSpec};
 
 /// What becomes of an event.

@@ -132,7 +132,7 @@ fn source(event: &Event) -> Option<String> {
 }
 
 /// How many events one stands for.
-pub(super) fn weight(event: &Event) -> u64 {
+pub(in crate::graph) fn weight(event: &Event) -> u64 {
     match is_sum(event) {
         true => event
             .int(Field::FindingHits)
@@ -142,7 +142,7 @@ pub(super) fn weight(event: &Event) -> u64 {
 }
 
 /// Whether it is a count of events that are not told otherwise. What a scan counts are.
-pub(super) fn is_sum(event: &Event) -> bool {
+pub(in crate::graph) fn is_sum(event: &Event) -> bool {
     event.action == Action::SourceFolded || Class::of(event.action) == Class::Derived
 }
 

@@ -32,6 +32,7 @@ pub const CATEGORIES: [(u8, &str); 5] = [
 /// Every class that we emit.
 pub static CLASSES: &[&Class] = &[
     &FINDING,
+    &INCIDENT,
     &AUTHENTICATION,
     &NETWORK,
     &HTTP,
@@ -62,6 +63,8 @@ macro_rules! classes {
 
 classes! {
     FINDING = 2004, "Detection Finding", [1 "Create", 2 "Update", 3 "Close"], ["finding_info"], [];
+    INCIDENT = 2005, "Incident Finding", [1 "Create", 2 "Update", 3 "Close"], ["finding_info_list", "status_id"],
+        ["assignee", "assignee_group"];
     AUTHENTICATION = 3002, "Authentication", [1 "Logon"], ["user"], ["service", "dst_endpoint"];
     NETWORK = 4001, "Network Activity", [1 "Open", 2 "Close", 6 "Traffic"], [], ["dst_endpoint", "src_endpoint"];
     HTTP = 4002, "HTTP Activity", [1 "Connect", 2 "Delete", 3 "Get", 4 "Head", 5 "Options", 6 "Post", 7 "Put",
@@ -116,6 +119,7 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::Sinkhole => (&REMEDIATION, 1),
         Action::Tag => (&REMEDIATION, OTHER),
         Action::Scan | Action::HeldBack | Action::Digest => (&FINDING, finding_activity(view)),
+        Action::IncidentClosed => (&INCIDENT, 3),
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),

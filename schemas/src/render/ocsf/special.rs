@@ -11,6 +11,7 @@ use crate::render::ocsf::writer::{Writer, is_hex};
 pub(super) fn write(w: &mut Writer<'_, '_>, activity: u8) {
     match w.class {
         Class { uid: 2004, .. } => finding(w, activity),
+        Class { uid: 2005, .. } => incident(w),
         Class { uid: 3002, .. } => authentication(w),
         Class { uid: 4002, .. } => http(w),
         Class { uid: 4005, .. } => rdp(w),
@@ -67,18 +68,40 @@ fn finding(w: &mut Writer<'_, '_>, activity: u8) {
     }
 }
 
+/// An incident that closed: its id is that of the one finding in it.
+fn incident(w: &mut Writer<'_, '_>) {
+    w.pair("status_id", 5, "status", "Closed");
+    w.place(Field::FindingStatus);
+    w.field("status_detail", Field::EventReason);
+    count(w);
+    // The class wants somebody in charge: whoever answers for the source, else the program that opened and closed it.
+    w.key("assignee_group").open();
+    if !w.field("name", Field::SourceOwner) {
+        w.field("name", Field::ObserverProduct);
+    }
+    w.close();
+    w.key("finding_info_list").open_list().item();
+    info(w, Field::IncidentId, "Incident");
+    w.close_list();
+}
+
 fn finding_info(w: &mut Writer<'_, '_>) {
-    w.key("finding_info").open();
-    if !w.field("uid", Field::FindingId) {
+    let kind = match w.view.action() {
+        Action::Scan => "Port Scan",
+        _ => "Summary",
+    };
+    w.key("finding_info");
+    info(w, Field::FindingId, kind);
+}
+
+/// A `finding_info` with the id in a field, else that of the event.
+fn info(w: &mut Writer<'_, '_>, id: Field, kind: &'static str) {
+    w.open();
+    if !w.field("uid", id) {
         let id = w.view.event.id;
         w.key("uid").id(id);
     }
     w.field("title", Field::RuleName);
-    let kind = if w.view.action() == Action::Scan {
-        "Port Scan"
-    } else {
-        "Summary"
-    };
     w.key("types").open_list().item().word(kind);
     w.close_list();
     let created = w.view.event.at.millis();

@@ -112,6 +112,8 @@ pub struct SinkType {
     pub keys: &'static [Key],
     /// Who reads what it sends.
     pub audience: Audience,
+    /// Whether it is told when an incident that it was told of is over, by an event `incident-closed`.
+    pub follows_incidents: bool,
     /// Forms it can send, the default first.
     pub formats: &'static [Format],
     /// Reads the checked table.

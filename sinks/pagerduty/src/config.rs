@@ -1,0 +1,278 @@
+//! The sink's keys and what becomes of them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use reqwest::Url;
+use trapline_notice::Voice;
+use trapline_schemas::Format;
+use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::http::HttpClient;
+use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::tls::{self, Tls, TlsSettings};
+
+use crate::message::{Severities, Shape};
+use crate::sink::PagerDuty;
+
+/// The registry row.
+pub static SINK: SinkType = SinkType {
+    name: "pagerduty",
+    keys: KEYS,
+    audience: Audience::People,
+    follows_incidents: true,
+    // The form of the whole event among the details.
+    formats: &[Format::Ecs, Format::Ocsf],
+    parse,
+    doc: "PagerDuty: an alert per incident, resolved when the incident closes",
+};
+
+/// The severities there are.
+const SEVERITIES: &[&str] = &["critical", "error", "warning", "info"];
+
+const SEVERITY: &[Key] = &[
+    Key::default(
+        "proof",
+        KeyKind::Choice(SEVERITIES),
+        "\"critical\"",
+        "Somebody left proof.",
+    ),
+    Key::default(
+        "intent",
+        KeyKind::Choice(SEVERITIES),
+        "\"warning\"",
+        "Somebody meant it.",
+    ),
+    Key::default("contact", KeyKind::Choice(SEVERITIES), "\"info\"", "Somebody knocked."),
+    Key::default(
+        "news",
+        KeyKind::Choice(SEVERITIES),
+        "\"warning\"",
+        "Trapline speaks of itself: a sink that failed, a gap.",
+    ),
+];
+
+const KEYS: &[Key] = &[
+    Key::required(
+        "routing_key",
+        KeyKind::Secret,
+        "Integration key of a service's integration `Events API V2`: 32 letters and digits.",
+    ),
+    Key::default(
+        "endpoint",
+        KeyKind::Address,
+        "\"https://events.pagerduty.com\"",
+        "Base URL of the Events API; accounts in the EU: `https://events.eu.pagerduty.com`.",
+    ),
+    Key::default(
+        "severity",
+        KeyKind::Table(SEVERITY),
+        "{}",
+        "PagerDuty's severity by what was done.",
+    ),
+    Key::default(
+        "whole_event",
+        KeyKind::Bool,
+        "false",
+        "Whether the whole event, in `format`, stands among the details as well.",
+    ),
+    Key::default(
+        "tone",
+        KeyKind::Text,
+        "\"plain\"",
+        "Voice of the summaries; not that of `[notices]`, for they wake people.",
+    ),
+    Key::default(
+        "timeout",
+        KeyKind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(300),
+        },
+        "\"10s\"",
+        "Longest wait for one answer, from the connection to its last byte.",
+    ),
+    tls::KEY,
+];
+
+/// Validated settings.
+#[derive(Debug)]
+struct Settings {
+    endpoint: Url,
+    routing_key: Secret,
+    severities: Severities,
+    whole_event: bool,
+    tone: String,
+    timeout: Duration,
+    tls: Option<TlsSettings>,
+}
+
+impl Factory for Settings {
+    fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
+        let tls = self.tls.as_ref().map(Tls::new).transpose()?;
+        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
+            kind: FaultKind::Config,
+            message: error.to_string(),
+        })?;
+        Ok(Arc::new(PagerDuty {
+            client: HttpClient::new(self.endpoint.clone(), tls, self.timeout, common.resolver.clone())?,
+            routing_key: self.routing_key.clone(),
+            voice,
+            shape: Shape {
+                severities: self.severities.clone(),
+                whole: self.whole_event.then_some(common.format),
+                observer: common.observer.clone(),
+            },
+            shortened: AtomicU64::new(0),
+        }))
+    }
+
+    fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
+        let mut problems = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
+        if table.is_good("tone") {
+            problems.extend(Voice::look(table, "tone", &common.notices));
+        }
+        problems
+    }
+}
+
+fn parse(table: &Table) -> Box<dyn Factory> {
+    let endpoint = endpoint(table);
+    let encrypted = endpoint.scheme() == "https";
+    Box::new(Settings {
+        endpoint,
+        routing_key: routing_key(table),
+        severities: severities(table),
+        whole_event: table.bool("whole_event"),
+        tone: table.text("tone"),
+        timeout: table.duration("timeout"),
+        tls: TlsSettings::read(table).filter(|_| encrypted),
+    })
+}
+
+fn routing_key(table: &Table) -> Secret {
+    let key: Secret = table.secret("routing_key").unwrap_or_default();
+    let text = key.expose_secret().trim();
+    let is_key = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if table.is_set("routing_key") && !is_key {
+        let found = format!("a key of {} characters, or with other signs", text.chars().count());
+        table.problem(
+            "routing_key",
+            &found,
+            "32 letters and digits: an integration key, no API key",
+        );
+    }
+    text.to_owned().into()
+}
+
+fn severities(table: &Table) -> Severities {
+    let severity = table.table("severity");
+    let word = |key| severity.as_ref().map_or("warning", |severity| severity.choice(key));
+    Severities {
+        news: word("news"),
+        contact: word("contact"),
+        intent: word("intent"),
+        proof: word("proof"),
+    }
+}
+
+/// The base URL: `https`, or `http` to this machine or with `tls = "off"`.
+fn endpoint(table: &Table) -> Url {
+    match Url::parse(&table.text("endpoint")) {
+        Ok(url) => match objection(&url, table.is_off("tls")) {
+            None => return url,
+            Some(allowed) => table.problem_with_address("endpoint", allowed),
+        },
+        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://events.eu.pagerduty.com`"),
+    }
+    Url::parse("https://localhost").expect("a constant URL parses")
+}
+
+fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        Some("a base URL without user, password, query or fragment")
+    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        Some("a URL with `https://` (or `http://` to this machine) and a host")
+    } else if url.path().contains("/v2") {
+        Some("the base URL alone; `/v2/enqueue` is added")
+    } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
+        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
+    } else {
+        None
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "routing_key = '0123456789abcdef0123456789ABCDEF'\n";
+
+    /// What is wrong with a table, each with its place.
+    fn problems(toml: &str) -> Vec<String> {
+        let (table, problems) = Table::for_test(toml, SINK.keys);
+        (SINK.parse)(&table);
+        problems.take().iter().map(ToString::to_string).collect()
+    }
+
+    fn only(toml: &str, said: &str) {
+        let found = problems(toml);
+        assert!(found.len() == 1 && found[0].contains(said), "{said}: {found:?}");
+    }
+
+    #[test]
+    fn a_key_is_enough_and_without_it_nothing_is() {
+        assert_eq!(problems(KEY), [""; 0]);
+        only("", "routing_key");
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_told_without_being_shown() {
+        for key in ["u+SECRETSECRETSECRE", "0123456789abcdef0123456789abcSECRET", ""] {
+            let found = problems(&format!("routing_key = '{key}'"));
+            assert_eq!(found.len(), 1, "{key}: {found:?}");
+            assert!(
+                found[0].contains("32 letters and digits") && !found[0].contains("SECRET"),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_a_base_url_that_is_encrypted_or_here() {
+        for (endpoint, said) in [
+            ("events.pagerduty.com", "a URL such as"),
+            ("http://events.pagerduty.com", "this machine only"),
+            ("https://events.pagerduty.com/v2/enqueue", "is added"),
+            ("https://u:p@events.pagerduty.com", "without user"),
+            ("https://events.pagerduty.com?x=1", "without user"),
+        ] {
+            only(&format!("{KEY}endpoint = '{endpoint}'"), said);
+        }
+        for good in [
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "https://events.eu.pagerduty.com/",
+        ] {
+            assert_eq!(problems(&format!("{KEY}endpoint = '{good}'")), [""; 0]);
+        }
+        assert_eq!(
+            problems(&format!("{KEY}endpoint = 'http://relay.example'\ntls = 'off'")),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_severity_is_one_of_pagerdutys() {
+        only(&format!("{KEY}severity.proof = 'fatal'"), "critical");
+        assert_eq!(
+            problems(&format!("{KEY}severity = {{ proof = 'error', news = 'info' }}")),
+            [""; 0]
+        );
+    }
+}

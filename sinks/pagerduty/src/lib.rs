@@ -1,0 +1,36 @@
+//! PagerDuty: an alert per incident, by the Events API v2, resolved when the incident closes.
+//!
+//! ```toml
+//! [sinks.pager]
+//! type = "pagerduty"
+//! inputs = ["worth_a_human", "health"]       # a filter on intent and proof: README
+//! routing_key = "${PAGERDUTY_ROUTING_KEY}"   # the service's integration "Events API V2", 32 letters and digits
+//! ```
+//!
+//! In: parcels, each the one notice that somebody is to be woken by, and `incident-closed`. Out: `POST /v2/enqueue`, one
+//! event each. What has the same `dedup_key` is one alert:
+//!
+//! | event | `event_action` | `dedup_key` |
+//! |---|---|---|
+//! | a touch, a digest, a scan, an act with an incident | `trigger` | the incident's id |
+//! | `incident-closed` | `resolve` | the incident's id |
+//! | `sink-failed` / `sink-recovered` | `trigger` / `resolve` | `trapline/OBSERVER/sink/SINK` |
+//! | anything else: a digest of several sources, a gap, a test | `trigger` | the event's id; a person resolves it |
+//!
+//! Invariants: 1. an event that is sent again is the same alert; 2. what a peer chose stands in `custom_details` alone, one
+//! line each, defanged; summary, source, component, group and class are ours; 3. an event keeps PagerDuty's bounds, and is
+//! at most [`BODY_MAX`](message::BODY_MAX) bytes of the 512 KB; 4. what PagerDuty refuses goes once more without details,
+//! and is put aside only if that is refused too; 5. the routing key is in a request's body and nowhere else.
+//!
+//! It does not: fold or count (that is done before), acknowledge, ask for answers, send change events. PagerDuty takes an
+//! event into a queue: a key of the right form that no service has is taken as well, and nobody is called. So
+//! `send-test` is to be looked for in PagerDuty.
+//!
+//! Source: PagerDuty, "Send an alert event", "PD-CEF", OpenAPI of the Events API v2.
+
+mod answer;
+mod config;
+mod message;
+mod sink;
+
+pub use config::SINK;

@@ -1,0 +1,391 @@
+//! Incidents, followed to their end for one sink that wants to know. Pure; the window task keeps its cursor.
+//!
+//! In: the entries that reach the sink, what goes before it included, and decisions ([`Incidents::see`]); the clock when
+//! nothing is left to read ([`Incidents::tick`]). Out: one `incident-closed` for each incident of which the sink was
+//! told, once its source has been quiet for so long and nothing is done about it any more. It goes to that sink alone,
+//! for it is an output of this node.
+//!
+//! Invariants:
+//! 1. The id of an event is made of node, incident and the first that was seen of it: the same however often it is made.
+//!    Who comes again after it opens the incident anew, under the same incident id, and it closes again.
+//! 2. `honeyport.finding.hits` counts each event of the incident once. Of one that the sink was not told of, what lies
+//!    [`AGAIN_MAX`] entries back is forgotten.
+//! 3. Quiet is a matter of the events' own time and the clock's; nothing closes before every entry has been read. A clock
+//!    that was ahead and went back is believed both times: what it closed stays closed, what it opened ends in time.
+//! 4. At most [`OPEN_MAX`] incidents are open. When full, the one that was quiet for longest goes: without a word if the
+//!    sink was told nothing of it, else closed early, which its event says.
+//! 5. Rows and the entries from [`Incidents::reads_from`] on make memory again: nothing is closed twice or forgotten,
+//!    whenever the process is killed. A row is written for what the sink was told of, at most once in [`SAVE_EVERY`] or
+//!    [`SAVE_ENTRIES`]; all else is read again.
+//!
+//! Layout of state: `follow/SINK` is `{"v":1,"next":…,"from":…}`; `follow/SINK/INCIDENT` is an incident (`open`), or
+//! `{"v":1,"closed":OFFSET}` while entries before OFFSET may be read again.
+
+mod open;
+mod shelf;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use trapline_schemas::{Event, Field, Timestamp, Value};
+use trapline_sink::config::duration_text;
+use uuid::Uuid;
+
+use self::open::{Facts, Open, span};
+use self::shelf::Shelf;
+use super::inputs::Class;
+use super::window::StateRow;
+use crate::journal::Offset;
+
+/// Most incidents open at once.
+pub const OPEN_MAX: usize = 50_000;
+/// Most entries that a restart reads again: about a second of work.
+pub const AGAIN_MAX: Offset = 131_072;
+/// What changed about incidents that the sink was told of is saved after so many entries, microseconds,
+pub const SAVE_ENTRIES: Offset = 16_384;
+/// or so long.
+pub const SAVE_EVERY: i64 = 60_000_000;
+/// How far an event's time may be ahead of the clock.
+const AHEAD_MAX: i64 = 60_000_000;
+
+/// How the names of these nodes begin; no name in a configuration has the sign.
+const BEFORE: &str = "follow/";
+
+/// The node that follows incidents for a sink.
+pub fn node_for(sink: &str) -> String {
+    format!("{BEFORE}{sink}")
+}
+
+/// The sink that a node of this name follows incidents for, if it is such a node.
+pub fn sink_of(node: &str) -> Option<&str> {
+    node.strip_prefix(BEFORE)
+}
+
+/// When an incident is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowSpec {
+    /// After how long without an event of it.
+    pub close_after: Duration,
+}
+
+/// What an entry is to a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Way {
+    /// The sink's inputs let it through: it counts.
+    pub counts: bool,
+    /// It comes to the sink itself: the sink is told.
+    pub tells: bool,
+}
+
+/// The incidents that are open.
+#[derive(Debug)]
+pub struct Incidents {
+    node: String,
+    quiet: i64,
+    /// Those of which the sink was told.
+    told: Shelf,
+    /// Those of which it was not.
+    untold: Shelf,
+    /// Closed, and perhaps read again: the offset up to which they are.
+    closed: HashMap<Uuid, Offset>,
+    closed_by_offset: BTreeSet<(Offset, Uuid)>,
+    /// Closed since the last commit.
+    ended: Vec<Ended>,
+    closing: Vec<Event>,
+    /// Names of rows that cannot be read.
+    unreadable: Vec<String>,
+    /// What incidents that came one after the other have in common.
+    facts: Facts,
+    /// Everything before this was read by an earlier run, and nothing closes before it is read again.
+    resume: Offset,
+    is_resumed: bool,
+    /// Where a restart reads on from, as of the last commit.
+    from: Option<Offset>,
+    now: i64,
+    /// Latest time of an event.
+    latest: i64,
+}
+
+/// An incident that was closed, and has to be so in the journal.
+#[derive(Debug)]
+struct Ended {
+    id: Uuid,
+    counted: Offset,
+    has_row: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Meta {
+    v: u32,
+    /// The cursor that it was committed with.
+    next: Offset,
+    /// What is read first.
+    from: Offset,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Closed {
+    v: u32,
+    closed: Offset,
+}
+
+impl Incidents {
+    /// Goes on from the state rows; none at first. Out: also how many rows could not be read and are dropped.
+    pub fn restore(node: &str, spec: &FollowSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
+        let mut incidents = Self {
+            node: node.to_owned(),
+            quiet: i64::try_from(spec.close_after.as_micros()).unwrap_or(i64::MAX / 4),
+            told: Shelf::default(),
+            untold: Shelf::default(),
+            closed: HashMap::new(),
+            closed_by_offset: BTreeSet::new(),
+            ended: Vec::new(),
+            closing: Vec::new(),
+            unreadable: Vec::new(),
+            facts: Facts::default(),
+            resume: 0,
+            is_resumed: false,
+            from: None,
+            now: 0,
+            latest: 0,
+        };
+        for (key, row) in rows {
+            if incidents.restore_row(&key, &row).is_none() {
+                incidents.unreadable.push(key);
+            }
+        }
+        let dropped = incidents.unreadable.len();
+        (incidents, dropped)
+    }
+
+    fn restore_row(&mut self, key: &str, row: &[u8]) -> Option<()> {
+        let name = key.strip_prefix(self.node.as_str())?;
+        if name.is_empty() {
+            let meta: Meta = serde_json::from_slice(row).ok().filter(|meta: &Meta| meta.v == 1)?;
+            (self.resume, self.from) = (meta.next, Some(meta.from));
+            return Some(());
+        }
+        let id = name.strip_prefix('/')?.parse().ok()?;
+        if let Ok(Closed { v: 1, closed }) = serde_json::from_slice(row) {
+            self.note_closed(id, closed);
+            return Some(());
+        }
+        let open = Open::decode(row, &mut self.facts)?;
+        self.latest = self.latest.max(open.last);
+        self.told.put(id, open, self.quiet);
+        Some(())
+    }
+
+    /// The entry to begin with, where that is not the one after the cursor.
+    pub fn reads_from(&self) -> Option<Offset> {
+        self.from
+    }
+
+    /// Takes in an entry. One that an earlier run has counted means nothing here.
+    pub fn see(&mut self, offset: Offset, event: &Event, way: Way) {
+        self.is_resumed |= offset >= self.resume;
+        let Some(id) = event.uuid(Field::IncidentId) else {
+            return;
+        };
+        let is_closed = !self.is_resumed && self.closed.get(&id).is_some_and(|closed| offset < *closed);
+        let is_counted = self.told.get(id).is_some_and(|open| offset < open.counted);
+        if is_closed || is_counted {
+            return;
+        }
+        if way.counts || way.tells {
+            self.count(offset, (id, event), way);
+        }
+        if Class::of(event.action) == Class::Decisions
+            && let Some(Value::Time(until)) = event.get(Field::ResponseExpires)
+        {
+            self.hold(offset, id, *until);
+        }
+    }
+
+    /// Something is done about an incident until then: it does not end before. Whatever says when the last decision about
+    /// an incident ends says it here.
+    fn hold(&mut self, offset: Offset, id: Uuid, until: Timestamp) {
+        let now = self.now;
+        for shelf in [&mut self.told, &mut self.untold] {
+            shelf.change(offset, now, id, |open| open.hold(until.micros()));
+        }
+    }
+
+    fn count(&mut self, offset: Offset, (id, event): (Uuid, &Event), way: Way) {
+        let (first, last) = span(event);
+        self.latest = self.latest.max(last);
+        self.end_if_over(id, first);
+        let is_known = self.told.get(id).is_some() || self.untold.get(id).is_some();
+        if !is_known {
+            self.make_room(last);
+            self.untold.put(id, Open::new(event, &mut self.facts), self.quiet);
+        }
+        let weighs = way.counts || !is_known;
+        if way.tells
+            && let Some(open) = self.untold.take(id)
+        {
+            self.told.put(id, open, self.quiet);
+        }
+        let now = self.now;
+        for shelf in [&mut self.told, &mut self.untold] {
+            shelf.change(offset, now, id, |open| open.count(offset, event, weighs));
+        }
+    }
+
+    /// An event that comes after the end of an incident begins it anew, whether or not the clock was asked in between.
+    fn end_if_over(&mut self, id: Uuid, at: i64) {
+        let over = |shelf: &Shelf| Some(shelf.get(id)?.due(self.quiet)).filter(|due| *due <= at);
+        if over(&self.untold).is_some() {
+            self.untold.take(id);
+        } else if let Some(due) = over(&self.told).filter(|_| self.is_resumed) {
+            self.end(id, due, None);
+        }
+    }
+
+    fn make_room(&mut self, at: i64) {
+        // What is read again was there before, with what has been let go since.
+        while self.is_resumed && self.told.len() + self.untold.len() >= OPEN_MAX {
+            if let Some((_, id)) = self.untold.quietest(self.quiet) {
+                self.untold.take(id);
+            } else if let Some((due, id)) = self.told.quietest(self.quiet) {
+                self.end(id, at.min(due), Some(at));
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Closes an incident of which the sink was told; `early`: at that time, to make room.
+    fn end(&mut self, id: Uuid, at: i64, early: Option<i64>) {
+        let Some(open) = self.told.take(id) else { return };
+        let quiet = |micros: i64| duration_text(Duration::from_secs((micros / 1_000_000).max(0).unsigned_abs()));
+        let reason = match early {
+            None => format!("quiet for {}", quiet(self.quiet)),
+            Some(now) => format!(
+                "closed early, quiet for {}: {OPEN_MAX} incidents are open",
+                quiet(now - open.last)
+            ),
+        };
+        self.closing
+            .push(open.closed(&self.node, id, at.max(open.last), &reason));
+        self.ended.push(Ended {
+            id,
+            counted: open.counted,
+            has_row: open.has_row,
+        });
+    }
+
+    /// Takes note of the clock; only when every entry before the journal's head has been seen.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.is_resumed = true;
+        self.now = now.micros();
+        if self.latest > self.now.saturating_add(AHEAD_MAX) {
+            for shelf in [&mut self.told, &mut self.untold] {
+                shelf.bring_back_to(self.now, self.quiet);
+            }
+            self.latest = self.now;
+        }
+    }
+
+    /// When there is something to do, if nothing comes before.
+    pub fn due(&self) -> Option<Timestamp> {
+        let over = self.told.earliest();
+        let save = self.told.unsaved_since().map(|since| since.saturating_add(SAVE_EVERY));
+        over.into_iter().chain(save).min().map(Timestamp::from_micros)
+    }
+
+    /// Whether nothing has to be saved for its own sake.
+    pub fn is_patient(&self) -> bool {
+        let since = self.told.unsaved_since();
+        since.is_none_or(|since| self.now < since.saturating_add(SAVE_EVERY))
+    }
+
+    /// The incidents that closed; of those that are due because of the time at most `max`, the others come with the next
+    /// call.
+    pub fn close(&mut self, max: usize) -> Vec<Event> {
+        while self.is_resumed
+            && self.closing.len() < max
+            && let Some((due, id)) = self.told.quietest(self.quiet)
+            && due <= self.now
+        {
+            self.end(id, due, None);
+        }
+        while self.is_resumed
+            && let Some((due, id)) = self.untold.quietest(self.quiet)
+            && due <= self.now
+        {
+            self.untold.take(id);
+        }
+        std::mem::take(&mut self.closing)
+    }
+
+    /// The rows that changed since the last call; `next`: all entries before it have been seen.
+    pub fn changes(&mut self, next: Offset) -> Vec<StateRow> {
+        if !self.is_resumed {
+            return Vec::new();
+        }
+        let mut rows: Vec<StateRow> = self.unreadable.drain(..).map(|key| (key, None)).collect();
+        self.untold.forget_before(next.saturating_sub(AGAIN_MAX));
+        let saved = match self.must_save(next) {
+            true => self.told.save(|id| row_key(&self.node, id)),
+            false => Vec::new(),
+        };
+        let unsaved = [&mut self.told, &mut self.untold].map(Shelf::unsaved_from);
+        let from = unsaved.into_iter().flatten().fold(next, Offset::min);
+        self.bury(from, &mut rows);
+        for (id, key, row) in saved {
+            self.closed.remove(&id);
+            rows.push((key, Some(row)));
+        }
+        let meta = Meta { v: 1, next, from };
+        rows.push((self.node.clone(), Some(json(&meta))));
+        self.from = Some(from);
+        rows
+    }
+
+    fn must_save(&mut self, next: Offset) -> bool {
+        let first = self.told.unsaved_from();
+        !self.is_patient() || first.is_some_and(|first| first.saturating_add(SAVE_ENTRIES) <= next)
+    }
+
+    /// The rows of what was closed: while a restart may read it again they say so, then they go.
+    fn bury(&mut self, from: Offset, rows: &mut Vec<StateRow>) {
+        for Ended { id, counted, has_row } in std::mem::take(&mut self.ended) {
+            let key = row_key(&self.node, id);
+            if counted > from {
+                self.note_closed(id, counted);
+                let closed = Closed { v: 1, closed: counted };
+                rows.push((key, Some(json(&closed))));
+            } else if has_row {
+                rows.push((key, None));
+            }
+        }
+        while let Some((counted, id)) = self.closed_by_offset.first().copied()
+            && counted <= from
+        {
+            self.closed_by_offset.pop_first();
+            // Not one that was closed again since, or is open again with a row of its own.
+            if self.closed.get(&id) == Some(&counted) {
+                self.closed.remove(&id);
+                rows.push((row_key(&self.node, id), None));
+            }
+        }
+    }
+
+    fn note_closed(&mut self, id: Uuid, counted: Offset) {
+        self.closed.insert(id, counted);
+        self.closed_by_offset.insert((counted, id));
+    }
+}
+
+fn row_key(node: &str, id: Uuid) -> String {
+    format!("{node}/{id}")
+}
+
+fn json<T: Serialize>(row: &T) -> Vec<u8> {
+    serde_json::to_vec(row).expect("numbers are always JSON")
+}
