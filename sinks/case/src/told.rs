@@ -137,7 +137,7 @@ impl<'e> Told<'e> {
             "title": notice.subject,
             "description": self.text(form, &[&notice.opening], &[&notice.closing]),
             "comment": self.text(form, &[&notice.subject], &[]),
-            "resolution": self.text(form, &[&notice.subject], &[]),
+            "resolution": self.text(form, &[self.resolution()], &[]),
             "level": level.word(),
             "at": self.event.at.millis(),
             "tags": self.tags(),
@@ -145,6 +145,14 @@ impl<'e> Told<'e> {
             "users": is_full.then(|| self.users()).unwrap_or_default(),
             "source": self.event.ip(Field::SourceIp).map(|ip| ip.to_string()),
         })
+    }
+
+    /// Why a case is closed, in our words.
+    fn resolution(&self) -> &'static str {
+        match self.is_test() {
+            true => "This was a test; no decoy was touched.",
+            false => "The incident is over: its source has been quiet, and nothing is done about it any more.",
+        }
     }
 
     fn text(&self, form: Form, before: &[&str], after: &[&str]) -> Value {

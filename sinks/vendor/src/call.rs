@@ -21,6 +21,8 @@ pub(crate) struct Call {
     /// Where in the body the user's other fields go.
     pub(crate) merge: Option<String>,
     pub(crate) when: Option<Condition>,
+    /// What an answer that means something has.
+    pub(crate) must: Option<Condition>,
     pub(crate) ok: Vec<u16>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) pick: Option<Pick>,
@@ -84,6 +86,12 @@ impl Call {
             }
         }
         Ok(())
+    }
+
+    /// Whether an answer is one to this call: a proxy's page may be good JSON too.
+    pub(crate) fn makes_sense(&self, scope: &Scope, answer: &Value) -> bool {
+        let holds = |must: &Condition| must.holds(&scope.and("answer", answer)).unwrap_or(false);
+        self.must.as_ref().is_none_or(holds)
     }
 
     /// Whether something is to be read from the answer.

@@ -28,6 +28,7 @@
 //! body = { title = "{{ title }}", severity = "{{ words.severity[level] }}" }
 //! merge = ""                                   # where in the body the user's other fields go: a JSON Pointer
 //! ok = [201]                                   # default: any 2xx
+//! must = "answer.ticket"                       # else the answer is not the vendor's
 //! take = { id = "{{ answer.ticket.id }}" }     # becomes `remote.id`, if it is there
 //! ```
 //!

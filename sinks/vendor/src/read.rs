@@ -104,6 +104,7 @@ struct CallText {
     body: Option<Value>,
     merge: Option<String>,
     when: Option<String>,
+    must: Option<String>,
     #[serde(default)]
     ok: Vec<u16>,
     #[serde(default)]
@@ -281,6 +282,9 @@ impl<'o> Reader<'o> {
         let when = call
             .when
             .map(|text| self.good(&below("when"), Condition::parse(&text, &self.names)));
+        let must = call
+            .must
+            .map(|text| self.good(&below("must"), Condition::parse(&text, &self.names)));
         let headers = call
             .headers
             .iter()
@@ -299,6 +303,7 @@ impl<'o> Reader<'o> {
             body: flat(body)?,
             merge: call.merge,
             when: flat(when)?,
+            must: flat(must)?,
             ok: call.ok,
             rules: call.answers,
             pick: flat(pick)?,

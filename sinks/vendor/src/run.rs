@@ -14,6 +14,9 @@ use crate::remote::Remote;
 /// Most bytes of an answer that are read; one that is longer cannot be read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// A status that has no body.
+const NO_CONTENT: u16 = 204;
+
 /// A vendor: its profile, and the connection and login for it.
 #[derive(Debug)]
 pub struct Vendor {
@@ -86,11 +89,15 @@ impl Vendor {
         let rules = call.rules.iter().chain(&self.profile.rules);
         match judge(&self.profile.name, &answer, &told, &call.ok, rules)? {
             Came::Done => Ok(None),
-            Came::Ok if said.is_none() && call.reads() => {
-                let message = format!("{} gave an answer that is no JSON", self.profile.name);
-                Err(Failed::server(message))
-            }
-            Came::Ok => Ok(said),
+            Came::Ok if answer.status == NO_CONTENT => Ok(Some(Value::Null)),
+            Came::Ok => match said.filter(|said| call.makes_sense(scope, said)) {
+                Some(said) => Ok(Some(said)),
+                None if answer.body.is_empty() && !call.reads() => Ok(None),
+                None => Err(Failed::server(format!(
+                    "{} gave an answer that means nothing",
+                    self.profile.name
+                ))),
+            },
         }
     }
 
