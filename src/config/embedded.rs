@@ -333,6 +333,8 @@ fn named(table: &toml::Table) -> impl Iterator<Item = &toml::Table> {
 /// The keys of one sink or transform: its type's own under the type, the others under the section.
 fn split(table: &toml::Table, section: &str, kind: &str, own: impl Fn(&str) -> bool) -> Vec<String> {
     let under = |path: String| match own(&path) {
+        // Names of the user's choice.
+        true if path.starts_with("headers.") => format!("{section} {kind}.headers"),
         true => format!("{section} {kind}.{path}"),
         false => format!("{section}.{path}"),
     };

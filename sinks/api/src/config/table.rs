@@ -56,6 +56,7 @@ pub(super) enum Checked {
     Integers(Vec<i64>),
     Path(PathBuf),
     Secret(Secret),
+    Pairs(Vec<(String, Secret)>),
     Off,
     Table(Table),
 }
@@ -73,11 +74,19 @@ impl PartialEq for Checked {
             (Self::Integers(a), Self::Integers(b)) => a == b,
             (Self::Path(a), Self::Path(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a.expose_secret() == b.expose_secret(),
+            (Self::Pairs(a), Self::Pairs(b)) => same_pairs(a, b),
             (Self::Table(a), Self::Table(b)) => a == b,
             (Self::Off, Self::Off) => true,
             _ => false,
         }
     }
+}
+
+fn same_pairs(a: &[(String, Secret)], b: &[(String, Secret)]) -> bool {
+    let same = |((name, one), (other, two)): (&(String, Secret), &(String, Secret))| {
+        name == other && one.expose_secret() == two.expose_secret()
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 impl PartialEq for Table {
@@ -202,6 +211,14 @@ impl Table {
         match self.value(key)? {
             Checked::Secret(secret) => Some(secret.clone()),
             _ => None,
+        }
+    }
+
+    /// A `Pairs`, by name; empty if absent.
+    pub fn pairs(&self, key: &str) -> Vec<(String, Secret)> {
+        match self.value(key) {
+            Some(Checked::Pairs(pairs)) => pairs.clone(),
+            _ => Vec::new(),
         }
     }
 
