@@ -8,6 +8,7 @@ pub mod clients;
 pub mod manager;
 pub mod promises;
 pub mod rsyslog;
+pub mod told;
 
 use std::io::Read;
 use std::net::SocketAddr;
