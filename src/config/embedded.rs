@@ -36,9 +36,12 @@ fn loaded(text: &str) -> Config {
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
         ("KAFKA_PASSWORD", "token"),
+        ("JIRA_TOKEN", "token"),
         ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
         ("SMTP_PASSWORD", "token"),
+        ("SERVICENOW_SECRET", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
+        ("THEHIVE_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
     ];
@@ -334,6 +337,9 @@ fn named(table: &toml::Table) -> impl Iterator<Item = &toml::Table> {
 /// The keys of one sink or transform: its type's own under the type, the others under the section.
 fn split(table: &toml::Table, section: &str, kind: &str, own: impl Fn(&str) -> bool) -> Vec<String> {
     let under = |path: String| match own(&path) {
+        // Names of the user's choice.
+        true if path.starts_with("headers.") => format!("{section} {kind}.headers"),
+        true if path.starts_with("fields.") => format!("{section} {kind}.fields"),
         true => format!("{section} {kind}.{path}"),
         false => format!("{section}.{path}"),
     };

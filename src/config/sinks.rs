@@ -102,7 +102,6 @@ const RETRY: &[Key] = &[
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
     "webhook",
-    "case",
     "otlp",
     "discord",
     "teams",

@@ -42,6 +42,7 @@ mod form;
 mod line;
 mod names;
 mod percent;
+mod samples;
 mod target;
 mod value;
 
@@ -51,6 +52,7 @@ pub use extract::Path;
 pub use form::Form;
 pub use line::Line;
 pub use names::{Mistake, Names};
+pub use samples::samples;
 pub use target::{Target, Where};
 pub use value::Scope;
 

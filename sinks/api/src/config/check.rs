@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Secret;
 use super::address::plain;
 use super::expand::expand;
 use super::key::{Key, KeyKind};
@@ -164,6 +165,7 @@ impl Reader<'_> {
             KeyKind::InputPath => self.path(node, &self.context.config_dir),
             KeyKind::OutputPath => self.path(node, &self.context.state_dir),
             KeyKind::Secret => self.secret(node),
+            KeyKind::Pairs => self.pairs(node),
             KeyKind::MadeSecret => self.made_secret(node),
             KeyKind::OffOr(_) if node.as_text() == Some("off") => Some(Checked::Off),
             KeyKind::BoolOr(keys) => match node.value {
@@ -345,6 +347,11 @@ impl Reader<'_> {
     }
 
     fn secret(&self, node: &Node) -> Option<Checked> {
+        self.hidden(node, self.literal_allowed(node)).map(Checked::Secret)
+    }
+
+    /// A text that is not shown, wherever it comes from.
+    fn hidden(&self, node: &Node, may_be_literal: bool) -> Option<Secret> {
         let Raw::Text(text) = &node.value else {
             return self.wrong(node);
         };
@@ -355,16 +362,31 @@ impl Reader<'_> {
             self.context.outside.credential(name)
         } else {
             let (secret, filled) = self.expanded(node, text)?;
-            match filled || self.literal_allowed(node) {
+            match filled || may_be_literal {
                 true => Ok(secret),
                 false => Err("a literal secret, but others may read this file".into()),
             }
         };
         match secret {
             Ok(secret) if secret.is_empty() => self.refuse(node, format!("`{}` is empty", self.key.name)),
-            Ok(secret) => Some(Checked::Secret(secret.into())),
+            Ok(secret) => Some(secret.into()),
             Err(why) => self.refuse(node, format!("`{}`: {why}", self.key.name)),
         }
+    }
+
+    fn pairs(&self, node: &Node) -> Option<Checked> {
+        let Some(entries) = node.entries() else {
+            return self.wrong(node);
+        };
+        let read = |(name, entry): (&String, &Node)| {
+            let may_be_literal = self.literal_allowed(entry) || !sounds_secret(name);
+            let entry = typed(entry, KeyKind::Secret);
+            Some((
+                name.clone(),
+                self.item(&entry, |entry| self.hidden(entry, may_be_literal))?,
+            ))
+        };
+        Some(Checked::Pairs(entries.iter().filter_map(read).collect()))
     }
 
     fn literal_allowed(&self, node: &Node) -> bool {
@@ -391,6 +413,22 @@ impl Reader<'_> {
             None => self.wrong(node),
         }
     }
+}
+
+/// Whether a header or a field of this name holds a credential, as far as names tell.
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = [
+        "auth",
+        "token",
+        "key",
+        "secret",
+        "password",
+        "cookie",
+        "signature",
+        "credential",
+    ];
+    words.iter().any(|word| name.contains(word))
 }
 
 fn resolved(base: &Path, text: &str) -> PathBuf {
@@ -425,7 +463,11 @@ fn typed<'a>(node: &'a Node, kind: KeyKind) -> std::borrow::Cow<'a, Node> {
         KeyKind::Texts => as_toml(),
         KeyKind::Size { .. } if text.bytes().all(|b| b.is_ascii_digit()) => as_toml(),
         KeyKind::BoolOr(_) => as_toml(),
-        KeyKind::OffOr(_) | KeyKind::Table(_) | KeyKind::Values if text.trim_start().starts_with('{') => as_toml(),
+        KeyKind::OffOr(_) | KeyKind::Table(_) | KeyKind::Pairs | KeyKind::Values
+            if text.trim_start().starts_with('{') =>
+        {
+            as_toml()
+        }
         _ => as_text(),
     })
 }

@@ -38,6 +38,7 @@ fn kind_schema(kind: KeyKind) -> Value {
             json!({"type": "string"})
         }
         KeyKind::Secret | KeyKind::MadeSecret => json!({"type": "string", "writeOnly": true}),
+        KeyKind::Pairs => json!({"type": "object", "additionalProperties": {"type": "string", "writeOnly": true}}),
         KeyKind::Bool => json!({"type": "boolean"}),
         KeyKind::Integer { min, max } => {
             json!({"type": "integer", "minimum": min, "maximum": max})

@@ -57,6 +57,7 @@ pub(super) enum Checked {
     Integers(Vec<i64>),
     Path(PathBuf),
     Secret(Secret),
+    Pairs(Vec<(String, Secret)>),
     Off,
     Table(Table),
     Values(Map<String, Value>),
@@ -75,12 +76,20 @@ impl PartialEq for Checked {
             (Self::Integers(a), Self::Integers(b)) => a == b,
             (Self::Path(a), Self::Path(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a.expose_secret() == b.expose_secret(),
+            (Self::Pairs(a), Self::Pairs(b)) => same_pairs(a, b),
             (Self::Table(a), Self::Table(b)) => a == b,
             (Self::Values(a), Self::Values(b)) => a == b,
             (Self::Off, Self::Off) => true,
             _ => false,
         }
     }
+}
+
+fn same_pairs(a: &[(String, Secret)], b: &[(String, Secret)]) -> bool {
+    let same = |((name, one), (other, two)): (&(String, Secret), &(String, Secret))| {
+        name == other && one.expose_secret() == two.expose_secret()
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 impl PartialEq for Table {
@@ -205,6 +214,14 @@ impl Table {
         match self.value(key)? {
             Checked::Secret(secret) => Some(secret.clone()),
             _ => None,
+        }
+    }
+
+    /// A `Pairs`, by name; empty if absent.
+    pub fn pairs(&self, key: &str) -> Vec<(String, Secret)> {
+        match self.value(key) {
+            Some(Checked::Pairs(pairs)) => pairs.clone(),
+            _ => Vec::new(),
         }
     }
 
