@@ -54,7 +54,7 @@ impl Markup {
 
     fn ours(self, text: &str) -> String {
         match self {
-            Self::Markdown => escaped(text, MARKDOWN),
+            Self::Markdown => escaped(text),
             Self::Wiki => wiki(text),
             Self::ServiceNow => without_code(text),
             Self::Adf | Self::Plain => text.to_owned(),
@@ -73,12 +73,19 @@ impl Markup {
     }
 }
 
-/// What CommonMark may take for markup (section 2.4: each can be escaped).
-const MARKDOWN: &str = "\\`*_{}[]()<>#+-.!|~&\"'$:@/^=";
-
-fn escaped(text: &str, signs: &str) -> String {
-    let escape = |ch: char| signs.contains(ch).then_some('\\').into_iter().chain([ch]);
-    text.chars().flat_map(escape).collect()
+/// Our words with every sign escaped that could be markup amid them, or begin a link (CommonMark section 2.4).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text.chars();
+    while let Some(ch) = rest.next() {
+        let after = rest.clone().next();
+        let is_dot_of_a_name = ch == '.' && after.is_some_and(char::is_alphabetic);
+        if is_dot_of_a_name || "\\`*_{}[]<>#!|~&:@".contains(ch) {
+            out.push('\\');
+        }
+        out.push(ch);
+    }
+    out
 }
 
 /// A code span (CommonMark section 6.1): between more backticks than the text has in a row. The text is one line.
@@ -174,7 +181,7 @@ mod tests {
     fn a_notice_reads_well_in_each_markup() {
         assert_eq!(
             text(Markup::Markdown, "root"),
-            "Somebody knocked\\.\n\n- **user**: `root`\n\nAsk net\\_team\\."
+            "Somebody knocked.\n\n- **user**: `root`\n\nAsk net\\_team."
         );
         assert_eq!(
             text(Markup::Wiki, "ro{ot}"),

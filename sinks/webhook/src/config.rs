@@ -24,6 +24,7 @@ pub static SINK: SinkType = SinkType {
     name: "webhook",
     keys: KEYS,
     audience: Audience::Machines,
+    follows_incidents: false,
     formats: &[Format::Ecs, Format::Ocsf],
     parse,
     doc: "Webhook: signed JSON requests (Standard Webhooks), whole events or a template, one by one or in batches",

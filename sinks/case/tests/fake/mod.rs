@@ -215,37 +215,29 @@ fn refusal(vendor: Vendor) -> Reply {
     Reply::json(400, &body)
 }
 
-/// A sink set to a desk, in a test's own folder where searches are expected to settle quickly.
+/// A sink set to a desk, with the vendor's login and fields unless others are given.
 pub fn sink_at(vendor: Vendor, base: &str, more: &str, resolver: Resolver) -> Arc<dyn StreamSink> {
+    let fields = format!("fields = {}", vendor.fields());
+    let mut lines = vec![more.to_owned()];
+    lines.extend((!more.contains("fields")).then_some(fields));
+    lines.extend((!more.contains("token") && !more.contains("password")).then(|| vendor.login()));
+    sink_of(vendor.word(), base, &lines.join("\n"), resolver)
+}
+
+/// A sink set to a vendor of the program's, in a test's own folder where searches are expected to settle quickly.
+pub fn sink_of(vendor: &str, base: &str, more: &str, resolver: Resolver) -> Arc<dyn StreamSink> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("vendors")).unwrap();
-    let shipped = format!(
-        "{}/../../config/vendors/{}.toml",
-        env!("CARGO_MANIFEST_DIR"),
-        vendor.word()
-    );
+    let shipped = format!("{}/../../config/vendors/{vendor}.toml", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(shipped).unwrap();
     let lines = text.lines().map(|line| match line.starts_with("settle = ") {
         true => "settle = \"20ms\"",
         false => line,
     });
     let quick = lines.collect::<Vec<_>>().join("\n");
-    std::fs::write(folder.path().join(format!("vendors/{}.toml", vendor.word())), quick).unwrap();
-    let fields = if more.contains("fields") { "" } else { vendor.fields() };
-    let fields = if fields.is_empty() {
-        String::new()
-    } else {
-        format!("fields = {fields}")
-    };
-    let login = if more.contains("token") || more.contains("password") {
-        String::new()
-    } else {
-        vendor.login()
-    };
-    let toml = format!(
-        "vendor = \"{}\"\nendpoint = \"{base}\"\n{login}\n{fields}\ninterval = \"1ms\"\ntimeout = \"1s\"\n{more}",
-        vendor.word()
-    );
+    std::fs::write(folder.path().join(format!("vendors/{vendor}.toml")), quick).unwrap();
+    let own = "interval = \"1ms\"\ntimeout = \"1s\"";
+    let toml = format!("vendor = \"{vendor}\"\nendpoint = \"{base}\"\n{own}\n{more}");
     let (table, problems) = Table::for_test(&toml, SINK.keys);
     let factory = (SINK.parse)(&table);
     let problems = problems.take();
