@@ -35,9 +35,13 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("AZURE_CLIENT_SECRET", "token"),
+        ("ELASTIC_API_KEY", "token"),
+        ("ELASTIC_TOKEN", "token"),
         ("KAFKA_PASSWORD", "token"),
         ("JIRA_TOKEN", "token"),
         ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
+        ("OPENSEARCH_PASSWORD", "token"),
         ("SMTP_PASSWORD", "token"),
         ("SERVICENOW_SECRET", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),

@@ -75,6 +75,22 @@ impl HttpClient {
         self.client.request(method, url)
     }
 
+    /// Like [`request`](Self::request), with a query; names and values are encoded here.
+    pub fn request_with(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.client.request(method, url)
+    }
+
+    /// The destination's host, for messages.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
     /// What `status` says of the transport: TLS off, or days left of certificates.
     pub fn notes(&self) -> Vec<String> {
         match &self.tls {

@@ -5,27 +5,18 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{Method, RequestBuilder, Url};
-use serde_json::Value;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{RequestBuilder, Url};
 use trapline_sink::config::{ExposeSecret, Secret, Table};
 use trapline_sink::dial::Resolver;
-use trapline_sink::http::{HttpClient, exchange};
+use trapline_sink::http::HttpClient;
+use trapline_sink::oauth::{Credentials, Token, Tokens};
 use trapline_sink::tls::Tls;
 use trapline_sink::{Fault, FaultKind};
 
 use crate::judge::Failed;
 use crate::profile::{AuthKind, Profile};
 use crate::url::{harmless, objection};
-
-/// How long before its end a token is not used any more.
-const EARLY: Duration = Duration::from_secs(30);
-/// How long a token is used whose end is not told.
-const USUAL: Duration = Duration::from_secs(600);
-/// Longest token, in bytes: what a header can hold with most servers.
-const TOKEN_BYTES_MAX: usize = 6000;
 
 /// What is allowed, for messages.
 pub const AUTH_HINT: &str = "`token`, `username` with `password` or `token`, or `client_id` with `client_secret`";
@@ -196,18 +187,12 @@ pub enum Login {
         password: Secret,
     },
     /// A token that is asked for.
-    Tokens(Box<Tokens>),
-}
-
-/// Where tokens come from, and the last one.
-#[derive(Debug)]
-pub struct Tokens {
-    client: HttpClient,
-    /// Without the leading slash.
-    path: String,
-    form: Secret,
-    secret: Secret,
-    kept: Mutex<Option<(Secret, Instant)>>,
+    Tokens {
+        /// Where from.
+        tokens: Box<Tokens>,
+        /// What must not be shown.
+        secret: Secret,
+    },
 }
 
 /// What a login needs besides its settings.
@@ -234,7 +219,7 @@ impl Login {
             LoginSettings::Token(token) => {
                 let (name, prefix) = match (kind, &profile.header) {
                     (AuthKind::Header, Some(name)) => (name.clone(), ""),
-                    _ => (reqwest::header::AUTHORIZATION, "Bearer "),
+                    _ => (AUTHORIZATION, "Bearer "),
                 };
                 let value = sensitive(prefix, token).ok_or_else(|| Fault {
                     kind: FaultKind::Local,
@@ -251,33 +236,40 @@ impl Login {
                 let mut url = url.clone().unwrap_or_else(|| below(&place.base, profile));
                 let path = url.path().trim_start_matches('/').to_owned();
                 url.set_path("");
-                let form = pairs(id, secret, scope).into();
                 let tls = place.tls.filter(|_| url.scheme() == "https");
-                Ok(Self::Tokens(Box::new(Tokens {
-                    client: HttpClient::new(url, tls, place.timeout, place.resolver)?,
-                    path,
-                    form,
+                let client = HttpClient::new(url, tls, place.timeout, place.resolver)?;
+                let credentials = Credentials {
+                    client_id: id.clone(),
+                    client_secret: secret.clone(),
+                    scope: scope.clone(),
+                };
+                Ok(Self::Tokens {
+                    tokens: Box::new(Tokens::new(client, &path, credentials, &[])),
                     secret: secret.clone(),
-                    kept: Mutex::default(),
-                })))
+                })
             }
         }
     }
 
-    /// Adds the credentials. Errors: no token was given out.
-    pub(crate) async fn sign(&self, request: RequestBuilder) -> Result<RequestBuilder, Failed> {
+    /// Adds the credentials; the token, if one was asked for. Errors: none was given out.
+    pub(crate) async fn sign(&self, request: RequestBuilder) -> Result<(RequestBuilder, Option<Token>), Failed> {
         Ok(match self {
-            Self::Fixed { name, value, .. } => request.header(name, value.clone()),
-            Self::Basic { name, password } => request.basic_auth(name, Some(password.expose_secret())),
-            Self::Tokens(tokens) => request.bearer_auth(tokens.current().await?.expose_secret()),
+            Self::Fixed { name, value, .. } => (request.header(name, value.clone()), None),
+            Self::Basic { name, password } => (request.basic_auth(name, Some(password.expose_secret())), None),
+            Self::Tokens { tokens, .. } => {
+                let token = tokens.get().await.map_err(|none| Failed::Fault {
+                    fault: none.fault,
+                    retry_after: none.retry_after,
+                })?;
+                (request.header(AUTHORIZATION, token.header.clone()), Some(token))
+            }
         })
     }
 
-    /// The vendor refused the credentials. Whether others may do: a token that was asked for is thrown away.
-    pub(crate) async fn renew(&self) -> bool {
-        match self {
-            Self::Tokens(tokens) => tokens.kept.lock().await.take().is_some(),
-            Self::Fixed { .. } | Self::Basic { .. } => false,
+    /// The vendor refused a token that was asked for: the next request has another.
+    pub(crate) fn refused(&self, token: &Token) {
+        if let Self::Tokens { tokens, .. } = self {
+            tokens.refused(token);
         }
     }
 
@@ -286,62 +278,9 @@ impl Login {
         vec![match self {
             Self::Fixed { secret, .. } => secret.expose_secret(),
             Self::Basic { password, .. } => password.expose_secret(),
-            Self::Tokens(tokens) => tokens.secret.expose_secret(),
+            Self::Tokens { secret, .. } => secret.expose_secret(),
         }]
     }
-}
-
-impl Tokens {
-    /// A token that is good for a while.
-    async fn current(&self) -> Result<Secret, Failed> {
-        let mut kept = self.kept.lock().await;
-        if let Some((token, until)) = kept.as_ref()
-            && Instant::now() < *until
-        {
-            return Ok(token.clone());
-        }
-        let (token, lasts) = self.ask().await?;
-        *kept = Some((token.clone(), Instant::now() + lasts));
-        Ok(token)
-    }
-
-    /// Asks for a token (RFC 6749 sections 4.4.2, 5.1 and 5.2).
-    async fn ask(&self) -> Result<(Secret, Duration), Failed> {
-        let request = self.client.request(Method::POST, &self.path);
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let answer = exchange(request.body(self.form.expose_secret().to_owned())).await?;
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        if !answer.is_success() {
-            let error = said.get("error").and_then(Value::as_str).unwrap_or_default();
-            let mut fault = answer.fault("the place that gives out tokens");
-            // RFC 6749 section 5.2: a client that is refused may be answered 400.
-            if answer.status == 400 {
-                fault.kind = FaultKind::Auth;
-            }
-            if !error.is_empty() {
-                let error = trapline_schemas::text::clean_within(error.as_bytes(), 80);
-                fault.message = format!("{}, `{error}`", fault.message);
-            }
-            let retry_after = answer.retry_after;
-            return Err(Failed::Fault { fault, retry_after });
-        }
-        let token = said.get("access_token").and_then(Value::as_str).unwrap_or_default();
-        let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len()) && HeaderValue::from_str(token).is_ok();
-        if !fits {
-            let message = "the place that gives out tokens answered without one".to_owned();
-            return Err(Failed::server(message));
-        }
-        let lasts = said.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
-        Ok((token.to_owned().into(), lasts.map_or(USUAL, usable)))
-    }
-}
-
-/// How long a token that lasts so long is used.
-fn usable(lasts: Duration) -> Duration {
-    lasts
-        .saturating_sub(EARLY)
-        .max(lasts / 2)
-        .min(Duration::from_secs(86_400))
 }
 
 /// Where a vendor gives out tokens, below its base.
@@ -350,21 +289,6 @@ fn below(base: &Url, profile: &Profile) -> Url {
     let path = profile.token_path.as_deref().unwrap_or_default();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
-}
-
-/// The form that asks for a token.
-fn pairs(id: &str, secret: &Secret, scope: &str) -> String {
-    let mut url = harmless();
-    {
-        let mut pairs = url.query_pairs_mut();
-        pairs.append_pair("grant_type", "client_credentials");
-        pairs.append_pair("client_id", id);
-        pairs.append_pair("client_secret", secret.expose_secret());
-        if !scope.is_empty() {
-            pairs.append_pair("scope", scope);
-        }
-    }
-    url.query().unwrap_or_default().to_owned()
 }
 
 fn sensitive(prefix: &str, secret: &Secret) -> Option<HeaderValue> {
@@ -428,18 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_shown_and_a_form_holds_nothing_but_its_pairs() {
+    fn no_secret_is_shown() {
         let (settings, _) = read("client_id = 'a&b'\nclient_secret = 'hush=hush'");
         assert!(!format!("{settings:?}").contains("hush"));
-        let form = pairs("a&b", &"hush=hush".to_owned().into(), "x y");
-        let expected = "grant_type=client_credentials&client_id=a%26b&client_secret=hush%3Dhush&scope=x+y";
-        assert_eq!(form, expected);
-    }
-
-    #[test]
-    fn a_token_is_renewed_before_its_end_however_short_it_lasts() {
-        for (lasts, used) in [(3600, 3570), (40, 20), (0, 0), (u64::MAX, 86_400)] {
-            assert_eq!(usable(Duration::from_secs(lasts)), Duration::from_secs(used));
-        }
     }
 }

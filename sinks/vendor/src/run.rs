@@ -3,6 +3,7 @@
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Map, Value};
 use trapline_sink::http::{Answer, HttpClient, exchange_within};
+use trapline_sink::oauth::Token;
 use trapline_template::{RenderError, Scope};
 
 use crate::auth::Login;
@@ -16,6 +17,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// A status that has no body.
 const NO_CONTENT: u16 = 204;
+/// A status that says that the credentials are not good, or no longer.
+const UNAUTHORIZED: u16 = 401;
 
 /// A vendor: its profile, and the connection and login for it.
 #[derive(Debug)]
@@ -76,9 +79,10 @@ impl Vendor {
     /// One call; the answer, if it is one to take from.
     async fn call(&self, call: &Call, scope: &Scope) -> Result<Option<Value>, Failed> {
         let rendered = call.render(scope, &self.others).map_err(|error| unfit(&error))?;
-        let mut answer = self.send(call, &rendered).await?;
-        if answer.status == 401 && self.login.renew().await {
-            answer = self.send(call, &rendered).await?;
+        let (mut answer, token) = self.send(call, &rendered).await?;
+        if let Some(token) = token.filter(|_| answer.status == UNAUTHORIZED) {
+            self.login.refused(&token);
+            (answer, _) = self.send(call, &rendered).await?;
         }
         let said = serde_json::from_slice(&answer.body).ok();
         let told = words(
@@ -101,20 +105,20 @@ impl Vendor {
         }
     }
 
-    async fn send(&self, call: &Call, rendered: &Rendered) -> Result<Answer, Failed> {
+    async fn send(&self, call: &Call, rendered: &Rendered) -> Result<(Answer, Option<Token>), Failed> {
         let request = self.client.request_to(
             call.method.clone(),
             &rendered.place.path,
             rendered.place.query.as_deref(),
         );
-        let mut request = self.login.sign(request.header(ACCEPT, "application/json")).await?;
+        let (mut request, token) = self.login.sign(request.header(ACCEPT, "application/json")).await?;
         for (name, value) in &rendered.headers {
             request = request.header(name, value);
         }
         if let Some(body) = &rendered.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
-        Ok(exchange_within(request, ANSWER_BYTES_MAX).await?)
+        Ok((exchange_within(request, ANSWER_BYTES_MAX).await?, token))
     }
 }
 
