@@ -100,11 +100,9 @@ const RETRY: &[Key] = &[
 
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
-    "webhook",
     "case",
     "otlp",
     "discord",
-    "teams",
     "firewall",
     "rpz",
     "edr_tag",

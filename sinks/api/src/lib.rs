@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod dial;
 pub mod http;
 pub mod kernel;
+pub mod pace;
 pub mod parcel;
 pub mod stream;
 pub mod task;
