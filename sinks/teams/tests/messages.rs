@@ -66,14 +66,23 @@ async fn no_lure_is_live_in_any_field_of_any_event_and_the_longest_keep_the_boun
             };
             assert_eq!(delivery.outcomes, [Outcome::Delivered], "{text:?} {delivery:?}");
         }
-        assert_eq!(
-            server.with(|workflow| workflow.wrong.clone()),
-            Vec::<String>::new(),
-            "{text:?}"
-        );
+        assert_eq!(server.with(|workflow| workflow.wrong.pop()), None, "{text:?}");
     }
+}
+
+#[tokio::test]
+async fn no_address_of_a_peers_can_be_clicked() {
+    let server = Server::start(Workflow::default(), None).await;
+    let mut event = event(9, "proof");
+    for field in [Field::UserName, Field::UrlOriginal, Field::UrlDomain, Field::UserAgent] {
+        event.set(field, "http://evil.example/x and evil.example");
+    }
+    assert_eq!(
+        sink_at(&server.url()).deliver(&one(event)).await.outcomes,
+        [Outcome::Delivered]
+    );
     let all = server.with(|workflow| json!(workflow.kept).to_string());
-    assert!(!all.contains("evil.example"), "an address of a peer's is whole");
+    assert!(all.contains("evil[.]example") && !all.contains("evil.example"), "{all}");
 }
 
 #[test]
@@ -92,7 +101,7 @@ fn the_reader_finds_what_would_be_live() {
         json!({ "type": "Image", "url": "x" }),
         json!({ "type": "RichTextBlock", "inlines": ["x"] }),
         run(""),
-        run("https://evil.example"),
+        json!({ "type": "RichTextBlock", "inlines": [{ "type": "TextRun", "fontType": "Monospace", "text": "https://x" }] }),
         run("{{DATE(x)}}"),
         run("a\u{202e}b"),
     ] {

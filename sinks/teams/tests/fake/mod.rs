@@ -107,7 +107,7 @@ pub fn wrong(message: &Value, bytes: usize) -> Vec<String> {
     }
     body.iter().for_each(|element| look(element, &mut wrong));
     for text in [&message["summary"], &card["fallbackText"]] {
-        look_at_text(text, true, &mut wrong);
+        look_at_text(text, false, &mut wrong);
     }
     wrong
 }
