@@ -46,8 +46,16 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         ("SERVICENOW_SECRET", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("THEHIVE_TOKEN", "token"),
+        ("HOOK_PASSWORD", "token"),
+        ("HOOK_URL", "https://hooks.example/token?key=token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+        ("SOAR_TOKEN", "token"),
+        ("SOAR_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        (
+            "TEAMS_WEBHOOK_URL",
+            "https://prod-1.westeurope.logic.azure.com/workflows/0/triggers/manual/paths/invoke?sig=token",
+        ),
     ];
     let variables: BTreeMap<_, _> = variables
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

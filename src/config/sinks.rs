@@ -101,10 +101,8 @@ const RETRY: &[Key] = &[
 
 /// Types that the design has and this build has not.
 const LATER: &[&str] = &[
-    "webhook",
     "otlp",
     "discord",
-    "teams",
     "firewall",
     "rpz",
     "edr_tag",

@@ -388,8 +388,8 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     );
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
-        "[sinks.soar]\ntype = 'webhook'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
+        "[sinks.soar]\ntype = 'blocklist'\ninputs = ['*']",
+        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

@@ -15,5 +15,6 @@ pub static SINKS: &[&SinkType] = &[
     &trapline_sink_slack::SINK,
     &trapline_sink_splunk_hec::SINK,
     &trapline_sink_syslog::SINK,
+    &trapline_sink_teams::SINK,
     &trapline_sink_webhook::SINK,
 ];

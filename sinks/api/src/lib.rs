@@ -13,6 +13,7 @@ pub mod http;
 pub mod kernel;
 pub mod memory;
 pub mod oauth;
+pub mod pace;
 pub mod parcel;
 pub mod pattern;
 pub mod stream;
