@@ -10,6 +10,7 @@ pub static SINKS: &[&SinkType] = &[
     &trapline_sink_email::SINK,
     &trapline_sink_file::SINK,
     &trapline_sink_kafka::SINK,
+    &trapline_sink_otlp::SINK,
     &trapline_sink_pagerduty::SINK,
     &trapline_sink_sentinel::SINK,
     &trapline_sink_slack::SINK,

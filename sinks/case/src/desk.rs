@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use trapline_notice::Voice;
 use trapline_schemas::Event;
+use trapline_sink::pace::Pace;
 use trapline_sink::{Fault, FaultKind};
 use trapline_vendor::{Failed, Remote, Vendor};
 
@@ -38,8 +39,7 @@ pub(crate) struct Desk {
     voice: Voice,
     habits: Habits,
     known: Mutex<Known>,
-    /// The next notice is not before this.
-    next: Mutex<Option<Instant>>,
+    pace: Pace,
     shortened: AtomicU64,
     unclosed: AtomicU64,
 }
@@ -66,7 +66,7 @@ impl Desk {
             voice,
             habits,
             known: Mutex::new(Known::new(place)),
-            next: Mutex::default(),
+            pace: Pace::new(habits.interval),
             shortened: AtomicU64::new(0),
             unclosed: AtomicU64::new(0),
         }
@@ -75,7 +75,7 @@ impl Desk {
     /// Tells an event to its case. Time: the vendor's deadline for each of some 20 calls at most, `settle` twice.
     pub(crate) async fn tell(&self, event: &Event) -> Result<(), Stop> {
         let told = Told::new(&self.voice, event, self.habits.markup);
-        self.turn().await;
+        self.pace.turn().await.map_err(paused)?;
         let mut case = self.known().get(&told.key);
         for _ in 0..TURNS_MAX {
             if !case.exists() {
@@ -218,7 +218,11 @@ impl Desk {
                 }
                 Err(Failed::Exists) => return Ok(Acted::Exists),
                 Err(Failed::Gone) => return Ok(Acted::Gone),
-                Err(Failed::Fault { fault, retry_after }) => return Err(Stop { fault, retry_after }),
+                Err(Failed::Fault { fault, retry_after }) => {
+                    // Kept by whoever comes with the next event.
+                    retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
+                    return Err(Stop { fault, retry_after });
+                }
                 Err(Failed::Refused(reason)) => refused = Some(reason),
             }
         }
@@ -228,17 +232,6 @@ impl Desk {
     fn note_shortened(&self, told: &Told<'_>, reason: &str) {
         self.shortened.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(event.id = %told.id(), %reason, "a notice was refused as it was, so it went as a line of text");
-    }
-
-    /// Waits until a notice may go.
-    async fn turn(&self) {
-        let at = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = next.unwrap_or_else(Instant::now).max(Instant::now());
-            *next = Some(at + self.habits.interval);
-            at
-        };
-        sleep_until(at).await;
     }
 
     /// What `status` says of it.
@@ -282,4 +275,15 @@ fn config(message: String) -> Stop {
 
 fn odd(what: &str) -> Stop {
     stop(FaultKind::Server, format!("the vendor {what}"))
+}
+
+/// The vendor asked for a pause, and what is left of it is too long to wait here.
+fn paused(left: Duration) -> Stop {
+    Stop {
+        retry_after: Some(left),
+        ..stop(
+            FaultKind::Busy,
+            "the vendor asked for a pause, which is not over".to_owned(),
+        )
+    }
 }
