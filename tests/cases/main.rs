@@ -12,7 +12,7 @@ mod fake;
 #[path = "../harness/mod.rs"]
 mod harness;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -62,8 +62,8 @@ impl World {
             r#"
 [journal]
 path = "state/journal.db"
-[decoys.ftp]
-service = "ftp"
+[decoys.door]
+service = "http"
 listen = ["127.0.0.1:0"]
 [limits]
 sessions_per_source = 10000
@@ -119,15 +119,12 @@ fn private(path: &std::path::Path) {
 }
 
 /// Logs in, in vain.
-fn log_in(ftp: SocketAddr) {
-    let mut stream = TcpStream::connect(ftp).unwrap();
+fn log_in(http: SocketAddr) {
+    let mut stream = TcpStream::connect(http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
-    answers.next().unwrap().unwrap();
-    for line in ["USER root", "PASS toor"] {
-        stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        answers.next().unwrap().unwrap();
-    }
+    let request = "GET / HTTP/1.1\r\nHost: door\r\nAuthorization: Basic cm9vdDp0b29y\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
 }
 
 #[test]
@@ -142,7 +139,7 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
         world.trap.launch();
         let pid = world.trap.pid();
         world.server.with(|killer| killer.victim = Some(pid));
-        log_in(world.trap.address("ftp"));
+        log_in(world.trap.address("door"));
         assert!(!world.trap.ended().success(), "killed");
         assert_eq!((world.tickets().len(), world.remembered()), (1, 0), "{vendor:?}");
         world.server.with(|killer| killer.desk.late = late);
@@ -167,8 +164,8 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
 fn a_flood_of_one_source_is_one_case_with_a_handful_of_comments() {
     let mut world = World::new(Vendor::TheHive, "nothing");
     world.trap.launch();
-    let ftp = world.trap.address("ftp");
-    (0..300).for_each(|_| log_in(ftp));
+    let door = world.trap.address("door");
+    (0..300).for_each(|_| log_in(door));
     eventually("all is recorded", || {
         let events = world.trap.events(&["--action", "decoy-credential", "--limit", "0"]);
         (events.len() >= 300).then_some(())
