@@ -56,10 +56,9 @@ const KEYS: &[Key] = &[
     keys::CLIENT_SECRET,
     keys::TOKEN_URL,
     keys::TOKEN_SCOPE,
-    Key::default(
+    Key::optional(
         "fields",
         KeyKind::Values,
-        "{}",
         "Fields that each case gets, in the vendor's words, such as `{ project = \"SEC\" }`.",
     ),
     Key::default(
@@ -252,4 +251,85 @@ fn endpoint(table: &Table) -> Url {
         Err(_) => table.problem_with_address("endpoint", "a URL such as `https://thehive.example`"),
     }
     url::harmless()
+}
+
+#[cfg(test)]
+mod tests {
+    use trapline_sink::config::NoticeSettings;
+    use trapline_sink::dial::Resolver;
+
+    use super::*;
+
+    /// What is said of a table: by the loader, and by `check`.
+    fn said(toml: &str, folder: Option<&Path>) -> (Vec<String>, Vec<String>) {
+        let (table, problems) = Table::for_test(toml, KEYS);
+        let factory = parse(&table);
+        let common = Common {
+            name: "desk".to_owned(),
+            format: Format::Text,
+            observer: "lure-1".to_owned(),
+            resolver: Resolver::default(),
+            notices: NoticeSettings {
+                folder: folder.map(Path::to_owned),
+                ..NoticeSettings::default()
+            },
+        };
+        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        assert!(!format!("{factory:?}").contains("hush"));
+        (told(problems.take()), told(factory.look(&table, &common)))
+    }
+
+    #[test]
+    fn what_a_vendor_needs_is_told_at_once_with_what_is_allowed() {
+        let thehive = "vendor = 'thehive'\nendpoint = 'https://thehive.example'\n";
+        let jira = "vendor = 'jira_cloud'\nendpoint = 'https://x.atlassian.net'\n";
+        for (toml, found) in [
+            (format!("{thehive}token = 'hush'"), None),
+            (
+                format!("{jira}username = 'u'\ntoken = 'hush'\nfields = {{ project = 'SEC' }}"),
+                None,
+            ),
+            (
+                format!("{jira}username = 'u'\ntoken = 'hush'"),
+                Some("needs the field `project`"),
+            ),
+            (
+                format!("{thehive}client_id = 'c'\nclient_secret = 'hush'"),
+                Some("does not take these credentials"),
+            ),
+            (thehive.to_owned(), Some("no credentials")),
+            (
+                format!("{}token = 'hush'", thehive.replace("https", "http")),
+                Some("thehive.example"),
+            ),
+        ] {
+            let (problems, _) = said(&toml, None);
+            assert_eq!(problems.is_empty(), found.is_none(), "{toml}: {problems:?}");
+            let told = |found: &str| problems.iter().any(|problem| problem.contains(found));
+            assert!(found.is_none_or(told), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_of_the_users_is_looked_at_by_check() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("vendors")).unwrap();
+        let toml = "vendor = 'mine'\nendpoint = 'https://desk.example'\ntoken = 'hush'";
+        let (problems, looked) = said(toml, Some(folder.path()));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(
+            looked[0].contains("there is no vendor `mine`") && looked[0].contains("thehive"),
+            "{looked:?}"
+        );
+        let shipped = include_str!("../../../config/vendors/thehive.toml");
+        let wrong = shipped.replace("markup = \"markdown\"", "markup = \"html\"");
+        std::fs::write(folder.path().join("vendors/mine.toml"), wrong).unwrap();
+        let (_, looked) = said(toml, Some(folder.path()));
+        assert!(
+            looked[0].contains("settings.markup") && looked[0].contains("markdown"),
+            "{looked:?}"
+        );
+        std::fs::write(folder.path().join("vendors/mine.toml"), shipped).unwrap();
+        assert_eq!(said(toml, Some(folder.path())).1, Vec::<String>::new());
+    }
 }

@@ -141,8 +141,8 @@ impl<'e> Told<'e> {
             "level": level.word(),
             "at": self.event.at.millis(),
             "tags": self.tags(),
-            "observables": is_full.then(|| self.observables()).unwrap_or_default(),
-            "users": is_full.then(|| self.users()).unwrap_or_default(),
+            "observables": if is_full { self.observables() } else { Vec::new() },
+            "users": if is_full { self.users() } else { Vec::new() },
             "source": self.event.ip(Field::SourceIp).map(|ip| ip.to_string()),
         })
     }
