@@ -432,7 +432,7 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
         notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
-        follows: sink.follows.map(|close_after| FollowSpec { close_after }),
+        follows: sink.follows.map(FollowSpec::after),
     }
 }
 
@@ -467,7 +467,7 @@ mod tests {
             outside: &outside,
         };
         let rules = crate::config::Rules {
-            sinks: &[&LETTERS],
+            sinks: &[&LETTERS, &CASES],
             services: &[],
             look: &|_| panic!("no decoys"),
             condition: &|_| Vec::new(),
@@ -494,5 +494,27 @@ mod tests {
         let common = &plan.sinks[0].common;
         assert_eq!(common.notices.contact, "ext. 4711");
         assert_eq!(common.notices.folder.as_deref(), Some(Path::new("/etc/trapline")));
+    }
+
+    /// Of machines, and told of the end of incidents.
+    static CASES: SinkType = SinkType {
+        name: "cases",
+        follows_incidents: true,
+        ..trapline_sink_file::SINK
+    };
+
+    #[test]
+    fn a_sink_that_follows_incidents_has_a_watch_whose_place_holds_back_the_trim() {
+        let case = |name: &str, more: &str| {
+            format!("[sinks.{name}]\ntype = 'cases'\ninputs = ['*']\npath = '{name}'\n{more}\n")
+        };
+        let config = config(&(case("a", "") + &case("off", "enabled = false") + "[incidents]\nclose_after = '1h'"));
+        let watchers = watchers(&config);
+        assert!(watchers.contains(&"window/follow/a".to_owned()), "{watchers:?}");
+        assert!(!watchers.contains(&"window/follow/off".to_owned()), "{watchers:?}");
+        let identity = crate::app::start::identity(&config, trapline_schemas::ids::SiteKey::new([0; 32]));
+        let plan = plan(&config, &identity, &[]).unwrap();
+        let windows: Vec<_> = plan.graph.windows().map(|(_, name, _)| name.to_owned()).collect();
+        assert_eq!(windows, ["follow/a", scan::NODE]);
     }
 }

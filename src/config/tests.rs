@@ -18,6 +18,7 @@ use crate::graph::transforms::TransformKind;
 use crate::graph::window::Policy;
 
 mod decoys;
+mod incidents;
 mod notices;
 mod sinks;
 
@@ -83,6 +84,12 @@ static MAIL: SinkType = SinkType {
     formats: &[Format::Text],
     parse,
     doc: "Letters.",
+};
+
+static PAGER: SinkType = SinkType {
+    name: "pager",
+    follows_incidents: true,
+    ..MAIL
 };
 
 const SERVICES: &[ServiceRule] = &[
@@ -172,7 +179,7 @@ fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outs
         outside,
     };
     let rules = Rules {
-        sinks: &[&FILE, &HEC, &MAIL],
+        sinks: &[&FILE, &HEC, &MAIL, &PAGER],
         services: SERVICES,
         look: &look,
         condition: &condition,
@@ -388,8 +395,10 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     );
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
-        "[sinks.soar]\ntype = 'blocklist'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
+        "[sinks.soar]
+type = 'blocklist'
+inputs = ['*']",
+        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\", \"mail\" or \"pager\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

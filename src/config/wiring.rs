@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trapline_sink::config::{Audience, Node, Place, Problem, Raw, listed, nearest, shown};
+use trapline_sink::config::{Audience, Node, Place, Problem, Raw, SinkType, listed, nearest, shown};
 
 use super::load::Loader;
 use crate::graph::inputs::RESERVED;
@@ -57,27 +57,29 @@ impl Wiring<'_> {
     }
 
     fn check_count(&self) {
-        let count = self.transforms.len() + self.sinks.len() + self.of_people();
+        // A sink that people read has a window of its own before it, one that follows incidents a watch.
+        let people = self.sinks_whose(|kind| kind.audience == Audience::People);
+        let following = self.sinks_whose(|kind| kind.follows_incidents);
+        let count = self.transforms.len() + self.sinks.len() + people + following;
         if count > NODES_MAX {
             let place = self.loader.place("sinks");
-            let found = match self.of_people() {
-                0 => format!("{count} transforms and sinks"),
-                people => format!("{count} transforms and sinks, {people} sinks that people read counted twice"),
-            };
+            let mut found = format!("{count} transforms and sinks");
+            for (sinks, why) in [(people, "that people read"), (following, "that follow incidents")] {
+                if sinks > 0 {
+                    found += &format!(", {sinks} sinks {why} counted once more");
+                }
+            }
             self.push(Problem::error(place, found, format!("at most {NODES_MAX} together")));
         }
     }
 
-    /// Sinks that people read: each has a window of its own before it.
-    fn of_people(&self) -> usize {
+    /// How many sinks are of a type like this.
+    fn sinks_whose(&self, is_so: impl Fn(&SinkType) -> bool) -> usize {
         let types = self.loader.rules.sinks;
-        let is_read = |word: &str| {
-            let mut people = types.iter().filter(|kind| kind.audience == Audience::People);
-            people.any(|kind| kind.name == word)
-        };
         let sinks = self.loader.entries("sinks");
         let words = sinks.iter().filter_map(|(_, node)| node.get("type")?.as_text());
-        words.filter(|word| is_read(word)).count()
+        let kinds = words.filter_map(|word| types.iter().find(|kind| kind.name == word));
+        kinds.filter(|kind| is_so(kind)).count()
     }
 
     fn check_inputs(&self, name: &str, node: &Node) {

@@ -27,7 +27,7 @@ pub enum Machine {
     /// The watch for scans.
     Scans(Scans),
     /// A watch over incidents.
-    Incidents(Incidents),
+    Incidents(Box<Incidents>),
 }
 
 impl Machine {
@@ -53,7 +53,7 @@ impl Machine {
             }
             MachineSpec::Follow(spec) => {
                 let (incidents, dropped) = Incidents::restore(node, spec, rows);
-                (Self::Incidents(incidents), dropped)
+                (Self::Incidents(Box::new(incidents)), dropped)
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use smol_str::SmolStr;
 use trapline_schemas::ids::SiteKey;
@@ -360,11 +359,15 @@ impl Graph {
     }
 }
 
-/// When the incidents of a sink are over: of what people were told in digests not before these have come.
+/// When the incidents of a sink are over: of what people are told in digests not before these have come.
 fn settled(follows: &FollowSpec, notices: Option<&WindowSpec>) -> FollowSpec {
-    let digests = notices.map_or(Duration::ZERO, |notices| notices.window + 5 * LATENESS);
+    let Some(notices) = notices else {
+        return follows.clone();
+    };
+    let settle = 5 * LATENESS;
     FollowSpec {
-        close_after: follows.close_after.max(digests),
+        close_after: follows.close_after.max(notices.window + settle),
+        settle,
     }
 }
 

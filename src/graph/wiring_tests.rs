@@ -292,6 +292,96 @@ fn a_sink_of_people_counts_twice_among_the_nodes() {
     assert!(messages(&with_scans(64))[0].contains("128 transforms and sinks are more than 127"));
 }
 
+fn follower(sink: SinkWiring) -> SinkWiring {
+    SinkWiring {
+        follows: Some(FollowSpec::after(Duration::from_secs(60))),
+        ..sink
+    }
+}
+
+#[test]
+fn the_end_of_an_incident_goes_to_the_sink_that_follows_it_and_to_nobody_else() {
+    let sinks = vec![
+        follower(read_by_people("pager", &["decoys"])),
+        follower(sink("cases", &["ssh"])),
+        read_by_people("mail", &["*"]),
+        sink("siem", &["*", "health"]),
+    ];
+    let graph = Graph::build(&spec(vec![], sinks)).unwrap();
+    let mut closed = event(Action::IncidentClosed);
+    closed.set(Field::TransformName, "follow/pager");
+    for (sink, is_told) in [("pager", true), ("cases", false), ("mail", false), ("siem", false)] {
+        assert_eq!(reaches(&graph, Origin::Recorded, &closed, sink), is_told, "{sink}");
+    }
+    assert!(
+        reaches(&graph, Origin::Recorded, &hit("ssh"), "cases"),
+        "what it takes besides"
+    );
+    assert!(
+        !reaches(&graph, Origin::Recorded, &hit("ssh"), "pager"),
+        "that is for its window to say"
+    );
+}
+
+#[test]
+fn a_watch_sees_what_its_sink_takes_and_is_told_and_what_is_decided() {
+    let sinks = vec![
+        follower(read_by_people("pager", &["ssh"])),
+        follower(sink("cases", &["web"])),
+    ];
+    let graph = Graph::build(&spec(vec![], sinks)).unwrap();
+    let watch = |name: &str| {
+        let mut windows = graph.windows();
+        windows
+            .find(|(_, window, _)| *window == name)
+            .map(|(node, ..)| node)
+            .unwrap()
+    };
+    let (pager, cases) = (watch("follow/pager"), watch("follow/cases"));
+    let seen = |watch: Node, origin: Origin<'_>, event: &Event| {
+        let reached = reach(&graph, origin, event, graph.ancestry(watch));
+        let (counts, sink) = graph.followed(watch).unwrap();
+        [watch, counts, sink].map(|node| reached.contains(node))
+    };
+    assert_eq!(seen(pager, Origin::Recorded, &hit("ssh")), [true, true, false]);
+    assert_eq!(
+        seen(pager, Origin::Passed("notices/pager"), &hit("ssh")),
+        [true, false, true]
+    );
+    assert_eq!(seen(pager, Origin::Recorded, &hit("web")), [false; 3]);
+    assert_eq!(seen(cases, Origin::Recorded, &hit("web")), [true, true, true]);
+    assert_eq!(
+        seen(cases, Origin::Recorded, &event(Action::Block)),
+        [true, false, false]
+    );
+}
+
+#[test]
+fn people_are_told_of_no_end_before_their_last_digest() {
+    let longest = |sink: SinkWiring| {
+        let graph = Graph::build(&spec(vec![], vec![sink])).unwrap();
+        let mut specs = graph.windows().map(|(_, _, spec)| spec.clone());
+        specs.find_map(|spec| match spec {
+            MachineSpec::Follow(spec) => Some(spec.close_after.as_secs()),
+            _ => None,
+        })
+    };
+    assert_eq!(longest(follower(sink("a", &["*"]))), Some(60));
+    assert_eq!(longest(follower(read_by_people("a", &["*"]))), Some(65));
+    assert_eq!(longest(read_by_people("a", &["*"])), None);
+}
+
+#[test]
+fn a_watch_counts_among_the_nodes() {
+    let sinks = |count| {
+        (0..count)
+            .map(|n| follower(read_by_people(&format!("s{n}"), &["decoys"])))
+            .collect()
+    };
+    assert!(Graph::build(&spec(vec![], sinks(42))).is_ok());
+    assert!(messages(&spec(vec![], sinks(43)))[0].contains("129 transforms and sinks are more than 127"));
+}
+
 /// A random graph: node n takes reserved names, decoys and nodes before it.
 fn any_spec() -> impl Strategy<Value = GraphSpec> {
     let node = (0..5usize, prop::collection::vec(0..18usize, 1..4));

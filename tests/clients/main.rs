@@ -15,6 +15,7 @@ mod harness;
 mod mail;
 mod noise;
 mod notices;
+mod pager;
 mod rdp;
 mod sip;
 mod ssh;

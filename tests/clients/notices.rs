@@ -61,7 +61,7 @@ fn a_flood_is_a_handful_of_messages_whose_counts_add_up_over_kills() {
 }
 
 /// One login at the decoy, whatever it answers.
-fn login(address: SocketAddr) {
+pub(crate) fn login(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).unwrap();
     // admin:hunter22
     let request = "GET /admin HTTP/1.0\r\nAuthorization: Basic YWRtaW46aHVudGVyMjI=\r\n\r\n";
@@ -132,7 +132,7 @@ fn serve(mut stream: TcpStream, into: &Mutex<Vec<Value>>) {
 }
 
 /// The body of the next request; `None` at the end.
-fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(crate) fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).ok()?;

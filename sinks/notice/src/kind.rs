@@ -110,7 +110,7 @@ impl Kind {
             Action::ChainBreak => Self::ChainBreak,
             Action::ListenerStarted | Action::ListenerStopped => Self::Lifecycle,
             Action::SensorStarted | Action::SensorStopped => Self::Lifecycle,
-            Action::ChainHead | Action::Recovered | Action::Other => Self::Other,
+            Action::ChainHead | Action::Recovered | Action::IncidentClosed | Action::Other => Self::Other,
             _ if benign.is_some() => Self::Benign,
             _ => Self::of_touch(event),
         }

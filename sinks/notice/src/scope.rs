@@ -299,6 +299,7 @@ impl About<'_> {
             Action::SensorStarted => "trapline started".to_owned(),
             Action::SensorStopped => "trapline stopped".to_owned(),
             Action::ChainHead => "the head of the journal's chain is on record".to_owned(),
+            Action::IncidentClosed => format!("the incident of {} is over", self.who()),
             Action::Recovered => "state was found at the start and adopted".to_owned(),
             _ => "a newer version recorded what this one has no word for".to_owned(),
         }

@@ -48,7 +48,7 @@ const SEVERITY: &[Key] = &[
         "news",
         KeyKind::Choice(SEVERITIES),
         "\"warning\"",
-        "Trapline speaks of itself: a sink that failed, a gap.",
+        "Something of trapline itself is wrong: a sink that failed, a gap. What only started or stopped is `info`.",
     ),
 ];
 
@@ -67,8 +67,8 @@ const KEYS: &[Key] = &[
     Key::default(
         "severity",
         KeyKind::Table(SEVERITY),
-        "{}",
-        "PagerDuty's severity by what was done.",
+        "{ proof = \"critical\", intent = \"warning\", contact = \"info\", news = \"warning\" }",
+        "PagerDuty's severity by what was done; what is left out stays as it is.",
     ),
     Key::default(
         "whole_event",

@@ -96,6 +96,6 @@ fn sinks_of_people_count_twice_among_the_nodes() {
     let sinks: String = (0..64).map(|n| mail(&format!("s{n}"), "")).collect();
     only(
         &("[notices]\nin_all = 64\n".to_owned() + &sinks),
-        "t.toml:3:2: 128 transforms and sinks, 64 sinks that people read counted twice",
+        "t.toml:3:2: 128 transforms and sinks, 64 sinks that people read counted once more",
     );
 }

@@ -8,6 +8,7 @@ mod double;
 mod faults;
 mod flow;
 mod forms;
+mod incidents;
 mod kill;
 mod memory;
 mod notices;

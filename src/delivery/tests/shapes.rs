@@ -15,7 +15,7 @@ use crate::graph::Body;
 use crate::graph::shape::{RedactSpec, SampleSpec, With};
 use crate::graph::transforms::{TransformKind, TransformSpec};
 
-fn redact(name: &str, input: &str) -> TransformSpec {
+pub(super) fn redact(name: &str, input: &str) -> TransformSpec {
     let redact = RedactSpec {
         fields: vec![Field::SourceIp],
         with: With::Hmac,

@@ -366,10 +366,21 @@ impl Rig {
         transforms: Vec<TransformSpec>,
         sinks: Vec<Sunk>,
     ) -> Self {
+        Self::start_by(Clock::with_tokio(at(0)), board, store, transforms, sinks).await
+    }
+
+    /// With a clock that may go on from an earlier run.
+    pub(super) async fn start_by(
+        clock: Clock,
+        board: Arc<Board>,
+        store: &MemoryStore,
+        transforms: Vec<TransformSpec>,
+        sinks: Vec<Sunk>,
+    ) -> Self {
         let parts = Parts {
             store: Arc::new(store.clone()),
             recorder: Arc::new(StoreRecorder(store.clone())),
-            clock: Clock::with_tokio(at(0)),
+            clock,
             board: board.clone(),
             fresh: Arc::default(),
         };
@@ -398,7 +409,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         name: sink.name.to_owned(),
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: sink.notices.clone(),
-        follows: sink.follows.map(|close_after| FollowSpec { close_after }),
+        follows: sink.follows.map(FollowSpec::after),
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],

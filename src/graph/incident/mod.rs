@@ -21,13 +21,13 @@
 //! Layout of state: `follow/SINK` is `{"v":1,"next":…,"from":…}`; `follow/SINK/INCIDENT` is an incident (`open`), or
 //! `{"v":1,"closed":OFFSET}` while entries before OFFSET may be read again.
 
+mod closed;
 mod open;
 mod shelf;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use trapline_schemas::{Event, Field, Timestamp, Value};
 use trapline_sink::config::duration_text;
 use uuid::Uuid;
 
+use self::closed::Closed;
 use self::open::{Facts, Open, span};
 use self::shelf::Shelf;
 use super::inputs::Class;
@@ -70,6 +71,18 @@ pub fn sink_of(node: &str) -> Option<&str> {
 pub struct FollowSpec {
     /// After how long without an event of it.
     pub close_after: Duration,
+    /// How long after a start nothing closes: what an earlier run left for digests comes first.
+    pub settle: Duration,
+}
+
+impl FollowSpec {
+    /// Over after so long.
+    pub const fn after(close_after: Duration) -> Self {
+        Self {
+            close_after,
+            settle: Duration::ZERO,
+        }
+    }
 }
 
 /// What an entry is to a watch.
@@ -90,11 +103,8 @@ pub struct Incidents {
     told: Shelf,
     /// Those of which it was not.
     untold: Shelf,
-    /// Closed, and perhaps read again: the offset up to which they are.
-    closed: HashMap<Uuid, Offset>,
-    closed_by_offset: BTreeSet<(Offset, Uuid)>,
-    /// Closed since the last commit.
-    ended: Vec<Ended>,
+    closed: Closed,
+    /// The ends to tell.
     closing: Vec<Event>,
     /// Names of rows that cannot be read.
     unreadable: Vec<String>,
@@ -106,16 +116,11 @@ pub struct Incidents {
     /// Where a restart reads on from, as of the last commit.
     from: Option<Offset>,
     now: i64,
+    /// How long nothing closes after the clock was first asked, and when that was.
+    settle: i64,
+    begun: Option<i64>,
     /// Latest time of an event.
     latest: i64,
-}
-
-/// An incident that was closed, and has to be so in the journal.
-#[derive(Debug)]
-struct Ended {
-    id: Uuid,
-    counted: Offset,
-    has_row: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,23 +132,15 @@ struct Meta {
     from: Offset,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Closed {
-    v: u32,
-    closed: Offset,
-}
-
 impl Incidents {
     /// Goes on from the state rows; none at first. Out: also how many rows could not be read and are dropped.
     pub fn restore(node: &str, spec: &FollowSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
         let mut incidents = Self {
             node: node.to_owned(),
-            quiet: i64::try_from(spec.close_after.as_micros()).unwrap_or(i64::MAX / 4),
+            quiet: micros(spec.close_after),
             told: Shelf::default(),
             untold: Shelf::default(),
-            closed: HashMap::new(),
-            closed_by_offset: BTreeSet::new(),
-            ended: Vec::new(),
+            closed: Closed::default(),
             closing: Vec::new(),
             unreadable: Vec::new(),
             facts: Facts::default(),
@@ -151,6 +148,8 @@ impl Incidents {
             is_resumed: false,
             from: None,
             now: 0,
+            settle: micros(spec.settle),
+            begun: None,
             latest: 0,
         };
         for (key, row) in rows {
@@ -170,8 +169,7 @@ impl Incidents {
             return Some(());
         }
         let id = name.strip_prefix('/')?.parse().ok()?;
-        if let Ok(Closed { v: 1, closed }) = serde_json::from_slice(row) {
-            self.note_closed(id, closed);
+        if self.closed.restore_row(id, row) {
             return Some(());
         }
         let open = Open::decode(row, &mut self.facts)?;
@@ -191,7 +189,7 @@ impl Incidents {
         let Some(id) = event.uuid(Field::IncidentId) else {
             return;
         };
-        let is_closed = !self.is_resumed && self.closed.get(&id).is_some_and(|closed| offset < *closed);
+        let is_closed = !self.is_resumed && self.closed.covers(id, offset);
         let is_counted = self.told.get(id).is_some_and(|open| offset < open.counted);
         if is_closed || is_counted {
             return;
@@ -272,17 +270,14 @@ impl Incidents {
         };
         self.closing
             .push(open.closed(&self.node, id, at.max(open.last), &reason));
-        self.ended.push(Ended {
-            id,
-            counted: open.counted,
-            has_row: open.has_row,
-        });
+        self.closed.add(id, &open);
     }
 
     /// Takes note of the clock; only when every entry before the journal's head has been seen.
     pub fn tick(&mut self, now: Timestamp) {
         self.is_resumed = true;
         self.now = now.micros();
+        self.begun = self.begun.map(|begun| begun.min(self.now)).or(Some(self.now));
         if self.latest > self.now.saturating_add(AHEAD_MAX) {
             for shelf in [&mut self.told, &mut self.untold] {
                 shelf.bring_back_to(self.now, self.quiet);
@@ -293,7 +288,8 @@ impl Incidents {
 
     /// When there is something to do, if nothing comes before.
     pub fn due(&self) -> Option<Timestamp> {
-        let over = self.told.earliest();
+        let settled = self.begun.map_or(0, |begun| begun.saturating_add(self.settle));
+        let over = self.told.earliest().map(|over| over.max(settled));
         let save = self.told.unsaved_since().map(|since| since.saturating_add(SAVE_EVERY));
         over.into_iter().chain(save).min().map(Timestamp::from_micros)
     }
@@ -307,14 +303,17 @@ impl Incidents {
     /// The incidents that closed; of those that are due because of the time at most `max`, the others come with the next
     /// call.
     pub fn close(&mut self, max: usize) -> Vec<Event> {
-        while self.is_resumed
+        let is_settled = self
+            .begun
+            .is_some_and(|begun| self.now >= begun.saturating_add(self.settle));
+        while is_settled
             && self.closing.len() < max
             && let Some((due, id)) = self.told.quietest(self.quiet)
             && due <= self.now
         {
             self.end(id, due, None);
         }
-        while self.is_resumed
+        while is_settled
             && let Some((due, id)) = self.untold.quietest(self.quiet)
             && due <= self.now
         {
@@ -336,9 +335,9 @@ impl Incidents {
         };
         let unsaved = [&mut self.told, &mut self.untold].map(Shelf::unsaved_from);
         let from = unsaved.into_iter().flatten().fold(next, Offset::min);
-        self.bury(from, &mut rows);
+        rows.extend(self.closed.settle(from, |id| row_key(&self.node, id)));
         for (id, key, row) in saved {
-            self.closed.remove(&id);
+            self.closed.reopen(id);
             rows.push((key, Some(row)));
         }
         let meta = Meta { v: 1, next, from };
@@ -351,39 +350,14 @@ impl Incidents {
         let first = self.told.unsaved_from();
         !self.is_patient() || first.is_some_and(|first| first.saturating_add(SAVE_ENTRIES) <= next)
     }
-
-    /// The rows of what was closed: while a restart may read it again they say so, then they go.
-    fn bury(&mut self, from: Offset, rows: &mut Vec<StateRow>) {
-        for Ended { id, counted, has_row } in std::mem::take(&mut self.ended) {
-            let key = row_key(&self.node, id);
-            if counted > from {
-                self.note_closed(id, counted);
-                let closed = Closed { v: 1, closed: counted };
-                rows.push((key, Some(json(&closed))));
-            } else if has_row {
-                rows.push((key, None));
-            }
-        }
-        while let Some((counted, id)) = self.closed_by_offset.first().copied()
-            && counted <= from
-        {
-            self.closed_by_offset.pop_first();
-            // Not one that was closed again since, or is open again with a row of its own.
-            if self.closed.get(&id) == Some(&counted) {
-                self.closed.remove(&id);
-                rows.push((row_key(&self.node, id), None));
-            }
-        }
-    }
-
-    fn note_closed(&mut self, id: Uuid, counted: Offset) {
-        self.closed.insert(id, counted);
-        self.closed_by_offset.insert((counted, id));
-    }
 }
 
 fn row_key(node: &str, id: Uuid) -> String {
     format!("{node}/{id}")
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 fn json<T: Serialize>(row: &T) -> Vec<u8> {

@@ -110,11 +110,14 @@ impl Open {
 
     /// Takes in an entry; `weighs`: as events that are not counted otherwise.
     pub(super) fn count(&mut self, offset: Offset, event: &Event, weighs: bool) {
+        self.counted = offset + 1;
+        if !weighs {
+            return;
+        }
         let (first, last) = span(event);
         self.first = self.first.min(first);
         self.last = self.last.max(last);
-        self.counted = offset + 1;
-        self.hits = self.hits.saturating_add(if weighs { weight(event) } else { 0 });
+        self.hits = self.hits.saturating_add(weight(event));
         let level = event.text(Field::TouchLevel);
         let place = LEVELS.iter().position(|name| level.is_some_and(|level| level == name));
         self.level = self.level.max(place.map_or(0, |place| place + 1));

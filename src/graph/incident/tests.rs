@@ -25,9 +25,7 @@ const BOTH: Way = Way {
 };
 
 fn spec() -> FollowSpec {
-    FollowSpec {
-        close_after: Duration::from_secs(QUIET.unsigned_abs()),
-    }
+    FollowSpec::after(Duration::from_secs(QUIET.unsigned_abs()))
 }
 
 fn at(secs: i64) -> Timestamp {
@@ -312,6 +310,24 @@ fn a_busy_hour_writes_a_row_a_minute_for_each_incident_and_not_one_for_each_even
     );
 }
 
+#[test]
+fn after_a_start_nothing_closes_before_digests_that_were_due_have_come() {
+    let spec = FollowSpec {
+        settle: Duration::from_secs(5),
+        ..spec()
+    };
+    let mut node = Node::new();
+    node.see(touch(0, 1, "proof"), BOTH);
+    node.tick(60);
+    let rows = node.rows.clone().into_iter().collect();
+    node.incidents = Incidents::restore("follow/pager", &spec, rows).0;
+    node.tick(500);
+    assert!(node.told.is_empty());
+    assert_eq!(node.incidents.due(), Some(at(505)));
+    node.tick(505);
+    assert_eq!(node.told[0].at, at(100));
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     See(u32, i64, Way),
@@ -347,8 +363,10 @@ impl ByHand {
     fn see(&mut self, incident: u32, secs: i64, way: Way, offset: Offset) {
         self.end(incident, secs);
         let known = self.open.entry(incident).or_insert((secs, secs, 0, false, offset));
-        known.2 += i64::from(way.counts || known.2 == 0);
-        known.1 = secs;
+        if way.counts || known.2 == 0 {
+            known.2 += 1;
+            known.1 = secs;
+        }
         known.3 |= way.tells;
     }
 
