@@ -13,7 +13,7 @@ use trapline_schemas::{Action, Field, Timestamp};
 
 use crate::app::build;
 use crate::app::core::Core;
-use crate::delivery::{replay_consumer, sink_consumer};
+use crate::delivery::{memory_prefix, replay_consumer, sink_consumer};
 use crate::graph::window::{StateRow, Windows};
 use crate::journal::{Commit, Journal, JournalError};
 use crate::record::HostEvent;
@@ -80,7 +80,7 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
                 .push((key(name), Some(now.micros().to_string().into_bytes()))),
             Some(then) if now.since(*then) >= KEPT => {
                 commit.cursors_gone.push(name.clone());
-                commit.state.extend(rows_of_node(journal, name).await?);
+                commit.state.extend(rows_of(journal, name).await?);
                 commit.state.push((key(name), None));
             }
             Some(_) => {}
@@ -91,15 +91,19 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
     journal.enqueue(commit).await
 }
 
-/// The rows that a windowed node left behind, to be removed; none for another consumer.
-async fn rows_of_node(journal: &Journal, consumer: &str) -> Result<Vec<StateRow>, JournalError> {
-    let Some(node) = consumer.strip_prefix("window/") else {
-        return Ok(Vec::new());
+/// The rows that a windowed node or a sink left behind, to be removed; none for another consumer.
+async fn rows_of(journal: &Journal, consumer: &str) -> Result<Vec<StateRow>, JournalError> {
+    let rows = match (consumer.strip_prefix("window/"), consumer.strip_prefix("sink/")) {
+        (Some(node), _) => {
+            let (prefix, below) = (Windows::prefix(node), format!("{}/", Windows::prefix(node)));
+            let mut rows = journal.states(&prefix).await?;
+            rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
+            rows
+        }
+        (_, Some(sink)) => journal.states(&memory_prefix(sink)).await?,
+        _ => Vec::new(),
     };
-    let (prefix, below) = (Windows::prefix(node), format!("{}/", Windows::prefix(node)));
-    let rows = journal.states(&prefix).await?.into_iter().map(|(key, _)| key);
-    let its_own = rows.filter(|key| *key == prefix || key.starts_with(&below));
-    Ok(its_own.map(|key| (key, None)).collect())
+    Ok(rows.into_iter().map(|(key, _)| (key, None)).collect())
 }
 
 async fn absent_since(journal: &Journal) -> Result<BTreeMap<String, Timestamp>, JournalError> {
@@ -141,10 +145,18 @@ mod tests {
     async fn a_removed_sink_keeps_its_cursor_for_seven_days_and_one_that_came_back_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
-        let cursors = ["window/a", "window/notices/b", "sink/b", "index"]
+        let cursors = ["window/a", "window/notices/b", "sink/b", "sink/c", "index"]
             .map(|name| (name.to_owned(), 1))
             .to_vec();
-        let rows = ["window/a", "window/ab", "notices/b", "notices/b/0/60/x", "notices/bc"];
+        let rows = [
+            "window/a",
+            "window/ab",
+            "notices/b",
+            "notices/b/0/60/x",
+            "notices/bc",
+            "memory/c/case",
+            "memory/cd/case",
+        ];
         journal
             .commit(Commit {
                 cursors,
@@ -153,20 +165,21 @@ mod tests {
             })
             .await
             .unwrap();
-        assert_eq!(day(&journal, &[], 1).await.len(), 4);
-        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 4);
-        assert_eq!(day(&journal, &[], 7).await.len(), 4);
+        assert_eq!(day(&journal, &[], 1).await.len(), 5);
+        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 5);
+        assert_eq!(day(&journal, &[], 7).await.len(), 5);
         assert!(journal.state("window/a").await.unwrap().is_some());
         assert_eq!(day(&journal, &[], 8).await, ["index", "sink/b"]);
         let left = [
             journal.states("window/").await.unwrap(),
             journal.states("notices/").await.unwrap(),
+            journal.states("memory/").await.unwrap(),
         ]
         .concat();
         let left: Vec<_> = left.into_iter().map(|(key, _)| key).collect();
         assert_eq!(
             left,
-            ["window/ab", "notices/bc"],
+            ["window/ab", "notices/bc", "memory/cd/case"],
             "what it kept is gone, and nobody else's"
         );
         journal.close().await;

@@ -38,10 +38,25 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         ("AZURE_CLIENT_SECRET", "token"),
         ("ELASTIC_API_KEY", "token"),
         ("ELASTIC_TOKEN", "token"),
+        ("HOOK_PASSWORD", "token"),
+        ("HOOK_URL", "https://hooks.example/token?key=token"),
+        ("JIRA_TOKEN", "token"),
         ("KAFKA_PASSWORD", "token"),
         ("OPENSEARCH_PASSWORD", "token"),
-        ("OTLP_HEADERS", "api-key=token"),
         ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
+        ("SERVICENOW_SECRET", "token"),
+        ("SLACK_TOKEN", "xoxb-token"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+        ("SMTP_PASSWORD", "token"),
+        ("SOAR_TOKEN", "token"),
+        ("SOAR_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("SPLUNK_HEC_TOKEN", "token"),
+        ("THEHIVE_TOKEN", "token"),
+        (
+            "TEAMS_WEBHOOK_URL",
+            "https://prod-1.westeurope.logic.azure.com/workflows/0/triggers/manual/paths/invoke?sig=token",
+        ),
+        ("OTLP_HEADERS", "api-key=token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
         ("SMTP_PASSWORD", "token"),
@@ -339,6 +354,9 @@ fn named(table: &toml::Table) -> impl Iterator<Item = &toml::Table> {
 /// The keys of one sink or transform: its type's own under the type, the others under the section.
 fn split(table: &toml::Table, section: &str, kind: &str, own: impl Fn(&str) -> bool) -> Vec<String> {
     let under = |path: String| match own(&path) {
+        // Names of the user's choice.
+        true if path.starts_with("headers.") => format!("{section} {kind}.headers"),
+        true if path.starts_with("fields.") => format!("{section} {kind}.fields"),
         true => format!("{section} {kind}.{path}"),
         false => format!("{section}.{path}"),
     };

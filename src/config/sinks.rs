@@ -100,17 +100,7 @@ const RETRY: &[Key] = &[
 ];
 
 /// Types that the design has and this build has not.
-const LATER: &[&str] = &[
-    "webhook",
-    "case",
-    "discord",
-    "teams",
-    "firewall",
-    "rpz",
-    "edr_tag",
-    "http_set",
-    "blocklist",
-];
+const LATER: &[&str] = &["discord", "firewall", "rpz", "edr_tag", "http_set", "blocklist"];
 
 /// A sink, as configured.
 #[derive(Debug, Clone)]

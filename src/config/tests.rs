@@ -395,8 +395,10 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
     );
     only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
     only(
-        "[sinks.soar]\ntype = 'webhook'\ninputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\", \"mail\" or \"pager\"",
+        "[sinks.soar]
+type = 'blocklist'
+inputs = ['*']",
+        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\", \"mail\" or \"pager\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",

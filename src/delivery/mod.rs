@@ -24,7 +24,8 @@
 //!    that two who keep up need is rendered once, by the feed.
 //! 7. A task that breaks down, which is a bug, begins anew with what the journal has, at a bounded pace; a worker's is
 //!    an alarm and an event at once.
-//! 8. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
+//! 8. What a sink remembers is kept in one commit with the cursor behind the answer that taught it.
+//! 9. Time comes from tokio's clock; wall time from the [`Clock`] that is handed in.
 //!
 //! What it does not do: know protocols, judge events, follow the journal's retention.
 
@@ -37,6 +38,7 @@ mod feed;
 mod forms;
 mod health;
 mod ledger;
+mod memory;
 mod pace;
 mod pipeline;
 mod queue;
@@ -56,6 +58,7 @@ pub use clock::Clock;
 pub use dry::count_for;
 pub use errands::replay_consumer;
 pub use health::Recorder;
+pub use memory::memory_prefix;
 pub use pace::Pace;
 pub use pipeline::{BatchSettings, Parts, Pipeline, Plan, SinkPlan, Start, sink_consumer, window_consumer};
 pub use status::{Board, FaultSeen, RefusalsSeen, SinkState, SinkStatus, Totals};

@@ -4,6 +4,7 @@ use trapline_sink::config::SinkType;
 
 /// Every sink type.
 pub static SINKS: &[&SinkType] = &[
+    &trapline_sink_case::SINK,
     &trapline_sink_console::SINK,
     &trapline_sink_elasticsearch::SINK,
     &trapline_sink_email::SINK,
@@ -15,4 +16,6 @@ pub static SINKS: &[&SinkType] = &[
     &trapline_sink_slack::SINK,
     &trapline_sink_splunk_hec::SINK,
     &trapline_sink_syslog::SINK,
+    &trapline_sink_teams::SINK,
+    &trapline_sink_webhook::SINK,
 ];

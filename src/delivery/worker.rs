@@ -15,6 +15,7 @@ mod arrears;
 mod aside;
 mod keeping;
 mod letters;
+mod remembering;
 mod replay;
 mod restarting;
 mod sending;
@@ -38,6 +39,7 @@ use self::letters::Letters;
 use self::sending::Answered;
 use super::breakdown::{Breakdowns, caught};
 use super::ledger::Ledger;
+use super::memory::Memory;
 use super::pipeline::{Parts, SinkPlan};
 use super::queue::Queue;
 use super::reader::{Chunk, Reader};
@@ -84,6 +86,8 @@ pub(super) struct Worker {
     letters: Vec<DeadLetter>,
     /// What the journal is still to be told that this sink will never have.
     losses: Vec<Loss>,
+    /// What the sink remembers.
+    memory: Memory,
     looked: Instant,
     last_fault: Option<Fault>,
     /// Since when tries fail.
@@ -140,6 +144,7 @@ impl Worker {
             save_at: None,
             letters: Vec::new(),
             losses: Vec::new(),
+            memory: Memory::default(),
             looked: Instant::now(),
             last_fault: None,
             failing_since,
@@ -174,6 +179,7 @@ impl Worker {
             }
             // What is under way now counts as not delivered.
             self.under_way = FuturesUnordered::new();
+            self.learn(sink.as_ref());
             self.save_last().await;
             self.close(sink, grace).await;
             self.settle_arrears().await;
@@ -196,7 +202,7 @@ impl Worker {
     async fn open(&mut self) -> Option<Arc<dyn StreamSink>> {
         loop {
             self.reloads.mark_unchanged();
-            match build(&self.plan).await {
+            match self.build().await {
                 Ok(sink) => {
                     self.opened(sink.as_ref());
                     return Some(sink);
@@ -235,6 +241,13 @@ impl Worker {
         self.not_before = self.asked_until.filter(|until| Instant::now() < *until);
     }
 
+    /// Makes the sink and gives it back what it remembers.
+    async fn build(&mut self) -> Result<Arc<dyn StreamSink>, Fault> {
+        let sink = build(&self.plan).await?;
+        self.remind(sink.as_ref()).await?;
+        Ok(sink)
+    }
+
     fn opened(&mut self, sink: &dyn StreamSink) {
         self.heed_limits(sink);
         self.arrears = sink.arrears();
@@ -270,6 +283,7 @@ impl Worker {
                 Some(answered) = self.under_way.next() => {
                     self.note(sink.as_ref());
                     self.heed_limits(sink.as_ref());
+                    self.learn(sink.as_ref());
                     self.answered(answered).await?;
                 }
                 arrears = arrears::changed(&mut self.arrears) => self.look_after(arrears).await,

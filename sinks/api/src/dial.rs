@@ -91,6 +91,19 @@ impl Resolver {
     pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(lookup))
     }
+
+    /// The same without the addresses that `keep` does not take. A name with none but those does not resolve.
+    #[must_use]
+    pub fn keeping(self, keep: impl Fn(IpAddr) -> bool + Send + Sync + 'static, refused: &'static str) -> Self {
+        Self::new(move |host, port| {
+            let found = self.0(host, port)?;
+            let kept: Vec<_> = found.iter().copied().filter(|address| keep(address.ip())).collect();
+            match kept.is_empty() && !found.is_empty() {
+                true => Err(io::Error::other(refused)),
+                false => Ok(kept),
+            }
+        })
+    }
 }
 
 impl Default for Resolver {

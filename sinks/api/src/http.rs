@@ -68,7 +68,18 @@ impl HttpClient {
 
     /// A request to `path` below the base URL.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.request_with(method, path, &[])
+        self.request_to(method, path, None)
+    }
+
+    /// A request to `path` below the base URL with a query in place of the base's; both percent-encoded already.
+    pub fn request_to(&self, method: Method, path: &str, query: Option<&str>) -> RequestBuilder {
+        let mut url = self.base.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        if query.is_some() {
+            url.set_query(query);
+        }
+        self.client.request(method, url)
     }
 
     /// Like [`request`](Self::request), with a query; names and values are encoded here.

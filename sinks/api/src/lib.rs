@@ -11,12 +11,15 @@ pub mod conformance;
 pub mod dial;
 pub mod http;
 pub mod kernel;
+pub mod memory;
 pub mod oauth;
+pub mod pace;
 pub mod parcel;
 pub mod pattern;
 pub mod stream;
 pub mod task;
 pub mod tls;
 
+pub use memory::Memo;
 pub use parcel::Parcel;
 pub use stream::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};

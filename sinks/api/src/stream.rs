@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use crate::memory::Memo;
 use crate::parcel::Parcel;
 
 /// How much a sink takes at a time.
@@ -147,6 +148,16 @@ pub trait StreamSink: Send + Sync + 'static {
     /// start.
     fn arrears(&self) -> Option<watch::Receiver<Arrears>> {
         None
+    }
+
+    /// Takes what was kept for it, in no order; called once, before the first batch. Nothing is kept where there is no
+    /// journal, as for `send-test` on a host that does not run.
+    fn recall(&self, _rows: Vec<Memo>) {}
+
+    /// What is to be kept that was not told before, newest last. Asked after each answer and at the end, also when a
+    /// batch was broken off: what its beginning did is known.
+    fn memos(&self) -> Vec<Memo> {
+        Vec::new()
     }
 
     /// Finishes and closes; called once, at the end, within the shutdown grace.

@@ -48,7 +48,7 @@ const SEVERITY: &[Key] = &[
         "news",
         KeyKind::Choice(SEVERITIES),
         "\"warning\"",
-        "Trapline speaks of itself: a sink that failed, a gap.",
+        "Something of trapline itself is wrong: a sink that failed, a gap. What only started or stopped is `info`.",
     ),
 ];
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use trapline_notice::{Notice, Weight};
+use trapline_schemas::derive::actions::Subject;
 use trapline_schemas::text::clean_within;
 use trapline_schemas::{Action, Event, Field, Format};
 use trapline_sink::Parcel;
@@ -41,8 +42,12 @@ pub(crate) struct Severities {
 }
 
 impl Severities {
-    const fn of(&self, weight: Weight) -> &'static str {
+    /// Of what trapline says of itself by whether something is wrong: that it started is no reason to wake anybody.
+    fn of(&self, action: Action, weight: Weight) -> &'static str {
+        let row = action.row();
         match weight {
+            _ if row.subject == Subject::Health && row.outcome == "failure" => self.news,
+            _ if row.subject == Subject::Health => "info",
             Weight::News => self.news,
             Weight::Contact => self.contact,
             Weight::Intent => self.intent,
@@ -106,7 +111,7 @@ impl Shape {
         let mut payload = json!({
             "summary": line(&notice.subject, SUMMARY_MAX),
             "source": source,
-            "severity": self.severities.of(notice.weight),
+            "severity": self.severities.of(event.action, notice.weight),
             "timestamp": event.at.to_string(),
             "class": line(event.action_name(), WORD_MAX),
         });

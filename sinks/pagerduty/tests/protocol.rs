@@ -82,10 +82,17 @@ async fn the_severity_is_by_what_was_done_and_can_be_set() {
         sent.iter().map(one).collect()
     };
     let mut events = levels();
-    events.push(health(Action::JournalGap, "siem"));
+    let mut deaf = health(Action::ListenerFailed, "siem");
+    deaf.set(Field::DecoyId, "ssh");
+    events.extend([
+        health(Action::JournalGap, "siem"),
+        deaf,
+        health(Action::SensorStarted, "siem"),
+    ]);
     assert_eq!(
         severities(sent("", events).await),
-        ["info", "warning", "critical", "warning"]
+        ["info", "warning", "critical", "warning", "warning", "info"],
+        "that it started wakes nobody"
     );
     let keys = "severity = { proof = \"error\", intent = \"info\" }";
     assert_eq!(severities(sent(keys, levels()).await), ["info", "info", "error"]);
@@ -230,7 +237,7 @@ fn texts(value: &Value, out: &mut Vec<String>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn any_text_of_a_peer_keeps_the_bounds_hides_nothing_and_is_no_link(
+    fn any_bytes_of_a_peer_keep_the_bounds_hide_nothing_and_are_no_link(
         user in hostile(), domain in hostile(), url in hostile(),
         // Of a configuration, on this host or another.
         observer in any::<String>(), decoy in any::<String>(), site in any::<String>(),

@@ -46,7 +46,6 @@ mod answer;
 mod config;
 mod history;
 mod message;
-mod pace;
 mod route;
 mod sink;
 mod text;

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use trapline_notice::{Notice, Voice};
 use trapline_schemas::Event;
 use trapline_sink::Parcel;
+use trapline_sink::pace::Pace;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 
 use crate::answer::Verdict;
 use crate::history::{Page, Recall};
 use crate::message::{Form, Message};
-use crate::pace::Pace;
+
 use crate::route::{Line, Route, Told, is_channel_id};
 use crate::threads::{MessageId, Thread, Threads};
 

@@ -10,6 +10,7 @@ mod flow;
 mod forms;
 mod incidents;
 mod kill;
+mod memory;
 mod notices;
 mod real;
 mod shapes;

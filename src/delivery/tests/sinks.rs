@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
 use trapline_sink::config::{Common, Factory, NoticeSettings};
 use trapline_sink::dial::Resolver;
-use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
+use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Memo, Parcel, StreamSink};
 use uuid::Uuid;
 
 use super::double::MemoryStore;
@@ -57,6 +57,16 @@ pub(super) struct ScriptedSink {
     /// What it knows of events that it called delivered.
     pub(super) arrears: watch::Sender<Arrears>,
     breaks: Mutex<Breaks>,
+    memory: Mutex<Remembers>,
+}
+
+/// What it remembers: nothing, unless told to.
+#[derive(Debug, Default)]
+struct Remembers {
+    /// A row for each event, under its offset.
+    each: bool,
+    told: Vec<Memo>,
+    to_keep: Vec<Memo>,
 }
 
 /// How it takes its worker down.
@@ -103,6 +113,7 @@ impl ScriptedSink {
             gate: permits.map(tokio::sync::Semaphore::new),
             arrears: watch::Sender::default(),
             breaks: Mutex::default(),
+            memory: Mutex::default(),
         })
     }
 
@@ -124,6 +135,32 @@ impl ScriptedSink {
     /// Breaks down when it is closed, `owed` events short.
     pub(super) fn break_down_at_close(&self, owed: u64) {
         self.breaks.lock().unwrap().owing_at_close = Some(owed);
+    }
+
+    /// Remembers each event that it takes from now on.
+    pub(super) fn remember_each(&self) {
+        self.memory.lock().unwrap().each = true;
+    }
+
+    /// Wants something kept with its next answer.
+    pub(super) fn keep(&self, memo: Memo) {
+        self.memory.lock().unwrap().to_keep.push(memo);
+    }
+
+    /// The keys of what it was told that it remembers, in order.
+    pub(super) fn recalled(&self) -> Vec<String> {
+        let memory = self.memory.lock().unwrap();
+        let mut keys: Vec<_> = memory.told.iter().map(|memo| memo.key().to_owned()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn learn(&self, batch: &[Arc<Parcel>]) {
+        let mut memory = self.memory.lock().unwrap();
+        if memory.each {
+            let row = |parcel: &Arc<Parcel>| Memo::keep(&format!("{:04}", parcel.offset), b"taken").unwrap();
+            memory.to_keep.extend(batch.iter().map(row));
+        }
     }
 
     fn breaks_now(&self) -> bool {
@@ -188,6 +225,7 @@ impl StreamSink for ScriptedSink {
             calls.len()
         };
         self.called.send_replace(number);
+        self.learn(batch);
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
@@ -212,6 +250,12 @@ impl StreamSink for ScriptedSink {
     }
     async fn check(&self) -> Result<String, Fault> {
         Ok("scripted".to_owned())
+    }
+    fn recall(&self, rows: Vec<Memo>) {
+        self.memory.lock().unwrap().told = rows;
+    }
+    fn memos(&self) -> Vec<Memo> {
+        std::mem::take(&mut self.memory.lock().unwrap().to_keep)
     }
     async fn close(&self) {
         let owing = self.breaks.lock().unwrap().owing_at_close.take();

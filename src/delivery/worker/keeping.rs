@@ -1,4 +1,4 @@
-//! What is settled, and saved to the journal: the cursor, dead letters, losses.
+//! What is settled, and saved to the journal: the cursor, dead letters, losses, what the sink remembers.
 //!
 //! The saved cursor is never past an event that is neither delivered nor kept as a dead letter.
 
@@ -21,6 +21,8 @@ const SAVE_AFTER: Duration = Duration::from_millis(200);
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 /// Most dead letters in memory while the journal's disk fails; then the sink waits for it.
 const LETTERS_MAX: usize = 256;
+/// The same of rows that the sink remembers.
+const MEMOS_MAX: usize = 256;
 
 impl Worker {
     /// Takes what the sink refused for good; it is kept before the cursor passes it, in one commit.
@@ -101,7 +103,7 @@ impl Worker {
 
     /// Whether there is more to save than a cursor, whose loss repeats a delivery and no more.
     pub(super) fn has_to_keep(&self) -> bool {
-        !self.letters.is_empty() || !self.losses.is_empty()
+        !self.letters.is_empty() || !self.losses.is_empty() || self.memory.unkept() > 0
     }
 
     /// Saves cursor and dead letters, and returns when they are kept: no batch starts before, so a kill repeats one at
@@ -114,6 +116,7 @@ impl Worker {
                     (self.saved, self.save_at) = (cursor, None);
                     self.letters.clear();
                     self.losses.clear();
+                    self.memory.kept();
                     return Ok(());
                 }
                 Ok(false) => {}
@@ -123,7 +126,7 @@ impl Worker {
                 }
             }
             self.save_at = Some(Instant::now() + KEEP_AGAIN);
-            if self.letters.len() < LETTERS_MAX {
+            if self.letters.len() < LETTERS_MAX && self.memory.unkept() < MEMOS_MAX {
                 return Ok(());
             }
             tokio::time::sleep(KEEP_AGAIN).await;
@@ -169,6 +172,7 @@ impl Worker {
             cursors: vec![(sink_consumer(self.name()), self.cursor())],
             losses: self.losses.clone(),
             dead_letters: self.letters.clone(),
+            state: self.memory.rows(self.name()),
             ..Commit::default()
         }
     }

@@ -21,13 +21,13 @@
 //! Layout of state: `follow/SINK` is `{"v":1,"next":…,"from":…}`; `follow/SINK/INCIDENT` is an incident (`open`), or
 //! `{"v":1,"closed":OFFSET}` while entries before OFFSET may be read again.
 
+mod closed;
 mod open;
 mod shelf;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use trapline_schemas::{Event, Field, Timestamp, Value};
 use trapline_sink::config::duration_text;
 use uuid::Uuid;
 
+use self::closed::Closed;
 use self::open::{Facts, Open, span};
 use self::shelf::Shelf;
 use super::inputs::Class;
@@ -102,11 +103,8 @@ pub struct Incidents {
     told: Shelf,
     /// Those of which it was not.
     untold: Shelf,
-    /// Closed, and perhaps read again: the offset up to which they are.
-    closed: HashMap<Uuid, Offset>,
-    closed_by_offset: BTreeSet<(Offset, Uuid)>,
-    /// Closed since the last commit.
-    ended: Vec<Ended>,
+    closed: Closed,
+    /// The ends to tell.
     closing: Vec<Event>,
     /// Names of rows that cannot be read.
     unreadable: Vec<String>,
@@ -125,14 +123,6 @@ pub struct Incidents {
     latest: i64,
 }
 
-/// An incident that was closed, and has to be so in the journal.
-#[derive(Debug)]
-struct Ended {
-    id: Uuid,
-    counted: Offset,
-    has_row: bool,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Meta {
     v: u32,
@@ -140,12 +130,6 @@ struct Meta {
     next: Offset,
     /// What is read first.
     from: Offset,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Closed {
-    v: u32,
-    closed: Offset,
 }
 
 impl Incidents {
@@ -156,9 +140,7 @@ impl Incidents {
             quiet: micros(spec.close_after),
             told: Shelf::default(),
             untold: Shelf::default(),
-            closed: HashMap::new(),
-            closed_by_offset: BTreeSet::new(),
-            ended: Vec::new(),
+            closed: Closed::default(),
             closing: Vec::new(),
             unreadable: Vec::new(),
             facts: Facts::default(),
@@ -187,8 +169,7 @@ impl Incidents {
             return Some(());
         }
         let id = name.strip_prefix('/')?.parse().ok()?;
-        if let Ok(Closed { v: 1, closed }) = serde_json::from_slice(row) {
-            self.note_closed(id, closed);
+        if self.closed.restore_row(id, row) {
             return Some(());
         }
         let open = Open::decode(row, &mut self.facts)?;
@@ -208,7 +189,7 @@ impl Incidents {
         let Some(id) = event.uuid(Field::IncidentId) else {
             return;
         };
-        let is_closed = !self.is_resumed && self.closed.get(&id).is_some_and(|closed| offset < *closed);
+        let is_closed = !self.is_resumed && self.closed.covers(id, offset);
         let is_counted = self.told.get(id).is_some_and(|open| offset < open.counted);
         if is_closed || is_counted {
             return;
@@ -289,11 +270,7 @@ impl Incidents {
         };
         self.closing
             .push(open.closed(&self.node, id, at.max(open.last), &reason));
-        self.ended.push(Ended {
-            id,
-            counted: open.counted,
-            has_row: open.has_row,
-        });
+        self.closed.add(id, &open);
     }
 
     /// Takes note of the clock; only when every entry before the journal's head has been seen.
@@ -358,9 +335,9 @@ impl Incidents {
         };
         let unsaved = [&mut self.told, &mut self.untold].map(Shelf::unsaved_from);
         let from = unsaved.into_iter().flatten().fold(next, Offset::min);
-        self.bury(from, &mut rows);
+        rows.extend(self.closed.settle(from, |id| row_key(&self.node, id)));
         for (id, key, row) in saved {
-            self.closed.remove(&id);
+            self.closed.reopen(id);
             rows.push((key, Some(row)));
         }
         let meta = Meta { v: 1, next, from };
@@ -372,35 +349,6 @@ impl Incidents {
     fn must_save(&mut self, next: Offset) -> bool {
         let first = self.told.unsaved_from();
         !self.is_patient() || first.is_some_and(|first| first.saturating_add(SAVE_ENTRIES) <= next)
-    }
-
-    /// The rows of what was closed: while a restart may read it again they say so, then they go.
-    fn bury(&mut self, from: Offset, rows: &mut Vec<StateRow>) {
-        for Ended { id, counted, has_row } in std::mem::take(&mut self.ended) {
-            let key = row_key(&self.node, id);
-            if counted > from {
-                self.note_closed(id, counted);
-                let closed = Closed { v: 1, closed: counted };
-                rows.push((key, Some(json(&closed))));
-            } else if has_row {
-                rows.push((key, None));
-            }
-        }
-        while let Some((counted, id)) = self.closed_by_offset.first().copied()
-            && counted <= from
-        {
-            self.closed_by_offset.pop_first();
-            // Not one that was closed again since, or is open again with a row of its own.
-            if self.closed.get(&id) == Some(&counted) {
-                self.closed.remove(&id);
-                rows.push((row_key(&self.node, id), None));
-            }
-        }
-    }
-
-    fn note_closed(&mut self, id: Uuid, counted: Offset) {
-        self.closed.insert(id, counted);
-        self.closed_by_offset.insert((counted, id));
     }
 }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::Secret;
 use super::address::plain;
 use super::expand::expand;
 use super::key::{Key, KeyKind};
@@ -162,6 +165,7 @@ impl Reader<'_> {
             KeyKind::InputPath => self.path(node, &self.context.config_dir),
             KeyKind::OutputPath => self.path(node, &self.context.state_dir),
             KeyKind::Secret => self.secret(node),
+            KeyKind::Pairs => self.pairs(node),
             KeyKind::MadeSecret => self.made_secret(node),
             KeyKind::OffOr(_) if node.as_text() == Some("off") => Some(Checked::Off),
             KeyKind::BoolOr(keys) => match node.value {
@@ -169,6 +173,10 @@ impl Reader<'_> {
                 _ => self.table(node, keys),
             },
             KeyKind::OffOr(keys) | KeyKind::Table(keys) => self.table(node, keys),
+            KeyKind::Values => match self.json(node)? {
+                Value::Object(values) => Some(Checked::Values(values)),
+                _ => self.wrong(node),
+            },
         }
     }
 
@@ -257,6 +265,26 @@ impl Reader<'_> {
         value
     }
 
+    /// A value of any shape, variables filled in.
+    fn json(&self, node: &Node) -> Option<Value> {
+        Some(match &node.value {
+            Raw::Text(text) | Raw::Variable(text) => self.expanded(node, text)?.0.into(),
+            Raw::Bool(value) => (*value).into(),
+            Raw::Integer(number) => match i64::try_from(*number) {
+                Ok(number) => number.into(),
+                Err(_) => return self.wrong(node),
+            },
+            Raw::Other(_) => return self.wrong(node),
+            Raw::List(items) => items.iter().map(|item| self.json(item)).collect::<Option<_>>()?,
+            Raw::Table(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|(name, entry)| Some((name.clone(), self.json(entry)?)));
+                Value::Object(entries.collect::<Option<_>>()?)
+            }
+        })
+    }
+
     fn choice(&self, node: &Node, words: &[&'static str]) -> Option<Checked> {
         let text = self.text(node)?;
         if let Some(word) = words.iter().find(|word| **word == text) {
@@ -319,6 +347,11 @@ impl Reader<'_> {
     }
 
     fn secret(&self, node: &Node) -> Option<Checked> {
+        self.hidden(node, self.literal_allowed(node)).map(Checked::Secret)
+    }
+
+    /// A text that is not shown, wherever it comes from.
+    fn hidden(&self, node: &Node, may_be_literal: bool) -> Option<Secret> {
         let Raw::Text(text) = &node.value else {
             return self.wrong(node);
         };
@@ -329,16 +362,31 @@ impl Reader<'_> {
             self.context.outside.credential(name)
         } else {
             let (secret, filled) = self.expanded(node, text)?;
-            match filled || self.literal_allowed(node) {
+            match filled || may_be_literal {
                 true => Ok(secret),
                 false => Err("a literal secret, but others may read this file".into()),
             }
         };
         match secret {
             Ok(secret) if secret.is_empty() => self.refuse(node, format!("`{}` is empty", self.key.name)),
-            Ok(secret) => Some(Checked::Secret(secret.into())),
+            Ok(secret) => Some(secret.into()),
             Err(why) => self.refuse(node, format!("`{}`: {why}", self.key.name)),
         }
+    }
+
+    fn pairs(&self, node: &Node) -> Option<Checked> {
+        let Some(entries) = node.entries() else {
+            return self.wrong(node);
+        };
+        let read = |(name, entry): (&String, &Node)| {
+            let may_be_literal = self.literal_allowed(entry) || !sounds_secret(name);
+            let entry = typed(entry, KeyKind::Secret);
+            Some((
+                name.clone(),
+                self.item(&entry, |entry| self.hidden(entry, may_be_literal))?,
+            ))
+        };
+        Some(Checked::Pairs(entries.iter().filter_map(read).collect()))
     }
 
     fn literal_allowed(&self, node: &Node) -> bool {
@@ -365,6 +413,22 @@ impl Reader<'_> {
             None => self.wrong(node),
         }
     }
+}
+
+/// Whether a header or a field of this name holds a credential, as far as names tell.
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = [
+        "auth",
+        "token",
+        "key",
+        "secret",
+        "password",
+        "cookie",
+        "signature",
+        "credential",
+    ];
+    words.iter().any(|word| name.contains(word))
 }
 
 fn resolved(base: &Path, text: &str) -> PathBuf {
@@ -399,7 +463,11 @@ fn typed<'a>(node: &'a Node, kind: KeyKind) -> std::borrow::Cow<'a, Node> {
         KeyKind::Texts => as_toml(),
         KeyKind::Size { .. } if text.bytes().all(|b| b.is_ascii_digit()) => as_toml(),
         KeyKind::BoolOr(_) => as_toml(),
-        KeyKind::OffOr(_) | KeyKind::Table(_) if text.trim_start().starts_with('{') => as_toml(),
+        KeyKind::OffOr(_) | KeyKind::Table(_) | KeyKind::Pairs | KeyKind::Values
+            if text.trim_start().starts_with('{') =>
+        {
+            as_toml()
+        }
         _ => as_text(),
     })
 }

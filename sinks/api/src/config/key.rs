@@ -53,6 +53,9 @@ pub enum KeyKind {
     /// A secret that trapline may make itself: `file:…` names a file in `state_dir`, made if absent (the getter is
     /// [`Table::path`](super::Table::path)); else as `Secret`.
     MadeSecret,
+    /// A table of names of the user's choice. A value is a text or, as of `Secret`, a secret; that of a name which sounds
+    /// like a credential is a secret.
+    Pairs,
     /// A CEL condition.
     Condition,
     /// `"off"` or a table with these keys.
@@ -61,12 +64,15 @@ pub enum KeyKind {
     BoolOr(&'static [Key]),
     /// A table with these keys.
     Table(&'static [Key]),
+    /// A table of any keys, for a destination that has words of its own: texts, whole numbers, true or false, and lists
+    /// and tables of them (the getter is [`Table::values`](super::Table::values)).
+    Values,
 }
 
 impl KeyKind {
     /// Whether the value must never be shown as it is written.
     pub(super) const fn is_hidden(self) -> bool {
-        matches!(self, Self::Secret | Self::MadeSecret | Self::Address)
+        matches!(self, Self::Secret | Self::MadeSecret | Self::Address | Self::Pairs)
     }
 
     /// What the key takes, for messages and documents.
@@ -93,10 +99,14 @@ impl KeyKind {
             Self::InputPath | Self::OutputPath => "a path".into(),
             Self::Secret => "`${VARIABLE}`, `file:PATH` or `credential:NAME`".into(),
             Self::MadeSecret => "`file:PATH` (made if absent), `${VARIABLE}` or `credential:NAME`".into(),
+            Self::Pairs => {
+                "a table of names and texts; a credential as `${VARIABLE}`, `file:PATH` or `credential:NAME`".into()
+            }
             Self::Condition => "a CEL condition".into(),
             Self::OffOr(keys) => format!("\"off\" or a table of {}", names(keys)),
             Self::BoolOr(keys) => format!("true, false or a table of {}", names(keys)),
             Self::Table(keys) => format!("a table of {}", names(keys)),
+            Self::Values => "a table of texts, whole numbers, true or false, lists and tables".into(),
         }
     }
 }

@@ -38,6 +38,7 @@ fn kind_schema(kind: KeyKind) -> Value {
             json!({"type": "string"})
         }
         KeyKind::Secret | KeyKind::MadeSecret => json!({"type": "string", "writeOnly": true}),
+        KeyKind::Pairs => json!({"type": "object", "additionalProperties": {"type": "string", "writeOnly": true}}),
         KeyKind::Bool => json!({"type": "boolean"}),
         KeyKind::Integer { min, max } => {
             json!({"type": "integer", "minimum": min, "maximum": max})
@@ -58,6 +59,7 @@ fn kind_schema(kind: KeyKind) -> Value {
         KeyKind::OffOr(keys) => json!({"anyOf": [{"const": "off"}, table_schema(keys)]}),
         KeyKind::BoolOr(keys) => json!({"anyOf": [{"type": "boolean"}, table_schema(keys)]}),
         KeyKind::Table(keys) => table_schema(keys),
+        KeyKind::Values => json!({"type": "object"}),
     }
 }
 

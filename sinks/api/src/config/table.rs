@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 
 use super::Secret;
 use super::address::seen;
@@ -56,8 +57,10 @@ pub(super) enum Checked {
     Integers(Vec<i64>),
     Path(PathBuf),
     Secret(Secret),
+    Pairs(Vec<(String, Secret)>),
     Off,
     Table(Table),
+    Values(Map<String, Value>),
 }
 
 impl PartialEq for Checked {
@@ -73,11 +76,20 @@ impl PartialEq for Checked {
             (Self::Integers(a), Self::Integers(b)) => a == b,
             (Self::Path(a), Self::Path(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a.expose_secret() == b.expose_secret(),
+            (Self::Pairs(a), Self::Pairs(b)) => same_pairs(a, b),
             (Self::Table(a), Self::Table(b)) => a == b,
+            (Self::Values(a), Self::Values(b)) => a == b,
             (Self::Off, Self::Off) => true,
             _ => false,
         }
     }
+}
+
+fn same_pairs(a: &[(String, Secret)], b: &[(String, Secret)]) -> bool {
+    let same = |((name, one), (other, two)): (&(String, Secret), &(String, Secret))| {
+        name == other && one.expose_secret() == two.expose_secret()
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 impl PartialEq for Table {
@@ -205,11 +217,27 @@ impl Table {
         }
     }
 
+    /// A `Pairs`, by name; empty if absent.
+    pub fn pairs(&self, key: &str) -> Vec<(String, Secret)> {
+        match self.value(key) {
+            Some(Checked::Pairs(pairs)) => pairs.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A nested table, `None` if absent or `"off"`.
     pub fn table(&self, key: &str) -> Option<Table> {
         match self.value(key)? {
             Checked::Table(table) => Some(table.clone()),
             _ => None,
+        }
+    }
+
+    /// A `Values`; empty if absent or wrong.
+    pub fn values(&self, key: &str) -> Map<String, Value> {
+        match self.value(key) {
+            Some(Checked::Values(values)) => values.clone(),
+            _ => Map::new(),
         }
     }
 

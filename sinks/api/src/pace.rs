@@ -1,6 +1,6 @@
-//! When the next message may go.
+//! When the next message to people may go.
 //!
-//! Invariants: 1. two messages are an interval apart or more; 2. none goes before a pause is over that Slack asked for.
+//! Invariants: 1. two messages are an interval apart or more; 2. none goes before a pause is over that the destination asked for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ const WAITED_OUT: Duration = Duration::from_secs(10);
 
 /// The pace of one channel.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     interval: Duration,
     slots: Mutex<Slots>,
 }
@@ -21,12 +21,13 @@ pub(crate) struct Pace {
 struct Slots {
     /// The next message is not before this.
     next: Option<Instant>,
-    /// Slack asked for a pause up to this.
+    /// The destination asked for a pause up to this.
     closed_until: Option<Instant>,
 }
 
 impl Pace {
-    pub(crate) fn new(interval: Duration) -> Self {
+    /// At most one message in an `interval`.
+    pub fn new(interval: Duration) -> Self {
         Self {
             interval,
             slots: Mutex::default(),
@@ -36,14 +37,14 @@ impl Pace {
     /// Waits until a message may go. Errors: what is left of a pause that is too long to wait here.
     ///
     /// Time: an interval and [`WAITED_OUT`] at most. Cancel: safe; the slot is lost.
-    pub(crate) async fn turn(&self) -> Result<(), Duration> {
+    pub async fn turn(&self) -> Result<(), Duration> {
         let at = self.slots().take(Instant::now(), self.interval)?;
         sleep_until(at).await;
         Ok(())
     }
 
     /// No message goes for so long.
-    pub(crate) fn close_for(&self, pause: Duration) {
+    pub fn close_for(&self, pause: Duration) {
         let mut slots = self.slots();
         slots.closed_until = slots.closed_until.max(Some(Instant::now() + pause));
     }

@@ -1,0 +1,178 @@
+//! Cases through the real binary: killed between what the vendor did and what we keep of it, and flooded.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where something is wrong, and says what it skips"
+)]
+#![allow(dead_code, reason = "what is shared with other tests is not all used")]
+
+#[path = "../../sinks/case/tests/fake/mod.rs"]
+mod fake;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use fake::{Desk, Ticket, Vendor};
+use harness::{PATIENCE, Trap, eventually};
+use tokio::runtime::Runtime;
+use trapline_sink::conformance::web::{Reply, Request, Server, Service};
+
+/// A desk that kills whoever asks, once, when the request is done and before it is answered.
+struct Killer {
+    desk: Desk,
+    victim: Option<u32>,
+    /// The end of the path of the deadly request.
+    deadly: &'static str,
+}
+
+impl Service for Killer {
+    fn answer(&mut self, request: &Request) -> Reply {
+        let reply = self.desk.answer(request);
+        let is_deadly = request.method == "POST" && request.path().ends_with(self.deadly);
+        if is_deadly && let Some(pid) = self.victim.take() {
+            let killed = Command::new("kill").arg("-KILL").arg(pid.to_string()).status().unwrap();
+            assert!(killed.success());
+        }
+        reply
+    }
+}
+
+/// A desk, and a trap that has cases there.
+struct World {
+    trap: Trap,
+    server: Server<Killer>,
+    _runtime: Runtime,
+}
+
+impl World {
+    fn new(vendor: Vendor, deadly: &'static str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let killer = Killer {
+            desk: Desk::new(vendor),
+            victim: None,
+            deadly,
+        };
+        let server = runtime.block_on(Server::start(killer, None));
+        let (word, login, fields) = (vendor.word(), vendor.login(), vendor.fields());
+        let config = format!(
+            r#"
+[journal]
+path = "state/journal.db"
+[decoys.door]
+service = "http"
+listen = ["127.0.0.1:0"]
+[limits]
+sessions_per_source = 10000
+[sinks.desk]
+type = "case"
+inputs = ["decoys", "findings"]
+vendor = "{word}"
+endpoint = "{}"
+{login}
+fields = {fields}
+interval = "1ms"
+"#,
+            server.url()
+        );
+        let trap = Trap::idle(&config);
+        // The file holds credentials, and an index that is quick.
+        private(&trap.config());
+        let shipped = std::fs::read_to_string(format!("config/vendors/{word}.toml")).unwrap();
+        std::fs::create_dir(trap.path("vendors")).unwrap();
+        let quick = shipped.replace("settle = \"15s\"", "settle = \"300ms\"");
+        std::fs::write(trap.path(&format!("vendors/{word}.toml")), quick).unwrap();
+        Self {
+            trap,
+            server,
+            _runtime: runtime,
+        }
+    }
+
+    fn tickets(&self) -> Vec<Ticket> {
+        self.server.with(|killer| {
+            assert_eq!(killer.desk.wrong, Vec::<String>::new());
+            killer.desk.there()
+        })
+    }
+
+    /// Rows that the sink remembers.
+    fn remembered(&self) -> usize {
+        let file = rusqlite::Connection::open(self.trap.path("state/journal.db")).unwrap();
+        let count = "SELECT count(*) FROM state WHERE key LIKE 'memory/desk/%'";
+        let count: i64 = file.query_row(count, [], |row| row.get(0)).unwrap();
+        usize::try_from(count).unwrap()
+    }
+
+    fn stop(&mut self) {
+        self.trap.signal("TERM");
+        self.trap.ended();
+    }
+}
+
+fn private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Logs in, in vain.
+fn log_in(http: SocketAddr) {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: door\r\nAuthorization: Basic cm9vdDp0b29y\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
+    for (vendor, deadly, late) in [
+        (Vendor::TheHive, "/api/v1/alert", 0),
+        (Vendor::TheHive, "/case", 1),
+        (Vendor::ServiceNowSir, "/sn_si_incident", 0),
+        (Vendor::JiraCloud, "/issue", 1),
+    ] {
+        let mut world = World::new(vendor, deadly);
+        world.trap.launch();
+        let pid = world.trap.pid();
+        world.server.with(|killer| killer.victim = Some(pid));
+        log_in(world.trap.address("door"));
+        assert!(!world.trap.ended().success(), "killed");
+        assert_eq!((world.tickets().len(), world.remembered()), (1, 0), "{vendor:?}");
+        world.server.with(|killer| killer.desk.late = late);
+        world.trap.launch();
+        eventually("the notice has come again", || {
+            world
+                .tickets()
+                .iter()
+                .any(|ticket| !ticket.comments.is_empty() || ticket.id.starts_with('~'))
+                .then_some(())
+        });
+        eventually("nothing waits", || {
+            let sink = world.trap.status()["sinks"][0].clone();
+            (sink["delivered"].as_u64()? >= 1).then_some(())
+        });
+        world.stop();
+        assert_eq!((world.tickets().len(), world.remembered()), (1, 1), "{vendor:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_one_source_is_one_case_with_a_handful_of_comments() {
+    let mut world = World::new(Vendor::TheHive, "nothing");
+    world.trap.launch();
+    let door = world.trap.address("door");
+    (0..300).for_each(|_| log_in(door));
+    eventually("all is recorded", || {
+        let events = world.trap.events(&["--action", "decoy-credential", "--limit", "0"]);
+        (events.len() >= 300).then_some(())
+    });
+    eventually("a case is there", || (!world.tickets().is_empty()).then_some(()));
+    world.stop();
+    let tickets = world.tickets();
+    assert_eq!(tickets.len(), 1);
+    assert!(tickets[0].comments.len() <= 5, "{}", tickets[0].comments.len());
+}
