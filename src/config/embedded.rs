@@ -35,15 +35,20 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("AZURE_CLIENT_SECRET", "token"),
+        ("ELASTIC_API_KEY", "token"),
+        ("ELASTIC_TOKEN", "token"),
         ("KAFKA_PASSWORD", "token"),
-        ("SMTP_PASSWORD", "token"),
-        ("SPLUNK_HEC_TOKEN", "token"),
         ("HOOK_PASSWORD", "token"),
         ("HOOK_URL", "https://hooks.example/token?key=token"),
+        ("OPENSEARCH_PASSWORD", "token"),
+        ("OTLP_HEADERS", "api-key=token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+        ("SMTP_PASSWORD", "token"),
         ("SOAR_TOKEN", "token"),
         ("SOAR_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("SPLUNK_HEC_TOKEN", "token"),
         (
             "TEAMS_WEBHOOK_URL",
             "https://prod-1.westeurope.logic.azure.com/workflows/0/triggers/manual/paths/invoke?sig=token",

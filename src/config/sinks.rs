@@ -99,16 +99,7 @@ const RETRY: &[Key] = &[
 ];
 
 /// Types that the design has and this build has not.
-const LATER: &[&str] = &[
-    "case",
-    "otlp",
-    "discord",
-    "firewall",
-    "rpz",
-    "edr_tag",
-    "http_set",
-    "blocklist",
-];
+const LATER: &[&str] = &["case", "discord", "firewall", "rpz", "edr_tag", "http_set", "blocklist"];
 
 /// A sink, as configured.
 #[derive(Debug, Clone)]
