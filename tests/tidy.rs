@@ -127,6 +127,7 @@ const READERS: &[&str] = &[
     "sinks/template/src/body.rs",
     "sinks/template/src/extract.rs",
     "sinks/template/src/target.rs",
+    "sinks/template/src/xml.rs",
     "sinks/webhook/src/answer.rs",
     "src/config/embedded.rs",
     "src/control/client.rs",
