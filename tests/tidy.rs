@@ -130,6 +130,7 @@ const READERS: &[&str] = &[
     "sinks/template/src/body.rs",
     "sinks/template/src/extract.rs",
     "sinks/template/src/target.rs",
+    "sinks/template/src/xml.rs",
     "sinks/vendor/tests/answers.rs",
     "sinks/webhook/src/answer.rs",
     "src/config/embedded.rs",

@@ -68,27 +68,23 @@ impl HttpClient {
 
     /// A request to `path` below the base URL.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.request_to(method, path, None)
-    }
-
-    /// A request to `path` below the base URL with a query in place of the base's; both percent-encoded already.
-    pub fn request_to(&self, method: Method, path: &str, query: Option<&str>) -> RequestBuilder {
-        let mut url = self.base.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{path}"));
-        if query.is_some() {
-            url.set_query(query);
-        }
-        self.client.request(method, url)
+        self.request_with(method, path, &[])
     }
 
     /// Like [`request`](Self::request), with a query; names and values are encoded here.
     pub fn request_with(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{path}"));
+        let mut url = self.below(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
+        }
+        self.client.request(method, url)
+    }
+
+    /// Like [`request`](Self::request), with a query in place of the base's; path and query are percent-encoded already.
+    pub fn request_to(&self, method: Method, path: &str, query: Option<&str>) -> RequestBuilder {
+        let mut url = self.below(path);
+        if query.is_some() {
+            url.set_query(query);
         }
         self.client.request(method, url)
     }
@@ -96,6 +92,13 @@ impl HttpClient {
     /// The destination's host, for messages.
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
+    }
+
+    fn below(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        url
     }
 
     /// What `status` says of the transport: TLS off, or days left of certificates.

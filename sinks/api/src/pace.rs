@@ -36,7 +36,7 @@ impl Pace {
 
     /// Waits until a message may go. Errors: what is left of a pause that is too long to wait here.
     ///
-    /// Time: an interval and [`WAITED_OUT`] at most. Cancel: safe; the slot is lost.
+    /// Time: an interval and ten seconds at most. Cancel: safe; the slot is lost.
     pub async fn turn(&self) -> Result<(), Duration> {
         let at = self.slots().take(Instant::now(), self.interval)?;
         sleep_until(at).await;

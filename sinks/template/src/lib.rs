@@ -15,7 +15,7 @@
 //! ```
 //!
 //! In: templates of an operator or of a profile, and values of which peers chose some. Out: a JSON value ([`Body`]), a
-//! form ([`Form`]), a path and a query ([`Target`]), the text of a header or of a field ([`Line`]), a yes or no
+//! form ([`Form`]), XML ([`Xml`]), a path and a query ([`Target`]), the text of a header or of a field ([`Line`]), a yes or no
 //! ([`Condition`]). And the way back: one value out of an answer ([`Path`]).
 //!
 //! The language is minijinja's expressions between `{{` and `}}`, and nothing else of it: no blocks, no comments, no
@@ -24,8 +24,8 @@
 //!
 //! - A text that is one expression and nothing else keeps the value's type: a number stays one, an object too.
 //! - A value that is not there makes its place absent: an entry of an object, an element of a list, a parameter of a
-//!   query, a field of a form, a header. `{{ user | default("nobody") }}` says otherwise. Only in a path there must be
-//!   one.
+//!   query, a field of a form, a header. `{{ user | default("nobody") }}` says otherwise. Only in a path and in XML
+//!   there must be one.
 //!
 //! Invariants, tested on any text: 1. a value is one value in what comes out: it adds no key, no element, no parameter,
 //! no segment, no header and no line; 2. read back by its format's own rules it is the text that went in; 3. a template
@@ -45,6 +45,7 @@ mod percent;
 mod samples;
 mod target;
 mod value;
+mod xml;
 
 pub use body::Body;
 pub use engine::{Condition, FILTERS};
@@ -55,6 +56,7 @@ pub use names::{Mistake, Names};
 pub use samples::samples;
 pub use target::{Target, Where};
 pub use value::Scope;
+pub use xml::Xml;
 
 /// Longest thing that is rendered, bytes, as JSON or as it is sent.
 pub const BYTES_MAX: usize = 4 << 20;

@@ -43,11 +43,11 @@ pub(crate) fn read(table: &Table, content_type: &'static str) -> HeaderMap {
             Err((found, allowed)) => table.problem("headers", found, allowed),
         }
     }
-    if let Some(value) = authorization(table) {
-        if headers.insert(AUTHORIZATION, value).is_some() {
-            let found = "`authorization` beside `token` or `username`";
-            table.problem("headers", found, "one of them");
-        }
+    if let Some(value) = authorization(table)
+        && headers.insert(AUTHORIZATION, value).is_some()
+    {
+        let found = "`authorization` beside `token` or `username`";
+        table.problem("headers", found, "one of them");
     }
     headers
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use fake::{Receiver, SECRET, sink_with};
 use trapline_sink::StreamSink;
-use trapline_sink::conformance::web::{self, Destination, Place};
+use trapline_sink::conformance::web::{self, Destination, Fault, Place, fault_of};
 use trapline_sink::conformance::{BAD_USER, Case, TAKES_AT_ONCE};
 use uuid::Uuid;
 
@@ -61,6 +61,14 @@ impl Destination for Way {
     fn stored(&self, receiver: &Receiver) -> Vec<Uuid> {
         assert_eq!(receiver.wrong, Vec::<String>::new());
         receiver.stored()
+    }
+
+    /// Where several requests are under way, all of them meet the reset.
+    fn fault(&self, case: Case) -> Option<Fault> {
+        match case {
+            Case::ResetAfterStored => Some(Fault::ResetAfterStored),
+            _ => fault_of(case),
+        }
     }
 
     fn secrets(&self) -> &[&str] {

@@ -341,3 +341,37 @@ fn of_an_address_that_is_wrong_no_more_than_the_host_is_shown() {
     let shown = all.iter().map(|problem| problem.rich(false)).collect::<String>();
     assert!(all.len() == 3 && !shown.contains("hush"), "{shown}");
 }
+
+#[test]
+fn names_of_the_users_choice_have_texts_and_what_sounds_like_a_credential_is_a_secret() {
+    const PAIRS: &[Key] = &[Key::optional("headers", KeyKind::Pairs, "Headers.")];
+    let (table, problems) = Table::for_test("headers = { X-Source = 'a', b = 'c' }", PAIRS);
+    assert_eq!(problems.count(), 0);
+    let pairs = table.pairs("headers");
+    let read: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose_secret()))
+        .collect();
+    assert_eq!(read, [("X-Source", "a"), ("b", "c")]);
+    assert!(!format!("{pairs:?}").contains("\"a\""));
+    let source = SourceText {
+        name: "test.toml".into(),
+        text: "headers.x-source = 'shown'\nheaders.x-api-key = 'hush'\nheaders.n = 7".into(),
+    };
+    let problems = Problems::default();
+    let node = Node::parse(&Arc::new(source), &problems);
+    let context = Context {
+        outside: &Variables::default(),
+        config_dir: "/config".into(),
+        state_dir: "/state".into(),
+        literal_secrets: false,
+        problems: problems.clone(),
+    };
+    let table = check(&node, &PAIRS.iter().collect::<Vec<_>>(), &context);
+    assert_eq!(table.pairs("headers").len(), 1, "the one that anybody may read");
+    let told: String = problems.take().iter().map(|problem| problem.rich(false)).collect();
+    assert!(
+        told.contains("test.toml:2:") && told.contains("test.toml:3:") && !told.contains("hush"),
+        "{told}"
+    );
+}
