@@ -35,8 +35,12 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("AZURE_CLIENT_SECRET", "token"),
+        ("ELASTIC_API_KEY", "token"),
+        ("ELASTIC_TOKEN", "token"),
         ("KAFKA_PASSWORD", "token"),
         ("OTLP_HEADERS", "api-key=token"),
+        ("OPENSEARCH_PASSWORD", "token"),
         ("SMTP_PASSWORD", "token"),
         ("SPLUNK_HEC_TOKEN", "token"),
         ("SLACK_TOKEN", "xoxb-token"),

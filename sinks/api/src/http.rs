@@ -68,10 +68,23 @@ impl HttpClient {
 
     /// A request to `path` below the base URL.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_with(method, path, &[])
+    }
+
+    /// Like [`request`](Self::request), with a query; names and values are encoded here.
+    pub fn request_with(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.base.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         self.client.request(method, url)
+    }
+
+    /// The destination's host, for messages.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
     }
 
     /// What `status` says of the transport: TLS off, or days left of certificates.

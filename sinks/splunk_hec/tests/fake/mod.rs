@@ -92,6 +92,11 @@ impl Collector {
         self.server.order(fault);
     }
 
+    /// Orders a fault for every request to `/event` until it is healed.
+    pub fn order_lasting(&self, fault: Fault) {
+        self.server.order_lasting(fault);
+    }
+
     /// Forgets all channels with the next request to `/event`, as after a restart: acknowledgements are lost, events not
     /// indexed yet too.
     pub fn restart(&self) {
