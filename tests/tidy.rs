@@ -107,8 +107,8 @@ fn every_service_of_the_table_has_its_room() {
 const READERS: &[&str] = &[
     "schemas/tests/property.rs",
     "sinks/api/src/http.rs",
-    "sinks/api/src/tls/refusal.rs",
     "sinks/api/src/oauth_tests.rs",
+    "sinks/api/src/tls/refusal.rs",
     "sinks/elasticsearch/src/answer_tests.rs",
     "sinks/email/src/reply.rs",
     "sinks/kafka/src/fault.rs",
@@ -128,12 +128,12 @@ const READERS: &[&str] = &[
     "src/decoy/mask.rs",
     "src/decoy/tests/hostile.rs",
     "src/graph/condition/tests.rs",
+    "src/graph/scan/tests.rs",
     "src/graph/shape/enrich_tests.rs",
     "src/graph/shape/inventory.rs",
     "src/graph/shape/scrub.rs",
     "src/graph/shape/tests.rs",
     "src/graph/window/model_tests.rs",
-    "src/graph/scan/tests.rs",
     "src/record/leases.rs",
     "src/record/neighbours.rs",
 ];
