@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -136,12 +137,11 @@ impl Factory for Receiver {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let tls_off = table.is_off("tls");
-    let endpoint = endpoint(table, tls_off);
+    let endpoint = endpoint(table);
     let encrypted = endpoint.scheme() == "https";
     let protocol = protocol(table, &endpoint);
     let gzip = match table.choice("compression") {
-        "auto" => !is_loopback(&endpoint),
+        "auto" => !base_url::is_loopback(&endpoint),
         compression => compression == "gzip",
     };
     let bytes = |key| usize::try_from(table.size(key)).unwrap_or(usize::MAX);
@@ -239,44 +239,13 @@ impl Settings {
     }
 }
 
-/// The base URL: `https`, or `http` to this machine or with `tls = "off"`.
-fn endpoint(table: &Table, tls_off: bool) -> Url {
-    let text = table.text("endpoint");
-    let harmless = Url::parse("https://localhost").expect("a constant URL parses");
-    let Ok(url) = Url::parse(&text) else {
-        if !text.is_empty() {
-            table.problem_with_address("endpoint", "a URL such as `https://otel.example:4317`");
-        }
-        return harmless;
-    };
-    if let Some(allowed) = objection(&url, tls_off) {
-        table.problem_with_address("endpoint", allowed);
-        return harmless;
+/// The base URL, without what is added to it.
+fn endpoint(table: &Table) -> Url {
+    let url = base_url::read(table, "endpoint", "https://otel.example:4317");
+    if url.path().trim_end_matches('/').ends_with("/v1/logs") {
+        table.problem_with_address("endpoint", "the base URL alone; `/v1/logs` is added");
     }
     url
-}
-
-fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
-    let plain = url.scheme() == "http";
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        Some("a base URL without user, password, query or fragment; credentials go into `headers`")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        Some("a URL with `https://` (or `http://` to this machine) and a host, also for gRPC")
-    } else if url.path().trim_end_matches('/').ends_with("/v1/logs") {
-        Some("the base URL alone; `/v1/logs` is added")
-    } else if plain && !tls_off && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
-    } else {
-        None
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -291,8 +260,8 @@ mod tests {
 
     fn settled(toml: &str) -> (Protocol, bool) {
         let (table, problems) = Table::for_test(toml, SINK.keys);
-        let url = endpoint(&table, table.is_off("tls"));
-        let settled = (protocol(&table, &url), is_loopback(&url));
+        let url = endpoint(&table);
+        let settled = (protocol(&table, &url), base_url::is_loopback(&url));
         assert_eq!(problems.count(), 0, "{:?}", problems.take());
         settled
     }
@@ -321,7 +290,7 @@ mod tests {
             ("endpoint = 'http://otel.example:4317'".to_owned(), "tls = \"off\""),
             (
                 "endpoint = 'https://user:hush@otel.example'".to_owned(),
-                "credentials go into `headers`",
+                "without user, password",
             ),
             (
                 "endpoint = 'https://otel.example/v1/logs'".to_owned(),

@@ -8,13 +8,13 @@ use crate::proto::{Any, AnyValue, ArrayValue, KeyValue, KeyValueList};
 pub(crate) fn any(value: Value) -> AnyValue {
     let value = match value {
         Value::Null => return AnyValue { value: None },
-        Value::Bool(yes) => Any::BoolValue(yes),
+        Value::Bool(yes) => Any::Bool(yes),
         Value::Number(number) => of_number(&number),
-        Value::String(text) => Any::StringValue(text),
-        Value::Array(items) => Any::ArrayValue(ArrayValue {
+        Value::String(text) => Any::Text(text),
+        Value::Array(items) => Any::List(ArrayValue {
             values: items.into_iter().map(any).collect(),
         }),
-        Value::Object(entries) => Any::KvlistValue(KeyValueList {
+        Value::Object(entries) => Any::Map(KeyValueList {
             values: entries
                 .into_iter()
                 .map(|(key, value)| KeyValue::new(key, any(value)))
@@ -27,9 +27,9 @@ pub(crate) fn any(value: Value) -> AnyValue {
 /// A number that fits neither kind goes as its digits.
 fn of_number(number: &Number) -> Any {
     match (number.as_i64(), number.as_f64()) {
-        (Some(whole), _) => Any::IntValue(whole),
-        (None, Some(fraction)) if !number.is_u64() => Any::DoubleValue(fraction),
-        _ => Any::StringValue(number.to_string()),
+        (Some(whole), _) => Any::Whole(whole),
+        (None, Some(fraction)) if !number.is_u64() => Any::Double(fraction),
+        _ => Any::Text(number.to_string()),
     }
 }
 
@@ -58,22 +58,22 @@ mod tests {
     #[test]
     fn every_kind_of_json_stays_what_it_is() {
         let cases = [
-            (json!(true), Any::BoolValue(true)),
-            (json!(-7), Any::IntValue(-7)),
-            (json!(50.0), Any::DoubleValue(50.0)),
-            (json!(u64::MAX), Any::StringValue(u64::MAX.to_string())),
-            (json!("x"), Any::StringValue("x".into())),
+            (json!(true), Any::Bool(true)),
+            (json!(-7), Any::Whole(-7)),
+            (json!(50.0), Any::Double(50.0)),
+            (json!(u64::MAX), Any::Text(u64::MAX.to_string())),
+            (json!("x"), Any::Text("x".into())),
         ];
         for (json, expected) in cases {
             assert_eq!(any(json).value, Some(expected));
         }
         assert_eq!(any(Value::Null).value, None);
         let list = any(json!([1, {"k": null}]));
-        let map = AnyValue::from(Any::KvlistValue(KeyValueList {
+        let map = AnyValue::from(Any::Map(KeyValueList {
             values: vec![KeyValue::new("k", AnyValue { value: None })],
         }));
-        let values = vec![Any::IntValue(1).into(), map];
-        assert_eq!(list.value, Some(Any::ArrayValue(ArrayValue { values })));
+        let values = vec![Any::Whole(1).into(), map];
+        assert_eq!(list.value, Some(Any::List(ArrayValue { values })));
     }
 
     #[test]

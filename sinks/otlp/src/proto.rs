@@ -93,20 +93,25 @@ pub(crate) struct AnyValue {
 
 /// The kinds of values.
 #[derive(Clone, PartialEq, Oneof, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) enum Any {
     #[prost(string, tag = "1")]
-    StringValue(String),
+    #[serde(rename = "stringValue")]
+    Text(String),
     #[prost(bool, tag = "2")]
-    BoolValue(bool),
+    #[serde(rename = "boolValue")]
+    Bool(bool),
     #[prost(int64, tag = "3")]
-    IntValue(#[serde(serialize_with = "as_text")] i64),
+    #[serde(rename = "intValue")]
+    Whole(#[serde(serialize_with = "as_text")] i64),
     #[prost(double, tag = "4")]
-    DoubleValue(f64),
+    #[serde(rename = "doubleValue")]
+    Double(f64),
     #[prost(message, tag = "5")]
-    ArrayValue(ArrayValue),
+    #[serde(rename = "arrayValue")]
+    List(ArrayValue),
     #[prost(message, tag = "6")]
-    KvlistValue(KeyValueList),
+    #[serde(rename = "kvlistValue")]
+    Map(KeyValueList),
 }
 
 /// A list.
@@ -182,7 +187,7 @@ fn as_text<S: Serializer>(number: &impl std::fmt::Display, serializer: S) -> Res
 
 impl From<&str> for AnyValue {
     fn from(text: &str) -> Self {
-        Any::StringValue(text.to_owned()).into()
+        Any::Text(text.to_owned()).into()
     }
 }
 
@@ -212,10 +217,7 @@ mod tests {
             severity_number: 17,
             severity_text: "H".into(),
             body: Some("b".into()),
-            attributes: vec![
-                KeyValue::new("i", Any::IntValue(-1)),
-                KeyValue::new("d", Any::DoubleValue(1.0)),
-            ],
+            attributes: vec![KeyValue::new("i", Any::Whole(-1)), KeyValue::new("d", Any::Double(1.0))],
             observed_time_unix_nano: 1,
             event_name: "e".into(),
         }
@@ -248,11 +250,11 @@ mod tests {
 
     #[test]
     fn lists_and_maps_are_told_apart_in_json() {
-        let list = AnyValue::from(Any::ArrayValue(ArrayValue {
+        let list = AnyValue::from(Any::List(ArrayValue {
             values: vec!["x".into()],
         }));
-        let map = Any::KvlistValue(KeyValueList {
-            values: vec![KeyValue::new("k", list), KeyValue::new("t", Any::BoolValue(true))],
+        let map = Any::Map(KeyValueList {
+            values: vec![KeyValue::new("k", list), KeyValue::new("t", Any::Bool(true))],
         });
         let json = serde_json::to_string(&AnyValue::from(map)).unwrap();
         let expected = concat!(

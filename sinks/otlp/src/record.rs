@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(record.event_name, "trapline.decoy_credential");
         let found = attributes(&record);
         let text = |name: &str| match found[name] {
-            Any::StringValue(text) => text.as_str(),
+            Any::Text(text) => text.as_str(),
             other => panic!("{name} is {other:?}"),
         };
         for name in ["client.address", "source.address"] {
@@ -169,14 +169,14 @@ mod tests {
         assert_eq!(text("event.id").len(), 36);
         assert_eq!(text("session.id").len(), 36);
         for (name, port) in [("client.port", 40_022), ("server.port", 22)] {
-            assert_eq!(found[name], &Any::IntValue(port));
+            assert_eq!(found[name], &Any::Whole(port));
         }
-        assert_eq!(found["event.risk_score"], &Any::DoubleValue(50.0));
-        assert!(matches!(found["event.category"], Any::ArrayValue(_)));
+        assert_eq!(found["event.risk_score"], &Any::Double(50.0));
+        assert!(matches!(found["event.category"], Any::List(_)));
         for absent in ["source.ip", "@timestamp", "message", "related.ip"] {
             assert!(!found.contains_key(absent), "{absent}");
         }
-        assert!(matches!(record.body.unwrap().value, Some(Any::StringValue(line)) if line.contains("root")));
+        assert!(matches!(record.body.unwrap().value, Some(Any::Text(line)) if line.contains("root")));
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
                 found.contains_key("event.id") && !found.contains_key("rule.id"),
                 "{found:?}"
             );
-            let Some(Any::KvlistValue(body)) = record.body.and_then(|body| body.value) else {
+            let Some(Any::Map(body)) = record.body.and_then(|body| body.value) else {
                 panic!("no map");
             };
             let of_the_form = if format == Format::Ecs { "event" } else { "class_uid" };
@@ -244,7 +244,7 @@ mod tests {
         let (whole, cut) = (made(1 << 20).unwrap(), made(8000).unwrap());
         assert!(attributes(&whole).contains_key("trapline.payload.base64"));
         assert!(!attributes(&cut).contains_key("trapline.payload.base64"));
-        assert_eq!(attributes(&cut)["trapline.truncated"], &Any::BoolValue(true));
+        assert_eq!(attributes(&cut)["trapline.truncated"], &Any::Bool(true));
         assert_eq!(made(16), None);
     }
 
