@@ -166,3 +166,29 @@ impl StreamSink for Elasticsearch {
         notes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_faults_the_one_that_a_person_must_mend_is_told() {
+        let mut kept = None;
+        let mut told = Vec::new();
+        let kinds = [
+            FaultKind::Busy,
+            FaultKind::Server,
+            FaultKind::Busy,
+            FaultKind::Config,
+            FaultKind::Auth,
+            FaultKind::Server,
+        ];
+        for kind in kinds {
+            let message = String::new();
+            keep_graver(&mut kept, Fault { kind, message });
+            told.extend(kept.as_ref().map(|fault| fault.kind));
+        }
+        use FaultKind::{Busy, Config, Server};
+        assert_eq!(told, [Busy, Server, Server, Config, Config, Config]);
+    }
+}

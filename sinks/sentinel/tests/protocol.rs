@@ -120,7 +120,8 @@ async fn a_batch_that_is_too_large_for_one_request_goes_in_several() {
     assert_eq!(sink.deliver(&batch).await, Delivery::all(60));
     server.with(|azure| assert!(azure.requests > 1 && azure.stored.len() == 60, "{}", azure.requests));
 
-    // What went before the fault is there, and not sent again.
+    // What went before the fault is there, and what comes after it waits.
+    let before = server.asked().len();
     server.order(Fault::Slow(Duration::ZERO));
     server.order(Fault::Answer(Reply::status(503).with("Retry-After", "9")));
     let delivery = sink.deliver(&batch).await;
@@ -132,6 +133,8 @@ async fn a_batch_that_is_too_large_for_one_request_goes_in_several() {
     assert!(done > 0 && done < 60, "{done}");
     assert_eq!(delivery.retry_after, Some(Duration::from_secs(9)));
     assert_eq!(server.with(|azure| azure.stored.len()), 60 + done);
+    assert_eq!(server.asked().len(), before + 2);
+    server.with(|azure| assert!(azure.requests > 2, "there was a third to send"));
 }
 
 #[tokio::test]

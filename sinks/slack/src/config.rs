@@ -7,6 +7,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use trapline_notice::Voice;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::http::HttpClient;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
@@ -197,7 +198,7 @@ fn webhook(table: &Table) -> (Url, Way) {
     let objection = if path.is_empty() {
         Some(WEBHOOK)
     } else {
-        objection(&url, table.is_off("tls"))
+        base_url::objection(&url, table.is_off("tls"))
     };
     if let Some(allowed) = objection {
         table.problem("webhook_url", "a URL that is no webhook's", allowed);
@@ -233,35 +234,10 @@ fn bot(table: &Table) -> (Url, Way) {
 
 /// The base URL of the Web API.
 fn endpoint(table: &Table) -> Url {
-    match Url::parse(&table.text("endpoint")) {
-        Ok(url) => match objection(&url, table.is_off("tls")) {
-            None => return url,
-            Some(allowed) => table.problem_with_address("endpoint", allowed),
-        },
-        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://slack.com/api`"),
-    }
-    harmless()
+    base_url::read(table, "endpoint", "https://slack.com/api")
 }
 
 const WEBHOOK: &str = "`https://hooks.slack.com/services/T…/B…/…`, whole";
-
-fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        Some("a URL without user, password, query or fragment")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        Some("a URL with `https://` (or `http://` to this machine) and a host")
-    } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
-    } else {
-        None
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
 
 /// Stands in for a URL that is wrong, which is told.
 fn harmless() -> Url {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -126,7 +127,6 @@ impl Factory for Hec {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let tls_off = table.is_off("tls");
     let token = table.secret("token").unwrap_or_default();
     if HeaderValue::from_str(token.expose_secret()).is_err() {
         table.problem(
@@ -135,10 +135,10 @@ fn parse(table: &Table) -> Box<dyn Factory> {
             "one line of printable characters",
         );
     }
-    let endpoint = endpoint(table, tls_off);
+    let endpoint = endpoint(table);
     let encrypted = endpoint.scheme() == "https";
     let gzip = match table.choice("compression") {
-        "auto" => !is_loopback(&endpoint),
+        "auto" => !base_url::is_loopback(&endpoint),
         compression => compression == "gzip",
     };
     let settings = Settings {
@@ -158,42 +158,10 @@ fn parse(table: &Table) -> Box<dyn Factory> {
     Box::new(Hec { settings, tls })
 }
 
-/// The base URL: `https`, or `http` to this machine or with `tls = "off"`.
-fn endpoint(table: &Table, tls_off: bool) -> reqwest::Url {
-    let text = table.text("endpoint");
-    let harmless = reqwest::Url::parse("https://localhost").expect("a constant URL parses");
-    let Ok(url) = reqwest::Url::parse(&text) else {
-        if !text.is_empty() {
-            table.problem_with_address("endpoint", "a URL such as `https://hec.example:8088`");
-        }
-        return harmless;
-    };
-    if let Some(allowed) = objection(&url, tls_off) {
-        table.problem_with_address("endpoint", allowed);
-        return harmless;
+fn endpoint(table: &Table) -> reqwest::Url {
+    let url = base_url::read(table, "endpoint", "https://hec.example:8088");
+    if url.path().contains("/services/collector") {
+        table.problem_with_address("endpoint", "the base URL alone; `/services/collector/event` is added");
     }
     url
-}
-
-fn objection(url: &reqwest::Url, tls_off: bool) -> Option<&'static str> {
-    let plain = url.scheme() == "http";
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        Some("a base URL without user, password, query or fragment")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        Some("a URL with `https://` (or `http://` to this machine) and a host")
-    } else if url.path().contains("/services/collector") {
-        Some("the base URL alone; `/services/collector/event` is added")
-    } else if plain && !tls_off && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
-    } else {
-        None
-    }
-}
-
-fn is_loopback(url: &reqwest::Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
