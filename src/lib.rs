@@ -13,3 +13,4 @@ pub mod record;
 pub mod roles;
 pub mod sys;
 pub mod telemetry;
+pub mod web;

@@ -129,6 +129,9 @@ const READERS: &[&str] = &[
     "src/graph/scan/tests.rs",
     "src/record/leases.rs",
     "src/record/neighbours.rs",
+    "src/web/hosts.rs",
+    "src/web/params.rs",
+    "src/web/tokens.rs",
 ];
 
 #[test]

@@ -27,6 +27,7 @@ mod schema;
 mod send_test;
 mod service;
 mod status;
+mod token;
 mod try_out;
 
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ enum Command {
     Reload,
     /// Send one marked test event through one sink, without recording it
     SendTest(send_test::Arguments),
+    /// Look after the tokens of the live feed
+    Token(token::Arguments),
     /// Print a JSON Schema: of the events as ECS or OCSF, or of the configuration
     Schema(schema::Arguments),
     /// Install trapline as a service of systemd, or take that back
@@ -150,6 +153,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Replay(wanted) => replay::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),
+        Command::Token(wanted) => token::run(globals, wanted),
         Command::Schema(wanted) => schema::run(wanted),
         Command::Service(wanted) => service::run(globals, wanted),
         Command::Man(wanted) => man::run(wanted),

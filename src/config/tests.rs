@@ -383,7 +383,10 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "[response]\nmode = 'enforce'",
         "t.toml:1:2: this build has no table `[response]`; allowed: observer,",
     );
-    only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
+    only(
+        "[web]\nlisten = 'x'",
+        "t.toml:2:10: `x` is not an address and port; allowed: ADDRESS:PORT",
+    );
     only(
         "[sinks.soar]\ntype = 'webhook'\ninputs = ['*']",
         "t.toml:2:8: this build has no sink of type `webhook`; allowed: \"file\", \"splunk_hec\" or \"mail\"",
@@ -791,7 +794,7 @@ fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
         "[decoys.a]\nservice = 'nix'\nlisten = []",
         "[limits]\nsessions = 0",
         "[limits]\nidle = '5'",
-        "[web]",
+        "[response]",
         "[sinks.f]\ntype='file'\ninputs=['*']",
         "[sinks.f]\ntype='file'\ninputs=['*']\npath='x'\nfoo=1",
     ] {
