@@ -407,10 +407,8 @@ mod tests {
     #[tokio::test]
     async fn an_event_is_found_by_its_offset_and_by_its_id_of_either_kind() {
         let (_folder, journal, mut events) = filled(1_500).await;
-        let derived = Event {
-            id: ids::derived("node", "key", Timestamp::from_micros(5)),
-            ..event(4)
-        };
+        let id = ids::derived("node", "key", Timestamp::from_micros(5));
+        let derived = Event::new(id, Timestamp::now(), Action::Connect);
         append(&journal, std::slice::from_ref(&derived)).await;
         events.push(derived);
         for index in [0, 700, 1_499, 1_500] {
