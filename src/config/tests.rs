@@ -20,6 +20,7 @@ use crate::graph::window::Policy;
 mod decoys;
 mod notices;
 mod sinks;
+mod web;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]

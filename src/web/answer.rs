@@ -23,6 +23,9 @@ const ALWAYS: [(&str, &str); 4] = [
 /// What a client is sent.
 pub type Answer = Response<Content>;
 
+/// An answer that says why there is no other.
+pub type Refused = Box<Answer>;
+
 /// A body.
 pub enum Content {
     /// All of it.
@@ -79,17 +82,18 @@ pub fn json(body: impl Into<Bytes>) -> Answer {
 }
 
 /// What is wrong: `{"errors": […]}`.
-pub fn wrong(status: StatusCode, errors: &[String]) -> Answer {
-    whole(status, "application/json", format!("{}\n", json!({ "errors": errors })))
+pub fn wrong(status: StatusCode, errors: &[String]) -> Refused {
+    let body = format!("{}\n", json!({ "errors": errors }));
+    Box::new(whole(status, "application/json", body))
 }
 
 /// The same, for one reason.
-pub fn refused(status: StatusCode, error: &str) -> Answer {
+pub fn refused(status: StatusCode, error: &str) -> Refused {
     wrong(status, &[error.to_owned()])
 }
 
 /// One that is to be asked again after a time, in whole seconds.
-pub fn later(status: StatusCode, error: &str, wait: Duration) -> Answer {
+pub fn later(status: StatusCode, error: &str, wait: Duration) -> Refused {
     let mut answer = refused(status, error);
     let secs = wait.as_secs_f64().ceil().max(1.0) as u64;
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(secs));
@@ -97,7 +101,7 @@ pub fn later(status: StatusCode, error: &str, wait: Duration) -> Answer {
 }
 
 /// No token, or a wrong one.
-pub fn unauthorized(error: &str, is_wrong: bool) -> Answer {
+pub fn unauthorized(error: &str, is_wrong: bool) -> Refused {
     let mut answer = refused(StatusCode::UNAUTHORIZED, error);
     let challenge = match is_wrong {
         true => "Bearer realm=\"trapline\", error=\"invalid_token\"",
@@ -110,7 +114,7 @@ pub fn unauthorized(error: &str, is_wrong: bool) -> Answer {
 }
 
 /// A method other than those that read.
-pub fn not_allowed() -> Answer {
+pub fn not_allowed() -> Refused {
     let mut answer = refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
     answer
         .headers_mut()

@@ -56,7 +56,7 @@ impl Misses {
 }
 
 /// One customer of an IPv6 provider has a /64 at least.
-fn network(source: IpAddr) -> IpAddr {
+pub(super) fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
         v4 => v4,

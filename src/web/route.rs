@@ -1,7 +1,7 @@
 //! One request: who asks, by which name, for what.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -10,9 +10,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use uuid::Uuid;
 
-use super::answer::{self, Answer, Content};
+use super::answer::{self, Answer, Content, Refused};
 use super::feed::Feed;
 use super::hosts::{Stranger, is_ours};
+use super::lobby::Guest;
 use super::params::{self, Framing, Shown};
 use super::server::{Look, Web, now};
 use super::tokens::Bearer;
@@ -37,18 +38,21 @@ pub(super) struct Caller {
     pub(super) look: Arc<Look>,
     pub(super) peer: IpAddr,
     pub(super) local: IpAddr,
+    /// Until it shows a token.
+    pub(super) guest: Mutex<Option<Guest>>,
 }
 
 /// Answers a request. Nothing of it but its head is read.
 pub(super) async fn answer(caller: &Caller, request: Request<Incoming>) -> Answer {
     let (head, _) = request.into_parts();
     match judged(caller, &head).await {
-        Ok(answer) | Err(answer) => answer,
+        Ok(answer) => answer,
+        Err(refused) => *refused,
     }
 }
 
 /// `Err` is an answer too: why there is no other.
-async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Answer> {
+async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
     refuse_strangers(caller, head)?;
     refuse_writers(head)?;
     let path = head.uri.path();
@@ -80,14 +84,11 @@ async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Answer> {
     }
 }
 
-/// Text format of Prometheus.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-fn nothing() -> Answer {
+fn nothing() -> Refused {
     answer::refused(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
-fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Answer> {
+fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Refused> {
     let refused = match is_ours(&head.headers, &head.uri, caller.local, &caller.look.hosts) {
         Ok(()) => return Ok(()),
         Err(Stranger::Nameless) => answer::refused(StatusCode::BAD_REQUEST, "one `Host` is needed"),
@@ -99,7 +100,7 @@ fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Answer> {
     Err(refused)
 }
 
-fn refuse_writers(head: &Parts) -> Result<(), Answer> {
+fn refuse_writers(head: &Parts) -> Result<(), Refused> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(answer::not_allowed());
     }
@@ -110,12 +111,12 @@ fn refuse_writers(head: &Parts) -> Result<(), Answer> {
     Ok(())
 }
 
-fn no_parameters(query: &str) -> Result<(), Answer> {
+fn no_parameters(query: &str) -> Result<(), Refused> {
     params::none(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))
 }
 
 /// Whose token the request shows.
-async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Answer> {
+async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
     let Some(shown) = head.headers.get(AUTHORIZATION) else {
         let how = "a token is needed: `Authorization: Bearer TOKEN`, see `trapline token`";
         return Err(answer::unauthorized(how, false));
@@ -127,6 +128,7 @@ async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Answer> {
     });
     match token.and_then(|token| caller.web.tokens.check(token, now())) {
         Some((bearer, is_news)) => {
+            drop(caller.guest.lock().unwrap_or_else(PoisonError::into_inner).take());
             if is_news {
                 let tokens = caller.web.tokens.clone();
                 let written = tokio::task::spawn_blocking(move || tokens.write_uses());
@@ -139,7 +141,7 @@ async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Answer> {
 }
 
 /// Says in the log who showed a wrong token, never which.
-fn missed(caller: &Caller) -> Answer {
+fn missed(caller: &Caller) -> Refused {
     let verdict = caller.web.misses.note(caller.peer, Instant::now());
     if verdict.is_news {
         let more = if verdict.wait.is_some() {
@@ -163,23 +165,23 @@ async fn healthz(caller: &Caller) -> Answer {
     answer::whole(status, "text/plain; charset=utf-8", word)
 }
 
-async fn status(core: &Core) -> Result<Answer, Answer> {
+async fn status(core: &Core) -> Result<Answer, Refused> {
     let text = serde_json::to_vec(&core.status().await);
     text.map(answer::json)
         .map_err(|error| failed(&format!("the status could not be written: {error}")))
 }
 
-fn failed(error: &str) -> Answer {
+fn failed(error: &str) -> Refused {
     tracing::warn!("a request of the live feed failed: {error}");
     answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
-fn unread(error: &JournalError) -> Answer {
+fn unread(error: &JournalError) -> Refused {
     failed(&error.to_string())
 }
 
 /// A page: `{"events": […], "next": "CURSOR" or null}`.
-async fn events(core: &Core, query: &str) -> Result<Answer, Answer> {
+async fn events(core: &Core, query: &str) -> Result<Answer, Refused> {
     let wanted = params::listing(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
     let places = Places {
         journal: core.journal(),
@@ -205,7 +207,7 @@ async fn events(core: &Core, query: &str) -> Result<Answer, Answer> {
 }
 
 /// One event, by its id, or by its offset.
-async fn event(core: &Core, id: &str, query: &str) -> Result<Answer, Answer> {
+async fn event(core: &Core, id: &str, query: &str) -> Result<Answer, Refused> {
     let shown = params::single(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
     let journal = core.journal();
     let found = match (params::number(id), id.parse::<Uuid>()) {
@@ -237,7 +239,7 @@ fn one(event: &trapline_schemas::Event, shown: Shown) -> Answer {
 }
 
 /// Events as they come, from where the client was, from a time, or from now on.
-async fn stream(caller: &Caller, head: &Parts, query: &str, bearer: Bearer) -> Result<Answer, Answer> {
+async fn stream(caller: &Caller, head: &Parts, query: &str, bearer: Bearer) -> Result<Answer, Refused> {
     let wanted = params::streaming(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
     let framing = wanted.framing.unwrap_or_else(|| accepted(head));
     let kind = match framing {
@@ -287,7 +289,7 @@ async fn begin(core: &Core, filter: &Filter, after: Option<Offset>) -> Result<(O
 }
 
 /// `Err`: it is no offset.
-fn last_event_id(head: &Parts) -> Result<Option<Offset>, Answer> {
+fn last_event_id(head: &Parts) -> Result<Option<Offset>, Refused> {
     let Some(value) = head.headers.get("last-event-id") else {
         return Ok(None);
     };

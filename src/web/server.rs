@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
 
+use super::lobby::{Guest, Lobby};
 use super::misses::Misses;
 use super::patient::Patient;
 use super::route;
@@ -85,6 +86,7 @@ pub struct Web {
     listening: Mutex<Listening>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) misses: Misses,
+    lobby: Arc<Lobby>,
     connections: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
@@ -103,6 +105,7 @@ impl Web {
             }),
             tokens: Arc::new(Tokens::new(state_dir)),
             misses: Misses::default(),
+            lobby: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             stop,
@@ -236,17 +239,26 @@ async fn accept(listener: &TcpListener, web: &Arc<Web>, core: &Arc<Core>, tasks:
             return;
         }
     };
+    let Some(guest) = web.lobby.enter(peer.ip()) else {
+        tracing::debug!(source.ip = %peer.ip(), "too many connections of {} without a token", peer.ip());
+        return;
+    };
     let (web, core) = (web.clone(), core.clone());
     tasks.spawn("web-connection", async move {
         let _seat = seat;
-        if let Err(error) = connection(stream, peer.ip(), &web, &core).await {
+        if let Err(error) = connection(stream, (peer.ip(), guest), &web, &core).await {
             tracing::debug!(source.ip = %peer.ip(), error = %error, "a connection of the live feed broke");
         }
     });
 }
 
 /// One connection: TLS if it is on, one request, its answer.
-async fn connection(stream: TcpStream, peer: IpAddr, web: &Arc<Web>, core: &Arc<Core>) -> io::Result<()> {
+async fn connection(
+    stream: TcpStream,
+    (peer, guest): (IpAddr, Guest),
+    web: &Arc<Web>,
+    core: &Arc<Core>,
+) -> io::Result<()> {
     let local = stream.local_addr()?.ip();
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
@@ -257,6 +269,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, web: &Arc<Web>, core: &Arc<
         look: look.clone(),
         peer,
         local,
+        guest: Mutex::new(Some(guest)),
     };
     let stream = Patient::new(stream);
     let Some(tls) = &look.tls else {

@@ -216,10 +216,7 @@ fn pages_and_single_events_are_those_of_the_command() {
         }
         assert_eq!(seen, expected, "{order}");
     }
-    assert_eq!(
-        offsets(&ask("?source=127.0.0.0/8&decoy=lure&limit=1000")).len() >= 12,
-        true
-    );
+    assert!(offsets(&ask("?source=127.0.0.0/8&decoy=lure&limit=1000")).len() >= 12);
     assert!(offsets(&ask("?source=192.0.2.0/24")).is_empty());
     assert!(offsets(&ask("?until=1h")).is_empty());
     let first = ask(&format!("/{}?format=json", expected[0])).json();
