@@ -9,6 +9,7 @@ pub mod feed;
 pub mod manager;
 pub mod promises;
 pub mod rsyslog;
+pub mod told;
 
 use std::io::Read;
 use std::net::SocketAddr;
