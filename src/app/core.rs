@@ -20,6 +20,7 @@ use crate::journal::Journal;
 use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
+use crate::roles::Attendance;
 
 /// A running instance.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Core {
     pub(super) tasks: Tasks,
     /// What was wrong with the limits of the process at start.
     pub(super) shortage: Option<String>,
+    /// How full the decoys are.
+    pub(super) attendance: Arc<Attendance>,
     pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     pub(super) config: Mutex<Arc<Config>>,
 }
