@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod fresh;
 pub mod graph;
 pub mod journal;
+pub mod metrics;
 pub mod record;
 pub mod roles;
 pub mod sys;

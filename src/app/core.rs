@@ -20,6 +20,7 @@ use crate::journal::Journal;
 use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
+use crate::roles::Attendance;
 use crate::web::Web;
 
 /// A running instance.
@@ -44,6 +45,8 @@ pub struct Core {
     pub(super) web: Option<Arc<Web>>,
     /// What was wrong with the limits of the process at start.
     pub(super) shortage: Option<String>,
+    /// How full the decoys are.
+    pub(super) attendance: Arc<Attendance>,
     pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     pub(super) config: Mutex<Arc<Config>>,
 }

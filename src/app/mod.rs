@@ -27,6 +27,7 @@ mod indexed;
 mod keeper;
 mod load;
 mod manager;
+mod measured;
 mod process;
 mod reload;
 mod start;

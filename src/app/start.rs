@@ -29,6 +29,7 @@ use crate::journal::index::{self, Index};
 use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, Benign, HostEvent, Identity};
+use crate::roles::Attendance;
 use crate::telemetry;
 use crate::web::server::{self as feed, Look};
 use crate::web::{CONNECTIONS_MAX, Web};
@@ -356,6 +357,7 @@ struct CoreParts {
     board: Arc<Board>,
     tasks: Tasks,
     shortage: Option<String>,
+    attendance: Arc<Attendance>,
 }
 
 type Opened = (
@@ -394,6 +396,7 @@ impl CoreParts {
             board: Board::new(),
             tasks,
             shortage: ready.shortage.take(),
+            attendance: Arc::default(),
         };
         let made = core.key_file.as_ref().is_some_and(KeyFile::is_new);
         let key = (made, ready.opened_at);
@@ -421,6 +424,7 @@ impl CoreParts {
     async fn open(&mut self, decoys: &[Made], stops: &Stops) -> Opened {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
         let role = Role::new(self.recorder.hits(), self.recorder.missed(), SESSION_GRACE);
+        self.attendance = role.attendance();
         let role = role.run(orders_in, stops.accepting.clone());
         let decoys_task = self.tasks.spawn_station("decoys", stops.accepting.clone(), role);
         let (mut binder, listeners) = Binder::new(orders, self.recorder.clone(), Shelf::of_the_manager());
@@ -461,6 +465,7 @@ impl CoreParts {
             tasks: self.tasks,
             web,
             shortage: self.shortage,
+            attendance: self.attendance,
             reloads,
             config: Mutex::new(Arc::new(config)),
         }

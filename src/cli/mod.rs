@@ -18,6 +18,7 @@ mod export;
 mod journal;
 mod learn;
 mod man;
+mod metrics;
 mod output;
 mod place;
 mod reload;
@@ -100,6 +101,8 @@ enum Command {
     Check(check::Arguments),
     /// How the running instance does
     Status,
+    /// Print the figures of the running instance in the text form of Prometheus
+    Metrics,
     /// Show recorded events
     Events(Box<events::Arguments>),
     /// Propose an ignore list of sources that come again and again without meaning harm
@@ -146,6 +149,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Try(wanted) => try_out::run(globals, wanted),
         Command::Check(wanted) => check::run(globals, wanted),
         Command::Status => status::run(globals),
+        Command::Metrics => metrics::run(globals),
         Command::Events(wanted) => events::run(globals, wanted),
         Command::Learn(wanted) => learn::run(globals, wanted),
         Command::Journal(wanted) => journal::run(globals, wanted),

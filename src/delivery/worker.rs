@@ -198,6 +198,7 @@ impl Worker {
             self.reloads.mark_unchanged();
             match build(&self.plan).await {
                 Ok(sink) => {
+                    self.parts.board.at_work(self.name(), &sink);
                     self.opened(sink.as_ref());
                     return Some(sink);
                 }

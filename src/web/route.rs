@@ -23,6 +23,7 @@ use crate::control::query::Filter;
 use crate::control::search::Places;
 use crate::control::status::Health;
 use crate::journal::{JournalError, Offset};
+use crate::metrics;
 
 /// How long one answer is searched for; what is not found by then is on the next page.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(3);
@@ -68,7 +69,8 @@ async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
     match path.strip_prefix("/api/v1/") {
         None if path == "/metrics" => {
             no_parameters(query)?;
-            Err(nothing())
+            let figures = core.metrics().await;
+            Ok(answer::whole(StatusCode::OK, metrics::CONTENT_TYPE, figures))
         }
         Some("status") => {
             no_parameters(query)?;

@@ -171,6 +171,31 @@ fn only_reading_is_answered_and_only_to_who_calls_us_by_our_name() {
 }
 
 #[test]
+fn figures_are_for_who_has_a_token_in_the_form_of_prometheus() {
+    if !has("curl") {
+        return;
+    }
+    let (trap, address, soc) = fed();
+    touched(&trap, 2);
+    let url = format!("http://{address}/metrics");
+    assert_eq!(get(&url, None, &[]).status, 401);
+    let figures = get(&url, Some(&soc), &[]);
+    assert_eq!(figures.status, 200);
+    assert!(
+        figures.head.contains("content-type: text/plain; version=0.0.4"),
+        "{}",
+        figures.head
+    );
+    let command = text(&trap.trapline(&["metrics"]).stdout);
+    let names = |text: &str| -> BTreeSet<String> {
+        let helps = text.lines().filter(|line| line.starts_with("# HELP "));
+        helps.map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&figures.body), names(&command));
+    assert!(names(&command).len() > 10, "{command}");
+}
+
+#[test]
 fn heads_that_never_end_or_are_too_large_are_left() {
     let (_trap, address, _) = fed();
     let mut large = TcpStream::connect(address).unwrap();

@@ -10,10 +10,12 @@ pub mod conformance;
 pub mod dial;
 pub mod http;
 pub mod kernel;
+pub mod measure;
 pub mod parcel;
 pub mod stream;
 pub mod task;
 pub mod tls;
 
+pub use measure::{Measure, MeasureKind};
 pub use parcel::Parcel;
 pub use stream::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
