@@ -169,6 +169,7 @@ fn of_sink(sink: &str, measures: Vec<Measure>) -> OfSink {
 
 fn status() -> Status {
     Status {
+        web: None,
         health: Health::Degraded,
         faults: vec![Fault {
             health: Health::Degraded,

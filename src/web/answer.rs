@@ -104,8 +104,8 @@ pub fn later(status: StatusCode, error: &str, wait: Duration) -> Refused {
 pub fn unauthorized(error: &str, is_wrong: bool) -> Refused {
     let mut answer = refused(StatusCode::UNAUTHORIZED, error);
     let challenge = match is_wrong {
-        true => "Bearer realm=\"trapline\", error=\"invalid_token\"",
-        false => "Bearer realm=\"trapline\"",
+        true => "Bearer realm=\"api\", error=\"invalid_token\"",
+        false => "Bearer realm=\"api\"",
     };
     answer
         .headers_mut()

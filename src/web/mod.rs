@@ -15,6 +15,7 @@
 //! Invariants:
 //! 1. On an address that is not loopback there is TLS, or nothing listens: the configuration refuses the rest.
 //! 2. A request whose Host is none of ours is answered nothing (DNS rebinding); only GET and HEAD are, without a body.
+//!    Who shows no token is told nothing of what this is: a decoy's neighbour is not to be known.
 //! 3. Tokens are kept as hashes, compared in constant time, and never logged. A right one is never refused because
 //!    others guess.
 //! 4. A stream's id is an offset: who comes back with the last one it had misses nothing and gets nothing twice; what

@@ -94,10 +94,7 @@ fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Refused> {
     let refused = match is_ours(&head.headers, &head.uri, caller.local, &caller.look.hosts) {
         Ok(()) => return Ok(()),
         Err(Stranger::Nameless) => answer::refused(StatusCode::BAD_REQUEST, "one `Host` is needed"),
-        Err(Stranger::Other) => answer::refused(
-            StatusCode::MISDIRECTED_REQUEST,
-            "`Host` is none of this server's: list it in `hosts` of `[web]`",
-        ),
+        Err(Stranger::Other) => answer::refused(StatusCode::MISDIRECTED_REQUEST, "this host is not served here"),
     };
     Err(refused)
 }
@@ -120,7 +117,7 @@ fn no_parameters(query: &str) -> Result<(), Refused> {
 /// Whose token the request shows.
 async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
     let Some(shown) = head.headers.get(AUTHORIZATION) else {
-        let how = "a token is needed: `Authorization: Bearer TOKEN`, see `trapline token`";
+        let how = "a token is needed: `Authorization: Bearer TOKEN`";
         return Err(answer::unauthorized(how, false));
     };
     let text = shown.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
@@ -133,8 +130,8 @@ async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
             drop(caller.guest.lock().unwrap_or_else(PoisonError::into_inner).take());
             if is_news {
                 let tokens = caller.web.tokens.clone();
-                let written = tokio::task::spawn_blocking(move || tokens.write_uses());
-                let _ = written.await;
+                // Once a minute for a token; nobody waits for the disk.
+                drop(tokio::task::spawn_blocking(move || tokens.write_uses()));
             }
             Ok(bearer)
         }

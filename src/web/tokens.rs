@@ -37,7 +37,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const USED_EVERY_SECS: i64 = 60;
 
 /// What is kept of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Whose it is.
     pub name: String,
@@ -48,6 +48,15 @@ pub struct Token {
     /// When it ends, seconds since the epoch; `None` is never.
     #[serde(default)]
     pub expires: Option<i64>,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token")
+            .field("name", &self.name)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Token {
@@ -292,6 +301,8 @@ pub struct Bearer {
 pub struct Tokens {
     files: Files,
     seen: Mutex<Seen>,
+    /// One write at a time.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -319,6 +330,7 @@ impl Tokens {
         let tokens = Self {
             files,
             seen: Mutex::new(seen),
+            writing: Mutex::default(),
         };
         drop(tokens.look());
         tokens
@@ -356,6 +368,7 @@ impl Tokens {
 
     /// Writes when tokens were used. Blocking: a sync.
     pub fn write_uses(&self) {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = self.look();
         let ids: Vec<_> = seen.tokens.iter().map(|token| token.id().to_owned()).collect();
         seen.used.retain(|id, _| ids.contains(id));
@@ -523,6 +536,18 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(bearer(&tokens, &text, 2).as_deref(), Some("soc"));
         assert_eq!(tokens.trouble(), None);
+    }
+
+    #[test]
+    fn what_root_makes_is_the_folders_owners() {
+        let (folder, files, _) = folder();
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let nobody = Some(Uid::from_raw(65_534));
+        rustix::fs::chown(folder.path(), nobody, None).unwrap();
+        files.create("soc", 1, None).unwrap();
+        assert_eq!(fs::metadata(folder.path().join("web.tokens")).unwrap().uid(), 65_534);
     }
 
     #[test]

@@ -98,6 +98,10 @@ fn what_retention_took_meanwhile_is_a_gap_with_its_range_before_all_that_is_left
         (oldest > CONTACTS / 2 && same > 50).then_some(oldest)
     });
     let address = feed_address(&trap);
+    // One that takes nothing costs the others nothing.
+    let slow: Vec<_> = (0..10)
+        .map(|_| Stream::open(address, "/api/v1/events/stream?after=0", &soc, &[]))
+        .collect();
     let told: Vec<Sent> = Stream::sse(address, CONNECTS, &soc, Some(had)).take(501).collect();
     let gap = &told[0];
     let lost = oldest - 1 - had;
@@ -115,6 +119,15 @@ fn what_retention_took_meanwhile_is_a_gap_with_its_range_before_all_that_is_left
         serde_json::json!({ "offset": oldest - 1, "gap": expected })
     );
     assert_eq!(line(&mut lines)["offset"], ids[0]);
+
+    let all = contacts(&trap, had).len();
+    let read = Stream::sse(address, CONNECTS, &soc, Some(oldest - 1)).take(all).count();
+    assert_eq!(read, all);
+    let status = trap.status();
+    assert!(status["web"]["streams"].as_u64().unwrap() >= 10, "{status:#}");
+    let memory = status["process"]["memory_bytes"].as_u64().unwrap();
+    assert!(memory < 160 << 20, "{memory}");
+    drop(slow);
 
     // An id of another journal: said, and all there is follows.
     let foreign: Vec<_> = Stream::sse(address, CONNECTS, &soc, Some(9_999_999)).take(2).collect();

@@ -7,6 +7,7 @@ pub mod again;
 pub mod clients;
 pub mod feed;
 pub mod manager;
+pub mod maven;
 pub mod promises;
 pub mod rsyslog;
 pub mod told;

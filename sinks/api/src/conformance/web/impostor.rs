@@ -11,14 +11,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::conformance::certs::Identity;
 
 /// Notes what it is sent, and answers nothing that would be taken.
-pub(super) struct Impostor {
+pub struct Impostor {
     seen: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
 
 impl Impostor {
     /// Listens and reads; speaks TLS with `tls`, else says nothing that TLS would.
-    pub(super) async fn listen(address: SocketAddr, tls: Option<Identity>) -> Self {
+    pub async fn listen(address: SocketAddr, tls: Option<Identity>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let acceptor = tls.map(|identity| TlsAcceptor::from(identity.server(None).unwrap()));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -36,14 +36,14 @@ impl Impostor {
     }
 
     /// Whether it saw any of these.
-    pub(super) fn saw(&self, secrets: &[&str]) -> bool {
+    pub fn saw(&self, secrets: &[&str]) -> bool {
         let seen = self.seen.lock().unwrap();
         let text = String::from_utf8_lossy(&seen);
         secrets.iter().any(|secret| text.contains(secret))
     }
 
     /// Nobody listens from the return on.
-    pub(super) async fn leave(self) {
+    pub async fn leave(self) {
         self.task.abort();
         let _ = self.task.await;
     }

@@ -14,6 +14,7 @@ mod message;
 mod rig;
 mod server;
 
+pub use impostor::Impostor;
 pub use message::{Reply, Request};
 pub use rig::{Destination, Place, fault_of, rig, run};
 pub use server::{Fault, Server, Service};
