@@ -138,7 +138,7 @@ const READERS: &[&str] = &[
     "src/record/neighbours.rs",
     "src/web/hosts.rs",
     "src/web/params.rs",
-    "src/web/tokens.rs",
+    "src/web/tokens_tests.rs",
 ];
 
 #[test]

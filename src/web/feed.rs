@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bearers::{Bearer, Tokens};
 use super::params::{Framing, Shown};
 use super::server::now;
-use super::tokens::{Bearer, Tokens};
 use crate::control::paging::numbered;
 use crate::control::query::Filter;
 use crate::control::search::event_of;

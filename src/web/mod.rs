@@ -26,6 +26,7 @@
 //! What it does not do: write events, change anything, serve pages, speak HTTP/2, keep connections alive.
 
 pub mod answer;
+pub mod bearers;
 mod feed;
 mod hosts;
 mod lobby;
@@ -36,5 +37,7 @@ mod route;
 pub mod server;
 pub mod tls;
 pub mod tokens;
+#[cfg(test)]
+mod tokens_tests;
 
 pub use server::{CONNECTIONS_MAX, STREAMS_MAX, Web};

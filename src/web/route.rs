@@ -11,12 +11,12 @@ use hyper::{Method, Request, StatusCode};
 use uuid::Uuid;
 
 use super::answer::{self, Answer, Content, Refused};
+use super::bearers::Bearer;
 use super::feed::Feed;
 use super::hosts::{Stranger, is_ours};
 use super::lobby::Guest;
 use super::params::{self, Framing, Shown};
 use super::server::{Look, Web, now};
-use super::tokens::Bearer;
 use crate::app::Core;
 use crate::control::paging::{self, Lookup, Wanted};
 use crate::control::query::Filter;

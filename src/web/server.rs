@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
 
+use super::bearers::Tokens;
 use super::lobby::{Guest, Lobby};
 use super::misses::Misses;
 use super::patient::Patient;
 use super::route;
 use super::tls::{Secured, secured};
-use super::tokens::Tokens;
 use crate::app::{Core, Tasks};
 use crate::config::WebSettings;
 use crate::control::status::Health;
