@@ -8,6 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 use trapline_schemas::{Action, Field, Timestamp, Value};
@@ -88,6 +89,46 @@ pub struct Missed {
     pub first: Timestamp,
     /// When the last of them was noticed.
     pub last: Timestamp,
+}
+
+/// How full the decoy role is: written by it, read by core; a page of memory that both have, should they be processes.
+#[derive(Debug, Default)]
+pub struct Attendance {
+    /// Sessions that are open.
+    pub(crate) open: AtomicU64,
+    /// Sessions since the start.
+    pub(crate) begun: AtomicU64,
+    /// Connections closed at once because their source had all the sessions it may have.
+    pub(crate) refused_of_source: AtomicU64,
+    /// Connections closed at once because all sessions were taken.
+    pub(crate) refused_as_full: AtomicU64,
+    /// Sessions that were ended to make room, the longest idle first.
+    pub(crate) ended: AtomicU64,
+}
+
+/// An [`Attendance`] at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the fields are those of Attendance")]
+pub struct Attended {
+    pub open: u64,
+    pub begun: u64,
+    pub refused_of_source: u64,
+    pub refused_as_full: u64,
+    pub ended: u64,
+}
+
+impl Attendance {
+    /// How it is now.
+    pub fn now(&self) -> Attended {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Attended {
+            open: read(&self.open),
+            begun: read(&self.begun),
+            refused_of_source: read(&self.refused_of_source),
+            refused_as_full: read(&self.refused_as_full),
+            ended: read(&self.ended),
+        }
+    }
 }
 
 /// How far a contact has gone, as one session knows it.

@@ -147,6 +147,9 @@ const READERS: &[&str] = &[
     "src/graph/window/model_tests.rs",
     "src/record/leases.rs",
     "src/record/neighbours.rs",
+    "src/web/hosts.rs",
+    "src/web/params.rs",
+    "src/web/tokens_tests.rs",
 ];
 
 #[test]

@@ -30,6 +30,7 @@ use crate::record::benign::{self, Active, Benign, Ignore};
 use crate::record::zones::Zone;
 use crate::record::{Identity, Networks, Rules, Zones};
 use crate::roles::Touch;
+use crate::web::server::Look;
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,12 @@ pub(super) enum BuildError {
     Tls {
         /// The decoy.
         decoy: String,
+        /// Why.
+        source: TlsFault,
+    },
+    /// The certificate, key or authorities of the live feed.
+    #[error("the live feed has no TLS")]
+    Web {
         /// Why.
         source: TlsFault,
     },
@@ -218,7 +225,13 @@ fn tls(
     made.map(Some).map_err(|source| BuildError::tls(decoy, source))
 }
 
-/// What is wrong with the certificates and keys that decoys name: one line for each decoy.
+/// What the live feed needs of its files, if there is to be one.
+pub(super) fn web(config: &Config) -> Result<Option<Look>, BuildError> {
+    let look = config.web.as_ref().map(Look::of).transpose();
+    look.map_err(|source| BuildError::Web { source })
+}
+
+/// What is wrong with the certificates and keys that decoys and the live feed name: one line for each.
 pub fn wrong_certificates(config: &Config) -> Vec<String> {
     let wrong = |decoy: &Decoy| match &decoy.tls {
         Some(DecoyTls::Files { files, .. }) => {
@@ -228,7 +241,11 @@ pub fn wrong_certificates(config: &Config) -> Vec<String> {
         }
         _ => None,
     };
-    config.decoys.iter().filter_map(wrong).collect()
+    let web = web(config).err().and_then(|error| match error {
+        BuildError::Web { source } => Some(format!("web.tls: {source}")),
+        _ => None,
+    });
+    config.decoys.iter().filter_map(wrong).chain(web).collect()
 }
 
 /// The text of a personality, to tell whether it changed.

@@ -61,7 +61,7 @@ impl Certificates {
     pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter()
-            .filter_map(|one| fault(&one.decoy, &one.status(now)?))
+            .filter_map(|one| fault(&format!("decoy {}", one.decoy), &one.status(now)?))
             .collect()
     }
 
@@ -78,19 +78,24 @@ impl Certificates {
 
 impl Certified {
     fn status(&self, now: Timestamp) -> Option<CertificateStatus> {
-        let until = self.tls.known()?.until;
-        let left = until - now.millis() / 1000;
-        Some(CertificateStatus {
-            until: jiff::Timestamp::from_second(until)
-                .unwrap_or(jiff::Timestamp::MAX)
-                .to_string(),
-            days_left: left.div_euclid(DAY_SECS),
-            own: self.own,
-        })
+        Some(status(self.tls.known()?.until, self.own, now))
     }
 }
 
-fn fault(decoy: &str, certificate: &CertificateStatus) -> Option<Fault> {
+/// One that is valid until then, seconds since the epoch.
+pub(super) fn status(until: i64, own: bool, now: Timestamp) -> CertificateStatus {
+    let left = until - now.millis() / 1000;
+    CertificateStatus {
+        until: jiff::Timestamp::from_second(until)
+            .unwrap_or(jiff::Timestamp::MAX)
+            .to_string(),
+        days_left: left.div_euclid(DAY_SECS),
+        own,
+    }
+}
+
+/// What is wrong with it, if it is the operator's. In: `part`, whose it is.
+pub(super) fn fault(part: &str, certificate: &CertificateStatus) -> Option<Fault> {
     let CertificateStatus { until, days_left, own } = certificate;
     if !own || *days_left > WARNED_DAYS {
         return None;
@@ -101,7 +106,7 @@ fn fault(decoy: &str, certificate: &CertificateStatus) -> Option<Fault> {
     };
     Some(Fault {
         health: Health::Degraded,
-        part: format!("decoy {decoy}"),
+        part: part.to_owned(),
         what,
         since: None,
         hint: HINT.to_owned(),

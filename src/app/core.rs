@@ -20,6 +20,8 @@ use crate::journal::Journal;
 use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
+use crate::roles::Attendance;
+use crate::web::Web;
 
 /// A running instance.
 #[derive(Debug)]
@@ -39,8 +41,12 @@ pub struct Core {
     pub(super) listeners: watch::Receiver<Vec<ListenerStatus>>,
     pub(super) certificates: Certificates,
     pub(super) tasks: Tasks,
+    /// The live feed, if there is to be one.
+    pub(super) web: Option<Arc<Web>>,
     /// What was wrong with the limits of the process at start.
     pub(super) shortage: Option<String>,
+    /// How full the decoys are.
+    pub(super) attendance: Arc<Attendance>,
     pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     pub(super) config: Mutex<Arc<Config>>,
 }

@@ -6,7 +6,7 @@
 //! Invariants:
 //! 1. Nothing is bound, made or changed before the configuration is whole; a second instance ends before it binds.
 //! 2. The way up: configuration, state folder, lock and journal, site key, recorder, decoy role, listeners, delivery,
-//!    control socket. The way down: stop accepting, end sessions, recorder, journal flush, workers, journal.
+//!    control socket, live feed. The way down: stop accepting, end sessions, recorder, journal flush, workers, journal.
 //! 3. A reload is all or nothing: everything that can fail is made before anything running is touched.
 //! 4. The service manager is told of each step, and its watchdog is fed by what was recorded and committed.
 //! 5. The whole way down takes at most [`stop::STOP_TIME_MAX`]; a second signal ends at once.
@@ -27,6 +27,7 @@ mod indexed;
 mod keeper;
 mod load;
 mod manager;
+mod measured;
 mod process;
 mod reload;
 mod start;
@@ -42,7 +43,7 @@ pub use core::{Core, Refused};
 pub use errands::replay_report;
 pub use load::{LoadError, Source, service_rules};
 pub use process::{raise_descriptor_limit, shortage};
-pub use start::{StartError, hostname, observer_name, run, stamp};
+pub use start::{StartError, hostname, observer_name, run, stamp, web_descriptors};
 pub use tables::check as check_tables;
 pub use tasks::Tasks;
 pub use trial::{look, reach, try_build, try_send};

@@ -1,5 +1,7 @@
 //! What the process uses, and whether that will do.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::control::status::ProcessStatus;
@@ -42,6 +44,12 @@ pub fn shortage(limit: u64, sessions: u64, listeners: u64) -> Option<String> {
              {limit} are allowed"
         )
     })
+}
+
+/// The processor time that all threads have used.
+pub(super) fn cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(used).unwrap_or_default()
 }
 
 /// Reads what the process uses now; what cannot be read is 0.

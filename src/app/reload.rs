@@ -17,6 +17,7 @@ use crate::delivery::{Pipeline, Plan};
 use crate::journal::{Health, HealthLevel, JournalError};
 use crate::record::{Benign, HostEvent};
 use crate::telemetry;
+use crate::web::server::Look;
 
 /// A new configuration of which everything was made.
 struct Next {
@@ -26,6 +27,7 @@ struct Next {
     benign: Arc<Benign>,
     plan: Plan,
     tables: Vec<tables::Watched>,
+    web: Option<Look>,
 }
 
 impl App {
@@ -61,6 +63,7 @@ impl App {
             |error: build::BuildError| Refused::new(Refusal::Config, format!("{:#}", anyhow::Error::from(error)));
         let decoys = build::decoys(&config, &folders.personalities, &self.install, &self.decoys).map_err(wrong)?;
         let benign = Arc::new(build::benign(&config, &folders.benign, surroundings::resolvers()));
+        let web = build::web(&config).map_err(wrong)?;
         let (config, tables) = tokio::task::spawn_blocking(move || {
             let tables = tables::load(&config);
             (config, tables)
@@ -77,6 +80,7 @@ impl App {
             benign,
             plan,
             tables,
+            web,
         })
     }
 
@@ -98,12 +102,15 @@ impl App {
         self.core.certificates.set(&next.decoys);
         self.decoys = next.decoys;
         let benign = std::mem::replace(&mut self.benign, next.benign);
+        let web = self.core.web.as_ref().zip(next.web);
+        let web_changed = web.is_some_and(|(web, look)| web.set_look(look));
         self.settle(&next.config).await;
         telemetry::set_level(next.config.log.level);
         self.core.set_config(next.config);
         let mut lines = lines(&next.changes, &looks);
         // Not only by the configuration: also where a file of its folder is another.
         lines.extend((benign != self.benign).then(|| "benign noise changed".into()));
+        lines.extend(web_changed.then(|| "names or certificate of the live feed changed".into()));
         Ok(lines)
     }
 

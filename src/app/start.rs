@@ -29,7 +29,10 @@ use crate::journal::index::{self, Index};
 use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, Benign, HostEvent, Identity};
+use crate::roles::Attendance;
 use crate::telemetry;
+use crate::web::server::{self as feed, Look};
+use crate::web::{CONNECTIONS_MAX, Web};
 
 /// How long sessions may go on once decoys stop accepting.
 const SESSION_GRACE: Duration = Duration::from_secs(1);
@@ -118,6 +121,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     let install = folder::install(&identity.key, &identity.name);
     // Made before anything is opened: a look that cannot be read must not leave a half-started instance.
     let decoys = build::decoys(&config, &folders.personalities, &install, &[])?;
+    let web = build::web(&config)?;
     let opened = Journal::open(build::journal(&config, facts::bodies(identity.clone())));
     let (journal, report) = opened.map_err(|error| unopened(&config.journal.path, error))?;
     tell(&report, &config);
@@ -134,6 +138,7 @@ pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
         key_file,
         install,
         decoys,
+        web,
         folders,
         journal,
         opened_at: report.head,
@@ -168,6 +173,8 @@ struct Ready {
     key_file: Option<KeyFile>,
     install: Install,
     decoys: Vec<Made>,
+    /// The files of the live feed, if there is to be one.
+    web: Option<Look>,
     folders: Folders,
     journal: Journal,
     /// The journal's head when it was opened.
@@ -223,13 +230,15 @@ impl App {
         refuse_missing(&ready.config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
-        let core = Arc::new(core.into_core(ready.config, listeners, reload));
+        let web = web(&ready.config, ready.web.take(), &stops);
+        let core = Arc::new(core.into_core(ready.config, listeners, reload, web));
         core.certificates.set(&ready.decoys);
         let stations = Stations {
             decoys: decoys_task,
             listeners: listeners_task,
             recorder: recorded,
             control: serve_control(&core, &stops, control),
+            web: serve_web(&core, &stops),
             chores: spawn_chores(&core, &stops),
             keeper: spawn_keeper(&core, &stops),
             index: spawn_index(&core, &stops),
@@ -348,6 +357,7 @@ struct CoreParts {
     board: Arc<Board>,
     tasks: Tasks,
     shortage: Option<String>,
+    attendance: Arc<Attendance>,
 }
 
 type Opened = (
@@ -386,6 +396,7 @@ impl CoreParts {
             board: Board::new(),
             tasks,
             shortage: ready.shortage.take(),
+            attendance: Arc::default(),
         };
         let made = core.key_file.as_ref().is_some_and(KeyFile::is_new);
         let key = (made, ready.opened_at);
@@ -413,6 +424,7 @@ impl CoreParts {
     async fn open(&mut self, decoys: &[Made], stops: &Stops) -> Opened {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
         let role = Role::new(self.recorder.hits(), self.recorder.missed(), SESSION_GRACE);
+        self.attendance = role.attendance();
         let role = role.run(orders_in, stops.accepting.clone());
         let decoys_task = self.tasks.spawn_station("decoys", stops.accepting.clone(), role);
         let (mut binder, listeners) = Binder::new(orders, self.recorder.clone(), Shelf::of_the_manager());
@@ -430,6 +442,7 @@ impl CoreParts {
         config: Config,
         listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
         reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+        web: Option<Arc<Web>>,
     ) -> Core {
         Core {
             index: Index::new(
@@ -450,7 +463,9 @@ impl CoreParts {
             listeners,
             certificates: Certificates::default(),
             tasks: self.tasks,
+            web,
             shortage: self.shortage,
+            attendance: self.attendance,
             reloads,
             config: Mutex::new(Arc::new(config)),
         }
@@ -487,6 +502,22 @@ impl crate::delivery::Recorder for Health {
 fn serve_control(core: &Arc<Core>, stops: &Stops, listener: server::Bound) -> tokio::task::JoinHandle<()> {
     let serving = server::serve(listener, core.clone(), core.tasks.clone(), stops.serving.clone());
     core.tasks.spawn_station("control", stops.serving.clone(), serving)
+}
+
+/// The live feed, if there is to be one.
+fn web(config: &Config, look: Option<Look>, stops: &Stops) -> Option<Arc<Web>> {
+    let (settings, look) = (config.web.as_ref()?, look?);
+    let web = Web::new(settings, look, &config.state_dir, stops.serving.clone());
+    Some(Arc::new(web))
+}
+
+fn serve_web(core: &Arc<Core>, stops: &Stops) -> Option<tokio::task::JoinHandle<()>> {
+    let web = core.web.clone()?;
+    let (tasks, stop) = (core.tasks.clone(), stops.serving.clone());
+    // Here, not in its task: whoever sees the instance answer finds the feed open.
+    let first = web.bind();
+    let serving = feed::serve(web, core.clone(), tasks, stop.clone(), first);
+    Some(core.tasks.spawn_station("web", stop, serving))
 }
 
 fn spawn_chores(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
@@ -558,9 +589,15 @@ fn tell(report: &JournalReport, config: &Config) {
     }
 }
 
+/// Descriptors that the live feed may need.
+pub fn web_descriptors(config: &Config) -> u64 {
+    config.web.as_ref().map_or(0, |_| 1 + CONNECTIONS_MAX as u64)
+}
+
 /// What is wrong with the limit of descriptors.
 fn shortage(config: &Config, decoys: &[Made], limit: u64) -> Option<String> {
-    let listeners = decoys.iter().map(|made| made.wanted.endpoints.len() as u64).sum();
+    let listeners: u64 = decoys.iter().map(|made| made.wanted.endpoints.len() as u64).sum();
+    let listeners = listeners + web_descriptors(config);
     let short = process::shortage(limit, config.limits.sessions as u64, listeners)?;
     tracing::warn!(
         files.limit = limit,

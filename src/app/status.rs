@@ -3,6 +3,7 @@
 mod journal;
 mod listeners;
 mod sinks;
+mod web;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ impl Core {
         faults.extend(self.certificates.faults(Timestamp::now()));
         let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
         faults.extend(self.index.trouble().map(index_fault));
+        let web = self.web.as_ref().map(|web| web::status(web, &mut faults));
         let process = self.process_status(&mut faults);
         faults.extend(self.alarms.news(Timestamp::now()).into_iter().map(alarm_fault));
         faults.sort_by_key(|fault| std::cmp::Reverse(fault.health));
@@ -41,6 +43,7 @@ impl Core {
             journal,
             listeners,
             sinks,
+            web,
             process,
         }
     }

@@ -31,7 +31,7 @@ const INDEX_TIME_MAX: Duration = Duration::from_millis(300);
 /// The tree of tokens: cancelled one by one, in this order.
 #[derive(Debug)]
 pub(super) struct Stops {
-    /// Control socket and chores.
+    /// Control socket, live feed and chores.
     pub(super) serving: CancellationToken,
     /// Listeners, decoys, sessions.
     pub(super) accepting: CancellationToken,
@@ -57,6 +57,8 @@ pub(super) struct Stations {
     pub(super) listeners: JoinHandle<()>,
     pub(super) recorder: JoinHandle<()>,
     pub(super) control: JoinHandle<()>,
+    /// The live feed, if there is one.
+    pub(super) web: Option<JoinHandle<()>>,
     pub(super) chores: JoinHandle<()>,
     pub(super) keeper: JoinHandle<()>,
     pub(super) index: JoinHandle<()>,
@@ -112,8 +114,14 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
     let end = Instant::now() + STOP_TIME_MAX;
     stops.serving.cancel();
     stops.accepting.cancel();
+    let web = async {
+        if let Some(web) = stations.web {
+            let _ = web.await;
+        }
+    };
     let decoys = async {
         let _ = tokio::join!(
+            web,
             stations.listeners,
             stations.decoys,
             stations.control,

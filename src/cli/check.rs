@@ -18,6 +18,7 @@ use crate::control::client::{self, ClientError};
 use crate::control::protocol::{Answer, Reason, Request, SinkReport};
 use crate::control::status::Status;
 use crate::decoy::bind::{Endpoint, bind};
+use crate::decoy::services::Transport;
 
 use super::output::{self, Out, safe};
 use super::{Exit, Globals, place};
@@ -51,6 +52,7 @@ pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit>
     };
     let live = live(&config, &mut found);
     let looked = ports(&config, live.as_ref()).into_iter().chain(modes(&config));
+    let looked = looked.chain(web_port(&config, live.as_ref()));
     let looked = looked
         .chain(descriptors(&config))
         .chain(idle(&config))
@@ -117,6 +119,17 @@ fn ports(config: &Config, live: Option<&Status>) -> Vec<String> {
     warnings
 }
 
+/// Tries the bind of the live feed, but for the address that our own instance has.
+fn web_port(config: &Config, live: Option<&Status>) -> Option<String> {
+    let wanted = config.web.as_ref()?.listen;
+    let ours = live.and_then(|status| status.web.as_ref());
+    if ours.is_some_and(|web| web.bound && web.address == wanted.to_string()) {
+        return None;
+    }
+    let error = bind(wanted, Transport::Tcp).err()?;
+    Some(format!("web: {error}"))
+}
+
 /// Why what is to be kept could not be: the state folder, and the journal's.
 fn folders(config: &Config) -> impl Iterator<Item = String> {
     let journal = config.journal.path.parent().unwrap_or(Path::new("."));
@@ -164,7 +177,8 @@ fn modes(config: &Config) -> Vec<String> {
 
 fn descriptors(config: &Config) -> Option<String> {
     let limit = app::raise_descriptor_limit();
-    let listeners = config.decoys.iter().map(|decoy| decoy.endpoints().count() as u64).sum();
+    let listeners: u64 = config.decoys.iter().map(|decoy| decoy.endpoints().count() as u64).sum();
+    let listeners = listeners + app::web_descriptors(config);
     app::shortage(limit, config.limits.sessions as u64, listeners)
 }
 

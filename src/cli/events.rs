@@ -4,10 +4,11 @@ use std::io;
 use std::ops::Range;
 
 use clap::ValueEnum;
-use jiff::{SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 use trapline_schemas::{Event, Field, Format, Value, codec, render};
 
 use crate::control::protocol::Query;
+pub(super) use crate::control::query::instant;
 
 use super::output::{self, Out, safe};
 use super::{Exit, Globals, place};
@@ -101,19 +102,6 @@ fn query(wanted: &Arguments) -> Query {
 /// Whether nothing that is still to come can match.
 fn is_over(until: Option<Timestamp>) -> bool {
     until.is_some_and(|until| until < Timestamp::now())
-}
-
-/// A span back from now, or an instant.
-pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let wrong = |_| format!("`{text}` is neither a span such as 15m or 2d nor a time such as 2026-11-22T10:00:00Z");
-    let span: jiff::Span = text.parse().map_err(wrong)?;
-    let back = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
-    Timestamp::now()
-        .checked_sub(back.abs())
-        .map_err(|_| format!("`{text}` is longer than time is old"))
 }
 
 /// Prints events one by one.

@@ -18,6 +18,7 @@ mod export;
 mod journal;
 mod learn;
 mod man;
+mod metrics;
 mod output;
 mod place;
 mod reload;
@@ -27,6 +28,7 @@ mod schema;
 mod send_test;
 mod service;
 mod status;
+mod token;
 mod try_out;
 
 use std::path::PathBuf;
@@ -99,6 +101,8 @@ enum Command {
     Check(check::Arguments),
     /// How the running instance does
     Status,
+    /// Print the figures of the running instance in the text form of Prometheus
+    Metrics,
     /// Show recorded events
     Events(Box<events::Arguments>),
     /// Propose an ignore list of sources that come again and again without meaning harm
@@ -113,6 +117,8 @@ enum Command {
     Reload,
     /// Send one marked test event through one sink, without recording it
     SendTest(send_test::Arguments),
+    /// Look after the tokens of the live feed
+    Token(token::Arguments),
     /// Print a JSON Schema: of the events as ECS or OCSF, or of the configuration
     Schema(schema::Arguments),
     /// Install trapline as a service of systemd, or take that back
@@ -143,6 +149,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Try(wanted) => try_out::run(globals, wanted),
         Command::Check(wanted) => check::run(globals, wanted),
         Command::Status => status::run(globals),
+        Command::Metrics => metrics::run(globals),
         Command::Events(wanted) => events::run(globals, wanted),
         Command::Learn(wanted) => learn::run(globals, wanted),
         Command::Journal(wanted) => journal::run(globals, wanted),
@@ -150,6 +157,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Replay(wanted) => replay::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),
+        Command::Token(wanted) => token::run(globals, wanted),
         Command::Schema(wanted) => schema::run(wanted),
         Command::Service(wanted) => service::run(globals, wanted),
         Command::Man(wanted) => man::run(wanted),

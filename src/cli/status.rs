@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::control::protocol::{Answer, Request};
-use crate::control::status::{CertificateStatus, Fault, Health, SinkStatus, Status};
+use crate::control::status::{CertificateStatus, Fault, Health, SinkStatus, Status, WebStatus};
 
 use super::output::{Out, safe};
 use super::{Exit, Globals, place};
@@ -46,6 +46,9 @@ fn show(out: &mut Out, status: &Status) -> io::Result<()> {
     show_journal(out, status)?;
     show_listeners(out, status)?;
     show_sinks(out, status)?;
+    if let Some(web) = &status.web {
+        out.line(&format!("\n{}", feed(web)))?;
+    }
     let process = &status.process;
     out.line(&format!(
         "\nprocess: {} of {} descriptors, {} MiB of memory, {} panics",
@@ -140,6 +143,30 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
     out.table(
         &["SINK", "TYPE", "DELIVERED", "LAG", "DEAD", "HEALTH", ""],
         rows.collect(),
+    )
+}
+
+/// The live feed, in one line.
+fn feed(web: &WebStatus) -> String {
+    let scheme = if web.tls { "https" } else { "http" };
+    let stands = match &web.error {
+        Some(error) => format!("{}: {}", web.health.name(), safe(error)),
+        None => web.health.name().to_owned(),
+    };
+    let tokens = match web.tokens {
+        0 => "no token yet: `trapline token create NAME`".to_owned(),
+        count => format!(
+            "{count} good {}, one is needed",
+            if count == 1 { "token" } else { "tokens" }
+        ),
+    };
+    let certificate = web.certificate.as_ref().map(certificate);
+    let certificate = certificate
+        .map(|left| format!(", certificate {left}"))
+        .unwrap_or_default();
+    format!(
+        "live feed {scheme}://{}: {stands}, {} of {} streams, {tokens}{certificate}",
+        web.address, web.streams, web.streams_max,
     )
 }
 

@@ -30,6 +30,8 @@ pub struct Changes {
     pub capture: bool,
     /// Whether `[limits]` changed.
     pub limits: bool,
+    /// Whether `[web]` changed: its names or files, which are looked at anew by each reload.
+    pub web: bool,
     /// Whether `[log]` changed.
     pub log: bool,
 }
@@ -88,6 +90,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         benign: old.benign != new.benign || old.ignores != new.ignores,
         capture: old.capture != new.capture,
         limits: old.limits != new.limits,
+        web: old.web != new.web,
         log: old.log != new.log,
     }
 }
@@ -105,6 +108,16 @@ fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         ("observer.leases", old.observer.leases == new.observer.leases),
         ("journal.path", old.journal.path == new.journal.path),
         ("journal.durability", old.journal.durability == new.journal.durability),
+        ("web", old.web.is_some() == new.web.is_some()),
+        (
+            "web.listen",
+            listens(old) == listens(new) || old.web.is_none() || new.web.is_none(),
+        ),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
+}
+
+/// Where the live feed listens.
+fn listens(config: &Config) -> Option<std::net::SocketAddr> {
+    config.web.as_ref().map(|web| web.listen)
 }

@@ -336,7 +336,7 @@ impl Taken {
 }
 
 /// Whether the kernel would refuse to bind both: IPv4 and IPv6 never collide, for ours are IPv6 only.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.is_ipv4() == other.is_ipv4()
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }

@@ -18,6 +18,7 @@ use super::sections::{LATER, SECTIONS, TOP};
 use super::sinks::{SinkSettings, sinks};
 use super::storage::{self, Capture, JournalSettings, Log};
 use super::transforms::transforms;
+use super::web::{WebSettings, web};
 use super::{findings, variables, wiring};
 use crate::decoy::Limits;
 use crate::graph::scan::ScanSpec;
@@ -71,6 +72,8 @@ pub struct Config {
     pub scans: Option<ScanSpec>,
     /// Sinks, by name.
     pub sinks: Vec<SinkSettings>,
+    /// The live feed, if there is to be one.
+    pub web: Option<WebSettings>,
     /// Diagnostics.
     pub log: Log,
 }
@@ -189,7 +192,9 @@ impl<'a> Loader<'a> {
     }
 
     fn config(&self) -> Config {
+        let decoys = decoys(self);
         let config = Config {
+            web: web(self, &decoys),
             state_dir: self.context.state_dir.clone(),
             observer: observer(self),
             zones: zones(self),
@@ -199,7 +204,7 @@ impl<'a> Loader<'a> {
             journal: self.journal.clone(),
             capture: storage::capture(self),
             limits: storage::limits(self),
-            decoys: decoys(self),
+            decoys,
             sinks: sinks(self),
             log: storage::log(self),
             transforms: transforms(self),
@@ -212,6 +217,11 @@ impl<'a> Loader<'a> {
     /// The checked table of a section that has no names.
     pub(super) fn single(&self, name: &str, keys: &'static [Key]) -> Table {
         section(self.root, name, keys, &self.context)
+    }
+
+    /// Whether a section is written, as a table.
+    pub(super) fn is_there(&self, name: &str) -> bool {
+        self.root.get(name).is_some_and(|node| node.entries().is_some())
     }
 
     /// The checked tables of a section that has names.
@@ -290,7 +300,7 @@ impl<'a> Loader<'a> {
             named("unkept"),
         ];
         let index = ["index.db", "index.db-wal", "index.db-shm"].map(own);
-        let others = ["site.key", "control.sock"].map(own);
+        let others = ["site.key", "control.sock", "web.tokens", "web.used"].map(own);
         let all = journal.into_iter().chain(index).chain(others).chain([configuration]);
         all.map(|(path, owner)| (plain(&path), owner)).collect()
     }

@@ -31,6 +31,7 @@ mod sinks;
 mod storage;
 mod transforms;
 mod variables;
+mod web;
 mod wiring;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use schema::schema;
 pub use sections::{SECTIONS, Section};
 pub use sinks::{RetrySettings, SinkSettings};
 pub use storage::{Capture, Durability, JournalSettings, Log, SecretPolicy};
+pub use web::{WebSettings, WebTls};
 
 /// The configuration in the binary: what runs when there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/trapline.toml");

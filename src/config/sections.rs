@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{benign, decoys, findings, incidents, notices, observer, storage};
+use super::{benign, decoys, findings, incidents, notices, observer, storage, web};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,12 @@ pub const SECTIONS: &[Section] = &[
         doc: "Destinations of events.",
     },
     Section {
+        name: "web",
+        named: false,
+        keys: web::KEYS,
+        doc: "The live feed and the API over HTTP. Nothing listens if this table is absent.",
+    },
+    Section {
         name: "log",
         named: false,
         keys: storage::LOG,
@@ -120,4 +126,4 @@ pub const SECTIONS: &[Section] = &[
 ];
 
 /// Tables that the design has and this build has not.
-pub(super) const LATER: &[&str] = &["response", "web"];
+pub(super) const LATER: &[&str] = &["response"];

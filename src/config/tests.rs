@@ -21,6 +21,7 @@ mod decoys;
 mod incidents;
 mod notices;
 mod sinks;
+mod web;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]
@@ -393,7 +394,10 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "[response]\nmode = 'enforce'",
         "t.toml:1:2: this build has no table `[response]`; allowed: observer,",
     );
-    only("[web]\nlisten = 'x'", "t.toml:1:2: this build has no table `[web]`");
+    only(
+        "[web]\nlisten = 'x'",
+        "t.toml:2:10: `x` is not an address and port; allowed: ADDRESS:PORT",
+    );
     only(
         "[sinks.soar]
 type = 'blocklist'
@@ -803,7 +807,7 @@ fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
         "[decoys.a]\nservice = 'nix'\nlisten = []",
         "[limits]\nsessions = 0",
         "[limits]\nidle = '5'",
-        "[web]",
+        "[response]",
         "[sinks.f]\ntype='file'\ninputs=['*']",
         "[sinks.f]\ntype='file'\ninputs=['*']\npath='x'\nfoo=1",
     ] {

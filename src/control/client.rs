@@ -60,7 +60,7 @@ pub struct Answers {
 /// How long the instance may work on one answer; `None`: as long as it says that it does.
 const fn patience(request: &Request) -> Option<Duration> {
     match request {
-        Request::Status => Some(Duration::from_secs(10)),
+        Request::Status | Request::Metrics => Some(Duration::from_secs(10)),
         // A sink that is down takes its whole deadline, a reload may wait for a sink's last batch.
         Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
         Request::Events(query) if query.follow => None,

@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod letters;
+pub mod paging;
 pub mod protocol;
 pub mod query;
 pub mod search;

@@ -26,6 +26,8 @@ pub const BEAT: Duration = Duration::from_secs(1);
 pub enum Request {
     /// One [`Answer::Status`].
     Status,
+    /// The instance's figures as Prometheus reads them: [`Answer::Metrics`].
+    Metrics,
     /// Events that match: [`Answer::Event`] each, oldest first, then [`Answer::End`]; with `follow` without end.
     Events(Query),
     /// One marked test event through this sink alone: [`Answer::Sinks`].
@@ -92,6 +94,8 @@ pub enum Answer {
     Working,
     /// How it stands.
     Status(Box<Status>),
+    /// Its figures: text of the exposition format 0.0.4.
+    Metrics(String),
     /// One event.
     Event {
         /// Its place in the journal.

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::SpanRelativeTo;
 use smol_str::SmolStr;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use uuid::Uuid;
@@ -95,6 +96,21 @@ impl Filter {
     pub fn is_within(&self, at: Timestamp) -> bool {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
     }
+}
+
+/// A span back from now such as `15m`, or an instant.
+///
+/// Errors: what it is not.
+pub fn instant(text: &str) -> Result<jiff::Timestamp, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at);
+    }
+    let wrong = |_| format!("`{text}` is neither a span such as 15m or 2d nor a time such as 2026-11-22T10:00:00Z");
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let back = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    jiff::Timestamp::now()
+        .checked_sub(back.abs())
+        .map_err(|_| format!("`{text}` is longer than time is old"))
 }
 
 fn keep<T>(read: Option<Result<T, String>>, wrong: &mut Vec<String>) -> Option<T> {

@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use trapline_schemas::Event;
 
 use crate::app::Core;
 use crate::control::protocol::{Answer, BEAT, Query, Refusal};
@@ -18,7 +19,7 @@ use crate::journal::index::{Index, Search};
 use crate::journal::{Entry, Journal, JournalError, Offset};
 
 /// Entries read at once.
-const PAGE: usize = 512;
+pub(super) const PAGE: usize = 512;
 /// Bytes of bodies read at once.
 const PAGE_BYTES: usize = 4 << 20;
 /// Entries behind the index that are searched one by one; with more, the answer says how far the index is behind.
@@ -142,17 +143,7 @@ enum Pages {
 impl Pages {
     /// With the number of entries that were not searched.
     async fn of(places: Places<'_>, filter: &Filter, limit: u32, end: Offset) -> Result<(Self, u64), JournalError> {
-        let journal = places.journal;
-        let first = match filter.since {
-            Some(since) => journal.offset_at(since).await?,
-            None => journal.oldest().await?,
-        };
-        let end = match filter.until {
-            Some(until) => journal.offset_at(until).await?.min(end),
-            None => end,
-        };
-        // Times asked for may be the wrong way round, and the trim may have passed the end: then there is nothing.
-        let end = end.max(first);
+        let (first, end) = span(places.journal, filter, end).await?;
         if limit == 0 {
             return Ok((Self::Range(first, end), 0));
         }
@@ -181,6 +172,20 @@ impl Pages {
             }
         }
     }
+}
+
+/// The entries of the times asked for: the first offset, and the one after the last, which is `end` at most.
+pub(super) async fn span(journal: &Journal, filter: &Filter, end: Offset) -> Result<(Offset, Offset), JournalError> {
+    let first = match filter.since {
+        Some(since) => journal.offset_at(since).await?,
+        None => journal.oldest().await?,
+    };
+    let end = match filter.until {
+        Some(until) => journal.offset_at(until).await?.min(end),
+        None => end,
+    };
+    // Times asked for may be the wrong way round, and the trim may have passed the end: then there is nothing.
+    Ok((first, end.max(first)))
 }
 
 /// The newest matches in a range, found from the newest to the oldest.
@@ -266,7 +271,7 @@ impl<'a> Newest<'a> {
     }
 }
 
-async fn matches_in(
+pub(super) async fn matches_in(
     journal: &Journal,
     filter: &Filter,
     first: Offset,
@@ -288,7 +293,7 @@ async fn matches_in(
     }
 }
 
-async fn read_range(journal: &Journal, first: Offset, end: Offset) -> Result<Vec<Entry>, JournalError> {
+pub(super) async fn read_range(journal: &Journal, first: Offset, end: Offset) -> Result<Vec<Entry>, JournalError> {
     if first >= end {
         return Ok(Vec::new());
     }
@@ -299,8 +304,18 @@ async fn read_range(journal: &Journal, first: Offset, end: Offset) -> Result<Vec
 
 /// Whether an entry is an event that matches. What cannot be read is not searched, and is left to `journal verify`.
 fn is_match(entry: &Entry, filter: &Filter) -> bool {
-    filter.is_within(entry.appended_at)
-        && matches!(Body::decode(&entry.body), Ok(Body::Event(event)) if filter.matches(&event))
+    event_of(entry, filter).is_some()
+}
+
+/// The event of an entry, if it is one that matches.
+pub fn event_of(entry: &Entry, filter: &Filter) -> Option<Event> {
+    if !filter.is_within(entry.appended_at) {
+        return None;
+    }
+    match Body::decode(&entry.body) {
+        Ok(Body::Event(event)) => Some(event).filter(|event| filter.matches(event)),
+        _ => None,
+    }
 }
 
 fn answer(entry: &Entry) -> Answer {

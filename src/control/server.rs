@@ -215,6 +215,7 @@ impl Peer {
             Request::Replay(query) => self.during(replay(core, &query)).await?,
             Request::Backup { target, force } => self.during(backup(core, target, force)).await?,
             Request::Status => self.during(status(core)).await?,
+            Request::Metrics => Answer::Metrics(self.during(core.metrics()).await?),
             Request::SendTest { sink } => self.during(send_test(core, &sink)).await?,
             Request::CheckConnect => Answer::Sinks(self.during(core.check_sinks()).await?),
             Request::Verify => self.during(verify(core, |_, _| {})).await?,

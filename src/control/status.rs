@@ -67,8 +67,38 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Sinks, by name.
     pub sinks: Vec<SinkStatus>,
+    /// The live feed; `None` if there is no `[web]`.
+    #[serde(default)]
+    pub web: Option<WebStatus>,
     /// The process.
     pub process: ProcessStatus,
+}
+
+/// The live feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebStatus {
+    /// The address it listens on, or is to listen on.
+    pub address: String,
+    /// Whether it listens.
+    pub bound: bool,
+    /// How it does.
+    pub health: Health,
+    /// Why it does not listen, or lets nobody in.
+    pub error: Option<String>,
+    /// Since when it listens, or does not.
+    pub since: String,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Its certificate, if it does.
+    pub certificate: Option<CertificateStatus>,
+    /// Tokens that are good now. All but `/healthz` needs one.
+    pub tokens: u64,
+    /// Open connections, streams among them.
+    pub connections: u64,
+    /// Open streams.
+    pub streams: u64,
+    /// Streams that there may be.
+    pub streams_max: u64,
 }
 
 /// The journal and its index.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::decoy::stream::Stream;
-use crate::roles::Contact;
+use crate::roles::{Attendance, Contact};
 
 /// A session's socket, reachable from outside of its task.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ fn now_ms() -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     seats: Mutex<Seats>,
+    attendance: Arc<Attendance>,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +132,7 @@ impl Crowd {
     /// Takes a seat for a contact. At `sessions` the longest idle are ended to make room; until they are gone the
     /// house may hold [`OVER`] more.
     pub(crate) fn sit(self: &Arc<Self>, live: &Arc<Live>, sessions: usize, per_source: usize) -> Result<Seat, Full> {
-        let seat = self.lock().sit(live, sessions, per_source);
+        let seat = self.seated(live, sessions, per_source);
         if matches!(seat, Ok((_, true)) | Err(Full::House)) {
             self.end_longest_idle((sessions / 100).clamp(1, OVER), "too many sessions");
         }
@@ -140,6 +141,29 @@ impl Crowd {
             row,
             source: live.contact.peer.ip(),
         })
+    }
+
+    fn seated(&self, live: &Arc<Live>, sessions: usize, per_source: usize) -> Result<(usize, bool), Full> {
+        let mut seats = self.lock();
+        let seat = seats.sit(live, sessions, per_source);
+        let counted = match seat {
+            Ok(_) => &self.attendance.begun,
+            Err(Full::Source) => &self.attendance.refused_of_source,
+            Err(Full::House) => &self.attendance.refused_as_full,
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+        self.note(&seats);
+        seat
+    }
+
+    /// Shows how many are open; under the lock, so that the last word is the last count.
+    fn note(&self, seats: &Seats) {
+        self.attendance.open.store(seats.taken() as u64, Ordering::Relaxed);
+    }
+
+    /// How full it is, for whoever looks on.
+    pub(crate) fn attendance(&self) -> Arc<Attendance> {
+        Arc::clone(&self.attendance)
     }
 
     /// How many sessions are open.
@@ -156,6 +180,7 @@ impl Crowd {
             open.select_nth_unstable_by_key(count - 1, |live| live.touched.load(Ordering::Relaxed));
         }
         open.iter().take(count).for_each(|live| live.end(why));
+        self.attendance.ended.fetch_add(count as u64, Ordering::Relaxed);
         count
     }
 
@@ -185,6 +210,7 @@ impl Drop for Seat {
             *row = None;
         }
         seats.free.push(self.row);
+        self.crowd.note(&seats);
         if let Entry::Occupied(mut count) = seats.sources.entry(self.source) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

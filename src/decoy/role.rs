@@ -23,7 +23,7 @@ use crate::decoy::crowd::Memory;
 use crate::decoy::listener::Listener;
 use crate::decoy::udp::Datagrams;
 use crate::decoy::{DecoySpec, MEMORY_BYTES_MAX, Shared};
-use crate::roles::{Bound, Hit, Missed, ToDecoy};
+use crate::roles::{Attendance, Bound, Hit, Missed, ToDecoy};
 
 /// File descriptors that sessions leave to the rest of the process: listeners, journal, sinks, control.
 const FILES_RESERVED: u64 = 256;
@@ -68,6 +68,11 @@ impl Role {
             listeners: HashMap::new(),
             told_files: false,
         }
+    }
+
+    /// How full it is, for whoever looks on.
+    pub fn attendance(&self) -> Arc<Attendance> {
+        self.shared.crowd.attendance()
     }
 
     /// Serves until `stop`, or until nobody is left who could send an order. Returns when all is reported, or when

@@ -124,7 +124,8 @@ impl Pipeline {
     /// Like [`Pipeline::start`]. In: `now`, where a new consumer begins that is to begin now; not beyond the head.
     pub async fn start_at(plan: Plan, parts: Parts, now: Offset, grace: Duration) -> Result<Self, JournalError> {
         let names: Vec<_> = plan.sinks.iter().map(|sink| sink.common.name.as_str()).collect();
-        parts.board.retain(&names);
+        let nodes: Vec<_> = plan.graph.windows().map(|(_, name, _)| name).collect();
+        parts.board.retain(&names, &nodes);
         let head = *parts.store.head().borrow();
         let feed = Arc::new(Feed::new(head));
         let decoder = Decoder {
@@ -138,7 +139,6 @@ impl Pipeline {
             reloads: watch::Sender::new(()),
             parts,
         };
-        let nodes: Vec<_> = plan.graph.windows().map(|(_, name, _)| name).collect();
         disband(&pipeline.parts, &nodes).await?;
         for (node, name, spec) in plan.graph.windows() {
             let first = pipeline.first(window_start(&plan.sinks, name), now).await?;

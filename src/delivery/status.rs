@@ -4,12 +4,15 @@
 //! totals go on counting.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 use trapline_schemas::Timestamp;
-use trapline_sink::FaultKind;
+use trapline_sink::measure::{MEASURES_MAX, Measure};
+use trapline_sink::{FaultKind, StreamSink};
 
+use super::figures::{Figures, Sieve, Sieved, Sieves};
 use crate::journal::{Offset, Skipped};
 
 /// What a sink's worker is doing.
@@ -29,6 +32,15 @@ pub enum SinkState {
 }
 
 impl SinkState {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Working,
+        Self::Retrying,
+        Self::Failing,
+        Self::Stopped,
+    ];
+
     /// The word in `status`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -115,6 +127,8 @@ pub struct SinkStatus {
     pub retry_at: Option<Timestamp>,
     /// What it has done.
     pub totals: Totals,
+    /// The same in more detail.
+    pub figures: Figures,
     /// The destination answers nothing: what was delivered was sent.
     pub unconfirmed: bool,
     /// What the sink wants known, such as "tls is off".
@@ -125,7 +139,19 @@ pub struct SinkStatus {
 #[derive(Debug, Default)]
 pub struct Board {
     sinks: Mutex<BTreeMap<String, watch::Sender<SinkStatus>>>,
+    made: Mutex<Made>,
+    sieves: Sieves,
     calls: watch::Sender<()>,
+}
+
+/// The sinks that are at work, for what they know of themselves.
+#[derive(Default)]
+struct Made(BTreeMap<String, Weak<dyn StreamSink>>);
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Board {
@@ -154,6 +180,35 @@ impl Board {
                 ..status
             })
             .collect()
+    }
+
+    /// The figures that a sink has of itself, bounded; none while it is not at work.
+    pub fn measures(&self, name: &str) -> Vec<Measure> {
+        let made = self.made().0.get(name).and_then(Weak::upgrade);
+        let Some(sink) = made else { return Vec::new() };
+        // A sink that breaks down here must not take whoever asks with it.
+        let mut measures = catch_unwind(AssertUnwindSafe(|| sink.measures())).unwrap_or_default();
+        measures.truncate(MEASURES_MAX);
+        measures
+    }
+
+    /// What windows let through and held back.
+    pub fn sieved(&self) -> Vec<Sieved> {
+        self.sieves.now()
+    }
+
+    /// The counts of a windowed node.
+    pub(super) fn sieve(&self, node: &str) -> Arc<Sieve> {
+        self.sieves.of(node)
+    }
+
+    /// A sink is at work.
+    pub(super) fn at_work(&self, name: &str, sink: &Arc<dyn StreamSink>) {
+        self.made().0.insert(name.to_owned(), Arc::downgrade(sink));
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows one sink.
@@ -189,9 +244,11 @@ impl Board {
         }
     }
 
-    /// Forgets the sinks that are not among `names`.
-    pub(super) fn retain(&self, names: &[&str]) {
+    /// Forgets the sinks that are not among `names`, and the windowed nodes that are not among `nodes`.
+    pub(super) fn retain(&self, names: &[&str], nodes: &[&str]) {
         self.lock().retain(|name, _| names.contains(&name.as_str()));
+        self.made().0.retain(|name, _| names.contains(&name.as_str()));
+        self.sieves.retain(nodes);
     }
 
     /// A panic while the lock is held would be a bug of this file; the map itself is then still whole.

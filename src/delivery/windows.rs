@@ -13,6 +13,7 @@ use trapline_schemas::{Timestamp, codec};
 
 use super::breakdown::{Breakdowns, Broken, caught};
 use super::feed::Item;
+use super::figures::Sieve;
 use super::pipeline::{Parts, window_consumer};
 use super::reader::{Chunk, Reader};
 use super::store::commit_unless_failing;
@@ -46,6 +47,8 @@ pub(super) struct Window {
     machine: Machine,
     /// Of a watch over incidents: whose entries count, and the sink that is told.
     followed: Option<(Node, Node)>,
+    /// Where it counts; the watch for scans holds nothing back.
+    sieve: Option<Arc<Sieve>>,
     saved: Offset,
     /// When that was.
     kept_at: Instant,
@@ -62,6 +65,7 @@ impl Window {
     ) -> Result<Self, JournalError> {
         Ok(Self {
             machine: restore(node, spec, &parts).await?,
+            sieve: matches!(spec, MachineSpec::Window(_)).then(|| parts.board.sieve(node)),
             node: node.to_owned(),
             spec: spec.clone(),
             followed,
@@ -129,7 +133,8 @@ impl Window {
                 () = sleep(due) => Chunk { next: reader.next_offset(), ..Chunk::default() },
             };
             let node = reader.node();
-            let passes = chunk.items.iter().filter_map(|item| self.see(item, node)).collect();
+            let passes: Vec<_> = chunk.items.iter().filter_map(|item| self.see(item, node)).collect();
+            self.count(&chunk, node, passes.len());
             if reader.is_up_to_date() {
                 self.machine.tick(self.parts.clock.now());
             }
@@ -139,6 +144,13 @@ impl Window {
                 // Cancel: nothing is under way. A stop is seen at the next turn.
                 let _ = tokio::time::timeout(PAUSE, stop.cancelled()).await;
             }
+        }
+    }
+
+    fn count(&self, chunk: &Chunk, node: Node, passed: usize) {
+        if let (Some(sieve), false) = (&self.sieve, chunk.items.is_empty()) {
+            let seen = chunk.items.iter().filter(|item| item.for_node(node).is_some()).count();
+            sieve.count(passed, seen - passed);
         }
     }
 

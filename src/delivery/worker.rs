@@ -204,6 +204,7 @@ impl Worker {
             self.reloads.mark_unchanged();
             match self.build().await {
                 Ok(sink) => {
+                    self.parts.board.at_work(self.name(), &sink);
                     self.opened(sink.as_ref());
                     return Some(sink);
                 }

@@ -10,6 +10,7 @@ use trapline_schemas::Timestamp;
 
 use super::backup::backup;
 use super::chain::Tip;
+use super::figures::Figures;
 use super::holders::Holders;
 use super::letters;
 use super::lock::{Inode, Lock, is_lock_of};
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     told: Mutex<Vec<Told>>,
     /// Offsets that no entry ever had.
     skipped: Mutex<Arc<Skipped>>,
+    /// What the writer counts.
+    figures: Mutex<Figures>,
     /// The lock file that the writer holds.
     held_lock: Mutex<Option<Inode>>,
 }
@@ -92,6 +95,7 @@ impl Shared {
             bounds: Mutex::new(Bounds::of(settings)),
             told: Mutex::default(),
             skipped: Mutex::default(),
+            figures: Mutex::default(),
             held_lock: Mutex::default(),
         }
     }
@@ -109,6 +113,16 @@ impl Shared {
             Ok(skipped) => *lock(&self.skipped) = Arc::new(skipped),
             Err(error) => tracing::warn!(%error, "offsets that were passed over may be counted as lost"),
         }
+    }
+
+    /// Counts a group that became durable.
+    pub fn committed(&self, entries: usize, taken: Duration) {
+        lock(&self.figures).committed(entries as u64, taken);
+    }
+
+    /// Counts a group that did not.
+    pub fn refused(&self) {
+        lock(&self.figures).refused += 1;
     }
 
     pub fn set_tip(&self, tip: Tip) {
@@ -284,6 +298,11 @@ impl Journal {
     /// What the journal told of itself since the start.
     pub fn told(&self) -> Vec<Told> {
         lock(&self.shared.told).clone()
+    }
+
+    /// What was counted of its work since the start.
+    pub fn figures(&self) -> Figures {
+        lock(&self.shared.figures).clone()
     }
 
     /// Offsets that no entry ever had: whoever reads past them has lost nothing.

@@ -45,6 +45,7 @@
 mod amend;
 mod backup;
 mod chain;
+mod figures;
 mod growth;
 mod handle;
 mod holders;
@@ -75,6 +76,7 @@ use bytes::Bytes;
 use trapline_schemas::Timestamp;
 
 pub use amend::amend;
+pub use figures::Figures;
 pub use handle::{Hold, Journal};
 pub use letters::DEAD_LETTERS_MAX;
 pub use settings::{

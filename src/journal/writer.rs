@@ -159,6 +159,7 @@ impl Writer {
         let cursors = &self.cursors;
         let rows = trim_rows(events);
         let (mut own, mut told) = (Vec::new(), Vec::new());
+        let begun = Instant::now();
         let owed = self
             .unkept
             .as_ref()
@@ -184,11 +185,15 @@ impl Writer {
         );
         match written {
             Ok(written) => {
+                self.shared.committed(events + own.len(), begun.elapsed());
                 self.tell(&told);
                 self.facts.drain(..due);
                 self.written(jobs, events, &written, own);
             }
-            Err(fault) => self.failed(jobs, due, fault),
+            Err(fault) => {
+                self.shared.refused();
+                self.failed(jobs, due, fault);
+            }
         }
     }
 

@@ -28,6 +28,7 @@ mod missed;
 pub mod neighbours;
 mod sheet;
 mod sources;
+mod tally;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use benign::Benign;
 pub use counts::FOLDS;
 pub use hosts::Hosts;
 pub use incidents::STATE;
+pub use tally::Counted;
 pub use task::{Append, Task, start};
 pub use zones::{Networks, Zones};
 
@@ -166,6 +168,7 @@ pub struct Recorder {
     host: mpsc::Sender<HostEvent>,
     orders: mpsc::Sender<Order>,
     fresh: Arc<Fresh>,
+    tally: Arc<tally::Tally>,
 }
 
 /// What the recorder is asked to do.
@@ -191,6 +194,11 @@ impl Recorder {
     /// What was recorded a moment ago, for delivery.
     pub fn fresh(&self) -> Arc<Fresh> {
         Arc::clone(&self.fresh)
+    }
+
+    /// What was counted since the start.
+    pub fn counted(&self) -> Counted {
+        self.tally.counted()
     }
 
     /// Waits until no hit is taken any more: the task was stopped, or broke down. Cancel: safe.

@@ -14,6 +14,7 @@ use trapline_schemas::{Event, Timestamp};
 
 use super::maker::Maker;
 use super::sheet::Sheet;
+use super::tally::Tally;
 use super::{HITS_MAX, HostEvent, Order, Recorder, Settings};
 use crate::fresh::Fresh;
 use crate::journal::{Commit, HealthLevel, Journal, JournalError};
@@ -62,6 +63,7 @@ pub struct Task {
     orders: mpsc::Receiver<Order>,
     maker: Maker,
     fresh: Arc<Fresh>,
+    tally: Arc<Tally>,
 }
 
 /// A recorder: the handle to report to, and the task to run.
@@ -71,6 +73,7 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
     let (host, host_in) = mpsc::channel(HOST_EVENTS_MAX);
     let (orders, orders_in) = mpsc::channel(1);
     let fresh = Arc::new(Fresh::default());
+    let tally = Arc::new(Tally::default());
     let task = Task {
         hits: hits_in,
         missed: missed_in,
@@ -78,6 +81,7 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
         orders: orders_in,
         maker: Maker::new(settings),
         fresh: Arc::clone(&fresh),
+        tally: Arc::clone(&tally),
     };
     (
         Recorder {
@@ -86,6 +90,7 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
             host,
             orders,
             fresh,
+            tally,
         },
         task,
     )
@@ -110,7 +115,7 @@ impl Task {
                     }
                 },
                 Some(told) = self.host.recv() => self.record_host(told, &journal).await,
-                Some(missed) = self.missed.recv() => self.maker.miss(missed),
+                Some(missed) = self.missed.recv() => self.miss(missed),
                 Some(order) = self.orders.recv() => self.obey(order),
                 _ = tick.tick(), if self.maker.is_counting() => self.tell_counted(&journal).await,
                 () = stop.cancelled() => break,
@@ -140,8 +145,11 @@ impl Task {
 
     async fn record(&mut self, batch: &mut Vec<Hit>, journal: &impl Append) {
         let mut sheet = self.sheet(batch.len());
+        let mut folded = 0;
+        self.tally.hits(batch);
         for hit in batch.drain(..) {
             let Some(event) = self.maker.event(hit) else {
+                folded += 1;
                 continue;
             };
             sheet.write(event);
@@ -150,7 +158,15 @@ impl Task {
                 self.hand_over(full, journal).await;
             }
         }
+        if folded > 0 {
+            self.tally.folded(folded);
+        }
         self.hand_over(sheet, journal).await;
+    }
+
+    fn miss(&mut self, missed: Missed) {
+        self.tally.missed(&missed);
+        self.maker.miss(missed);
     }
 
     async fn record_host(&mut self, told: HostEvent, journal: &impl Append) {
@@ -192,7 +208,7 @@ impl Task {
             self.record_host(told, journal).await;
         }
         while let Some(missed) = self.missed.recv().await {
-            self.maker.miss(missed);
+            self.miss(missed);
         }
         let events = self.maker.counted();
         self.hand_over_all(events, journal).await;

@@ -9,6 +9,7 @@ mod harness;
 mod journal;
 mod learn;
 mod memory;
+mod metrics;
 mod reload;
 mod service;
 mod sinks;

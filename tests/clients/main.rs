@@ -10,6 +10,7 @@
 
 mod databases;
 mod datagrams;
+mod feed;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod mail;

@@ -6,6 +6,7 @@
 
 mod clock;
 mod disk;
+mod feed;
 mod files;
 mod folder;
 #[path = "../harness/mod.rs"]

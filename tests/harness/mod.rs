@@ -5,6 +5,7 @@
 
 pub mod again;
 pub mod clients;
+pub mod feed;
 pub mod manager;
 pub mod maven;
 pub mod promises;

@@ -12,6 +12,7 @@ pub mod dial;
 pub mod http;
 pub mod kernel;
 pub mod memory;
+pub mod measure;
 pub mod oauth;
 pub mod pace;
 pub mod parcel;
@@ -21,5 +22,6 @@ pub mod task;
 pub mod tls;
 
 pub use memory::Memo;
+pub use measure::{Measure, MeasureKind};
 pub use parcel::Parcel;
 pub use stream::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};

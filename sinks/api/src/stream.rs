@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::memory::Memo;
+use crate::measure::Measure;
 use crate::parcel::Parcel;
 
 /// How much a sink takes at a time.
@@ -135,6 +136,12 @@ pub trait StreamSink: Send + Sync + 'static {
 
     /// What an operator should know in `status`, such as "tls is off" or "udp: sent, never confirmed".
     fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Figures of its own for `/metrics`, as they are now; at most [`crate::measure::MEASURES_MAX`] are shown. Asked from
+    /// any task, at each scrape: it waits for nothing.
+    fn measures(&self) -> Vec<Measure> {
         Vec::new()
     }
 

@@ -53,7 +53,7 @@ impl Context {
 
     /// The last statistics.
     pub(crate) fn counts(&self) -> Option<Counts> {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A delivery begins: brokers that were lost before have their time again.

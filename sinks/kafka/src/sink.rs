@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::oneshot;
-use trapline_sink::Parcel;
 use trapline_sink::config::Common;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, StreamSink};
+use trapline_sink::{Measure, Parcel};
 
 use crate::check;
 use crate::client::{self, Producer};
@@ -21,6 +21,7 @@ use crate::context::{Context, Report};
 use crate::fault::{self, Verdict, judge};
 use crate::ledger::Ledger;
 use crate::record::Form;
+use crate::stats::Counts;
 
 /// Most that one request carries for a partition; what a topic takes by default is a little more.
 const BATCH_BYTES: usize = 900_000;
@@ -84,6 +85,11 @@ impl Kafka {
         if current.as_ref().is_some_and(|there| Arc::ptr_eq(there, session)) {
             *current = None;
         }
+    }
+
+    /// The last statistics of the producer in use.
+    fn counts(&self) -> Option<Counts> {
+        self.lock().as_ref().and_then(|session| session.context().counts())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Session>>> {
@@ -294,9 +300,12 @@ impl StreamSink for Kafka {
             .then(|| clear(self.settings.sasl.is_some()).to_owned());
         let batch_bytes = self.batch_bytes.load(Ordering::Relaxed);
         let smaller = (batch_bytes < BATCH_BYTES).then(|| format!("the topic takes requests of {batch_bytes} bytes"));
-        let counts = self.lock().as_ref().and_then(|session| session.context().counts());
-        let counts = counts.map(|counts| counts.note());
+        let counts = self.counts().map(|counts| counts.note());
         clear.into_iter().chain(smaller).chain(counts).collect()
+    }
+
+    fn measures(&self) -> Vec<Measure> {
+        self.counts().map_or_else(Vec::new, |counts| counts.measures())
     }
 
     async fn close(&self) {

@@ -243,7 +243,8 @@ impl Keeper {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, TlsFault> {
+/// What a PEM file holds. Errors: it cannot be read, or is too large.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, TlsFault> {
     let wrong = |reason: String| TlsFault::File {
         path: path.to_owned(),
         reason,
@@ -255,7 +256,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, TlsFault> {
     std::fs::read(path).map_err(|error| wrong(error.to_string()))
 }
 
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a PEM file; at least one.
+pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err("no certificate in it".into()),

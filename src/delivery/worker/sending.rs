@@ -22,6 +22,8 @@ pub(super) struct Answered {
     delivery: Delivery,
     /// How many tries had failed when it went out.
     round: u32,
+    /// How long it took.
+    taken: Duration,
 }
 
 impl Worker {
@@ -49,8 +51,15 @@ impl Worker {
             batch,
             delivery,
             round,
+            taken,
         } = answered;
         let sent = batch.len();
+        self.tell_status(|status, now| {
+            status.figures.answered(taken);
+            if lane == Lane::Live {
+                status.figures.delivered(&batch, &delivery, now);
+            }
+        });
         let divided = divide(batch, &delivery);
         let moved = divided.has_moved(sent);
         let again: usize = divided.again.iter().map(Vec::len).sum();
@@ -76,7 +85,7 @@ impl Worker {
 /// Sends one batch. A sink that panics on it may have met an event it cannot bear, which is looked for by splitting; or
 /// it panics on all, so it is paced and alarms, lest a bug make dead letters of everything.
 async fn deliver(sink: Arc<dyn StreamSink>, lane: Lane, batch: Batch, round: u32) -> Answered {
-    let count = batch.len();
+    let (count, begun) = (batch.len(), Instant::now());
     let answer = caught(sink.deliver(&batch));
     let delivery = match tokio::time::timeout(ANSWER_MAX, answer).await {
         Ok(Ok(delivery)) => delivery,
@@ -100,5 +109,6 @@ async fn deliver(sink: Arc<dyn StreamSink>, lane: Lane, batch: Batch, round: u32
         batch,
         delivery,
         round,
+        taken: begun.elapsed(),
     }
 }

@@ -45,6 +45,7 @@ impl Worker {
         self.last_fault = Some(fault);
         let since = *self.failing_since.get_or_insert_with(|| self.parts.clock.now());
         self.tell_status(|status, _| {
+            status.figures.failed(kind);
             status.last_fault = Some(FaultSeen {
                 kind,
                 message,
@@ -164,8 +165,10 @@ impl Worker {
         let wait = self
             .not_before
             .map(|until| until.saturating_duration_since(Instant::now()));
+        let in_flight = self.under_way.len() as u64;
         self.tell_status(|status, now| {
             status.state = state;
+            status.figures.in_flight = in_flight;
             status.cursor = cursor;
             (status.taken, status.read_to) = (taken, read_to);
             status.oldest_unsent = oldest;

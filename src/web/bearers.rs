@@ -1,0 +1,171 @@
+//! The tokens of a running instance: whose it is that a request shows.
+//!
+//! In: the files of [`super::tokens`], looked at anew by each request. Out: a [`Bearer`]; when each token was used last,
+//! written to the minute.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::tokens::{Files, Token, hash};
+
+/// A use is written when the one on disk is older than this, seconds.
+const USED_EVERY_SECS: i64 = 60;
+
+/// Whose token it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    /// The token's name.
+    pub name: String,
+    /// What it is known by.
+    id: String,
+}
+
+/// The tokens as a running instance sees them.
+#[derive(Debug)]
+pub struct Tokens {
+    files: Files,
+    seen: Mutex<Seen>,
+    /// One write at a time.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Device, inode, length and time of change of the file that was read; `None`: there was none.
+    stamp: Option<[u64; 5]>,
+    tokens: Vec<Token>,
+    /// Why there are none, if that is a fault.
+    trouble: Option<String>,
+    used: BTreeMap<String, i64>,
+    /// The uses that are on disk.
+    written: BTreeMap<String, i64>,
+}
+
+impl Tokens {
+    /// Reads those of a state folder.
+    pub fn new(state_dir: &Path) -> Self {
+        let files = Files::within(state_dir);
+        let uses = files.last_uses();
+        let seen = Seen {
+            used: uses.clone(),
+            written: uses,
+            ..Seen::default()
+        };
+        let tokens = Self {
+            files,
+            seen: Mutex::new(seen),
+            writing: Mutex::default(),
+        };
+        drop(tokens.look());
+        tokens
+    }
+
+    /// Whose token this is, and whether its use is to be written. Blocking, short: one look at a file.
+    ///
+    /// Every token is compared, whichever fits, and each in constant time.
+    pub fn check(&self, text: &str, now: i64) -> Option<(Bearer, bool)> {
+        let mut seen = self.look();
+        let shown = hash(text);
+        let mut found = None;
+        for token in &seen.tokens {
+            if token.is_of(&shown) && !token.is_over(now) {
+                found = Some(Bearer {
+                    name: token.name.clone(),
+                    id: token.id().to_owned(),
+                });
+            }
+        }
+        let bearer = found?;
+        seen.used.insert(bearer.id.clone(), now);
+        let written = seen.written.get(&bearer.id);
+        let is_news = written.is_none_or(|written| now - written >= USED_EVERY_SECS);
+        Some((bearer, is_news))
+    }
+
+    /// Whether the token still is one.
+    pub fn is_good(&self, bearer: &Bearer, now: i64) -> bool {
+        let seen = self.look();
+        seen.tokens
+            .iter()
+            .any(|token| token.id() == bearer.id && !token.is_over(now))
+    }
+
+    /// Writes when tokens were used. Blocking: a sync.
+    pub fn write_uses(&self) {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.look();
+        let ids: Vec<_> = seen.tokens.iter().map(|token| token.id().to_owned()).collect();
+        seen.used.retain(|id, _| ids.contains(id));
+        if seen.used == seen.written {
+            return;
+        }
+        let uses = seen.used.clone();
+        // Set before it is tried: a disk that fails is tried again a minute later, not at each request.
+        seen.written = uses.clone();
+        drop(seen);
+        let written = serde_json::to_vec(&uses)
+            .map_err(io::Error::other)
+            .and_then(|bytes| self.files.replace(&self.files.used(), &bytes));
+        if let Err(error) = written {
+            tracing::warn!(error = %error, "when tokens were used could not be written");
+        }
+    }
+
+    /// How many there are that have not ended.
+    pub fn count(&self, now: i64) -> usize {
+        self.look().tokens.iter().filter(|token| !token.is_over(now)).count()
+    }
+
+    /// Why they cannot be read, if so: nobody is let in then.
+    pub fn trouble(&self) -> Option<String> {
+        self.look().trouble.clone()
+    }
+
+    /// What stands in the file now: it is read if it is another one.
+    fn look(&self) -> MutexGuard<'_, Seen> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = stamp(&self.files.tokens());
+        if stamp == seen.stamp && seen.trouble.is_none() {
+            return seen;
+        }
+        let (tokens, trouble) = match self.files.list() {
+            Ok(tokens) => (tokens, None),
+            Err(error) => (Vec::new(), Some(format!("{:#}", anyhow::Error::from(error)))),
+        };
+        if seen.trouble != trouble
+            && let Some(why) = &trouble
+        {
+            tracing::error!("no token is taken: {why}");
+        }
+        tell_changes(&seen.tokens, &tokens);
+        (seen.stamp, seen.tokens, seen.trouble) = (stamp, tokens, trouble);
+        seen
+    }
+}
+
+fn tell_changes(before: &[Token], now: &[Token]) {
+    let only = |one: &[Token], other: &[Token]| -> Vec<String> {
+        let gone = one.iter().filter(|token| !other.contains(token));
+        gone.map(|token| token.name.clone()).collect()
+    };
+    for name in only(before, now) {
+        tracing::info!(token.name = %name, "token {name} was revoked");
+    }
+    for name in only(now, before) {
+        tracing::info!(token.name = %name, "token {name} is taken");
+    }
+}
+
+fn stamp(path: &Path) -> Option<[u64; 5]> {
+    let found = std::fs::metadata(path).ok()?;
+    Some([
+        found.dev(),
+        found.ino(),
+        found.len(),
+        found.ctime().cast_unsigned(),
+        found.ctime_nsec().cast_unsigned(),
+    ])
+}

@@ -1,0 +1,322 @@
+//! One request: who asks, by which name, for what.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, StatusCode};
+use uuid::Uuid;
+
+use super::answer::{self, Answer, Content, Refused};
+use super::bearers::Bearer;
+use super::feed::Feed;
+use super::hosts::{Stranger, is_ours};
+use super::lobby::Guest;
+use super::params::{self, Framing, Shown};
+use super::server::{Look, Web, now};
+use crate::app::Core;
+use crate::control::paging::{self, Lookup, Wanted};
+use crate::control::query::Filter;
+use crate::control::search::Places;
+use crate::control::status::Health;
+use crate::journal::{JournalError, Offset};
+use crate::metrics;
+
+/// How long one answer is searched for; what is not found by then is on the next page.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(3);
+/// When one who found no room is to come back.
+const BUSY: Duration = Duration::from_secs(5);
+/// Longest `Authorization` that is looked at, bytes.
+const AUTHORIZATION_BYTES_MAX: usize = 512;
+
+/// Who is at the other end, and what there is to ask.
+pub(super) struct Caller {
+    pub(super) web: Arc<Web>,
+    pub(super) core: Arc<Core>,
+    pub(super) look: Arc<Look>,
+    pub(super) peer: IpAddr,
+    pub(super) local: IpAddr,
+    /// Until it shows a token.
+    pub(super) guest: Mutex<Option<Guest>>,
+}
+
+/// Answers a request. Nothing of it but its head is read.
+pub(super) async fn answer(caller: &Caller, request: Request<Incoming>) -> Answer {
+    let (head, _) = request.into_parts();
+    match judged(caller, &head).await {
+        Ok(answer) => answer,
+        Err(refused) => *refused,
+    }
+}
+
+/// `Err` is an answer too: why there is no other.
+async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
+    refuse_strangers(caller, head)?;
+    refuse_writers(head)?;
+    let path = head.uri.path();
+    let query = head.uri.query().unwrap_or_default();
+    if path == "/healthz" {
+        return Ok(healthz(caller).await);
+    }
+    if path != "/metrics" && path != "/api" && !path.starts_with("/api/") {
+        return Err(nothing());
+    }
+    let bearer = bearer(caller, head).await?;
+    let core = &caller.core;
+    match path.strip_prefix("/api/v1/") {
+        None if path == "/metrics" => {
+            no_parameters(query)?;
+            let figures = core.metrics().await;
+            Ok(answer::whole(StatusCode::OK, metrics::CONTENT_TYPE, figures))
+        }
+        Some("status") => {
+            no_parameters(query)?;
+            status(core).await
+        }
+        Some("events") => events(core, query).await,
+        Some("events/stream") => stream(caller, head, query, bearer).await,
+        Some(rest) => match rest.strip_prefix("events/") {
+            Some(id) => event(core, id, query).await,
+            None => Err(nothing()),
+        },
+        None => Err(nothing()),
+    }
+}
+
+fn nothing() -> Refused {
+    answer::refused(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Refused> {
+    let refused = match is_ours(&head.headers, &head.uri, caller.local, &caller.look.hosts) {
+        Ok(()) => return Ok(()),
+        Err(Stranger::Nameless) => answer::refused(StatusCode::BAD_REQUEST, "one `Host` is needed"),
+        Err(Stranger::Other) => answer::refused(StatusCode::MISDIRECTED_REQUEST, "this host is not served here"),
+    };
+    Err(refused)
+}
+
+fn refuse_writers(head: &Parts) -> Result<(), Refused> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(answer::not_allowed());
+    }
+    let length = head.headers.get(CONTENT_LENGTH);
+    if length.is_some_and(|length| length != "0") || head.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(answer::refused(StatusCode::BAD_REQUEST, "a request has no body here"));
+    }
+    Ok(())
+}
+
+fn no_parameters(query: &str) -> Result<(), Refused> {
+    params::none(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))
+}
+
+/// Whose token the request shows.
+async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
+    let Some(shown) = head.headers.get(AUTHORIZATION) else {
+        let how = "a token is needed: `Authorization: Bearer TOKEN`";
+        return Err(answer::unauthorized(how, false));
+    };
+    let text = shown.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
+    let token = text.and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        is_bearer.then_some(token.trim())
+    });
+    match token.and_then(|token| caller.web.tokens.check(token, now())) {
+        Some((bearer, is_news)) => {
+            drop(caller.guest.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if is_news {
+                let tokens = caller.web.tokens.clone();
+                // Once a minute for a token; nobody waits for the disk.
+                drop(tokio::task::spawn_blocking(move || tokens.write_uses()));
+            }
+            Ok(bearer)
+        }
+        None => Err(missed(caller)),
+    }
+}
+
+/// Says in the log who showed a wrong token, never which.
+fn missed(caller: &Caller) -> Refused {
+    let verdict = caller.web.misses.note(caller.peer, Instant::now());
+    if verdict.is_news {
+        let more = if verdict.wait.is_some() {
+            ", and others before"
+        } else {
+            ""
+        };
+        tracing::warn!(source.ip = %caller.peer, "{} showed a wrong token to the live feed{more}", caller.peer);
+    }
+    match verdict.wait {
+        Some(wait) => answer::later(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens", wait),
+        None => answer::unauthorized("the token is wrong, revoked or over", true),
+    }
+}
+
+async fn healthz(caller: &Caller) -> Answer {
+    let (status, word) = match caller.web.health(&caller.core).await {
+        Health::Ok | Health::Degraded => (StatusCode::OK, "ok\n"),
+        Health::Failing => (StatusCode::SERVICE_UNAVAILABLE, "failing\n"),
+    };
+    answer::whole(status, "text/plain; charset=utf-8", word)
+}
+
+async fn status(core: &Core) -> Result<Answer, Refused> {
+    let text = serde_json::to_vec(&core.status().await);
+    text.map(answer::json)
+        .map_err(|error| failed(&format!("the status could not be written: {error}")))
+}
+
+fn failed(error: &str) -> Refused {
+    tracing::warn!("a request of the live feed failed: {error}");
+    answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+fn unread(error: &JournalError) -> Refused {
+    failed(&error.to_string())
+}
+
+/// A page: `{"events": […], "next": "CURSOR" or null}`.
+async fn events(core: &Core, query: &str) -> Result<Answer, Refused> {
+    let wanted = params::listing(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
+    let places = Places {
+        journal: core.journal(),
+        index: Some(core.index()),
+    };
+    let page = Wanted {
+        order: wanted.order,
+        place: wanted.place,
+        count: wanted.count,
+        until: Instant::now() + SEARCH_TIME_MAX,
+    };
+    let page = paging::page(places, &wanted.filter, page)
+        .await
+        .map_err(|error| unread(&error))?;
+    let mut out = b"{\"events\":[".to_vec();
+    for (index, event) in page.events.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"\n" } else { b",\n" });
+        wanted.shown.append_json(event, &mut out);
+    }
+    let next = page.next.map(|place| params::cursor(wanted.order, place));
+    out.extend_from_slice(format!("\n],\"next\":{}}}\n", serde_json::json!(next)).as_bytes());
+    Ok(answer::json(out))
+}
+
+/// One event, by its id, or by its offset.
+async fn event(core: &Core, id: &str, query: &str) -> Result<Answer, Refused> {
+    let shown = params::single(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
+    let journal = core.journal();
+    let found = match (params::number(id), id.parse::<Uuid>()) {
+        (Some(offset), _) => paging::at(journal, offset).await,
+        (None, Ok(id)) => paging::find(journal, id, Instant::now() + SEARCH_TIME_MAX).await,
+        (None, Err(_)) => {
+            let error = "an event is asked for by its `event.id`, or by its `honeyport.journal.sequence`";
+            return Err(answer::refused(StatusCode::BAD_REQUEST, error));
+        }
+    };
+    match found.map_err(|error| unread(&error))? {
+        Lookup::Found(event) => Ok(one(&event, shown)),
+        Lookup::None => Err(answer::refused(
+            StatusCode::NOT_FOUND,
+            "there is no such event, or not any more",
+        )),
+        Lookup::Late => Err(answer::refused(
+            StatusCode::NOT_FOUND,
+            "not found among those that could be looked at in time: ask by its `honeyport.journal.sequence`",
+        )),
+    }
+}
+
+fn one(event: &trapline_schemas::Event, shown: Shown) -> Answer {
+    let mut out = Vec::new();
+    shown.append_json(event, &mut out);
+    out.push(b'\n');
+    answer::json(out)
+}
+
+/// Events as they come, from where the client was, from a time, or from now on.
+async fn stream(caller: &Caller, head: &Parts, query: &str, bearer: Bearer) -> Result<Answer, Refused> {
+    let wanted = params::streaming(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
+    let framing = wanted.framing.unwrap_or_else(|| accepted(head));
+    let kind = match framing {
+        Framing::Sse => "text/event-stream",
+        Framing::Ndjson => "application/x-ndjson",
+    };
+    // What a browser comes back with wins over the address that it was given at first.
+    let after = last_event_id(head)?.or(wanted.after);
+    if head.method == Method::HEAD {
+        return Ok(answer::typed(StatusCode::OK, kind, Content::Whole(None)));
+    }
+    let web = &caller.web;
+    let Ok(seat) = web.streams.clone().try_acquire_owned() else {
+        let full = "all streams are taken, come back";
+        return Err(answer::later(StatusCode::SERVICE_UNAVAILABLE, full, BUSY));
+    };
+    let (next, foreign) = begin(&caller.core, &wanted.filter, after)
+        .await
+        .map_err(|error| unread(&error))?;
+    let journal = caller.core.journal();
+    let feed = Feed {
+        journal: journal.clone(),
+        head: journal.head(),
+        filter: wanted.filter,
+        shown: wanted.shown,
+        framing,
+        next,
+        foreign,
+        tokens: web.tokens.clone(),
+        bearer,
+        stop: web.stop.clone(),
+        _seat: seat,
+    };
+    Ok(answer::typed(StatusCode::OK, kind, Content::Coming(feed.stream())))
+}
+
+/// Where a stream begins, and the offset that was given if it is not of this journal.
+async fn begin(core: &Core, filter: &Filter, after: Option<Offset>) -> Result<(Offset, Option<Offset>), JournalError> {
+    let journal = core.journal();
+    let head = *journal.head().borrow();
+    match (after, filter.since) {
+        (Some(after), _) if after < head => Ok((after + 1, None)),
+        (Some(after), _) => Ok((journal.oldest().await?, Some(after))),
+        (None, Some(since)) => Ok((journal.offset_at(since).await?, None)),
+        (None, None) => Ok((head, None)),
+    }
+}
+
+/// `Err`: it is no offset.
+fn last_event_id(head: &Parts) -> Result<Option<Offset>, Refused> {
+    let Some(value) = head.headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    match params::number(text) {
+        Some(offset) => Ok(Some(offset)),
+        None if text.is_empty() => Ok(None),
+        None => Err(answer::refused(
+            StatusCode::BAD_REQUEST,
+            "`Last-Event-ID` is the `id` of the last event that came: a whole number",
+        )),
+    }
+}
+
+/// NDJSON, if it is asked for by name.
+fn accepted(head: &Parts) -> Framing {
+    let accepts = head
+        .headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut kinds = accepts.flat_map(|value| value.split(','));
+    let is_wanted = |kind: &str| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/x-ndjson")
+    };
+    match kinds.any(is_wanted) {
+        true => Framing::Ndjson,
+        false => Framing::Sse,
+    }
+}

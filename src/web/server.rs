@@ -1,0 +1,300 @@
+//! The listener: who gets a connection, and how long it may take.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use trapline_schemas::Timestamp;
+
+use super::bearers::Tokens;
+use super::lobby::{Guest, Lobby};
+use super::misses::Misses;
+use super::patient::Patient;
+use super::route;
+use super::tls::{Secured, secured};
+use crate::app::{Core, Tasks};
+use crate::config::WebSettings;
+use crate::control::status::Health;
+use crate::decoy::bind::{self, BindError, RETRY_EVERY};
+use crate::decoy::services::Transport;
+use crate::decoy::tls::certificate::TlsFault;
+
+/// Connections at once; more wait until one ends.
+pub const CONNECTIONS_MAX: usize = 96;
+/// Streams among them; one more is told to come back.
+pub const STREAMS_MAX: usize = 64;
+/// How long a peer may take for the handshake of TLS, and for its request.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// Largest head of a request, bytes.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header lines of a request.
+const HEAD_LINES_MAX: usize = 64;
+/// Send buffer of a connection, bytes: what the kernel holds for a reader that is slow.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+/// How long connections may go on once the instance stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long `/healthz` tells what it found: whoever asks more often costs nothing.
+const HEALTH_TIME: Duration = Duration::from_secs(1);
+/// Longest that a look at the instance takes before it is no good one.
+const HEALTH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What a reload may change.
+#[derive(Debug, PartialEq)]
+pub struct Look {
+    /// Further names it may be asked by.
+    pub hosts: Vec<String>,
+    /// With what it speaks TLS.
+    pub tls: Option<Secured>,
+}
+
+impl Look {
+    /// Reads the files that the configuration names. Blocking, short.
+    pub fn of(settings: &WebSettings) -> Result<Self, TlsFault> {
+        Ok(Self {
+            hosts: settings.hosts.clone(),
+            tls: settings.tls.as_ref().map(secured).transpose()?,
+        })
+    }
+}
+
+/// How the listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// Where, or where it is to.
+    pub address: SocketAddr,
+    /// Why it does not.
+    pub error: Option<Arc<BindError>>,
+    /// Since when it is so.
+    pub since: Timestamp,
+}
+
+/// The live feed of an instance.
+#[derive(Debug)]
+pub struct Web {
+    look: Mutex<Arc<Look>>,
+    listening: Mutex<Listening>,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) misses: Misses,
+    lobby: Arc<Lobby>,
+    connections: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+    health: tokio::sync::Mutex<Option<(Instant, Health)>>,
+}
+
+impl Web {
+    /// One that listens nowhere yet.
+    pub fn new(settings: &WebSettings, look: Look, state_dir: &Path, stop: CancellationToken) -> Self {
+        Self {
+            look: Mutex::new(Arc::new(look)),
+            listening: Mutex::new(Listening {
+                address: settings.listen,
+                error: None,
+                since: Timestamp::now(),
+            }),
+            tokens: Arc::new(Tokens::new(state_dir)),
+            misses: Misses::default(),
+            lobby: Arc::default(),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            stop,
+            health: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What is in force for new connections.
+    pub fn look(&self) -> Arc<Look> {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another look in force; says whether it is another one.
+    pub fn set_look(&self, look: Look) -> bool {
+        let mut held = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = **held != look;
+        *held = Arc::new(look);
+        differs
+    }
+
+    /// How the listener is.
+    pub fn listening(&self) -> Listening {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Streams that are open.
+    pub fn open_streams(&self) -> usize {
+        STREAMS_MAX - self.streams.available_permits()
+    }
+
+    /// Connections that are open, streams among them.
+    pub fn open_connections(&self) -> usize {
+        CONNECTIONS_MAX - self.connections.available_permits()
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Opens the listener; it may be tried again.
+    pub fn bind(&self) -> Option<TcpListener> {
+        let before = self.listening();
+        let opened = bind::bind(before.address, Transport::Tcp).and_then(|(socket, address)| {
+            let listener = TcpListener::from_std(socket.into());
+            let listener = listener.map_err(|error| BindError::Failed(address, error))?;
+            Ok((listener, address))
+        });
+        let (listener, address, error) = match opened {
+            Ok((listener, address)) => (Some(listener), address, None),
+            Err(error) => (None, before.address, Some(Arc::new(error))),
+        };
+        tell(
+            address,
+            self.look().tls.is_some(),
+            error.as_deref(),
+            before.error.as_deref(),
+        );
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Listening {
+            address,
+            error,
+            since: Timestamp::now(),
+        };
+        listener
+    }
+
+    /// How the instance is, as one word tells it.
+    pub(super) async fn health(&self, core: &Core) -> Health {
+        let mut known = self.health.lock().await;
+        if let Some((at, health)) = *known
+            && at.elapsed() < HEALTH_TIME
+        {
+            return health;
+        }
+        let status = timeout(HEALTH_TIME_MAX, core.status()).await;
+        let health = status.map_or(Health::Failing, |status| status.health);
+        *known = Some((Instant::now(), health));
+        health
+    }
+}
+
+fn tell(address: SocketAddr, tls: bool, error: Option<&BindError>, before: Option<&BindError>) {
+    let scheme = if tls { "https" } else { "http" };
+    match error {
+        None => tracing::info!(web.address = %address, "the live feed listens on {scheme}://{address}"),
+        Some(error) if before != Some(error) => {
+            tracing::warn!(web.address = %address, error = %error, "the live feed cannot listen, trying again every 30 s");
+        }
+        Some(_) => {}
+    }
+}
+
+/// Seconds since the epoch.
+pub(super) fn now() -> i64 {
+    Timestamp::now().micros().div_euclid(1_000_000)
+}
+
+/// Serves until `stop`; then lets connections end within a grace.
+pub async fn serve(web: Arc<Web>, core: Arc<Core>, tasks: Tasks, stop: CancellationToken, first: Option<TcpListener>) {
+    let mut listener = first;
+    while !stop.is_cancelled() {
+        let Some(open) = &listener else {
+            // Cancel: both are safe.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RETRY_EVERY) => listener = web.bind(),
+            }
+            continue;
+        };
+        // Cancel: a connection not yet given out stays in the backlog.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = accept(open, &web, &core, &tasks) => {}
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+    let _ = timeout(STOP_GRACE, web.connections.acquire_many(all)).await;
+}
+
+/// Takes one connection, once there is room for it.
+async fn accept(listener: &TcpListener, web: &Arc<Web>, core: &Arc<Core>, tasks: &Tasks) {
+    let Ok(seat) = web.connections.clone().acquire_owned().await else {
+        return;
+    };
+    let (stream, peer) = match listener.accept().await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::warn!(error = %error, "the live feed cannot accept, trying again");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return;
+        }
+    };
+    let Some(guest) = web.lobby.enter(peer.ip()) else {
+        tracing::debug!(source.ip = %peer.ip(), "too many connections of {} without a token", peer.ip());
+        return;
+    };
+    let (web, core) = (web.clone(), core.clone());
+    tasks.spawn("web-connection", async move {
+        let _seat = seat;
+        if let Err(error) = connection(stream, (peer.ip(), guest), &web, &core).await {
+            tracing::debug!(source.ip = %peer.ip(), error = %error, "a connection of the live feed broke");
+        }
+    });
+}
+
+/// One connection: TLS if it is on, one request, its answer.
+async fn connection(
+    stream: TcpStream,
+    (peer, guest): (IpAddr, Guest),
+    web: &Arc<Web>,
+    core: &Arc<Core>,
+) -> io::Result<()> {
+    let local = stream.local_addr()?.ip();
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    let look = web.look();
+    let caller = route::Caller {
+        web: web.clone(),
+        core: core.clone(),
+        look: look.clone(),
+        peer,
+        local,
+        guest: Mutex::new(Some(guest)),
+    };
+    let stream = Patient::new(stream);
+    let Some(tls) = &look.tls else {
+        return request(stream, caller).await;
+    };
+    let shaken = timeout(HEAD_TIME_MAX, tls.acceptor.accept(stream)).await;
+    request(shaken.map_err(|_| io::ErrorKind::TimedOut)??, caller).await
+}
+
+async fn request<S>(stream: S, caller: route::Caller) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let caller = Arc::new(caller);
+    let serve = service_fn(move |request| {
+        let caller = caller.clone();
+        async move { Ok::<_, std::convert::Infallible>(route::answer(&caller, request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEAD_LINES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), serve)
+        .await;
+    served.map_err(io::Error::other)
+}
