@@ -429,6 +429,7 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
         notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
+        canary: sink.canary,
     }
 }
 

@@ -42,6 +42,7 @@ impl Core {
             listeners,
             sinks,
             process,
+            canary: self.canary_status(),
         }
     }
 

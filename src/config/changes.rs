@@ -30,6 +30,8 @@ pub struct Changes {
     pub capture: bool,
     /// Whether `[limits]` changed.
     pub limits: bool,
+    /// Whether `[canary]` changed.
+    pub canary: bool,
     /// Whether `[log]` changed.
     pub log: bool,
 }
@@ -88,6 +90,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         benign: old.benign != new.benign || old.ignores != new.ignores,
         capture: old.capture != new.capture,
         limits: old.limits != new.limits,
+        canary: old.canary != new.canary,
         log: old.log != new.log,
     }
 }

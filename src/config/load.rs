@@ -10,6 +10,7 @@ use trapline_sink::config::{
 };
 
 use super::benign::{BenignSettings, IgnoreSettings, benign, ignores};
+use super::canary::{self, CanarySettings};
 use super::decoys::{Decoy, decoys};
 use super::error::ConfigError;
 use super::observer::{Observer, Owner, Zone, observer, owners, zones};
@@ -71,6 +72,8 @@ pub struct Config {
     pub scans: Option<ScanSpec>,
     /// Sinks, by name.
     pub sinks: Vec<SinkSettings>,
+    /// How often the way to them is tried.
+    pub canary: CanarySettings,
     /// Diagnostics.
     pub log: Log,
 }
@@ -204,6 +207,7 @@ impl<'a> Loader<'a> {
             log: storage::log(self),
             transforms: transforms(self),
             scans: findings::scans(self),
+            canary: canary::canary(self),
         };
         wiring::check(self);
         config

@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{benign, decoys, findings, notices, observer, storage};
+use super::{benign, canary, decoys, findings, notices, observer, storage};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +104,12 @@ pub const SECTIONS: &[Section] = &[
         named: true,
         keys: super::sinks::COMMON,
         doc: "Destinations of events.",
+    },
+    Section {
+        name: "canary",
+        named: false,
+        keys: canary::KEYS,
+        doc: "How often trapline tries the way through journal and transforms to its sinks.",
     },
     Section {
         name: "log",

@@ -55,6 +55,7 @@ fn graph(transforms: Vec<TransformSpec>, sinks: &[(&str, &[&str])]) -> Graph {
         name: (*name).to_owned(),
         inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: None,
+        canary: false,
     });
     Graph::build(&GraphSpec {
         decoys: Vec::new(),

@@ -65,6 +65,7 @@ fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
         name: name.to_owned(),
         inputs,
         notices: None,
+        canary: false,
     }
 }
 
@@ -326,6 +327,7 @@ fn any_spec() -> impl Strategy<Value = GraphSpec> {
             name: format!("s{at}"),
             inputs: names(picks, count),
             notices: None,
+            canary: false,
         });
         spec(transforms, sinks.collect())
     })

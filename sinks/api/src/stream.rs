@@ -144,6 +144,17 @@ pub trait StreamSink: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Where it sends, as an operator knows the place: an address, a topic, a path. Without secrets.
+    fn destination(&self) -> Option<String> {
+        None
+    }
+
+    /// What the destination said to the last batch, in its own words, clean, bounded and without secrets; `None` if it
+    /// says nothing, or has not yet.
+    fn word(&self) -> Option<String> {
+        None
+    }
+
     /// Whether [`Outcome::Delivered`] is the destination's own word; else it means "sent".
     fn confirms(&self) -> bool {
         true

@@ -350,6 +350,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         name: sink.name.to_owned(),
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: sink.notices.clone(),
+        canary: false,
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],
