@@ -408,6 +408,9 @@ pub struct SinkReport {
     pub kind: String,
     /// Whether it went well.
     pub ok: bool,
+    /// Where it sends, without secrets, if it could be made.
+    #[serde(default)]
+    pub destination: Option<String>,
     /// What was sent, if anything.
     pub sent: Option<String>,
     /// What came back.

@@ -12,10 +12,12 @@ pub mod http;
 pub mod kernel;
 pub mod measure;
 pub mod parcel;
+pub mod said;
 pub mod stream;
 pub mod task;
 pub mod tls;
 
 pub use measure::{Measure, MeasureKind};
 pub use parcel::Parcel;
+pub use said::Said;
 pub use stream::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
