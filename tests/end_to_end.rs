@@ -14,13 +14,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use fake::{Collector, Fault, Settings};
+use fake::{Collector, Settings, TOKEN};
 use harness::clients::{self, has};
 use harness::promises::{action, check_sessions, ids, sessions};
 use harness::rsyslog::Rsyslog;
 use harness::{Trap, eventually, lines, touch};
 use serde_json::Value;
 use tempfile::TempDir;
+use trapline_sink::conformance::web::Fault;
 
 const DECOYS: &str = r#"
 [journal]
@@ -78,7 +79,7 @@ impl Deployment {
                 rsyslog.sink()
             ));
         }
-        let trap = Trap::start_with(&config, &[("TRAPLINE_TEST_TOKEN", Settings::default().token)]);
+        let trap = Trap::start_with(&config, &[("TRAPLINE_TEST_TOKEN", TOKEN)]);
         Self {
             trap,
             rsyslog,

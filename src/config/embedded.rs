@@ -35,11 +35,16 @@ fn loaded(text: &str) -> Config {
 
 fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let variables = [
+        ("AZURE_CLIENT_SECRET", "token"),
+        ("ELASTIC_API_KEY", "token"),
+        ("ELASTIC_TOKEN", "token"),
         ("KAFKA_PASSWORD", "token"),
-        ("SMTP_PASSWORD", "token"),
-        ("SPLUNK_HEC_TOKEN", "token"),
+        ("OPENSEARCH_PASSWORD", "token"),
+        ("OTLP_HEADERS", "api-key=token"),
         ("SLACK_TOKEN", "xoxb-token"),
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+        ("SMTP_PASSWORD", "token"),
+        ("SPLUNK_HEC_TOKEN", "token"),
     ];
     let variables: BTreeMap<_, _> = variables
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -108,7 +108,6 @@ const RETRY: &[Key] = &[
 const LATER: &[&str] = &[
     "webhook",
     "case",
-    "otlp",
     "discord",
     "teams",
     "firewall",

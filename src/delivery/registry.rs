@@ -5,9 +5,12 @@ use trapline_sink::config::SinkType;
 /// Every sink type.
 pub static SINKS: &[&SinkType] = &[
     &trapline_sink_console::SINK,
+    &trapline_sink_elasticsearch::SINK,
     &trapline_sink_email::SINK,
     &trapline_sink_file::SINK,
     &trapline_sink_kafka::SINK,
+    &trapline_sink_otlp::SINK,
+    &trapline_sink_sentinel::SINK,
     &trapline_sink_slack::SINK,
     &trapline_sink_splunk_hec::SINK,
     &trapline_sink_syslog::SINK,

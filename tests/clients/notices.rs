@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{Trap, eventually};
+use crate::harness::{Trap, eventually, told};
 
 /// Logins of one round.
 const LOGINS: usize = 150;
@@ -45,12 +45,12 @@ fn a_flood_is_a_handful_of_messages_whose_counts_add_up_over_kills() {
         }
     }
     let told = eventually("every hit is told of", || {
-        let (told, hits) = (channel.told(), hits(&trap));
-        let counted: usize = told.values().map(|message| count(message)).sum();
+        let (told, hits) = (channel.told(), told::hits(&trap).len());
+        let counted: usize = told.values().map(|message| told::count(message)).sum();
         assert!(counted <= hits, "{counted} of {hits} hits are told of");
         (counted == hits).then_some(told)
     });
-    let hits = hits(&trap);
+    let hits = told::hits(&trap).len();
     assert!(hits > ROUNDS * LOGINS, "{hits}");
     // An intent, a proof and a digest for each window; a start takes about one.
     assert!(told.len() < hits / 20, "{} messages of {hits} hits", told.len());
@@ -67,32 +67,6 @@ fn login(address: SocketAddr) {
     let request = "GET /admin HTTP/1.0\r\nAuthorization: Basic YWRtaW46aHVudGVyMjI=\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());
-}
-
-/// How many events of decoys are in the journal.
-fn hits(trap: &Trap) -> usize {
-    let events = trap.events(&["--limit", "0", "--format", "ecs"]);
-    let is_hit = |event: &&Value| {
-        let action = event["event"]["action"].as_str().unwrap();
-        action.starts_with("decoy-") && action != "decoy-scan" || action == "session-end"
-    };
-    events.iter().filter(is_hit).count()
-}
-
-/// How many hits a message tells of that no other does.
-fn count(message: &str) -> usize {
-    let Some((_, counted)) = message.split_once("\\nevents ") else {
-        return 1;
-    };
-    // `1,204: 1,200 counted here, 4 told before`, or all of them.
-    let line = counted.split('"').next().unwrap().trim();
-    let own = match line.split_once(": ") {
-        Some((_, own)) => own.split(' ').next().unwrap(),
-        None => line,
-    };
-    own.replace(',', "")
-        .parse()
-        .unwrap_or_else(|_| panic!("`{own}` of {message}"))
 }
 
 /// A channel behind an incoming webhook.
@@ -139,17 +113,9 @@ impl Channel {
         let posted = self.posted.lock().unwrap();
         posted
             .iter()
-            .map(|message| (event_of(message), message["blocks"].to_string()))
+            .map(|message| (told::event_of(message), message["blocks"].to_string()))
             .collect()
     }
-}
-
-/// The id that the last line of a message names.
-fn event_of(message: &Value) -> String {
-    let blocks = message["blocks"].as_array().unwrap();
-    let foot = blocks.last().unwrap()["elements"].as_array().unwrap();
-    let is_event = |part: &&Value| part["text"].as_str().unwrap().starts_with("event ");
-    foot.iter().find(is_event).unwrap()["text"].as_str().unwrap().to_owned()
 }
 
 /// Takes messages of one connection, until it ends.

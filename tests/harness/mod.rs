@@ -6,8 +6,10 @@
 pub mod again;
 pub mod clients;
 pub mod manager;
+pub mod maven;
 pub mod promises;
 pub mod rsyslog;
+pub mod told;
 
 use std::io::Read;
 use std::net::SocketAddr;

@@ -3,7 +3,6 @@
 //! The jars come by Maven into a folder beside the build's output, once. Where they or Java cannot be had, nothing is
 //! started and that is said.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use super::harness::maven::{self, ports};
 use super::harness::{clients, eventually, text};
 use super::reader::{Record, records};
 
@@ -245,14 +245,6 @@ fn local(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Ports that the kernel has free. Kafka must know them all before it starts.
-fn ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
-}
-
 fn format(jars: &Path, properties: &Path) {
     let (user, password) = USER;
     let formatted = Command::new("java")
@@ -281,48 +273,10 @@ fn jars() -> Option<&'static Path> {
     .as_deref()
 }
 
-/// Fetches into a folder that has its name only when all is there.
 fn fetch() -> Result<PathBuf, String> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apache-kafka-{VERSION}"));
-    let (jars, fresh) = (
-        cache.join("jars"),
-        cache.join(format!("fetched-{}", std::process::id())),
-    );
-    if jars.exists() {
-        return Ok(jars);
-    }
-    std::fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
-    let pom = cache.join("pom.xml");
-    std::fs::write(&pom, project()).map_err(|error| error.to_string())?;
-    let maven = Command::new("timeout")
-        .args(["300", "mvn", "--batch-mode", "--quiet", "--file"])
-        .arg(&pom)
-        .arg(format!("-Dmaven.repo.local={}", cache.join("repository").display()))
-        .arg("org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies")
-        .arg(format!("-DoutputDirectory={}", fresh.display()))
-        .arg("-DincludeScope=runtime")
-        .output()
-        .map_err(|error| error.to_string())?;
-    if !maven.status.success() {
-        let said = String::from_utf8_lossy(&maven.stdout);
-        return Err(said.lines().next().unwrap_or("it says nothing").to_owned());
-    }
-    let _ = std::fs::remove_dir_all(cache.join("repository"));
-    std::fs::rename(&fresh, &jars).map_err(|error| error.to_string())?;
-    Ok(jars)
-}
-
-fn project() -> String {
-    let dependency = |group: &str, name: &str, version: &str| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>"
-        )
-    };
-    format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
-         <groupId>tests</groupId><artifactId>tests</artifactId><version>1</version><packaging>pom</packaging>\
-         <dependencies>{}{}</dependencies></project>",
-        dependency("org.apache.kafka", "kafka_2.13", VERSION),
-        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
-    )
+    let jars = [
+        ("org.apache.kafka", "kafka_2.13", VERSION),
+        ("org.slf4j", "slf4j-simple", "1.7.36"),
+    ];
+    maven::fetch(&format!("apache-kafka-{VERSION}"), &jars)
 }

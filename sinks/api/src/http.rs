@@ -9,8 +9,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http_body_util::BodyExt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url};
 
 use crate::dial::{Address, CONNECT_DEADLINE, DEAD_PEER, Names, Resolver};
 use crate::stream::{Fault, FaultKind};
@@ -41,19 +42,25 @@ impl HttpClient {
     /// base URL's host.
     /// Errors: [`FaultKind::Local`] when the TLS settings cannot be used, [`FaultKind::Config`] for a URL without host.
     pub fn new(base: Url, tls: Option<Tls>, deadline: Duration, resolver: Resolver) -> Result<Self, Fault> {
-        let names = Names::new(destination(&base)?, resolver);
-        let client = Client::builder()
-            .tls_backend_preconfigured(rustls_config(tls.as_ref())?)
-            .dns_resolver(Arc::new(Destination(Arc::new(names))))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_DEADLINE)
-            .timeout(deadline)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_user_timeout(Some(DEAD_PEER))
-            .tcp_nodelay(true)
-            .user_agent(concat!("trapline/", env!("CARGO_PKG_VERSION")))
+        let config = rustls_config(tls.as_ref())?;
+        let builder = builder(&base, config, deadline, resolver)?;
+        Self::built(builder, base, tls)
+    }
+
+    /// Like [`new`](Self::new), for a destination that speaks HTTP/2 and nothing else, as gRPC does: with TLS nothing
+    /// else is offered, and in clear the connection begins with HTTP/2.
+    pub fn over_http2(base: Url, tls: Option<Tls>, deadline: Duration, resolver: Resolver) -> Result<Self, Fault> {
+        let mut config = rustls_config(tls.as_ref())?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let builder = builder(&base, config, deadline, resolver)?
+            .http2_prior_knowledge()
+            .http2_keep_alive_interval(KEEPALIVE)
+            .http2_keep_alive_timeout(DEAD_PEER - KEEPALIVE);
+        Self::built(builder, base, tls)
+    }
+
+    fn built(builder: ClientBuilder, base: Url, tls: Option<Tls>) -> Result<Self, Fault> {
+        let client = builder
             .build()
             .map_err(|error| local(format!("http client: {}", chain(&error))))?;
         let origin = base.origin().ascii_serialization();
@@ -73,10 +80,23 @@ impl HttpClient {
 
     /// A request to `path` below the base URL.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_with(method, path, &[])
+    }
+
+    /// Like [`request`](Self::request), with a query; names and values are encoded here.
+    pub fn request_with(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.base.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         self.client.request(method, url)
+    }
+
+    /// The destination's host, for messages.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
     }
 
     /// What `status` says of the transport: TLS off, or days left of certificates.
@@ -86,6 +106,28 @@ impl HttpClient {
             None => vec!["tls is off: events and credentials travel in clear".to_owned()],
         }
     }
+}
+
+/// The rules that hold for every client.
+fn builder(
+    base: &Url,
+    config: rustls::ClientConfig,
+    deadline: Duration,
+    resolver: Resolver,
+) -> Result<ClientBuilder, Fault> {
+    let names = Names::new(destination(base)?, resolver);
+    Ok(Client::builder()
+        .tls_backend_preconfigured(config)
+        .dns_resolver(Arc::new(Destination(Arc::new(names))))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_DEADLINE)
+        .timeout(deadline)
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_user_timeout(Some(DEAD_PEER))
+        .tcp_nodelay(true)
+        .user_agent(concat!("trapline/", env!("CARGO_PKG_VERSION"))))
 }
 
 /// Resolves every name that the client asks for to its one destination.
@@ -202,6 +244,85 @@ pub async fn exchange_within(request: RequestBuilder, bytes_max: usize) -> Resul
         body,
     })
 }
+
+/// An answer with all that HTTP has around its body.
+#[derive(Debug)]
+pub struct Whole {
+    /// Status, pause and body.
+    pub answer: Answer,
+    /// What stood before the body.
+    pub headers: HeaderMap,
+    /// What stood behind it, as far as it was read to its end.
+    pub trailers: HeaderMap,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Broken {
+    /// The transport's fault.
+    pub fault: Fault,
+    /// Whether the peer answered, but in no HTTP of the version that was spoken to it.
+    pub is_foreign: bool,
+    /// Whether the peer took the connection and cut it.
+    pub is_cut: bool,
+}
+
+/// Like [`exchange`], with headers and trailers.
+pub async fn exchange_whole(request: RequestBuilder) -> Result<Whole, Broken> {
+    let response = request.send().await.map_err(broken)?;
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers(), SystemTime::now());
+    let headers = response.headers().clone();
+    let (body, trailers) = bounded_frames(response.into()).await?;
+    let answer = Answer {
+        status,
+        retry_after,
+        body,
+    };
+    Ok(Whole {
+        answer,
+        headers,
+        trailers,
+    })
+}
+
+/// The first [`ANSWER_MAX`] bytes of a body, and the trailers if it ends there.
+async fn bounded_frames(mut body: reqwest::Body) -> Result<(Vec<u8>, HeaderMap), Broken> {
+    let (mut read, mut trailers) = (Vec::new(), HeaderMap::new());
+    while read.len() < ANSWER_MAX {
+        let Some(frame) = body.frame().await else { break };
+        match frame.map_err(broken)?.into_data() {
+            Ok(data) => read.extend_from_slice(data.get(..ANSWER_MAX - read.len()).unwrap_or(&data)),
+            Err(other) => trailers = other.into_trailers().unwrap_or_default(),
+        }
+    }
+    Ok((read, trailers))
+}
+
+fn broken(error: reqwest::Error) -> Broken {
+    let is_foreign = causes(&error).any(is_foreign);
+    let was_open = !error.is_connect() && !error.is_timeout();
+    let fault = transport_fault(error);
+    Broken {
+        is_foreign,
+        is_cut: was_open && fault.kind == FaultKind::Unreachable,
+        fault,
+    }
+}
+
+/// Whether a cause is that the peer's bytes are no HTTP of the version that was spoken: what an HTTP/1 server says first
+/// is no frame, and what an HTTP/2 server says first is no status line, or comes before anybody asked.
+fn is_foreign(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let no_answer = |error: &hyper::Error| error.is_parse() || error.to_string() == UNASKED;
+    let no_frame = |error: &h2::Error| {
+        let reason = error.reason();
+        !error.is_remote() && matches!(reason, Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
+    };
+    cause.downcast_ref().is_some_and(no_answer) || cause.downcast_ref().is_some_and(no_frame)
+}
+
+/// What hyper says, by text alone, of bytes that come before a request went out.
+const UNASKED: &str = "received unexpected message from connection";
 
 async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();

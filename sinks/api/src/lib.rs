@@ -4,6 +4,7 @@
 //! per event; reading, retrying, splitting, dead letters and the cursor are the delivery worker's business, so a sink
 //! knows neither journal nor queue.
 
+pub mod base_url;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -11,7 +12,9 @@ pub mod dial;
 pub mod http;
 pub mod kernel;
 pub mod measure;
+pub mod oauth;
 pub mod parcel;
+pub mod pattern;
 pub mod said;
 pub mod stream;
 pub mod task;

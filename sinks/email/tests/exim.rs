@@ -1,168 +1,47 @@
-//! A real mail server (Debian's exim) with TLS, logins and Maildirs, and mails read back as mail clients read them.
+//! A real mail server, and mails read back as mail clients read them.
 //!
-//! Each test has its own configuration and spool in a folder of its own. Connections to a port that the kernel chose are
-//! handed to `exim4 -bs`, as inetd does it. Where exim or root's rights are missing, the tests say so on standard error
-//! and pass.
+//! Where exim or root's rights are missing, the tests say so on standard error and pass.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is wrong")]
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod server;
+
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use server::Exim;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
 use trapline_sink::config::{Common, NoticeSettings, Table};
-use trapline_sink::conformance::certs::Authority;
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Delivery, FaultKind, Outcome, Parcel, StreamSink};
 use trapline_sink_email::SINK;
 use uuid::Uuid;
 
-const EXIM: &str = "/usr/sbin/exim4";
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Exim {
-    folder: tempfile::TempDir,
-    at: SocketAddr,
-    stop: Arc<AtomicBool>,
-    door: Option<JoinHandle<()>>,
-}
-
-impl Exim {
-    /// `None`, said loudly, if it cannot run here. With `tls_first`, TLS begins with the first byte.
-    fn start(tls_first: bool) -> Option<Self> {
-        let id = Command::new("id").arg("-u").output().unwrap();
-        if !Path::new(EXIM).exists() || id.stdout != b"0\n" {
-            // Not by `eprintln!`, which a passing test swallows.
-            let said =
-                format!("SKIPPED: {EXIM} is not installed (apt install exim4-daemon-light), or this is not root\n");
-            std::io::stderr().write_all(said.as_bytes()).unwrap();
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        // The server reads and delivers as users of its own.
-        let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        open(folder.path(), 0o755);
-        for name in ["mail", "log", "spool"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-            open(&folder.path().join(name), 0o777);
-        }
-        let authority = Authority::new().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
-        authority
-            .issue("127.0.0.1")
-            .unwrap()
-            .write(folder.path(), "server")
-            .unwrap();
-        let configuration = include_str!("exim.conf").replace("FOLDER", folder.path().to_str().unwrap());
-        let path = folder.path().join("exim.conf");
-        std::fs::write(&path, configuration).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, log) = (stop.clone(), folder.path().join("stderr"));
-        let door = std::thread::spawn(move || open_door(&listener, &path, &log, tls_first, &stopped));
-        Some(Self {
-            folder,
-            at,
-            stop,
-            door: Some(door),
-        })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn sink(&self, to: &str, more: &str) -> Arc<dyn StreamSink> {
-        let toml = format!(
-            "server = '{}'\nuser = 'trapline'\nfrom = 'Die Wächter <trapline@example.org>'\nto = [{to}]\n\
-             tls = {{ ca = '{}' }}\n{more}",
-            self.at,
-            self.path("ca.pem").display()
-        );
-        let toml = if more.contains("password") {
-            toml
-        } else {
-            toml + "\npassword = 'hush'"
-        };
-        let (table, problems) = Table::for_test(&toml, SINK.keys);
-        let factory = (SINK.parse)(&table);
-        assert_eq!(problems.count(), 0, "{:?}", problems.take());
-        let common = Common {
-            name: "mail".into(),
-            format: Format::Text,
-            observer: "lure-test".into(),
-            resolver: Resolver::default(),
-            notices: NoticeSettings::default(),
-        };
-        factory.build(&common).unwrap()
-    }
-
-    /// Waits until somebody's Maildir has `count` mails; gives them as a mail client reads them.
-    fn mails(&self, who: &str, count: usize) -> Vec<Value> {
-        let new = self.path("mail").join(who).join("new");
-        let deadline = Instant::now() + PATIENCE;
-        let there = || std::fs::read_dir(&new).map_or(0, Iterator::count);
-        while there() < count {
-            let log = std::fs::read_to_string(self.path("log/main")).unwrap_or_default();
-            assert!(
-                Instant::now() < deadline,
-                "{} of {count} mails for {who}: {log}",
-                there()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_mail.py");
-        let read = Command::new("python3")
-            .arg(script)
-            .arg(new.parent().unwrap())
-            .output()
-            .unwrap();
-        assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
-        let mails: Vec<Value> = serde_json::from_slice(&read.stdout).unwrap();
-        assert_eq!(mails.len(), count, "for {who}");
-        mails
-    }
-}
-
-impl Drop for Exim {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        let _ = TcpStream::connect(self.at);
-        self.door.take().unwrap().join().unwrap();
-    }
-}
-
-/// Hands each connection to a server of its own, one after the other.
-fn open_door(listener: &TcpListener, configuration: &Path, log: &Path, tls_first: bool, stop: &AtomicBool) {
-    loop {
-        let (stream, _) = listener.accept().unwrap();
-        if stop.load(Ordering::Acquire) {
-            return;
-        }
-        let stdin = OwnedFd::from(stream.try_clone().unwrap());
-        let mut command = Command::new(EXIM);
-        command
-            .arg("-C")
-            .arg(configuration)
-            .args(tls_first.then_some("-tls-on-connect"))
-            .arg("-bs");
-        command
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::from(OwnedFd::from(stream)));
-        let mut child = command.stderr(std::fs::File::create(log).unwrap()).spawn().unwrap();
-        drop(command);
-        child.wait().unwrap();
-    }
+/// A sink that sends to it.
+fn sink(exim: &Exim, to: &str, more: &str) -> Arc<dyn StreamSink> {
+    let toml = format!(
+        "server = '{}'\nuser = 'trapline'\nfrom = 'Die Wächter <trapline@example.org>'\nto = [{to}]\n\
+         tls = {{ ca = '{}' }}\n{more}",
+        exim.at,
+        exim.path("ca.pem").display()
+    );
+    let toml = if more.contains("password") {
+        toml
+    } else {
+        toml + "\npassword = 'hush'"
+    };
+    let (table, problems) = Table::for_test(&toml, SINK.keys);
+    let factory = (SINK.parse)(&table);
+    assert_eq!(problems.count(), 0, "{:?}", problems.take());
+    let common = Common {
+        name: "mail".into(),
+        format: Format::Text,
+        observer: "lure-test".into(),
+        resolver: Resolver::default(),
+        notices: NoticeSettings::default(),
+    };
+    factory.build(&common).unwrap()
 }
 
 fn touch(incident: Option<u128>, user: &str) -> Arc<Parcel> {
@@ -218,7 +97,8 @@ fn assert_equal_parts(mail: &Value) {
 #[tokio::test]
 async fn a_notice_arrives_as_one_mail_with_two_equal_parts_for_each_recipient() {
     let Some(exim) = Exim::start(false) else { return };
-    let sink = exim.sink(
+    let sink = sink(
+        &exim,
         "'soc@example.org', 'IT <it@example.org>'",
         "reply_to = 'ask@example.org'",
     );
@@ -260,7 +140,7 @@ async fn a_notice_arrives_as_one_mail_with_two_equal_parts_for_each_recipient() 
 #[tokio::test]
 async fn nothing_that_a_peer_says_leaves_its_fact() {
     let Some(exim) = Exim::start(true) else { return };
-    let sink = exim.sink("'soc@example.org'", "security = 'tls'");
+    let sink = sink(&exim, "'soc@example.org'", "security = 'tls'");
     let long = "x".repeat(2000);
     let hostile = [
         "root\r\nBcc: evil@example.org\r\n\r\nhello",
@@ -308,7 +188,7 @@ async fn mails_of_an_incident_are_one_thread_of_one_subject() {
     let (one, another) = (0xaaaa_bbbb << 96 | 1, 0xcccc_dddd << 96 | 2);
     for incident in [Some(one), Some(another), Some(one), None, Some(one), Some(another)] {
         // A new sink each time, as after a restart.
-        let sink = exim.sink("'soc@example.org'", "");
+        let sink = sink(&exim, "'soc@example.org'", "");
         assert_eq!(sink.deliver(&[touch(incident, "root")]).await, Delivery::all(1));
     }
     let mails = exim.mails("soc", 6);
@@ -347,7 +227,11 @@ fn threads(exim: &Exim) -> Vec<u64> {
 #[tokio::test]
 async fn one_of_two_recipients_is_unknown_and_another_is_greylisted_first() {
     let Some(exim) = Exim::start(false) else { return };
-    let sink = exim.sink("'soc@example.org', 'nobody@example.org', 'later@example.org'", "");
+    let sink = sink(
+        &exim,
+        "'soc@example.org', 'nobody@example.org', 'later@example.org'",
+        "",
+    );
     let batch = [touch(None, "root")];
     let delivery = sink.deliver(&batch).await;
     assert_eq!(delivery.outcomes, [Outcome::Retry]);
@@ -373,8 +257,7 @@ async fn one_of_two_recipients_is_unknown_and_another_is_greylisted_first() {
 #[tokio::test]
 async fn a_wrong_password_and_a_content_that_is_refused_are_told_apart() {
     let Some(exim) = Exim::start(false) else { return };
-    let fault = exim
-        .sink("'soc@example.org'", "password = 'wrong'")
+    let fault = sink(&exim, "'soc@example.org'", "password = 'wrong'")
         .check()
         .await
         .unwrap_err();
@@ -382,7 +265,7 @@ async fn a_wrong_password_and_a_content_that_is_refused_are_told_apart() {
         fault.kind == FaultKind::Auth && fault.message.contains("535"),
         "{fault:?}"
     );
-    let sink = exim.sink("'soc@example.org'", "auth = 'login'");
+    let sink = sink(&exim, "'soc@example.org'", "auth = 'login'");
     let delivery = sink
         .deliver(&[touch(None, "refuse-this-event"), touch(None, "root")])
         .await;

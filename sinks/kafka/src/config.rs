@@ -14,7 +14,7 @@ use trapline_sink::tls::{self, Tls, TlsError, TlsSettings};
 
 use crate::record::KeyOf;
 use crate::sink::Kafka;
-use crate::topic::Topic;
+use crate::topic::{self, Topic};
 
 /// Whether this build has TLS, and with it SCRAM.
 const HAS_TLS: bool = cfg!(feature = "kafka-tls-system");
@@ -243,9 +243,9 @@ fn brokers(table: &Table) -> Vec<Address> {
 }
 
 fn topic(table: &Table) -> Topic {
-    Topic::parse(&table.text("topic")).unwrap_or_else(|wrong| {
+    Topic::parse(&table.text("topic"), &topic::RULES).unwrap_or_else(|wrong| {
         table.problem("topic", &wrong.found, &wrong.allowed);
-        Topic::parse("none").expect("a plain word is a topic")
+        Topic::parse("none", &topic::RULES).expect("a plain word is a topic")
     })
 }
 

@@ -8,18 +8,13 @@
 
 mod fake;
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use fake::{CHANNEL, Fault, Settings, TOKEN, WEBHOOK, Workspace, sink_with};
-use futures_util::future::BoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use fake::{CHANNEL, Settings, Slack, TOKEN, WEBHOOK, sink_with};
+use serde_json::json;
 use trapline_sink::StreamSink;
-use trapline_sink::conformance::certs::{Authority, Identity, self_signed};
-use trapline_sink::conformance::names::{NAME, Zone};
-use trapline_sink::conformance::{BAD_USER, BUSY_FOR, Case, Rig, Suite};
-use trapline_sink::dial::Resolver;
+use trapline_sink::conformance::web::{self, Destination, Fault, Place, Reply, fault_of};
+use trapline_sink::conformance::{BAD_USER, BUSY_FOR, Case};
 use uuid::Uuid;
 
 /// The two ways.
@@ -29,229 +24,63 @@ enum Way {
     Bot,
 }
 
-/// A small body that would inflate to 64 MiB.
-fn bomb() -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::copy(&mut std::io::Read::take(std::io::repeat(b'0'), 64 << 20), &mut encoder).unwrap();
-    encoder.finish().unwrap()
+impl Way {
+    /// How it refuses with a word.
+    fn refusal(self, status: u16, word: &str) -> Reply {
+        match self {
+            Self::Webhook => Reply::text(status, word),
+            Self::Bot => Reply::json(200, &json!({ "ok": false, "error": word })),
+        }
+    }
 }
 
-struct SlackRig {
-    workspace: Option<Workspace>,
-    settings: Settings,
-    sink: Arc<dyn StreamSink>,
-    address: std::net::SocketAddr,
-    zone: Zone,
-    /// Who listens while the fault lasts, where that is not Slack.
-    impostor: Option<Impostor>,
-}
+impl Destination for Way {
+    type Service = Slack;
 
-/// A server that is not Slack; it notes what it is sent.
-struct Impostor {
-    seen: Arc<Mutex<Vec<u8>>>,
-    task: tokio::task::JoinHandle<()>,
-}
+    fn service(&self, case: Case) -> Option<Slack> {
+        let settings = Settings {
+            poison: (case == Case::OneBad).then_some(BAD_USER),
+            ..Settings::default()
+        };
+        (case != Case::TooLarge).then(|| Slack::new(settings))
+    }
 
-impl Impostor {
-    /// Listens and reads; speaks TLS with `tls`, else says nothing that TLS would.
-    async fn listen(address: std::net::SocketAddr, tls: Option<Identity>) -> Self {
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        let acceptor = tls.map(|identity| tokio_rustls::TlsAcceptor::from(identity.server(None).unwrap()));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let noted = seen.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut bytes = Vec::new();
-                match &acceptor {
-                    None => {
-                        let mut first = [0; 512];
-                        let count = stream.read(&mut first).await.unwrap_or(0);
-                        bytes.extend_from_slice(&first[..count]);
-                        let _ = stream.write_all(b"220 not tls\r\n").await;
-                    }
-                    Some(acceptor) => {
-                        if let Ok(mut stream) = acceptor.accept(stream).await {
-                            let _ = stream.read_to_end(&mut bytes).await;
-                        }
-                    }
-                }
-                noted.lock().unwrap().extend_from_slice(&bytes);
+    fn sink(&self, place: &Place) -> Arc<dyn StreamSink> {
+        let (base, tls) = (&place.base, place.tls());
+        let way = match self {
+            Self::Webhook => format!("webhook_url = \"{base}{WEBHOOK}\""),
+            Self::Bot => format!("endpoint = \"{base}/api\"\ntoken = \"{TOKEN}\"\nchannel = \"{CHANNEL}\""),
+        };
+        let toml = format!("{way}\ntimeout = \"1s\"\ninterval = \"1ms\"\n{tls}");
+        sink_with(&toml, place.resolver.clone())
+    }
+
+    fn stored(&self, slack: &Slack) -> Vec<Uuid> {
+        slack.ids()
+    }
+
+    fn secrets(&self) -> &[&str] {
+        &["SECRET", "Bearer", "blocks"]
+    }
+
+    fn fault(&self, case: Case) -> Option<Fault> {
+        let refusal = match case {
+            Case::Busy => {
+                let pause = BUSY_FOR.as_secs().to_string();
+                let reply = Reply::json(429, &json!({ "ok": false, "error": "ratelimited" }));
+                reply.with("Retry-After", &pause)
             }
-        });
-        Self { seen, task }
+            Case::Unauthorized => Reply::json(401, &json!({ "ok": false, "error": "invalid_auth" })),
+            Case::Forbidden if *self == Self::Webhook => self.refusal(403, "invalid_token"),
+            Case::Forbidden => self.refusal(200, "account_inactive"),
+            _ => return fault_of(case),
+        };
+        Some(Fault::Answer(refusal))
     }
 
-    /// Whether it saw anything of a credential or an event in clear.
-    fn leaked(&self) -> bool {
-        let seen = self.seen.lock().unwrap();
-        let text = String::from_utf8_lossy(&seen);
-        ["SECRET", "Bearer", "blocks"]
-            .iter()
-            .any(|secret| text.contains(secret))
+    fn failed(&self, status: u16) -> Reply {
+        Reply::text(status, "internal_error")
     }
-}
-
-fn lasting(case: Case, way: Way) -> Option<Fault> {
-    let answer = |status, headers, body: &[u8]| Some(Fault::Answer(status, headers, body.to_vec()));
-    match case {
-        Case::Slow => Some(Fault::Slow(Duration::from_millis(200))),
-        Case::HalfOpen => Some(Fault::Silence),
-        Case::Busy => {
-            assert_eq!(BUSY_FOR, Duration::from_secs(7));
-            answer(429, "Retry-After: 7\r\n", br#"{"ok":false,"error":"ratelimited"}"#)
-        }
-        Case::Unauthorized => answer(401, "", br#"{"ok":false,"error":"invalid_auth"}"#),
-        Case::Forbidden if way == Way::Webhook => answer(403, "", b"invalid_token"),
-        Case::Forbidden => answer(200, "", br#"{"ok":false,"error":"account_inactive"}"#),
-        Case::Garbage => answer(200, "", b"\x00\xff\xfe{]\x1b[31m"),
-        Case::Html => answer(200, "", b"<html><body>ok</body></html>"),
-        Case::Endless => Some(Fault::Endless),
-        Case::GzipBomb => answer(200, "Content-Encoding: gzip\r\n", &bomb()),
-        Case::ShortBody => Some(Fault::ShortBody),
-        _ => None,
-    }
-}
-
-fn sink(way: Way, base: &str, ca: Option<&std::path::Path>, resolver: Resolver) -> Arc<dyn StreamSink> {
-    let way = match way {
-        Way::Webhook => format!("webhook_url = \"{base}{WEBHOOK}\""),
-        Way::Bot => format!("endpoint = \"{base}/api\"\ntoken = \"{TOKEN}\"\nchannel = \"{CHANNEL}\""),
-    };
-    let tls = ca
-        .map(|ca| format!("tls = {{ ca = \"{}\" }}", ca.display()))
-        .unwrap_or_default();
-    sink_with(&format!("{way}\ntimeout = \"1s\"\ninterval = \"1ms\"\n{tls}"), resolver)
-}
-
-async fn rig(case: Case, way: Way) -> Option<Box<dyn Rig>> {
-    if case == Case::TooLarge {
-        return None;
-    }
-    let authority = Authority::new().unwrap();
-    let by_name = matches!(case, Case::NameGone | Case::ResolverDead | Case::NameLost);
-    let host = if by_name { NAME } else { "localhost" };
-    let good = authority.issue(host).unwrap();
-    let of_tls = [
-        Case::TlsExpired,
-        Case::TlsWrongHost,
-        Case::TlsSelfSigned,
-        Case::TlsPlainPort,
-    ];
-    let tls = of_tls.contains(&case) || by_name;
-    let settings = Settings {
-        poison: (case == Case::OneBad).then_some(BAD_USER),
-        closes: case == Case::NameLost,
-        tls: tls.then(|| good.server(None).unwrap()),
-        ..Settings::default()
-    };
-    let workspace = Workspace::start(settings.clone()).await;
-    let address = workspace.address;
-    let folder = std::env::temp_dir().join(format!("trapline-slack-{}", Uuid::new_v4()));
-    let ca = tls.then(|| {
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("ca.crt");
-        std::fs::write(&path, authority.pem()).unwrap();
-        path
-    });
-    let base = match tls {
-        true => format!("https://{host}:{}", address.port()),
-        false => format!("http://{address}"),
-    };
-    let zone = Zone::new(address);
-    let resolver = if by_name { zone.resolver() } else { Resolver::default() };
-    let sink = sink(way, &base, ca.as_deref(), resolver);
-    let _ = std::fs::remove_dir_all(&folder);
-    let mut rig = SlackRig {
-        workspace: Some(workspace),
-        settings,
-        sink,
-        address,
-        zone,
-        impostor: None,
-    };
-    rig.break_it(case, way, &authority).await;
-    Some(Box::new(rig))
-}
-
-impl SlackRig {
-    async fn break_it(&mut self, case: Case, way: Way, authority: &Authority) {
-        if let (Some(fault), Some(workspace)) = (lasting(case, way), &self.workspace) {
-            workspace.order_lasting(fault);
-        }
-        match case {
-            Case::ServerError => {
-                for status in [500, 502, 503, 504] {
-                    self.order(Fault::Answer(status, "", b"internal_error".to_vec()));
-                }
-            }
-            Case::ResetAfterStored => self.order(Fault::ResetAfterStored),
-            Case::Refused => self.stop().await,
-            Case::NameGone | Case::ResolverDead => self.zone.fail(case),
-            Case::NameLost => {
-                // Slack closes after each answer, so the next request needs the address again.
-                self.sink.check().await.unwrap();
-                assert!(self.zone.asked() >= 1);
-                self.zone.fail(case);
-            }
-            Case::TlsPlainPort => self.replace(None).await,
-            Case::TlsExpired => self.replace(Some(authority.issue_expired("localhost").unwrap())).await,
-            Case::TlsWrongHost => self.replace(Some(authority.issue("elsewhere.example").unwrap())).await,
-            Case::TlsSelfSigned => self.replace(Some(self_signed("localhost").unwrap())).await,
-            _ => {}
-        }
-    }
-
-    fn order(&self, fault: Fault) {
-        self.workspace.as_ref().unwrap().order(fault);
-    }
-
-    /// Nobody listens from the return on.
-    async fn stop(&mut self) {
-        self.workspace = None;
-        while tokio::net::TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn replace(&mut self, tls: Option<Identity>) {
-        self.stop().await;
-        self.impostor = Some(Impostor::listen(self.address, tls).await);
-    }
-}
-
-#[async_trait]
-impl Rig for SlackRig {
-    fn sink(&self) -> Arc<dyn StreamSink> {
-        self.sink.clone()
-    }
-
-    async fn heal(&mut self) {
-        if let Some(impostor) = self.impostor.take() {
-            impostor.task.abort();
-            let _ = impostor.task.await;
-        }
-        self.zone.heal();
-        match &self.workspace {
-            Some(workspace) => workspace.heal(),
-            None => self.workspace = Some(Workspace::start_on(self.address, self.settings.clone()).await),
-        }
-    }
-
-    fn stored(&self) -> Vec<Uuid> {
-        self.workspace.as_ref().map(Workspace::ids).unwrap_or_default()
-    }
-
-    fn leaked(&self) -> bool {
-        self.impostor.as_ref().is_some_and(Impostor::leaked)
-    }
-}
-
-fn by_webhook(case: Case) -> BoxFuture<'static, Option<Box<dyn Rig>>> {
-    Box::pin(rig(case, Way::Webhook))
-}
-
-fn as_bot(case: Case) -> BoxFuture<'static, Option<Box<dyn Rig>>> {
-    Box::pin(rig(case, Way::Bot))
 }
 
 const DECLARED: &[(Case, &str)] = &[(
@@ -261,22 +90,10 @@ const DECLARED: &[(Case, &str)] = &[(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_survived_by_a_webhook() {
-    let suite = Suite {
-        name: "slack webhook",
-        confirms: true,
-        declared: DECLARED,
-        start: &by_webhook,
-    };
-    suite.run().await.unwrap();
+    web::run("slack webhook", Way::Webhook, DECLARED).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_survived_as_a_bot() {
-    let suite = Suite {
-        name: "slack bot",
-        confirms: true,
-        declared: DECLARED,
-        start: &as_bot,
-    };
-    suite.run().await.unwrap();
+    web::run("slack bot", Way::Bot, DECLARED).await.unwrap();
 }

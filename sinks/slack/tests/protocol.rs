@@ -11,9 +11,10 @@ mod fake;
 use std::time::Duration;
 
 use fake::notices::{event, one, parcel};
-use fake::{CHANNEL, Fault, Settings, TOKEN, WEBHOOK, Workspace, bot, event_of, webhook};
+use fake::{CHANNEL, Settings, TOKEN, WEBHOOK, Workspace, bot, event_of, webhook};
 use futures_util::FutureExt;
 use trapline_sink::config::Table;
+use trapline_sink::conformance::web::{Fault, Reply};
 use trapline_sink::{FaultKind, Outcome};
 use trapline_sink_slack::SINK;
 
@@ -29,7 +30,7 @@ async fn where_it_sends_and_what_slack_said_are_told_without_the_credential() {
     assert_eq!(hook.word().as_deref(), Some("ok"));
     let (channel, url) = (bot.destination().unwrap(), hook.destination().unwrap());
     assert!(
-        channel.starts_with(&format!("channel {CHANNEL} at https://")),
+        channel.starts_with(&format!("channel {CHANNEL} at http://")),
         "{channel}"
     );
     assert!(
@@ -56,7 +57,7 @@ async fn each_word_of_refusal_keeps_the_notice_and_says_whom_to_ask() {
         ("internal_error", FaultKind::Server),
         ("service_unavailable", FaultKind::Server),
     ] {
-        workspace.order(Fault::Error(word));
+        workspace.refuse(word);
         let delivery = sink.deliver(&one(1, "proof")).await;
         assert_eq!(delivery.outcomes, [Outcome::Retry], "{word}");
         assert_eq!(delivery.fault.map(|fault| fault.kind), Some(kind), "{word}");
@@ -80,7 +81,7 @@ async fn a_webhook_that_is_gone_is_a_fault_and_loses_nothing() {
         (200, "<html>log in</html>", FaultKind::Server),
         (302, "", FaultKind::Config),
     ] {
-        workspace.order(Fault::Answer(status, "", word.as_bytes().to_vec()));
+        workspace.order(Fault::Answer(Reply::text(status, word)));
         let delivery = sink.deliver(&one(1, "proof")).await;
         assert_eq!(delivery.outcomes, [Outcome::Retry], "{status} {word}");
         assert_eq!(delivery.fault.map(|fault| fault.kind), Some(kind), "{status} {word}");
@@ -94,7 +95,7 @@ async fn a_pause_in_the_middle_of_a_batch_is_kept_and_nothing_is_told_twice() {
         let sink = sink_of(&workspace, "");
         let batch: Vec<_> = (0..3).map(|_| parcel(event(1, "intent"))).collect();
         workspace.order(Fault::Slow(Duration::ZERO));
-        workspace.order(Fault::Answer(429, "Retry-After: 30\r\n", Vec::new()));
+        workspace.order(Fault::Answer(Reply::status(429).with("Retry-After", "30")));
         let first = sink.deliver(&batch).await;
         assert_eq!(first.outcomes, [Outcome::Delivered, Outcome::Retry, Outcome::Retry]);
         assert_eq!(first.retry_after, Some(Duration::from_secs(30)));
@@ -154,7 +155,7 @@ async fn what_is_refused_for_its_looks_goes_as_a_line_of_text() {
         for sink_of in [bot, webhook] {
             let workspace = Workspace::start(Settings::default()).await;
             let sink = sink_of(&workspace, "");
-            workspace.order(Fault::Error(word));
+            workspace.refuse(word);
             let batch = one(1, "proof");
             assert_eq!(sink.deliver(&batch).await.outcomes, [Outcome::Delivered], "{word}");
             let kept = workspace.kept();
@@ -176,7 +177,7 @@ async fn what_is_refused_for_its_looks_goes_as_a_line_of_text() {
 async fn what_is_refused_twice_is_put_aside_and_an_unknown_word_is_not() {
     let workspace = Workspace::start(Settings::default()).await;
     let sink = bot(&workspace, "");
-    let refuse_twice = |word| [Fault::Error(word), Fault::Error(word)].map(|fault| workspace.order(fault));
+    let refuse_twice = |word| [word, word].map(|word| workspace.refuse(word));
     refuse_twice("invalid_blocks");
     let batch = vec![parcel(event(1, "proof")), parcel(event(2, "proof"))];
     let delivery = sink.deliver(&batch).await;

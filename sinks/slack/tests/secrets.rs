@@ -11,8 +11,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use fake::notices::one;
-use fake::{Fault, Settings, Workspace, bot, webhook};
+use fake::{Settings, Workspace, bot, webhook};
 use tracing_subscriber::fmt::MakeWriter;
+use trapline_sink::conformance::web::{Fault, Reply};
 
 /// Keeps every line of the log.
 #[derive(Clone, Default)]
@@ -54,16 +55,18 @@ async fn at_level_trace_no_credential_is_shown() {
         let sink = sink_of(&workspace, "timeout = \"300ms\"");
         for fault in [
             Fault::Slow(std::time::Duration::ZERO),
-            Fault::Error("invalid_blocks"),
-            Fault::Error("invalid_auth"),
-            Fault::Answer(302, "Location: https://elsewhere.example/\r\n", Vec::new()),
-            Fault::Answer(404, "", b"no_service".to_vec()),
-            Fault::Answer(500, "", fake::WEBHOOK.as_bytes().to_vec()),
-            Fault::Answer(200, "", fake::TOKEN.as_bytes().to_vec()),
+            Fault::Answer(Reply::status(302).with("Location", "https://elsewhere.example/")),
+            Fault::Answer(Reply::text(404, "no_service")),
+            Fault::Answer(Reply::text(500, fake::WEBHOOK)),
+            Fault::Answer(Reply::text(200, fake::TOKEN)),
             Fault::Silence,
             Fault::ShortBody,
         ] {
             workspace.order(fault);
+            told.push_str(&format!("{:?}", sink.deliver(&one(1, "proof")).await));
+        }
+        for word in ["invalid_blocks", "invalid_auth"] {
+            workspace.refuse(word);
             told.push_str(&format!("{:?}", sink.deliver(&one(1, "proof")).await));
         }
         told.push_str(&format!("{:?}{:?}", sink.check().await, sink.notes()));

@@ -11,7 +11,7 @@ mod fake;
 use std::sync::Arc;
 
 use fake::notices::one;
-use fake::{Fault, Settings, TOKEN, Workspace, bot, sink_with, webhook};
+use fake::{Settings, TOKEN, Workspace, bot, sink_with, webhook};
 use serde_json::{Value, json};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Outcome, StreamSink};
@@ -141,7 +141,7 @@ async fn a_thread_that_is_gone_or_locked_begins_anew() {
     let second = tell(&workspace, &sink, 1, "contact").await;
     assert!(second["thread_ts"].is_null());
     assert_eq!(tell(&workspace, &sink, 1, "contact").await["thread_ts"], second["ts"]);
-    workspace.order(Fault::Error("restricted_action_thread_locked"));
+    workspace.refuse("restricted_action_thread_locked");
     assert!(tell(&workspace, &sink, 1, "contact").await["thread_ts"].is_null());
 }
 
@@ -149,7 +149,7 @@ async fn a_thread_that_is_gone_or_locked_begins_anew() {
 async fn a_thread_begun_by_a_line_of_text_goes_on_too() {
     let workspace = Workspace::start(Settings::default()).await;
     let sink = bot(&workspace, "");
-    workspace.order(Fault::Error("invalid_blocks"));
+    workspace.refuse("invalid_blocks");
     let first = tell(&workspace, &sink, 1, "contact").await;
     assert_eq!(tell(&workspace, &sink, 1, "contact").await["thread_ts"], first["ts"]);
 }

@@ -10,9 +10,9 @@ mod fake;
 
 use std::sync::Arc;
 
-use fake::{Collector, Fault, Settings};
-use trapline_schemas::Format;
-use trapline_sink::config::{Common, NoticeSettings, Table};
+use fake::{Collector, Settings, TOKEN, sink_with};
+use trapline_sink::config::Table;
+use trapline_sink::conformance::web::{Fault, Reply};
 use trapline_sink::conformance::{BAD_USER, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, Parcel, StreamSink};
@@ -22,18 +22,9 @@ fn sink(collector: &Collector, further: &str) -> Arc<dyn StreamSink> {
     let toml = format!(
         "endpoint = \"{}\"\ntoken = \"{}\"\nacknowledge_interval = \"50ms\"\nacknowledge_timeout = \"1s\"\n{further}",
         collector.url(),
-        Settings::default().token
+        TOKEN
     );
-    let (table, problems) = Table::for_test(&toml, SINK.keys);
-    assert_eq!(problems.count(), 0, "{:?}", problems.take());
-    let common = Common {
-        name: "siem".into(),
-        format: Format::Ecs,
-        observer: "lure".into(),
-        resolver: Resolver::default(),
-        notices: NoticeSettings::default(),
-    };
-    (SINK.parse)(&table).build(&common).unwrap()
+    sink_with(&toml, Resolver::default())
 }
 
 fn ids(parcels: &[Arc<Parcel>]) -> Vec<String> {
@@ -119,7 +110,7 @@ async fn acknowledgements_lost_in_a_restart_are_not_taken_for_new_ones() {
     let sink = sink(&collector, "acknowledge = true");
     let first = events(2, false);
     assert_eq!(sink.deliver(&first).await.outcomes, vec![Outcome::Delivered; 2]);
-    collector.order(Fault::Restart);
+    collector.restart();
     let second = events(2, false);
     assert_eq!(sink.deliver(&second).await.outcomes, vec![Outcome::Retry; 2]);
     assert_eq!(sink.deliver(&second).await.outcomes, vec![Outcome::Delivered; 2]);
@@ -179,7 +170,7 @@ async fn one_success_without_a_number_does_not_turn_acknowledgement_off() {
     })
     .await;
     let sink = sink(&collector, "acknowledge = true");
-    collector.order(Fault::Garbage(b"{\"text\":\"Success\",\"code\":0}"));
+    collector.order(Fault::Answer(Reply::text(200, "{\"text\":\"Success\",\"code\":0}")));
     let batch = events(2, false);
     assert_eq!(sink.deliver(&batch).await.outcomes, vec![Outcome::Retry; 2]);
     assert_eq!(sink.deliver(&batch).await.outcomes, vec![Outcome::Delivered; 2]);
@@ -220,14 +211,13 @@ async fn the_health_page_is_asked_and_the_token_is_never_shown() {
     let collector = Collector::start(Settings::default()).await;
     let sink = sink(&collector, "");
     assert_eq!(sink.check().await.unwrap(), "the collector is healthy");
-    collector.order(Fault::Answer(
+    collector.order(Fault::Answer(Reply::text(
         401,
-        "",
-        b"{\"text\":\"Invalid authorization\",\"code\":3}".to_vec(),
-    ));
+        "{\"text\":\"Invalid authorization\",\"code\":3}",
+    )));
     let delivery = sink.deliver(&events(1, false)).await;
     let shown = format!("{delivery:?} {:?}", sink.notes());
-    assert!(!shown.contains(Settings::default().token), "{shown}");
+    assert!(!shown.contains(TOKEN), "{shown}");
 }
 
 #[test]

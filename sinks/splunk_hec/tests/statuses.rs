@@ -11,31 +11,20 @@ mod fake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{Collector, Fault, Settings};
-use trapline_schemas::Format;
-use trapline_sink::config::{Common, NoticeSettings, Table};
+use fake::{Collector, Settings, TOKEN, sink_with};
+use trapline_sink::conformance::web::{Fault, Reply};
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome, StreamSink};
-use trapline_sink_splunk_hec::SINK;
 
 fn sink(collector: &Collector, acknowledge: bool) -> Arc<dyn StreamSink> {
     let toml = format!(
         "endpoint = \"{}\"\ntoken = \"{}\"\nacknowledge = {acknowledge}\nacknowledge_interval = \"50ms\"\n\
          acknowledge_timeout = \"1s\"\n",
         collector.url(),
-        Settings::default().token
+        TOKEN
     );
-    let (table, problems) = Table::for_test(&toml, SINK.keys);
-    assert_eq!(problems.count(), 0, "{:?}", problems.take());
-    let common = Common {
-        name: "siem".into(),
-        format: Format::Ecs,
-        observer: "lure".into(),
-        resolver: Resolver::default(),
-        notices: NoticeSettings::default(),
-    };
-    (SINK.parse)(&table).build(&common).unwrap()
+    sink_with(&toml, Resolver::default())
 }
 
 /// Statuses after which every event stays where it is, and how an operator is told.
@@ -88,12 +77,12 @@ const KEPT: &[(u16, FaultKind)] = &[
 async fn a_refusal_on_the_way_loses_no_event_and_says_whom_to_ask() {
     let collector = Collector::start(Settings::default()).await;
     let sink = sink(&collector, false);
-    for body in [&b""[..], b"<html>refused</html>", b"{\"code\":407,\"message\":\"no\"}"] {
+    for body in ["", "<html>refused</html>", "{\"code\":407,\"message\":\"no\"}"] {
         for (status, kind) in KEPT
             .iter()
             .filter(|(status, _)| body.is_empty() || ![204, 304].contains(status))
         {
-            collector.order(Fault::Answer(*status, "", body.to_vec()));
+            collector.order(Fault::Answer(Reply::text(*status, body)));
             let batch = events(3, false);
             let first = sink.deliver(&batch).await;
             assert_eq!(first.outcomes, vec![Outcome::Retry; 3], "{status}");
@@ -126,7 +115,7 @@ async fn what_may_be_about_an_event_is_split() {
         (422, r#"{"text":"new","code":31}"#),
         (400, r#""Invalid data format""#),
     ] {
-        collector.order(Fault::Answer(status, "", body.as_bytes().to_vec()));
+        collector.order(Fault::Answer(Reply::text(status, body)));
         let delivery = sink.deliver(&events(2, false)).await;
         let split =
             |outcome: &Outcome| matches!(outcome, Outcome::Suspect(reason) if reason.contains(&status.to_string()));
@@ -155,7 +144,7 @@ async fn each_code_of_the_documentation_is_kept_and_told() {
         (429, 26, FaultKind::Busy),
     ] {
         let body = format!("{{\"text\":\"x\",\"code\":{code}}}");
-        collector.order(Fault::Answer(status, "", body.into_bytes()));
+        collector.order(Fault::Answer(Reply::text(status, &body)));
         let batch = events(2, false);
         let first = sink.deliver(&batch).await;
         assert_eq!(first.outcomes, vec![Outcome::Retry; 2], "code {code}");
@@ -176,7 +165,7 @@ async fn a_whole_backlog_outlives_a_proxy_that_refuses_and_an_endpoint_that_is_g
         let sent = events(40, false);
         let mut driver = Driver::new(sink, sent.clone());
         for _ in 0..20 {
-            collector.order(Fault::Answer(status, "Retry-After: 0\r\n", b"gone".to_vec()));
+            collector.order(Fault::Answer(Reply::text(status, "gone").with("Retry-After", "0")));
         }
         while !driver.is_done() {
             driver.step(Duration::from_secs(30)).await.unwrap();
@@ -189,19 +178,15 @@ async fn a_whole_backlog_outlives_a_proxy_that_refuses_and_an_endpoint_that_is_g
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_nothing_is_sent_to_where_it_points() {
     let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let location = format!(
-        "Location: http://{}/services/collector/event\r\n",
-        elsewhere.local_addr().unwrap()
-    );
-    let location: &'static str = location.leak();
+    let location = format!("http://{}/services/collector/event", elsewhere.local_addr().unwrap());
     for status in [301, 302, 303, 307, 308] {
         let collector = Collector::start(Settings::default()).await;
         let sink = sink(&collector, false);
-        collector.order(Fault::Answer(status, location, Vec::new()));
+        collector.order(Fault::Answer(Reply::status(status).with("Location", &location)));
         let delivery = sink.deliver(&events(1, false)).await;
         let fault = delivery.fault.unwrap();
         assert!(fault.message.contains("never followed"), "{}", fault.message);
-        assert!(!fault.message.contains(&location[10..]), "{}", fault.message);
+        assert!(!fault.message.contains(&location), "{}", fault.message);
     }
     // Whoever connected would be waiting in the backlog by now.
     let asked = futures_util::FutureExt::now_or_never(elsewhere.accept());

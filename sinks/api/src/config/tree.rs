@@ -306,7 +306,16 @@ fn secret_line(text: &str, at: usize) -> bool {
     let line = text.get(before.rfind('\n').map_or(0, |at| at + 1)..).unwrap_or("");
     let name = line.lines().next().unwrap_or("").split('=').next().unwrap_or("");
     [
-        "token", "secret", "key", "password", "url", "endpoint", "address", "server", "listen",
+        "token",
+        "secret",
+        "key",
+        "password",
+        "url",
+        "endpoint",
+        "address",
+        "authority",
+        "server",
+        "listen",
     ]
     .iter()
     .any(|word| name.contains(word))

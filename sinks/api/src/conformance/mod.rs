@@ -16,6 +16,7 @@
 pub mod certs;
 mod driver;
 pub mod names;
+pub mod web;
 
 use std::collections::BTreeSet;
 use std::fmt;

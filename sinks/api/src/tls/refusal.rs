@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::CertificateError;
 use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError};
 use trapline_schemas::text::clean;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
@@ -142,7 +142,8 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<Fault> {
                 message: describe(error),
             });
         }
-        if let Some(fault) = error.downcast_ref().and_then(broken_off) {
+        let told = |error: &io::Error| broken_off(error).or_else(|| alerted(error));
+        if let Some(fault) = error.downcast_ref().and_then(told) {
             return Some(fault);
         }
         // An io::Error hides the error it wraps from `source`.
@@ -169,6 +170,21 @@ fn broken_off(error: &io::Error) -> Option<Fault> {
     })
 }
 
+/// An alert that came over HTTP/2, which keeps of rustls' error the text alone: those about our certificate come after the
+/// handshake.
+fn alerted(error: &io::Error) -> Option<Fault> {
+    let text = error.to_string();
+    let name = text.strip_prefix(ALERT)?;
+    let about = ABOUT_OUR_CERTIFICATE.iter().find(|alert| format!("{alert:?}") == name);
+    Some(Fault {
+        kind: FaultKind::Tls,
+        message: describe(&rustls::Error::AlertReceived(*about?)),
+    })
+}
+
+/// How rustls begins to tell of an alert; its name follows.
+const ALERT: &str = "received fatal alert: ";
+
 /// Of a peer that leaves before the handshake is done.
 pub(crate) const CLOSED_IN_HANDSHAKE: &str = "the peer closed during the TLS handshake: is this a plain-text port (give its TLS \
     port, or set the sink up without TLS), or does it want a client certificate (set `tls.cert` and `tls.key`)?";
@@ -180,7 +196,7 @@ const HANDSHAKE_EOF: &str = "tls handshake eof";
 const NO_CLOSE_NOTIFY: &str = "peer closed connection without sending TLS close_notify";
 
 fn describe(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription, Error, InvalidMessage};
+    use rustls::{Error, InvalidMessage};
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => match other.0.downcast_ref::<Refusal>() {
             Some(refusal) => refusal.to_string(),
@@ -192,7 +208,10 @@ fn describe(error: &rustls::Error) -> String {
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server wants a client certificate: set `tls.cert` and `tls.key`".to_owned()
         }
-        Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the server speaks none of the protocols that were offered: is this a port of HTTP/1 alone?".to_owned()
+        }
+        Error::AlertReceived(alert) if ABOUT_OUR_CERTIFICATE.contains(alert) => {
             format!("the server refused our client certificate ({alert:?})")
         }
         Error::AlertReceived(alert) => format!("the server ended the handshake ({alert:?})"),
@@ -200,19 +219,17 @@ fn describe(error: &rustls::Error) -> String {
     }
 }
 
-fn is_about_our_certificate(alert: rustls::AlertDescription) -> bool {
-    use rustls::AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-    )
-}
+/// Alerts that only a client certificate can be the cause of.
+const ABOUT_OUR_CERTIFICATE: &[AlertDescription] = &[
+    AlertDescription::CertificateRequired,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+];
 
 #[cfg(test)]
 mod tests {

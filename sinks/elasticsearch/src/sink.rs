@@ -1,0 +1,189 @@
+//! Sending a batch and judging each event of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, RequestBuilder};
+use trapline_sink::config::Common;
+use trapline_sink::http::{HttpClient, exchange_within};
+use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::tls::Tls;
+use trapline_sink::{Parcel, Said};
+use uuid::Uuid;
+
+use crate::answer::{FILTER, Item, Verdict, bytes_max, judge};
+use crate::check;
+use crate::config::{Op, Require, Settings};
+use crate::request::{Form, body};
+
+/// A cluster.
+#[derive(Debug)]
+pub(crate) struct Elasticsearch {
+    pub(crate) client: HttpClient,
+    pub(crate) settings: Settings,
+    form: Form,
+    authorization: Option<HeaderValue>,
+    /// Events that the cluster put into a failure store.
+    stored_as_failures: AtomicU64,
+    said: Said,
+}
+
+impl Elasticsearch {
+    /// Makes the client. Errors: [`FaultKind::Local`] for a secret that no header can carry or unusable TLS settings.
+    pub(crate) fn new(settings: Settings, tls: Option<Tls>, common: &Common) -> Result<Self, Fault> {
+        let unfit = |_| Fault {
+            kind: FaultKind::Local,
+            message: "the credentials hold bytes that no header can carry".to_owned(),
+        };
+        let endpoint = settings.endpoint.clone();
+        Ok(Self {
+            client: HttpClient::new(endpoint, tls, settings.timeout, common.resolver.clone())?,
+            form: Form {
+                format: common.format,
+                index: settings.index.clone(),
+                op: settings.op,
+            },
+            authorization: settings.auth.header().map_err(unfit)?,
+            stored_as_failures: AtomicU64::new(0),
+            said: Said::default(),
+            settings,
+        })
+    }
+
+    /// A request with who we are.
+    pub(crate) fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let request = self.client.request_with(method, path, query);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    fn bulk(&self, batch: &[Arc<Parcel>]) -> RequestBuilder {
+        let request = self
+            .request(Method::POST, &self.form.path(), &self.query())
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .body(body(self.form.lines(batch), self.settings.gzip));
+        match self.settings.gzip {
+            true => request.header(CONTENT_ENCODING, "gzip"),
+            false => request,
+        }
+    }
+
+    fn query(&self) -> Vec<(&'static str, &str)> {
+        let mut query = vec![("filter_path", FILTER)];
+        query.extend(self.settings.pipeline.as_deref().map(|name| ("pipeline", name)));
+        match self.settings.require {
+            Require::Nothing => {}
+            Require::Alias => query.push(("require_alias", "true")),
+            Require::DataStream => query.push(("require_data_stream", "true")),
+        }
+        query
+    }
+
+    fn delivery(&self, items: Vec<Item>) -> Delivery {
+        let mut delivery = Delivery::all(0);
+        for item in items {
+            let outcome = match item {
+                Item::Delivered => Outcome::Delivered,
+                Item::InFailureStore => self.note_failure(),
+                Item::Rejected(reason) => Outcome::Rejected(reason),
+                Item::Retry(fault) => {
+                    keep_graver(&mut delivery.fault, fault);
+                    Outcome::Retry
+                }
+            };
+            delivery.outcomes.push(outcome);
+        }
+        delivery
+    }
+
+    fn note_failure(&self) -> Outcome {
+        if self.stored_as_failures.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                "the cluster puts events into the failure store of the data stream: they do not fit its mapping"
+            );
+        }
+        Outcome::Delivered
+    }
+}
+
+/// Keeps the fault that an operator must know of first.
+fn keep_graver(kept: &mut Option<Fault>, fault: Fault) {
+    let rank = |fault: &Fault| match fault.kind {
+        FaultKind::Auth | FaultKind::Config => 0,
+        FaultKind::Server => 1,
+        _ => 2,
+    };
+    if kept.as_ref().is_none_or(|kept| rank(&fault) < rank(kept)) {
+        *kept = Some(fault);
+    }
+}
+
+#[async_trait]
+impl StreamSink for Elasticsearch {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events: 500,
+            bytes: 1 << 20,
+            linger: Duration::from_millis(200),
+            // A repeat changes nothing at the cluster, so nothing is lost by two at a time.
+            in_flight: 2,
+        }
+    }
+
+    async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery {
+        let sent: Vec<Uuid> = batch.iter().map(|parcel| parcel.event.id).collect();
+        let answer = match exchange_within(self.bulk(batch), bytes_max(batch.len())).await {
+            Ok(answer) => answer,
+            Err(fault) => return Delivery::retry(batch.len(), fault),
+        };
+        let mut delivery = match judge(&answer, self.settings.op, &sent) {
+            Verdict::Items(items) => self.delivery(items),
+            Verdict::Suspect(reason) => Delivery::suspect(batch.len(), &reason),
+            Verdict::Fault(fault) => Delivery::retry(batch.len(), fault),
+        };
+        delivery.retry_after = answer.retry_after;
+        let taken = delivery
+            .outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Delivered);
+        let words = format!(
+            "http status {}, {} of {} events taken",
+            answer.status,
+            taken.count(),
+            batch.len()
+        );
+        self.said.keep(&words, &[]);
+        delivery
+    }
+
+    async fn check(&self) -> Result<String, Fault> {
+        check::check(self).await
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(format!("{}, index `{}`", self.client.origin(), self.settings.index))
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.client.notes();
+        if self.settings.op == Op::Index {
+            notes.push("op is `index`: an event that comes again is written over".to_owned());
+        }
+        match self.stored_as_failures.load(Ordering::Relaxed) {
+            0 => {}
+            count => notes.push(format!(
+                "{count} events are in the failure store: they did not fit the mapping"
+            )),
+        }
+        notes
+    }
+}

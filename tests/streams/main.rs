@@ -1,0 +1,312 @@
+//! Every sink at once, over thousands of real hits: while they come in, trapline is killed, and the broker, the mail
+//! server, the log server and every receiver are away for a while. In the end each stream holds every event that its
+//! inputs let through, and what people were told adds up to every hit.
+//!
+//! Real are Kafka, exim and rsyslog; where one is missing, that is said on a line that begins with `SKIPPED`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where something is wrong, and says what it skips"
+)]
+#![allow(dead_code, reason = "what is shared with other tests is not all used")]
+
+#[path = "../kafka/certificates.rs"]
+mod certificates;
+#[path = "../kafka/cluster.rs"]
+mod cluster;
+#[path = "../../sinks/email/tests/server/mod.rs"]
+mod exim;
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../kafka/reader.rs"]
+mod reader;
+mod receivers;
+mod visitors;
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+
+use cluster::Cluster;
+use exim::Exim;
+use harness::promises::{action, id, ids};
+use harness::rsyslog::Rsyslog;
+use harness::{Trap, eventually, lines, told};
+use receivers::{Receivers, TOKEN};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use trapline_sink::conformance::web::Server;
+use visitors::Visits;
+
+/// Visits in all, a few more than are asserted: one that is under way when trapline is killed need not be in the journal.
+const VISITS: usize = 5_100;
+/// How many addresses they come from.
+const SOURCES: usize = 20;
+const TOPIC: &str = "honeyport.events";
+
+/// A sink, and which hits its inputs let through.
+type Stream = (&'static str, fn(&Value) -> bool);
+
+/// A trap, everything that it sends to, and who comes.
+struct World {
+    trap: Trap,
+    decoys: Vec<SocketAddr>,
+    web: Server<Receivers>,
+    cluster: Option<Cluster>,
+    exim: Option<Exim>,
+    rsyslog: Option<Rsyslog>,
+    _folder: TempDir,
+    runtime: Runtime,
+}
+
+impl World {
+    /// With everything that can be had.
+    fn start() -> Self {
+        let cluster = Cluster::start("streams", 1);
+        if let Some(cluster) = &cluster {
+            cluster.make_topic(TOPIC, 3, &[]);
+        }
+        let folder = TempDir::new().unwrap();
+        let rsyslog = Rsyslog::is_installed().then(|| Rsyslog::start(&folder.path().join("rsyslog")));
+        Self::with(cluster, rsyslog, folder)
+    }
+
+    /// Without Kafka and rsyslog.
+    fn of_people() -> Self {
+        Self::with(None, None, TempDir::new().unwrap())
+    }
+
+    fn with(cluster: Option<Cluster>, rsyslog: Option<Rsyslog>, folder: TempDir) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let web = runtime.block_on(Server::start(Receivers::default(), None));
+        let exim = Exim::start(false);
+        let decoys = ports(3);
+        let mut trap = Trap::idle("");
+        let mut config = decoy_tables(&decoys) + &web_tables(&web.url());
+        config += &rsyslog.as_ref().map(log_table).unwrap_or_default();
+        config += &cluster.as_ref().map(bus_table).unwrap_or_default();
+        config += &exim.as_ref().map(mail_table).unwrap_or_default();
+        trap.configure(&config);
+        // There are secrets in it.
+        std::fs::set_permissions(trap.config(), PermissionsExt::from_mode(0o600)).unwrap();
+        trap.launch();
+        Self {
+            trap,
+            decoys,
+            web,
+            cluster,
+            exim,
+            rsyslog,
+            _folder: folder,
+            runtime,
+        }
+    }
+
+    /// How many hits people were told of, by the name of their sink.
+    fn told(&self, sink: &str) -> Option<usize> {
+        match sink {
+            "mail" => Some(told::by_mail(&self.exim.as_ref()?.mailbox("soc"))),
+            _ => Some(told::by_slack(&receivers::bodies(&self.web, sink))),
+        }
+    }
+
+    /// Waits until every sink of people has told of every hit in the journal, and of no more; gives the journal's hits.
+    fn people_are_told(&self) -> Vec<Value> {
+        eventually("people are told of every hit", || {
+            // What was told before the hits were counted is in them.
+            let told: Vec<_> = ["slack", "mail"].iter().filter_map(|sink| self.told(sink)).collect();
+            let hits = told::hits(&self.trap);
+            assert!(
+                told.iter().all(|told| *told <= hits.len()),
+                "{told:?} of {}",
+                hits.len()
+            );
+            told.iter().all(|told| *told == hits.len()).then_some(hits)
+        })
+    }
+
+    /// Waits until each stream holds every hit in the journal that its inputs let through, and nothing else.
+    fn streams_hold(&self, streams: &[Stream]) {
+        for (sink, lets_through) in streams {
+            eventually(&format!("`{sink}` holds every event"), || {
+                let Some(held) = self.held(sink) else { return Some(()) };
+                let found: BTreeSet<String> = held.iter().cloned().collect();
+                let hits = told::hits(&self.trap);
+                let wanted: BTreeSet<String> = hits.iter().filter(|hit| lets_through(hit)).map(id).collect();
+                let strangers = found.difference(&wanted).count();
+                assert_eq!(strangers, 0, "`{sink}` holds what its inputs do not let through");
+                let all = found == wanted;
+                if all {
+                    println!("{sink}: {} of {} hits, {} held", wanted.len(), hits.len(), held.len());
+                }
+                all.then_some(())
+            });
+        }
+    }
+
+    /// What each stream holds, by the name of its sink, doubles included.
+    fn held(&self, sink: &str) -> Option<Vec<String>> {
+        match sink {
+            "archive" => {
+                let file = std::fs::read(self.trap.path("state/events.jsonl")).unwrap_or_default();
+                Some(lines(&file).iter().map(id).collect())
+            }
+            "rsyslog" => {
+                let lines = self.rsyslog.as_ref()?.lines();
+                let events = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+                Some(events.map(|event: Value| id(&event)).collect())
+            }
+            "bus" => {
+                let records = self.cluster.as_ref()?.records(TOPIC);
+                Some(records.iter().map(|record| record.id().to_owned()).collect())
+            }
+            web => Some(receivers::held(&self.web, web)),
+        }
+    }
+
+    /// What is away for a while, each in its turn, while visitors go on: `come_back` undoes `go_away`.
+    fn go_away(&mut self, turn: usize) {
+        match turn {
+            0 => self.cluster.iter_mut().for_each(|cluster| cluster.kill(0)),
+            1 => self.runtime.block_on(self.web.stop()),
+            2 => {
+                self.trap.signal("KILL");
+                self.trap.ended();
+            }
+            3 => self.exim.iter_mut().for_each(Exim::close),
+            _ => self.rsyslog.iter_mut().for_each(Rsyslog::stop),
+        }
+    }
+
+    fn come_back(&mut self, turn: usize) {
+        match turn {
+            0 => self.cluster.iter_mut().for_each(|cluster| cluster.revive(0)),
+            1 => self.runtime.block_on(self.web.resume()),
+            2 => self.trap.launch(),
+            3 => self.exim.iter_mut().for_each(Exim::open),
+            _ => self.rsyslog.iter_mut().for_each(Rsyslog::launch),
+        }
+    }
+
+    /// The visitors come, and in the midst of them one after the other goes away and comes back.
+    fn live(&mut self) {
+        let (visits, decoys) = (Visits::default(), self.decoys.clone());
+        std::thread::scope(|scope| {
+            let come = scope.spawn(|| visits.go_on(&decoys, VISITS, SOURCES));
+            let close = visits.close_later();
+            for turn in 0..TURNS {
+                let begins = VISITS * (1 + turn) / (TURNS + 2);
+                eventually("visitors come", || (visits.made() >= begins).then_some(()));
+                self.go_away(turn);
+                // While trapline is away nobody gets in.
+                let more = if turn == 2 { 0 } else { 100 };
+                eventually("visitors go on", || (visits.made() >= begins + more).then_some(()));
+                self.come_back(turn);
+            }
+            come.join().unwrap();
+            drop(close);
+        });
+        assert_eq!(visits.made(), VISITS);
+    }
+}
+
+/// How many go away in [`World::live`].
+const TURNS: usize = 5;
+
+fn ports(count: usize) -> Vec<SocketAddr> {
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|port| port.local_addr().unwrap()).collect()
+}
+
+fn decoy_tables(at: &[SocketAddr]) -> String {
+    let mut tables = String::from(
+        "[observer]\nname = \"lure-dmz-01\"\nsite = \"lyon\"\n[journal]\npath = \"state/journal.db\"\n\
+         [limits]\nsessions_per_source = 10000\nevents_per_source_per_minute = 1000000\n\
+         [notices]\nwindow = \"5s\"\n\
+         [transforms.proofs]\ntype = \"filter\"\ninputs = [\"decoys\"]\nwhen = 'honeyport.touch.level == \"proof\"'\n\
+         [sinks.archive]\ntype = \"file\"\ninputs = [\"decoys\"]\npath = \"events.jsonl\"\n",
+    );
+    for (service, at) in ["telnet", "ftp", "http"].iter().zip(at) {
+        tables += &format!("[decoys.{service}]\nservice = \"{service}\"\nlisten = [\"{at}\"]\n");
+    }
+    tables
+}
+
+/// The sinks that speak HTTP, each named as its receiver is.
+fn web_tables(url: &str) -> String {
+    format!(
+        "[sinks.hec]\ntype = \"splunk_hec\"\ninputs = [\"proofs\"]\nendpoint = \"{url}/hec\"\ntoken = \"{TOKEN}\"\n\
+         acknowledge = false\nretry.max = \"1s\"\n\
+         [sinks.slack]\ntype = \"slack\"\ninputs = [\"decoys\"]\nwebhook_url = \"{url}/slack/services/T0/B0/x\"\n\
+         interval = \"10ms\"\nretry.max = \"1s\"\n"
+    )
+}
+
+fn log_table(server: &Rsyslog) -> String {
+    format!(
+        "[sinks.rsyslog]\ninputs = [\"decoys\"]\n{}retry.max = \"1s\"\n",
+        server.sink()
+    )
+}
+
+fn bus_table(cluster: &Cluster) -> String {
+    let brokers = cluster.brokers();
+    format!(
+        "[sinks.bus]\ntype = \"kafka\"\ninputs = [\"decoys\"]\nbrokers = {brokers:?}\ntopic = \"{TOPIC}\"\n\
+         timeout = \"3s\"\nretry.max = \"1s\"\n"
+    )
+}
+
+fn mail_table(server: &Exim) -> String {
+    format!(
+        "[sinks.mail]\ntype = \"email\"\ninputs = [\"decoys\"]\nserver = \"{}\"\nuser = \"trapline\"\n\
+         password = \"hush\"\nfrom = \"trapline@example.org\"\nto = [\"soc@example.org\"]\nretry.max = \"1s\"\n\
+         tls = {{ ca = \"{}\" }}\n",
+        server.at,
+        server.path("ca.pem").display()
+    )
+}
+
+fn is_proof(event: &Value) -> bool {
+    event["honeyport"]["touch"]["level"] == "proof"
+}
+
+#[test]
+fn every_stream_holds_every_event_while_all_it_goes_to_is_away_in_turn() {
+    let mut world = World::start();
+    world.live();
+    let hits = world.people_are_told();
+    let contacts = hits.iter().filter(|hit| action(hit) == "decoy-connect").count();
+    assert!(contacts >= 5_000, "{contacts} contacts");
+    assert_eq!(ids(&hits).1, 0, "an id stands twice in the journal");
+    world.streams_hold(&[
+        ("archive", |_| true),
+        ("rsyslog", |_| true),
+        ("bus", |_| true),
+        ("hec", is_proof),
+    ]);
+    assert_eq!(world.web.with(|web| web.wrong.clone()), Vec::<String>::new());
+}
+
+#[test]
+fn ten_thousand_hits_of_one_source_are_a_handful_of_notices_that_add_up() {
+    let world = World::of_people();
+    // The last decoy is quick: it answers a login at once.
+    Visits::default().go_on(&world.decoys[2..], 10_000, 1);
+    let hits = world.people_are_told();
+    let sources: BTreeSet<_> = hits.iter().map(|hit| hit["source"]["ip"].to_string()).collect();
+    assert!(
+        hits.len() >= 10_000 && sources.len() == 1,
+        "{} of {sources:?}",
+        hits.len()
+    );
+    let messages = receivers::bodies(&world.web, "slack").len();
+    println!("{} hits, {messages} messages", hits.len());
+    assert!(messages < 20, "{messages} messages");
+}
