@@ -47,7 +47,7 @@ async fn where_it_sends_and_what_the_collector_said_are_told_without_the_token()
         destination,
         format!("{}, index `traps`", collector.url().trim_end_matches('/'))
     );
-    assert!(!(word + &destination).contains(Settings::default().token));
+    assert!(!(word + &destination).contains(TOKEN));
 }
 
 #[tokio::test]
