@@ -61,6 +61,7 @@ actions! {
     ChainBreak = "chain-break", "The journal's chain was broken and goes on from here.";
     Recovered = "recovered", "State found at start was adopted.";
     HostAlarm = "host-alarm", "Something of this host is not as it was: its clock, its site key, its state folder.";
+    Canary = "canary", "Trapline tries the way through its journal to its sinks: nobody touched anything.";
     Other = "other", "Something that only a newer version knows; its name is kept, see [`Event::action_name`].";
 }
 

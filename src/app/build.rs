@@ -450,6 +450,7 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
         inputs: sink.inputs.clone(),
         notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
         follows: sink.follows.map(FollowSpec::after),
+        canary: sink.canary,
     }
 }
 

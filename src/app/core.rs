@@ -9,6 +9,7 @@ use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
 
 use crate::app::alarms::Alarms;
+use crate::app::canary::Fared;
 use crate::app::certificates::Certificates;
 use crate::app::load::{LoadError, Source};
 use crate::app::{Tasks, build, trial};
@@ -45,6 +46,8 @@ pub struct Core {
     pub(super) web: Option<Arc<Web>>,
     /// What was wrong with the limits of the process at start.
     pub(super) shortage: Option<String>,
+    /// How the last canary fared.
+    pub(super) fared: Mutex<Option<Fared>>,
     /// How full the decoys are.
     pub(super) attendance: Arc<Attendance>,
     pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,

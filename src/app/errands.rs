@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// What delivery runs by now; reads the files that transforms look into.
-    async fn wiring(&self) -> Result<Plan, Refused> {
+    pub(super) async fn wiring(&self) -> Result<Plan, Refused> {
         let (config, identity) = (self.config(), self.identity.clone());
         let made = tokio::task::spawn_blocking(move || {
             let tables = tables::load(&config).map_err(build::BuildError::from)?;

@@ -16,6 +16,7 @@
 mod alarms;
 mod banner;
 mod build;
+mod canary;
 mod certificates;
 mod chores;
 mod core;
@@ -39,6 +40,7 @@ mod tasks;
 mod trial;
 
 pub use build::wrong_certificates;
+pub use canary::TIMEOUT_MAX as CANARY_TIMEOUT_MAX;
 pub use core::{Core, Refused};
 pub use errands::replay_report;
 pub use load::{LoadError, Source, service_rules};

@@ -248,6 +248,7 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         (changes.owners, "owners or shared addresses changed"),
         (changes.retention, "retention changed"),
         (changes.scans, "what makes a scan changed"),
+        (changes.canary, "canaries changed"),
         (changes.log, "log level changed"),
     ];
     let told = others.iter().filter(|(changed, _)| *changed);

@@ -16,7 +16,7 @@ use crate::app::core::{Core, Reloaded};
 use crate::app::load::{Folders, LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
 use crate::app::{
-    Tasks, banner, chores, facts, folder, hosts, indexed, keeper, manager, process, surroundings, tables,
+    Tasks, banner, canary, chores, facts, folder, hosts, indexed, keeper, manager, process, surroundings, tables,
 };
 use crate::config::Config;
 use crate::control::{self, server};
@@ -243,6 +243,7 @@ impl App {
             keeper: spawn_keeper(&core, &stops),
             index: spawn_index(&core, &stops),
             manager: spawn_manager(&core, &stops),
+            canary: spawn_canary(&core, &stops),
         };
         let app = Self {
             core,
@@ -466,6 +467,7 @@ impl CoreParts {
             web,
             shortage: self.shortage,
             attendance: self.attendance,
+            fared: Mutex::default(),
             reloads,
             config: Mutex::new(Arc::new(config)),
         }
@@ -491,6 +493,7 @@ impl crate::delivery::Recorder for Health {
     async fn record(&self, event: trapline_schemas::Event) {
         let facts: Vec<(Field, _)> = event.facts().to_vec();
         let told = HostEvent {
+            id: None,
             action: event.action,
             at: event.at,
             facts,
@@ -539,6 +542,11 @@ fn spawn_index(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
 fn spawn_manager(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
     let run = manager::run(core.clone(), stops.serving.clone());
     core.tasks.spawn_station("manager", stops.serving.clone(), run)
+}
+
+fn spawn_canary(core: &Arc<Core>, stops: &Stops) -> tokio::task::JoinHandle<()> {
+    let run = canary::run(core.clone(), stops.serving.clone());
+    core.tasks.spawn_station("canary", stops.serving.clone(), run)
 }
 
 /// What this host calls itself: the configured name, else that of the host.

@@ -45,6 +45,7 @@ impl Core {
             sinks,
             web,
             process,
+            canary: self.canary_status(),
         }
     }
 

@@ -63,6 +63,7 @@ pub(super) struct Stations {
     pub(super) keeper: JoinHandle<()>,
     pub(super) index: JoinHandle<()>,
     pub(super) manager: JoinHandle<()>,
+    pub(super) canary: JoinHandle<()>,
 }
 
 /// What an instance wakes up for.
@@ -129,6 +130,7 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
             stations.keeper,
             stations.index,
             stations.manager,
+            stations.canary,
         );
     };
     within("decoys", end, DECOYS_TIME_MAX, decoys).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
+use trapline_schemas::{Action, Event, Field, Timestamp, ids};
 use trapline_sink::config::Problem;
 use trapline_sink::{Delivery, Fault, Outcome, Parcel, StreamSink};
 
@@ -30,16 +30,16 @@ pub fn look(sink: &SinkSettings, observer: &str) -> Vec<Problem> {
 ///
 /// Time: bounded by the sink's own deadlines.
 pub async fn reach(sink: &SinkSettings, observer: &str) -> SinkReport {
-    let said = match try_build(sink, observer) {
-        Ok(made) => {
-            let said = made.check().await;
-            made.close().await;
-            said
-        }
-        Err(fault) => Err(fault),
+    let made = match try_build(sink, observer) {
+        Ok(made) => made,
+        Err(fault) => return report(sink, false, fault.message),
     };
-    let ok = said.is_ok();
-    report(sink, ok, None, said.unwrap_or_else(|fault| fault.message))
+    let said = made.check().await;
+    made.close().await;
+    SinkReport {
+        destination: made.destination(),
+        ..report(sink, said.is_ok(), said.unwrap_or_else(|fault| fault.message))
+    }
 }
 
 /// Makes the sink and sends one marked test event through it alone.
@@ -48,7 +48,7 @@ pub async fn reach(sink: &SinkSettings, observer: &str) -> SinkReport {
 pub async fn try_send(sink: &SinkSettings, observer: &str, stamp: impl FnOnce(&mut Event)) -> SinkReport {
     let made = match try_build(sink, observer) {
         Ok(made) => made,
-        Err(fault) => return report(sink, false, None, fault.message),
+        Err(fault) => return report(sink, false, fault.message),
     };
     let mut event = test_event();
     stamp(&mut event);
@@ -58,11 +58,13 @@ pub async fn try_send(sink: &SinkSettings, observer: &str, stamp: impl FnOnce(&m
     let owed = made.arrears().is_some_and(|arrears| arrears.borrow().owed > 0);
     let (ok, said) = match owed {
         true => (false, "the connection was lost before it was surely read".into()),
-        false => verdict(&delivery, made.confirms()),
+        false => verdict(&delivery, made.confirms(), made.word()),
     };
     SinkReport {
         unconfirmed: !made.confirms(),
-        ..report(sink, ok, Some(shown(&parcel, sink.format)), said)
+        destination: made.destination(),
+        sent: Some(shown(&parcel, sink)),
+        ..report(sink, ok, said)
     }
 }
 
@@ -87,27 +89,34 @@ fn test_event() -> Event {
     event
 }
 
-fn verdict(delivery: &Delivery, confirms: bool) -> (bool, String) {
+/// How it went, in the destination's own words where it has any.
+fn verdict(delivery: &Delivery, confirms: bool, word: Option<String>) -> (bool, String) {
     let fault = delivery.fault.as_ref().map(|fault| fault.message.clone());
     match delivery.outcomes.first() {
-        Some(Outcome::Delivered) if confirms => (true, "accepted by the destination".into()),
+        Some(Outcome::Delivered) if confirms => (true, word.unwrap_or_else(|| "accepted by the destination".into())),
         Some(Outcome::Delivered) => (true, "nobody confirms it, look for it at the destination".into()),
         Some(Outcome::Rejected(reason) | Outcome::Suspect(reason)) => (false, format!("refused: {reason}")),
         Some(Outcome::Retry) | None => (false, fault.unwrap_or_else(|| "no answer".into())),
     }
 }
 
-fn shown(parcel: &Parcel, format: Format) -> String {
-    let bytes = parcel.rendered(format);
+/// What was sent: the event's form, or that people are told of it in words.
+fn shown(parcel: &Parcel, sink: &SinkSettings) -> String {
+    let id = parcel.event.id;
+    let bytes = match sink.notices {
+        Some(_) => return format!("a notice that says it is a test, of event {id}"),
+        None => parcel.rendered(sink.format),
+    };
     telemetry::safe(&String::from_utf8_lossy(bytes), SHOWN_CHARS_MAX).into()
 }
 
-fn report(sink: &SinkSettings, ok: bool, sent: Option<String>, said: String) -> SinkReport {
+fn report(sink: &SinkSettings, ok: bool, said: String) -> SinkReport {
     SinkReport {
         name: sink.name.clone(),
         kind: sink.kind.name.to_owned(),
         ok,
-        sent,
+        destination: None,
+        sent: None,
         said,
         unconfirmed: false,
     }
@@ -119,9 +128,11 @@ mod tests {
 
     #[test]
     fn what_nobody_confirms_is_not_called_accepted() {
-        let (ok, said) = verdict(&Delivery::all(1), false);
+        let (ok, said) = verdict(&Delivery::all(1), false, None);
         assert!(ok && said.contains("nobody confirms"), "{said}");
-        let (ok, said) = verdict(&Delivery::all(1), true);
+        let (ok, said) = verdict(&Delivery::all(1), true, None);
         assert!(ok && said.contains("accepted"), "{said}");
+        let (_, said) = verdict(&Delivery::all(1), true, Some("250 2.0.0 queued".into()));
+        assert_eq!(said, "250 2.0.0 queued");
     }
 }

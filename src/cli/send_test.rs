@@ -35,6 +35,9 @@ fn show(globals: &Globals, reports: &[SinkReport]) -> anyhow::Result<Exit> {
             report.kind,
             safe(&report.said)
         ))?;
+        if let Some(destination) = &report.destination {
+            out.line(&format!("to: {}", safe(destination)))?;
+        }
         if let Some(sent) = &report.sent {
             out.line(&format!("sent: {}", safe(sent)))?;
         }

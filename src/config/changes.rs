@@ -32,6 +32,8 @@ pub struct Changes {
     pub limits: bool,
     /// Whether `[web]` changed: its names or files, which are looked at anew by each reload.
     pub web: bool,
+    /// Whether `[canary]` changed.
+    pub canary: bool,
     /// Whether `[log]` changed.
     pub log: bool,
 }
@@ -91,6 +93,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         capture: old.capture != new.capture,
         limits: old.limits != new.limits,
         web: old.web != new.web,
+        canary: old.canary != new.canary,
         log: old.log != new.log,
     }
 }

@@ -10,6 +10,7 @@ use trapline_sink::config::{
 };
 
 use super::benign::{BenignSettings, IgnoreSettings, benign, ignores};
+use super::canary::{self, CanarySettings};
 use super::decoys::{Decoy, decoys};
 use super::error::ConfigError;
 use super::observer::{Observer, Owner, Zone, observer, owners, zones};
@@ -74,6 +75,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The live feed, if there is to be one.
     pub web: Option<WebSettings>,
+    /// How often the way to them is tried.
+    pub canary: CanarySettings,
     /// Diagnostics.
     pub log: Log,
 }
@@ -209,6 +212,7 @@ impl<'a> Loader<'a> {
             log: storage::log(self),
             transforms: transforms(self),
             scans: findings::scans(self),
+            canary: canary::canary(self),
         };
         wiring::check(self);
         config

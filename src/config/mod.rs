@@ -14,6 +14,7 @@
 //! It does not open, bind, connect or resolve: that is each station's, when it is built.
 
 mod benign;
+mod canary;
 pub mod changes;
 mod decoys;
 mod error;
@@ -40,6 +41,7 @@ mod embedded;
 mod tests;
 
 pub use benign::{BenignSettings, IgnoreSettings};
+pub use canary::CanarySettings;
 pub use changes::{Changes, changes};
 pub use decoys::{Decoy, DecoyTls};
 pub use error::ConfigError;

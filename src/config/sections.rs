@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{benign, decoys, findings, incidents, notices, observer, storage, web};
+use super::{benign, canary, decoys, findings, incidents, notices, observer, storage, web};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +116,12 @@ pub const SECTIONS: &[Section] = &[
         named: false,
         keys: web::KEYS,
         doc: "The live feed and the API over HTTP. Nothing listens if this table is absent.",
+    },
+    Section {
+        name: "canary",
+        named: false,
+        keys: canary::KEYS,
+        doc: "How often trapline tries the way through journal and transforms to its sinks.",
     },
     Section {
         name: "log",

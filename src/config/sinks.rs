@@ -41,6 +41,12 @@ pub const COMMON: &[Key] = &[
         "Where a new sink begins: with what comes, or with all that the journal holds.",
     ),
     Key::default(
+        "canary",
+        KeyKind::Bool,
+        "false",
+        "Whether it gets the canaries that try the way to it, see `[canary]`.",
+    ),
+    Key::default(
         "batch",
         KeyKind::Table(BATCH),
         "{}",
@@ -117,6 +123,8 @@ pub struct SinkSettings {
     pub enabled: bool,
     /// Where it begins when it is new.
     pub start: Start,
+    /// Whether it gets canaries.
+    pub canary: bool,
     /// How much is sent at a time.
     pub batch: BatchSettings,
     /// Pace of retries.
@@ -184,6 +192,7 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
             "oldest" => Start::Oldest,
             _ => Start::Now,
         },
+        canary: table.bool("canary"),
         batch: batch(&table),
         retry: retry(&table),
         factory: (kind.parse)(&table).into(),

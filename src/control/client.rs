@@ -63,6 +63,7 @@ const fn patience(request: &Request) -> Option<Duration> {
         Request::Status | Request::Metrics => Some(Duration::from_secs(10)),
         // A sink that is down takes its whole deadline, a reload may wait for a sink's last batch.
         Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
+        Request::Canary { timeout_secs } => Some(Duration::from_secs(timeout_secs.saturating_add(60))),
         Request::Events(query) if query.follow => None,
         // About a second a gigabyte.
         Request::Events(_)

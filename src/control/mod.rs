@@ -12,6 +12,7 @@
 //!
 //! What it does not do: decide anything. Every request is a call of [`crate::app::Core`].
 
+pub mod canary;
 pub mod client;
 pub mod letters;
 pub mod paging;

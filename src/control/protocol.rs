@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use trapline_schemas::ids::hex;
 use trapline_sink::config::Problem;
 
+use crate::control::canary::CanaryReport;
 use crate::control::letters::{LetterAct, LetterQuery, LetterRow, LetterSum};
 use crate::control::status::Status;
 use crate::delivery::errands::{Outcome, Progress};
@@ -37,6 +38,11 @@ pub enum Request {
     },
     /// Reaches every sink without sending an event: [`Answer::Sinks`].
     CheckConnect,
+    /// Sends a canary through everything and follows it: [`Answer::Canary`].
+    Canary {
+        /// How long to wait for it at most.
+        timeout_secs: u64,
+    },
     /// Walks over the journal's chain: [`Answer::Verified`].
     Verify,
     /// The same for who watches it: [`Answer::Verifying`] now and then before.
@@ -110,6 +116,8 @@ pub enum Answer {
     },
     /// What became of reaching sinks.
     Sinks(Vec<SinkReport>),
+    /// What became of a canary.
+    Canary(CanaryReport),
     /// One dead letter.
     Letter(LetterRow),
     /// How many dead letters it was about.
@@ -400,6 +408,9 @@ pub struct SinkReport {
     pub kind: String,
     /// Whether it went well.
     pub ok: bool,
+    /// Where it sends, without secrets, if it could be made.
+    #[serde(default)]
+    pub destination: Option<String>,
     /// What was sent, if anything.
     pub sent: Option<String>,
     /// What came back.

@@ -217,6 +217,7 @@ impl Peer {
             Request::Status => self.during(status(core)).await?,
             Request::Metrics => Answer::Metrics(self.during(core.metrics()).await?),
             Request::SendTest { sink } => self.during(send_test(core, &sink)).await?,
+            Request::Canary { timeout_secs } => self.during(canary(core, timeout_secs)).await?,
             Request::CheckConnect => Answer::Sinks(self.during(core.check_sinks()).await?),
             Request::Verify => self.during(verify(core, |_, _| {})).await?,
             Request::VerifyWatched => self.verify_watched(core).await?,
@@ -340,6 +341,17 @@ async fn send_test(core: &Core, sink: &str) -> Answer {
     match core.send_test(sink).await {
         Ok(report) => Answer::Sinks(vec![report]),
         Err(known) => unknown_sink(sink, &known),
+    }
+}
+
+async fn canary(core: &Core, timeout_secs: u64) -> Answer {
+    let asked = core.canary(
+        Duration::from_secs(timeout_secs),
+        "asked for by `trapline check --canary`",
+    );
+    match asked.await {
+        Ok(report) => Answer::Canary(report),
+        Err(refused) => refused.into(),
     }
 }
 

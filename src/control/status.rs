@@ -72,6 +72,18 @@ pub struct Status {
     pub web: Option<WebStatus>,
     /// The process.
     pub process: ProcessStatus,
+    /// The last canary since the start.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
+}
+
+/// How a canary fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    /// Whether it came to every sink that wants it.
+    pub ok: bool,
+    /// How long ago.
+    pub age_secs: u64,
 }
 
 /// The live feed.

@@ -30,6 +30,7 @@
 //! What it does not do: know protocols, judge events, follow the journal's retention.
 
 mod breakdown;
+pub mod canary;
 mod clock;
 mod divide;
 mod dry;

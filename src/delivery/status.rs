@@ -12,6 +12,7 @@ use trapline_schemas::Timestamp;
 use trapline_sink::measure::{MEASURES_MAX, Measure};
 use trapline_sink::{FaultKind, StreamSink};
 
+use super::canary::Canaries;
 use super::figures::{Figures, Sieve, Sieved, Sieves};
 use crate::journal::{Offset, Skipped};
 
@@ -141,6 +142,7 @@ pub struct Board {
     sinks: Mutex<BTreeMap<String, watch::Sender<SinkStatus>>>,
     made: Mutex<Made>,
     sieves: Sieves,
+    canaries: Canaries,
     calls: watch::Sender<()>,
 }
 
@@ -190,6 +192,17 @@ impl Board {
         let mut measures = catch_unwind(AssertUnwindSafe(|| sink.measures())).unwrap_or_default();
         measures.truncate(MEASURES_MAX);
         measures
+    }
+
+    /// What the destination of a sink said last, in its own words; none while the sink is not at work.
+    pub fn word(&self, name: &str) -> Option<String> {
+        let sink = self.made().0.get(name).and_then(Weak::upgrade)?;
+        catch_unwind(AssertUnwindSafe(|| sink.word())).ok().flatten()
+    }
+
+    /// The canaries under way.
+    pub fn canaries(&self) -> &Canaries {
+        &self.canaries
     }
 
     /// What windows let through and held back.

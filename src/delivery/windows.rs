@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use trapline_schemas::{Timestamp, codec};
+use trapline_schemas::{Action, Timestamp, codec};
 
 use super::breakdown::{Breakdowns, Broken, caught};
+use super::canary::Sight;
 use super::feed::Item;
 use super::figures::Sieve;
 use super::pipeline::{Parts, window_consumer};
@@ -139,6 +140,7 @@ impl Window {
                 self.machine.tick(self.parts.clock.now());
             }
             self.commit(passes, &chunk).await?;
+            self.tell_canaries(&chunk, node);
             self.tell_unwatched();
             if self.machine.is_patient() && reader.is_up_to_date() {
                 // Cancel: nothing is under way. A stop is seen at the next turn.
@@ -151,6 +153,14 @@ impl Window {
         if let (Some(sieve), false) = (&self.sieve, chunk.items.is_empty()) {
             let seen = chunk.items.iter().filter(|item| item.for_node(node).is_some()).count();
             sieve.count(passed, seen - passed);
+        }
+    }
+
+    /// Says of canaries that they are through, once their passes are durable.
+    fn tell_canaries(&self, chunk: &Chunk, node: Node) {
+        let events = chunk.items.iter().filter_map(|item| Some(&item.for_node(node)?.event));
+        for event in events.filter(|event| event.action == Action::Canary) {
+            self.parts.board.canaries().note(event.id, &self.node, Sight::Passed);
         }
     }
 
@@ -172,7 +182,13 @@ impl Window {
     /// The pass of an entry that goes on.
     fn see(&mut self, item: &Arc<Item>, node: Node) -> Option<Vec<u8>> {
         let way = self.way(item);
-        match self.machine.see(item.offset, &item.for_node(node)?.event, way) {
+        let event = &item.for_node(node)?.event;
+        // It counts for nothing, and takes no place of what does.
+        let verdict = match event.action {
+            Action::Canary => Verdict::Pass,
+            _ => self.machine.see(item.offset, event, way),
+        };
+        match verdict {
             Verdict::Pass => Some(Pass::new(&self.node, item.original).encode()),
             Verdict::Hold => None,
         }

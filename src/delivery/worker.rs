@@ -31,13 +31,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
-use trapline_schemas::Timestamp;
-use trapline_sink::{Arrears, Fault, FaultKind, StreamSink};
+use trapline_schemas::{Action, Timestamp};
+use trapline_sink::{Arrears, Fault, FaultKind, Parcel, StreamSink};
 
 use self::aside::{Aside, Lane};
 use self::letters::Letters;
 use self::sending::Answered;
 use super::breakdown::{Breakdowns, caught};
+use super::canary::Sight;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::pipeline::{Parts, SinkPlan};
@@ -363,6 +364,7 @@ impl Worker {
             if let Some(parcel) = item.for_node(node) {
                 self.ledger.take(item.offset, item.appended_at);
                 self.queue.push(Arc::clone(parcel), now);
+                self.see_canary(parcel);
             }
         }
         let lost = chunk.losses();
@@ -370,6 +372,15 @@ impl Worker {
         self.note_losses(lost);
         self.ledger.read_to(chunk.next);
         self.note_cursor();
+    }
+
+    fn see_canary(&self, parcel: &Parcel) {
+        if parcel.event.action == Action::Canary {
+            self.parts
+                .board
+                .canaries()
+                .note(parcel.event.id, self.name(), Sight::Queued);
+        }
     }
 
     fn tell_losses(&self, lost: &[((Offset, Offset), Cause)]) {

@@ -18,6 +18,8 @@ pub enum Class {
     Health,
     /// Made by a windowed node, or by a watch over incidents: an output of that node alone.
     Derived,
+    /// A canary: taken by whatever feeds a sink that wants it, under no name of its own.
+    Canary,
 }
 
 impl Class {
@@ -56,6 +58,7 @@ impl Class {
             | Action::ConfigReloaded
             | Action::ConfigRefused => Self::Health,
             Action::HeldBack | Action::Digest | Action::IncidentClosed => Self::Derived,
+            Action::Canary => Self::Canary,
         }
     }
 
@@ -91,7 +94,7 @@ mod tests {
     #[test]
     fn the_star_is_neither_health_nor_what_transforms_made() {
         let star = Class::named("*");
-        assert!(!star.contains(&Class::Health) && !star.contains(&Class::Derived));
+        assert!(!star.contains(&Class::Health) && !star.contains(&Class::Derived) && !star.contains(&Class::Canary));
         assert!(star.contains(&Class::of(Action::Connect)));
     }
 

@@ -13,6 +13,9 @@
 //! 5. A node that changes events (`sample`, `redact`) changes them for what stands behind it alone, passes and what
 //!    windows sum up included.
 //!
+//! 6. A canary goes to the sinks that want it and to what feeds them. Windows let it through uncounted, samples always;
+//!    filters judge it as any event.
+//!
 //! What it does not do: read the journal, keep cursors, send.
 
 pub mod condition;
@@ -20,6 +23,7 @@ pub mod entry;
 pub mod incident;
 pub mod inputs;
 mod machine;
+mod passage;
 mod reach;
 pub mod scan;
 pub mod shape;
@@ -30,6 +34,7 @@ pub mod wiring;
 
 pub use entry::{Body, Pass};
 pub use machine::{Machine, MachineSpec};
+pub use passage::{Passage, Station};
 pub use reach::{Node, Reach};
 pub use walk::{Reached, Version};
 pub use wiring::{Graph, GraphSpec, SinkWiring, WiringProblem};

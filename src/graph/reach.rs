@@ -39,6 +39,10 @@ impl Reach {
         Self(self.0 | other.0)
     }
 
+    pub(super) const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub(super) const fn with(self, index: usize) -> Self {
         Self(self.0 | 1 << index)
     }

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use trapline_schemas::Event;
+use trapline_schemas::{Action, Event};
 
 use super::reach::Reach;
-use super::shape::Shaped;
+use super::shape::{Shaped, Shaper};
 use super::wiring::{Graph, Origin, VertexKind};
 
 /// Where an entry goes, and as what.
@@ -61,6 +61,23 @@ impl<'g> Walk<'g> {
         walk.reached(&came)
     }
 
+    /// Follows a canary as if every window let it through at once: which nodes it comes to, and which give it on.
+    pub(super) fn through(graph: &'g Graph, event: &'g Arc<Event>) -> (Reach, Reach) {
+        let mut walk = Self {
+            graph,
+            event,
+            given: vec![None; graph.vertices.len()],
+            made: Vec::new(),
+        };
+        let (seeds, _) = graph.enter(Origin::Recorded, event);
+        let came = walk.run(seeds, graph.canary_ways, true);
+        let set = |chains: &[Option<Reach>]| {
+            let there = chains.iter().enumerate().filter(|(_, chain)| chain.is_some());
+            there.fold(Reach::default(), |set, (at, _)| set.with(at))
+        };
+        (set(&came), set(&walk.given))
+    }
+
     /// The chain by which the original of a pass came to the node that let it through: what stands behind must see no
     /// more than the node did. If the configuration leads it there no more, all that could have been on its way.
     fn chain_into(&self, node: usize) -> Reach {
@@ -106,6 +123,8 @@ impl<'g> Walk<'g> {
             VertexKind::Filter(condition) => condition.holds(&self.version(chain)).then_some(chain),
             VertexKind::Window(_) => through_windows.then_some(chain),
             VertexKind::Sink => None,
+            // Not by chance: whether the way is open is the question.
+            VertexKind::Shaper(Shaper::Sample(_)) if self.event.action == Action::Canary => Some(chain),
             VertexKind::Shaper(shaper) => match shaper.shape(&self.version(chain)) {
                 Shaped::Dropped => None,
                 Shaped::Same => Some(chain),

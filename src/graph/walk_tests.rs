@@ -56,6 +56,7 @@ fn graph(transforms: Vec<TransformSpec>, sinks: &[(&str, &[&str])]) -> Graph {
         inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: None,
         follows: None,
+        canary: false,
     });
     Graph::build(&GraphSpec {
         decoys: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 use trapline_schemas::ids::SiteKey;
-use trapline_schemas::{Event, Field};
+use trapline_schemas::{Action, Event, Field};
 
 use super::condition::Condition;
 use super::incident::{self, FollowSpec};
@@ -54,6 +54,8 @@ pub struct SinkWiring {
     /// Of a sink that follows incidents: when they are over, by a node of its own before it
     /// ([`incident::node_for`]).
     pub follows: Option<FollowSpec>,
+    /// Whether it wants canaries.
+    pub canary: bool,
 }
 
 /// A mistake in the wiring.
@@ -91,11 +93,13 @@ pub struct Graph {
     by_name: HashMap<SmolStr, usize>,
     by_class: [Reach; Class::NAMED.len()],
     by_decoy: HashMap<SmolStr, Reach>,
+    /// The sinks that want canaries, and all that feeds them.
+    pub(super) canary_ways: Reach,
 }
 
 #[derive(Debug)]
 pub(super) struct Vertex {
-    name: SmolStr,
+    pub(super) name: SmolStr,
     pub(super) kind: VertexKind,
     /// Vertices whose output it takes.
     pub(super) inputs: Reach,
@@ -141,6 +145,7 @@ impl Graph {
             by_name: HashMap::new(),
             by_class: [Reach::default(); Class::NAMED.len()],
             by_decoy: HashMap::new(),
+            canary_ways: Reach::default(),
         };
         for at in order {
             let transform = &spec.transforms[*at];
@@ -150,6 +155,9 @@ impl Graph {
         }
         for sink in &spec.sinks {
             graph.add_sink(sink, spec);
+            if let Some(node) = graph.sink(&sink.name).filter(|_| sink.canary) {
+                graph.canary_ways = graph.canary_ways.union(graph.ancestry(node));
+            }
         }
         // Only where somebody listens: a watch costs a little for each contact.
         let is_heard = graph.by_class[Class::Findings as usize] != Reach::default();
@@ -219,6 +227,7 @@ impl Graph {
     ///
     /// In: for a pass, `event` is the original. A pass of a node that is no longer there reaches nothing.
     pub fn follow(&self, origin: Origin<'_>, event: &Arc<Event>, wanted: Reach) -> Reached {
+        let wanted = self.wanted_of(event, wanted);
         let mut reached = match self.has_shapers {
             true => Walk::of(self, origin, event, wanted),
             false => Reached {
@@ -228,6 +237,14 @@ impl Graph {
         };
         reached.nodes = self.without_itself(reached.nodes, event);
         reached
+    }
+
+    /// A canary goes to those who want it, and to nobody else.
+    fn wanted_of(&self, event: &Event, wanted: Reach) -> Reach {
+        match event.action {
+            Action::Canary => wanted.both(self.canary_ways),
+            _ => wanted,
+        }
     }
 
     /// The nodes of a graph that changes no event.
@@ -258,8 +275,15 @@ impl Graph {
                 let node = event.text(Field::TransformName).map(SmolStr::as_str);
                 (Reach::default(), self.output_of(node.unwrap_or_default()))
             }
+            Origin::Recorded if class == Class::Canary => (self.entrances(), Reach::default()),
             Origin::Recorded => (self.seeds(class, event), Reach::default()),
         }
+    }
+
+    /// All that takes anything that is recorded.
+    fn entrances(&self) -> Reach {
+        let all = self.by_class.iter().chain(self.by_decoy.values());
+        all.copied().fold(Reach::default(), Reach::union)
     }
 
     fn output_of(&self, node: &str) -> Reach {

@@ -66,6 +66,7 @@ fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
         inputs,
         notices: None,
         follows: None,
+        canary: false,
     }
 }
 
@@ -418,6 +419,7 @@ fn any_spec() -> impl Strategy<Value = GraphSpec> {
             inputs: names(picks, count),
             notices: None,
             follows: None,
+            canary: false,
         });
         spec(transforms, sinks.collect())
     })

@@ -70,6 +70,10 @@ pub const FAMILIES: &[Family] = &[
     row("trapline_refused_sessions_total", Counter, "Connections closed at once: their source (`source`) or all decoys together (`full`) had all they may have.", refused_sessions),
     row("trapline_shed_sessions_total", Counter, "Sessions ended to make room for others, the longest idle first.",
         |facts, out| out.count(&[], facts.sessions.ended)),
+    row("trapline_canary_up", Gauge, "Whether the last canary came to every sink that wants it; absent before the first.",
+        |facts, out| facts.status.canary.iter().for_each(|canary| out.put(&[], f64::from(u8::from(canary.ok))))),
+    row("trapline_canary_age_seconds", Gauge, "How long ago the last canary ended.",
+        |facts, out| facts.status.canary.iter().for_each(|canary| out.count(&[], canary.age_secs))),
     // The journal.
     row("trapline_journal_state", Gauge, "1 for how the journal does.",
         |facts, out| out.state(&[], &HEALTH, facts.status.journal.health.name())),

@@ -201,6 +201,7 @@ fn status() -> Status {
             memory_bytes: 8 << 20,
             panics: 0,
         },
+        canary: Some(crate::control::status::CanaryStatus { ok: true, age_secs: 9 }),
     }
 }
 

@@ -120,7 +120,8 @@ impl Maker {
 
     /// The event of something that trapline tells about itself.
     pub(super) fn host(&self, told: HostEvent) -> Event {
-        let mut event = Event::new(ids::fresh(told.at), told.at, told.action);
+        let id = told.id.unwrap_or_else(|| ids::fresh(told.at));
+        let mut event = Event::new(id, told.at, told.action);
         self.settings.identity.stamp(&mut event);
         for (field, value) in told.facts {
             event.set(field, value);

@@ -141,6 +141,8 @@ pub struct Settings {
 /// Something that trapline tells about itself: lifecycle, findings of its own health.
 #[derive(Debug, Clone)]
 pub struct HostEvent {
+    /// Its id, where somebody must know it before.
+    pub id: Option<Uuid>,
     /// What happened.
     pub action: Action,
     /// When.
@@ -153,6 +155,7 @@ impl HostEvent {
     /// An event of now.
     pub fn new(action: Action, facts: Vec<(Field, Value)>) -> Self {
         Self {
+            id: None,
             action,
             at: Timestamp::now(),
             facts,

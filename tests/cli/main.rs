@@ -1,6 +1,7 @@
 //! The program through its front door: commands, exit codes, the control socket, reload and shutdown.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+mod canary;
 mod check;
 mod events;
 mod examples;

@@ -32,7 +32,15 @@ fn send_test_goes_through_one_sink_and_is_not_recorded() {
     let before = trap.events(&["--limit", "0"]).len();
     let output = trap.trapline(&["send-test", "archive"]);
     assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("archive"), "{}", text(&output.stdout));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("archive (file): delivered: ") && said.contains(" bytes written and synced"),
+        "{said}"
+    );
+    assert!(
+        said.contains("to: ") && said.contains("events.jsonl\nsent: {"),
+        "{said}"
+    );
     eventually("the file has the test event", || {
         exists(&trap.path("state/events.jsonl"))
     });
@@ -42,6 +50,32 @@ fn send_test_goes_through_one_sink_and_is_not_recorded() {
     let unknown = trap.trapline(&["send-test", "archiv"]);
     assert_eq!(unknown.status.code(), USAGE);
     assert!(text(&unknown.stderr).contains("`archiv`"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn send_test_says_where_it_sent_what_nobody_confirms_and_why_what_failed_did() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let log = |name: &str, transport: &str, address: std::net::SocketAddr| {
+        format!(
+            "[sinks.{name}]\ntype = \"syslog\"\ninputs = [\"*\"]\ntransport = \"{transport}\"\naddress = \"{address}\"\n"
+        )
+    };
+    let address = receiver.local_addr().unwrap();
+    let trap = Trap::start(&(PLAIN.to_owned() + &log("log", "udp", address) + &log("far", "tcp", nobody)));
+    let sent = json(&trap.trapline(&["send-test", "log", "--json"]))[0].clone();
+    assert_eq!(
+        (&sent["ok"], &sent["unconfirmed"]),
+        (&true.into(), &true.into()),
+        "{sent}"
+    );
+    assert_eq!(sent["destination"], format!("udp {address}"));
+    assert!(sent["said"].as_str().unwrap().contains("nobody confirms"), "{sent}");
+    let output = trap.trapline(&["send-test", "far"]);
+    assert_eq!(output.status.code(), FAILED);
+    let said = text(&output.stdout);
+    assert!(said.contains("not delivered") && said.contains("refused"), "{said}");
+    assert!(said.contains(&format!("to: tcp {nobody}")), "{said}");
 }
 
 #[test]

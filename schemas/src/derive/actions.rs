@@ -136,6 +136,7 @@ impl Action {
             Self::ChainBreak => health("TL-4103", "Journal's chain broken", INFO, "failure", 78),
             Self::Recovered => health("TL-4104", "State adopted at start", INFO, "success", 0),
             Self::HostAlarm => health("TL-4105", "Host not as it was", INFO, "failure", 50),
+            Self::Canary => health("TL-4106", "Canary of trapline itself", INFO, "success", 0),
             Self::Other => contact("TL-9000", "Event of a newer version", 0, 0),
         }
     }

@@ -61,6 +61,7 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
         Action::ChainBreak => line.add("Journal chain was broken and goes on").why(view),
         Action::Recovered => line.add("State found at start was adopted").why(view),
         Action::HostAlarm => line.add("Host is not as it was").why(view),
+        Action::Canary => line.add("Canary: trapline tries its own way to the sinks").why(view),
         Action::Other => line.add("Event ").add(view.event.action_name()).place(view),
     };
 }

@@ -636,6 +636,7 @@ pub fn health() -> Vec<Event> {
             }
             Action::Recovered => event.set(Field::EventReason, "3 elements of the block set"),
             Action::HostAlarm => event.set(Field::EventReason, "the clock went forward by 86400 s"),
+            Action::Canary => event.set(Field::EventReason, "asked for by `trapline check --canary`"),
             Action::SensorStopped => event.set(Field::EventReason, "signal"),
             Action::ConfigReloaded => event.set(Field::EventReason, "decoy ftp added, sink siem changed"),
             Action::ConfigRefused => {

@@ -31,6 +31,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 pub struct HttpClient {
     client: Client,
     base: Url,
+    origin: String,
     tls: Option<Tls>,
 }
 
@@ -62,8 +63,19 @@ impl HttpClient {
         let client = builder
             .build()
             .map_err(|error| local(format!("http client: {}", chain(&error))))?;
+        let origin = base.origin().ascii_serialization();
         let base = named(base, tls.as_ref())?;
-        Ok(Self { client, base, tls })
+        Ok(Self {
+            client,
+            base,
+            origin,
+            tls,
+        })
+    }
+
+    /// Scheme, host and port: where it sends, without any path, which may be a credential.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// A request to `path` below the base URL.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::memory::Memo;
 use crate::measure::Measure;
+use crate::memory::Memo;
 use crate::parcel::Parcel;
 
 /// How much a sink takes at a time.
@@ -143,6 +143,17 @@ pub trait StreamSink: Send + Sync + 'static {
     /// any task, at each scrape: it waits for nothing.
     fn measures(&self) -> Vec<Measure> {
         Vec::new()
+    }
+
+    /// Where it sends, as an operator knows the place: an address, a topic, a path. Without secrets.
+    fn destination(&self) -> Option<String> {
+        None
+    }
+
+    /// What the destination said to the last batch, in its own words, clean, bounded and without secrets; `None` if it
+    /// says nothing, or has not yet.
+    fn word(&self) -> Option<String> {
+        None
     }
 
     /// Whether [`Outcome::Delivered`] is the destination's own word; else it means "sent".

@@ -107,6 +107,10 @@ impl StreamSink for ConsoleSink {
         Ok("standard output".to_owned())
     }
 
+    fn destination(&self) -> Option<String> {
+        Some("standard output".to_owned())
+    }
+
     async fn close(&self) {
         if self.task.is_started() {
             let _ = self.hand(Job::Close).await;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
-use trapline_sink::Parcel;
 use trapline_sink::config::Common;
 use trapline_sink::http::{HttpClient, exchange_within};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 use trapline_sink::tls::Tls;
+use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
 use crate::answer::{FILTER, Item, Verdict, bytes_max, judge};
@@ -28,6 +28,7 @@ pub(crate) struct Elasticsearch {
     authorization: Option<HeaderValue>,
     /// Events that the cluster put into a failure store.
     stored_as_failures: AtomicU64,
+    said: Said,
 }
 
 impl Elasticsearch {
@@ -47,6 +48,7 @@ impl Elasticsearch {
             },
             authorization: settings.auth.header().map_err(unfit)?,
             stored_as_failures: AtomicU64::new(0),
+            said: Said::default(),
             settings,
         })
     }
@@ -145,11 +147,30 @@ impl StreamSink for Elasticsearch {
             Verdict::Fault(fault) => Delivery::retry(batch.len(), fault),
         };
         delivery.retry_after = answer.retry_after;
+        let taken = delivery
+            .outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Delivered);
+        let words = format!(
+            "http status {}, {} of {} events taken",
+            answer.status,
+            taken.count(),
+            batch.len()
+        );
+        self.said.keep(&words, &[]);
         delivery
     }
 
     async fn check(&self) -> Result<String, Fault> {
         check::check(self).await
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(format!("{}, index `{}`", self.client.origin(), self.settings.index))
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -113,6 +113,8 @@ pub(crate) struct Session<'l> {
     greeting: String,
     /// Whether a mail was begun on it.
     used: bool,
+    /// What the server said when it took the last mail.
+    accepted: String,
 }
 
 impl Link {
@@ -138,6 +140,7 @@ impl Link {
             extensions: Vec::new(),
             greeting: String::new(),
             used: false,
+            accepted: String::new(),
         };
         let greeting = session.reply().await?;
         session.expect(Step::Greeting, &greeting, 220)?;
@@ -200,6 +203,11 @@ impl<'l> Session<'l> {
         (parameter > 0).then_some(parameter)
     }
 
+    /// What the server said to the last mail that had a recipient.
+    pub(crate) fn accepted(&self) -> &str {
+        &self.accepted
+    }
+
     /// Sends one mail; the answers stand in the order of `to`. Time: at most [`MAIL_MAX`].
     /// Cancel: safe; the mail may have been taken, then.
     pub(crate) async fn send(&mut self, from: &str, to: &[&str], mail: &[u8]) -> Result<Receipt, Refusal> {
@@ -251,6 +259,7 @@ impl<'l> Session<'l> {
         self.judge_content(&reply, 354)?;
         self.write(&stuffed(mail)).await?;
         let reply = self.reply_within(self.link.timeout * CONTENT_PATIENCE).await?;
+        self.accepted = reply.shown();
         self.judge_content(&reply, 250)
     }
 

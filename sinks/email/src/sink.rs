@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use trapline_notice::Voice;
 use trapline_schemas::Field;
-use trapline_sink::Parcel;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
 use crate::message::Letterhead;
@@ -37,6 +37,7 @@ pub(crate) struct EmailSink {
     letterhead: Letterhead,
     recipients: Vec<String>,
     state: Mutex<State>,
+    said: Said,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +61,7 @@ impl EmailSink {
         Self {
             recipients: letterhead.to.iter().map(|to| to.email.to_string()).collect(),
             state: Mutex::default(),
+            said: Said::default(),
             link,
             voice,
             letterhead,
@@ -87,7 +89,10 @@ impl EmailSink {
         let opened = session.insert(opened);
         let from = self.letterhead.from.email.to_string();
         match opened.send(&from, &to, &mail).await {
-            Ok(receipt) => self.settle(parcel.event.id, &to, &receipt),
+            Ok(receipt) => {
+                self.said.keep(opened.accepted(), &[]);
+                self.settle(parcel.event.id, &to, &receipt)
+            }
             Err(Refusal::Content(why)) => {
                 self.state().open.remove(&parcel.event.id);
                 Sent::Done(Outcome::Rejected(format!("the mail server refuses it: {why}")))
@@ -267,6 +272,18 @@ impl StreamSink for EmailSink {
         let shown = session.shown();
         session.quit().await;
         Ok(shown)
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(format!(
+            "{}, to {}",
+            self.link.dialer.address(),
+            self.recipients.join(", ")
+        ))
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -65,6 +65,15 @@ fn verbs(server: &Server, verb: &str) -> usize {
 }
 
 #[tokio::test]
+async fn where_it_sends_and_what_the_server_said_to_a_mail_are_told() {
+    let (server, sink) = plain();
+    assert_eq!(sink.destination(), Some(format!("{}, to {A}, {B}", server.address())));
+    assert_eq!(sink.word(), None);
+    assert_eq!(sink.deliver(&events(1, false)).await, Delivery::all(1));
+    assert!(sink.word().unwrap().starts_with("250 "), "{:?}", sink.word());
+}
+
+#[tokio::test]
 async fn a_recipient_that_is_refused_costs_the_others_nothing_and_is_named() {
     let (server, sink) = plain();
     server.answer(|line| line.starts_with("RCPT TO:<b@").then(|| "550 5.1.1 who?".to_owned()));

@@ -33,7 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use trapline_schemas::Format;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
-use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, StreamSink};
+use trapline_sink::{BatchLimits, Delivery, Fault, FaultKind, Parcel, Said, StreamSink};
 
 use crate::log::{FileError, Log, System, look_at};
 
@@ -87,6 +87,7 @@ impl Factory for Settings {
             format: common.format,
             sync: self.sync,
             log: Arc::new(Mutex::new(Log::new(System::new(&self.path), self.sync))),
+            said: Said::default(),
         }))
     }
 
@@ -104,6 +105,7 @@ struct FileSink {
     format: Format,
     sync: bool,
     log: Arc<Mutex<Log<System>>>,
+    said: Said,
 }
 
 #[async_trait]
@@ -123,10 +125,14 @@ impl StreamSink for FileSink {
         let count = batch.len();
         let written = tokio::task::spawn_blocking(move || {
             let lines = lines(&batch, format);
-            log.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.append(&lines).map(|()| lines.len())
         });
         match written.await {
-            Ok(Ok(())) => Delivery::all(count),
+            Ok(Ok(bytes)) => {
+                self.said.keep(&written_words(bytes, self.sync), &[]);
+                Delivery::all(count)
+            }
             Ok(Err(error)) => Delivery::retry(count, fault(error)),
             Err(error) => Delivery::retry(
                 count,
@@ -151,12 +157,27 @@ impl StreamSink for FileSink {
         }
     }
 
+    fn destination(&self) -> Option<String> {
+        Some(shown(&self.path).to_string())
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
+    }
+
     fn notes(&self) -> Vec<String> {
         // A disk that hangs holds the log: whoever asks must not hang with it.
         let cut = self.log.try_lock().map_or(0, |log| log.torn_lines());
         let durability = (!self.sync).then(|| "durability is normal: power loss may take the last moments".to_owned());
         let torn = (cut > 0).then(|| format!("{cut} torn lines cut at open"));
         durability.into_iter().chain(torn).collect()
+    }
+}
+
+fn written_words(bytes: usize, sync: bool) -> String {
+    match sync {
+        true => format!("{bytes} bytes written and synced"),
+        false => format!("{bytes} bytes written, not synced"),
     }
 }
 
@@ -197,6 +218,7 @@ mod tests {
             format: Format::Ecs,
             sync: false,
             log: Arc::new(Mutex::new(Log::new(System::new(path), false))),
+            said: Said::default(),
         };
         let _written = sink.log.lock().unwrap();
         assert_eq!(sink.notes().len(), 1, "what is known without the log");

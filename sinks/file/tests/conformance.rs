@@ -108,6 +108,21 @@ async fn every_fault_is_run_or_declared() {
 }
 
 #[tokio::test]
+async fn where_it_writes_and_how_much_was_written_are_told() {
+    let rig = start();
+    assert_eq!(rig.sink.destination(), Some(rig.path.display().to_string()));
+    assert_eq!(rig.sink.word(), None);
+    assert_eq!(rig.sink.deliver(&events(2, false)).await, Delivery::all(2));
+    let written = std::fs::metadata(&rig.path).unwrap().len();
+    assert!(
+        rig.sink
+            .word()
+            .unwrap()
+            .starts_with(&format!("{written} bytes written"))
+    );
+}
+
+#[tokio::test]
 async fn what_was_not_written_is_sent_again_and_then_stands_once() {
     let rig = start();
     let batch = events(3, false);

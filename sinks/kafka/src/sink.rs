@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(crate) struct Kafka {
     /// Halved when a topic takes no request as large as we make them.
     batch_bytes: AtomicUsize,
     current: Mutex<Option<Arc<Session>>>,
+    /// Offset of the record that was confirmed last; below 0 before the first.
+    confirmed: AtomicI64,
 }
 
 impl fmt::Debug for Kafka {
@@ -56,6 +58,7 @@ impl Kafka {
             client_id: client_id(&common.observer),
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             current: Mutex::new(None),
+            confirmed: AtomicI64::new(-1),
             settings,
         }
     }
@@ -235,7 +238,10 @@ impl Kafka {
 
     fn judge(&self, session: &Session, parcel: &Parcel, report: Report) -> Verdict {
         match report {
-            Ok(offset) if offset >= 0 => Verdict::Delivered,
+            Ok(offset) if offset >= 0 => {
+                self.confirmed.store(offset, Ordering::Relaxed);
+                Verdict::Delivered
+            }
             // A double that a broker dropped so late that it has forgotten where the first one is.
             Ok(_) => Verdict::Fault(fault::unplaced()),
             Err(code) => {
@@ -302,6 +308,16 @@ impl StreamSink for Kafka {
         let smaller = (batch_bytes < BATCH_BYTES).then(|| format!("the topic takes requests of {batch_bytes} bytes"));
         let counts = self.counts().map(|counts| counts.note());
         clear.into_iter().chain(smaller).chain(counts).collect()
+    }
+
+    fn destination(&self) -> Option<String> {
+        let brokers: Vec<_> = self.settings.brokers.iter().map(ToString::to_string).collect();
+        Some(format!("topic `{}` at {}", self.settings.topic, brokers.join(", ")))
+    }
+
+    fn word(&self) -> Option<String> {
+        let offset = self.confirmed.load(Ordering::Relaxed);
+        (offset >= 0).then(|| format!("confirmed by the brokers, offset {offset}"))
     }
 
     fn measures(&self) -> Vec<Measure> {

@@ -54,6 +54,19 @@ fn partition_of(key: &[u8]) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_it_sends_and_which_offset_was_confirmed_are_told() {
+    let cluster = Cluster::new(1);
+    let sink = sink(cluster.servers(), "");
+    assert_eq!(sink.word(), None);
+    assert_eq!(
+        sink.destination(),
+        Some(format!("topic `{TOPIC}` at {}", cluster.servers()))
+    );
+    deliver_all(&sink, &events(1, false)).await;
+    assert_eq!(sink.word().as_deref(), Some("confirmed by the brokers, offset 0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_has_key_headers_time_and_the_partition_that_java_would_choose() {
     let cluster = Cluster::new(3);
     let batch = events(20, false);

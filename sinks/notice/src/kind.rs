@@ -79,7 +79,7 @@ kinds! {
     ChainBreak = "chain_break", [], "The journal's chain was broken.";
     Lifecycle = "lifecycle", [Part], "Trapline or a decoy started or stopped.";
     Other = "other", [Part], "Anything else.";
-    Test = "test", [], "`trapline send-test` tries whether notices arrive.";
+    Test = "test", [], "`trapline send-test`, or a canary, tries whether notices arrive.";
 }
 
 /// The key of the digest of those that found no room to be told of one by one.
@@ -93,6 +93,7 @@ impl Kind {
     pub fn of(event: &Event) -> Self {
         let benign = event.text(Field::BenignName);
         match event.action {
+            Action::Canary => Self::Test,
             _ if benign.is_some_and(|name| name == TEST) => Self::Test,
             Action::Scan if is_word(event, Field::FindingStatus, "closed") => Self::ScanOver,
             Action::Scan | Action::Digest if benign.is_some() => Self::Benign,

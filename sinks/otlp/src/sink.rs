@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TE};
 use reqwest::{Method, RequestBuilder};
-use trapline_sink::Parcel;
 use trapline_sink::config::Common;
 use trapline_sink::http::{Broken, HttpClient, exchange_whole};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 use trapline_sink::tls::Tls;
+use trapline_sink::{Parcel, Said};
 
 use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http};
 use crate::config::{Protocol, Settings};
@@ -38,6 +38,7 @@ pub(crate) struct Otlp {
     partial: AtomicU64,
     /// What the receiver last said although it took everything.
     warning: Mutex<String>,
+    said: Said,
 }
 
 impl Otlp {
@@ -77,6 +78,7 @@ impl Otlp {
             answers: AtomicBool::new(false),
             partial: AtomicU64::new(0),
             warning: Mutex::default(),
+            said: Said::default(),
         })
     }
 
@@ -85,14 +87,18 @@ impl Otlp {
         let count = load.places.len();
         let answer = exchange_whole(self.request(self.envelope.body(load))).await;
         self.answers.fetch_or(answer.is_ok(), Ordering::Relaxed);
-        match answer {
+        let judgement = match answer {
             Ok(whole) if self.protocol == Protocol::Grpc => of_grpc(&whole, count, &self.headers),
             Ok(whole) => of_http(&whole, count, &self.headers),
             Err(broken) => Judgement {
                 verdict: Verdict::Fault(self.explained(broken)),
                 pause: None,
             },
+        };
+        if let Verdict::Accepted(words) = &judgement.verdict {
+            self.said.keep(&format!("the receiver took all{words}"), &[]);
         }
+        judgement
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
@@ -223,6 +229,14 @@ impl StreamSink for Otlp {
                 message: format!("{why}, of a request without records"),
             }),
         }
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(self.client.origin().to_owned())
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

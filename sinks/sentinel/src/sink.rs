@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use trapline_schemas::Format;
-use trapline_sink::Parcel;
 use trapline_sink::http::{Answer, HttpClient, exchange};
 use trapline_sink::oauth::{NoToken, Token, Tokens};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
+use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
 use crate::answer::{Verdict, judge};
@@ -26,6 +26,7 @@ pub(crate) struct Sentinel {
     path: String,
     format: Format,
     gzip: bool,
+    said: Said,
 }
 
 /// What became of a request, and how long the service wants to be left alone.
@@ -51,6 +52,7 @@ impl Sentinel {
             path: path.to_owned(),
             format,
             gzip,
+            said: Said::default(),
         }
     }
 
@@ -69,10 +71,13 @@ impl Sentinel {
     async fn try_once(&self, body: &[u8]) -> Result<(Told, Token), NoToken> {
         let token = self.tokens.get().await?;
         let told = match self.post(body, &token).await {
-            Ok(answer) => Told {
-                verdict: judge(&answer),
-                retry_after: answer.retry_after,
-            },
+            Ok(answer) => {
+                self.said.keep(&format!("http status {}", answer.status), &[]);
+                Told {
+                    verdict: judge(&answer),
+                    retry_after: answer.retry_after,
+                }
+            }
             Err(fault) => Told {
                 verdict: Verdict::Fault(fault),
                 retry_after: None,
@@ -141,6 +146,18 @@ impl StreamSink for Sentinel {
             }
             Verdict::Unauthorized(fault) | Verdict::Fault(fault) => Err(fault),
         }
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(format!(
+            "{}/{}",
+            self.client.origin(),
+            self.path.trim_start_matches('/')
+        ))
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use trapline_notice::{Notice, Voice};
 use trapline_schemas::Event;
-use trapline_sink::Parcel;
 use trapline_sink::pace::Pace;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::{Parcel, Said};
 
 use crate::answer::Verdict;
 use crate::history::{Page, Recall};
@@ -35,6 +35,7 @@ pub(crate) struct Slack {
     memory: Option<Mutex<Memory>>,
     /// Notices that went as a line of text, because Slack refused the whole.
     shortened: AtomicU64,
+    said: Said,
 }
 
 /// What is known of threads.
@@ -72,6 +73,7 @@ impl Slack {
             pace: Pace::new(interval),
             memory,
             shortened: AtomicU64::new(0),
+            said: Said::default(),
         }
     }
 
@@ -85,6 +87,7 @@ impl Slack {
             let told = self.post(&message, thread.as_ref(), form).await?;
             match told.verdict {
                 Verdict::Accepted => {
+                    self.said.keep(&accepted(told.id.as_ref()), &[]);
                     self.posted(&notice, thread, told.id, form);
                     return Ok(Outcome::Delivered);
                 }
@@ -199,6 +202,14 @@ impl Slack {
     }
 }
 
+/// What Slack's good answer says.
+fn accepted(message: Option<&MessageId>) -> String {
+    match message {
+        Some(message) => format!("ok, message {}", message.as_str()),
+        None => "ok".to_owned(),
+    }
+}
+
 fn config(message: String) -> Stop {
     Stop {
         fault: Fault {
@@ -239,6 +250,18 @@ impl StreamSink for Slack {
 
     async fn check(&self) -> Result<String, Fault> {
         self.line.check().await
+    }
+
+    fn destination(&self) -> Option<String> {
+        let origin = self.line.client.origin();
+        Some(match &self.line.route {
+            Route::Webhook { .. } => format!("a webhook of {origin}"),
+            Route::Bot { channel, .. } => format!("channel {channel} at {origin}"),
+        })
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

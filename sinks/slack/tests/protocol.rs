@@ -19,6 +19,28 @@ use trapline_sink::{FaultKind, Outcome};
 use trapline_sink_slack::SINK;
 
 #[tokio::test]
+async fn where_it_sends_and_what_slack_said_are_told_without_the_credential() {
+    let workspace = Workspace::start(Settings::default()).await;
+    let (bot, hook) = (bot(&workspace, ""), webhook(&workspace, ""));
+    assert_eq!(bot.word(), None);
+    for sink in [&bot, &hook] {
+        assert_eq!(sink.deliver(&one(1, "proof")).await.outcomes, [Outcome::Delivered]);
+    }
+    assert!(bot.word().unwrap().starts_with("ok, message "), "{:?}", bot.word());
+    assert_eq!(hook.word().as_deref(), Some("ok"));
+    let (channel, url) = (bot.destination().unwrap(), hook.destination().unwrap());
+    assert!(
+        channel.starts_with(&format!("channel {CHANNEL} at http://")),
+        "{channel}"
+    );
+    assert!(
+        url.starts_with("a webhook of http://") && !url.contains(WEBHOOK),
+        "{url}"
+    );
+    assert!(!channel.contains(TOKEN), "{channel}");
+}
+
+#[tokio::test]
 async fn each_word_of_refusal_keeps_the_notice_and_says_whom_to_ask() {
     let workspace = Workspace::start(Settings::default()).await;
     let sink = bot(&workspace, "");

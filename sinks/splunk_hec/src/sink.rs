@@ -9,11 +9,11 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use secrecy::ExposeSecret;
-use trapline_sink::Parcel;
 use trapline_sink::config::Common;
 use trapline_sink::http::{Answer, HttpClient, exchange};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 use trapline_sink::tls::Tls;
+use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
 use crate::ack::{Channel, Patience};
@@ -23,6 +23,8 @@ use crate::request::{Envelope, Place, Wrapped};
 
 /// The channel header; sent always, needed where acknowledgement is on.
 const CHANNEL: &str = "x-splunk-request-channel";
+/// As much of an answer is looked at for its words.
+const SAID_BYTES: usize = 1024;
 /// How often one batch may be told to take a new channel before that is a fault.
 const CHANNELS_PER_BATCH: usize = 2;
 
@@ -36,6 +38,7 @@ pub(crate) struct SplunkHec {
     channel: Channel,
     /// Off for good once the collector says that the token has no acknowledgement.
     acknowledge: AtomicBool,
+    said: Said,
 }
 
 impl SplunkHec {
@@ -63,6 +66,7 @@ impl SplunkHec {
             authorization: authorization(settings.token.expose_secret())?,
             acknowledge: AtomicBool::new(settings.acknowledge),
             channel: Channel::new(),
+            said: Said::default(),
             envelope,
             settings,
         })
@@ -129,6 +133,7 @@ impl SplunkHec {
         match exchange(request).await {
             Ok(answer) => {
                 ledger.retry_after = answer.retry_after;
+                self.heard(&answer);
                 judge(&answer, events)
             }
             Err(fault) => {
@@ -136,6 +141,12 @@ impl SplunkHec {
                 Verdict::Fault(fault)
             }
         }
+    }
+
+    fn heard(&self, answer: &Answer) {
+        let body = String::from_utf8_lossy(answer.body.get(..SAID_BYTES).unwrap_or(&answer.body));
+        let words = format!("http status {}: {body}", answer.status);
+        self.said.keep(&words, &[self.settings.token.expose_secret()]);
     }
 
     /// An event is refused by number. Those before it were read; whether they are kept is known only without
@@ -251,6 +262,15 @@ impl StreamSink for SplunkHec {
             .request(Method::GET, "services/collector/health")
             .header(AUTHORIZATION, self.authorization.clone());
         health(&exchange(request).await?)
+    }
+
+    fn destination(&self) -> Option<String> {
+        let index = self.settings.index.as_ref().map(|index| format!(", index `{index}`"));
+        Some(format!("{}{}", self.client.origin(), index.unwrap_or_default()))
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -32,6 +32,25 @@ fn ids(parcels: &[Arc<Parcel>]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn where_it_sends_and_what_the_collector_said_are_told_without_the_token() {
+    let collector = Collector::start(Settings::default()).await;
+    let sink = sink(&collector, "index = \"traps\"");
+    assert_eq!(sink.word(), None);
+    sink.deliver(&events(1, false)).await;
+    let word = sink.word().unwrap();
+    assert!(
+        word.starts_with("http status 200: {") && word.contains("\"code\":0"),
+        "{word}"
+    );
+    let destination = sink.destination().unwrap();
+    assert_eq!(
+        destination,
+        format!("{}, index `traps`", collector.url().trim_end_matches('/'))
+    );
+    assert!(!(word + &destination).contains(TOKEN));
+}
+
+#[tokio::test]
 async fn a_batch_is_one_request_that_a_strict_collector_takes() {
     for compression in ["gzip", "none"] {
         let collector = Collector::start(Settings::default()).await;

@@ -159,14 +159,18 @@ impl Datagrams {
         }
     }
 
-    fn unreachable(&self, why: &str) -> NotSent {
-        let to = match &self.to {
+    /// Where they go.
+    pub(crate) fn shown(&self) -> String {
+        match &self.to {
             To::Udp(names) => format!("udp {}", names.address()),
             To::Unix(path) => format!("`{}`", path.display()),
-        };
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> NotSent {
         NotSent::Fault(Fault {
             kind: FaultKind::Unreachable,
-            message: format!("cannot send to {to}: {why}"),
+            message: format!("cannot send to {}: {why}", self.shown()),
         })
     }
 }

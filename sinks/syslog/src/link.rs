@@ -103,6 +103,16 @@ impl Link {
         Ok(format!("{} accepts, {protection}", self.wire.shown()))
     }
 
+    /// Where the frames go.
+    pub(crate) fn shown(&self) -> String {
+        let transport = match &*self.wire {
+            Wire::Net(dialer) if dialer.tls().is_some() => "tls",
+            Wire::Net(_) => "tcp",
+            Wire::Unix(_) => "unix",
+        };
+        format!("{transport} {}", self.wire.shown())
+    }
+
     pub(crate) fn notes(&self) -> Vec<String> {
         let no_answers = "no acknowledgement in syslog: the last frames are sent again after a reconnect".to_owned();
         match &*self.wire {

@@ -156,6 +156,13 @@ impl StreamSink for SyslogSink {
         }
     }
 
+    fn destination(&self) -> Option<String> {
+        Some(match &self.path {
+            Path::Stream(link) => link.shown(),
+            Path::Datagram(datagrams) | Path::Unix(datagrams, _) => datagrams.shown(),
+        })
+    }
+
     fn confirms(&self) -> bool {
         false
     }

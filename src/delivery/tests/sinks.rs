@@ -410,6 +410,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         inputs: sink.inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: sink.notices.clone(),
         follows: sink.follows.map(FollowSpec::after),
+        canary: false,
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],

@@ -9,6 +9,7 @@ use trapline_sink::{Delivery, Fault, FaultKind, StreamSink};
 
 use super::{Lane, Worker};
 use crate::delivery::breakdown::{Broken, caught};
+use crate::delivery::canary::sights;
 use crate::delivery::divide::{Batch, divide};
 use crate::journal::JournalError;
 
@@ -60,6 +61,9 @@ impl Worker {
                 status.figures.delivered(&batch, &delivery, now);
             }
         });
+        if lane == Lane::Live {
+            self.see_canaries(&batch, &delivery);
+        }
         let divided = divide(batch, &delivery);
         let moved = divided.has_moved(sent);
         let again: usize = divided.again.iter().map(Vec::len).sum();
@@ -79,6 +83,13 @@ impl Worker {
         self.queue.push_again(divided.again);
         self.note_cursor();
         self.settle().await
+    }
+
+    fn see_canaries(&self, batch: &Batch, delivery: &Delivery) {
+        let (board, name) = (&self.parts.board, self.name());
+        for (id, sight) in sights(batch, delivery, || board.word(name)) {
+            board.canaries().note(id, name, sight);
+        }
     }
 }
 

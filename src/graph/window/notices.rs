@@ -93,8 +93,8 @@ impl Claim {
 
 fn claim(event: &Event) -> Claim {
     match (event.action, Class::of(event.action)) {
-        // A routine of each hour.
-        (Action::ChainHead, _) => Claim::Silent,
+        // A routine of each hour, and what no window counts.
+        (Action::ChainHead, _) | (_, Class::Canary) => Claim::Silent,
         (_, Class::Derived) => Claim::Sum,
         // What happened in a session was told when it did; what was folded follows much that was told.
         (Action::SessionEnd | Action::SourceFolded, _) => Claim::Digest,

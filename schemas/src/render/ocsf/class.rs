@@ -123,7 +123,9 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),
-        Action::ChainHead | Action::Recovered | Action::SourceFolded | Action::ConfigReloaded => (&LIFECYCLE, OTHER),
+        Action::ChainHead | Action::Recovered | Action::SourceFolded | Action::ConfigReloaded | Action::Canary => {
+            (&LIFECYCLE, OTHER)
+        }
         Action::SinkFailed
         | Action::ListenerFailed
         | Action::ConfigRefused

@@ -376,6 +376,10 @@ fn host() -> Vec<(&'static str, Event)> {
             "chain head",
             event(Action::ChainHead, &[(Field::JournalSequence, 4711_i64.into())]),
         ),
+        (
+            "a canary",
+            event(Action::Canary, &reason("sent by the clock, see `[canary]`")),
+        ),
         ("something newer", event(Action::Other, &[])),
     ]
 }
