@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+/// Debian's own, which sees Debian's modules.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Reads the text with the parser of the Python client of Prometheus, which its server's tests trust; one JSON value.
 const READ: &str = r#"
 import json, sys
@@ -77,13 +80,13 @@ fn the_reader_of_prometheus_reads_every_family() {
     let trap = Trap::start(PLAIN);
     touch(trap.address("door"));
     let said = metrics(&trap);
-    let mut python = Command::new("python3");
+    let mut python = Command::new(PYTHON);
     python
         .args(["-c", READ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let has_parser = Command::new("python3")
+    let has_parser = Command::new(PYTHON)
         .args(["-c", "import prometheus_client.parser"])
         .output();
     if !has_parser.is_ok_and(|tried| tried.status.success()) {

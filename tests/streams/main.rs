@@ -25,11 +25,14 @@ mod receivers;
 mod visitors;
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cluster::Cluster;
 use exim::Exim;
+use harness::feed::{Stream, feed_address, token};
 use harness::promises::{action, id, ids};
 use harness::rsyslog::Rsyslog;
 use harness::{Trap, eventually, lines, told};
@@ -45,9 +48,11 @@ const VISITS: usize = 5_100;
 /// How many addresses they come from.
 const SOURCES: usize = 20;
 const TOPIC: &str = "honeyport.events";
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A sink, and which hits its inputs let through.
-type Stream = (&'static str, fn(&Value) -> bool);
+type Row = (&'static str, fn(&Value) -> bool);
 
 /// A trap, everything that it sends to, and who comes.
 struct World {
@@ -86,9 +91,11 @@ impl World {
             .unwrap();
         let web = runtime.block_on(Server::start(Receivers::default(), None));
         let exim = Exim::start(false);
-        let decoys = ports(3);
+        let mut decoys = ports(4);
+        let feed = decoys.split_off(3);
         let mut trap = Trap::idle("");
-        let mut config = decoy_tables(&decoys) + &web_tables(&web.url());
+        let mut config =
+            format!("[web]\nlisten = \"{}\"\n", feed[0]) + &decoy_tables(&decoys) + &web_tables(&web.url());
         config += &rsyslog.as_ref().map(log_table).unwrap_or_default();
         config += &cluster.as_ref().map(bus_table).unwrap_or_default();
         config += &exim.as_ref().map(mail_table).unwrap_or_default();
@@ -132,7 +139,7 @@ impl World {
     }
 
     /// Waits until each stream holds every hit in the journal that its inputs let through, and nothing else.
-    fn streams_hold(&self, streams: &[Stream]) {
+    fn streams_hold(&self, streams: &[Row]) {
         for (sink, lets_through) in streams {
             eventually(&format!("`{sink}` holds every event"), || {
                 let Some(held) = self.held(sink) else { return Some(()) };
@@ -168,6 +175,22 @@ impl World {
             }
             web => Some(receivers::held(&self.web, web)),
         }
+    }
+
+    /// Waits until whoever reads the live feed was sent every event in the journal, each once.
+    fn feed_holds(&self, sent: &Feed) {
+        eventually("the reader of the feed was sent every event", || {
+            let sent = sent.lock().unwrap().clone();
+            let found: BTreeSet<String> = sent.iter().cloned().collect();
+            assert_eq!(found.len(), sent.len(), "the feed sent an event twice");
+            let (journal, _) = ids(&self.trap.events(&["--limit", "0", "--format", "ecs"]));
+            assert!(found.is_subset(&journal), "the feed sent what is not in the journal");
+            let all = found.len() == journal.len();
+            if all {
+                println!("feed: {} events, each once", found.len());
+            }
+            all.then_some(())
+        });
     }
 
     /// What is away for a while, each in its turn, while visitors go on: `come_back` undoes `go_away`.
@@ -240,11 +263,55 @@ fn decoy_tables(at: &[SocketAddr]) -> String {
 
 /// The sinks that speak HTTP, each named as its receiver is.
 fn web_tables(url: &str) -> String {
+    let tables = [
+        (
+            "hec",
+            "proofs",
+            format!("type = \"splunk_hec\"\nendpoint = \"{url}/hec\"\ntoken = \"{TOKEN}\"\nacknowledge = false"),
+        ),
+        (
+            "webhook",
+            "proofs",
+            format!("type = \"webhook\"\nurl = \"{url}/webhook\"\nin_flight = 8\nsecret = \"{SECRET}\""),
+        ),
+        (
+            "elastic",
+            "decoys",
+            format!("type = \"elasticsearch\"\nendpoint = \"{url}/elastic\""),
+        ),
+        (
+            "otlp",
+            "decoys",
+            format!("type = \"otlp\"\nendpoint = \"{url}/otlp\"\nprotocol = \"http/json\""),
+        ),
+        ("azure", "decoys", azure_keys(url)),
+        (
+            "slack",
+            "decoys",
+            format!("type = \"slack\"\nwebhook_url = \"{url}/slack/services/T0/B0/x\"\ninterval = \"10ms\""),
+        ),
+        (
+            "teams",
+            "decoys",
+            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"10ms\""),
+        ),
+        (
+            "pagerduty",
+            "decoys",
+            format!("type = \"pagerduty\"\nendpoint = \"{url}/pagerduty\"\nrouting_key = \"{ROUTING_KEY}\""),
+        ),
+    ];
+    let tables = tables
+        .iter()
+        .map(|(name, inputs, keys)| format!("[sinks.{name}]\ninputs = [\"{inputs}\"]\nretry.max = \"1s\"\n{keys}\n"));
+    tables.collect()
+}
+
+fn azure_keys(url: &str) -> String {
     format!(
-        "[sinks.hec]\ntype = \"splunk_hec\"\ninputs = [\"proofs\"]\nendpoint = \"{url}/hec\"\ntoken = \"{TOKEN}\"\n\
-         acknowledge = false\nretry.max = \"1s\"\n\
-         [sinks.slack]\ntype = \"slack\"\ninputs = [\"decoys\"]\nwebhook_url = \"{url}/slack/services/T0/B0/x\"\n\
-         interval = \"10ms\"\nretry.max = \"1s\"\n"
+        "type = \"sentinel\"\nendpoint = \"{url}/azure\"\nauthority = \"{url}/azure\"\n\
+         rule = \"dcr-00000000000000000000000000000000\"\ntenant = \"00000000-0000-0000-0000-000000000000\"\n\
+         client_id = \"00000000-0000-0000-0000-000000000000\"\nclient_secret = \"{TOKEN}\""
     )
 }
 
@@ -273,6 +340,34 @@ fn mail_table(server: &Exim) -> String {
     )
 }
 
+/// The ids that a reader of the live feed was sent.
+type Feed = Arc<Mutex<Vec<String>>>;
+
+/// Reads the live feed from its first event on, in the background, and comes back with the last id when it is cut off.
+fn read_the_feed(trap: &Trap) -> Feed {
+    let (address, token) = (feed_address(trap), token(trap, "soc"));
+    let sent = Feed::default();
+    let into = sent.clone();
+    std::thread::spawn(move || {
+        let mut last = Some(0);
+        loop {
+            if TcpStream::connect(address).is_err() {
+                // Nobody answers while trapline is away.
+                std::thread::park_timeout(Duration::from_millis(20));
+                continue;
+            }
+            let opened = std::panic::catch_unwind(|| Stream::sse(address, "", &token, last));
+            let Ok(mut stream) = opened else { continue };
+            for event in stream.by_ref() {
+                let id = event.data["event"]["id"].as_str().unwrap().to_owned();
+                into.lock().unwrap().push(id);
+                last = Some(event.id);
+            }
+        }
+    });
+    sent
+}
+
 fn is_proof(event: &Value) -> bool {
     event["honeyport"]["touch"]["level"] == "proof"
 }
@@ -280,6 +375,7 @@ fn is_proof(event: &Value) -> bool {
 #[test]
 fn every_stream_holds_every_event_while_all_it_goes_to_is_away_in_turn() {
     let mut world = World::start();
+    let sent = read_the_feed(&world.trap);
     world.live();
     let hits = world.people_are_told();
     let contacts = hits.iter().filter(|hit| action(hit) == "decoy-connect").count();
@@ -289,8 +385,13 @@ fn every_stream_holds_every_event_while_all_it_goes_to_is_away_in_turn() {
         ("archive", |_| true),
         ("rsyslog", |_| true),
         ("bus", |_| true),
+        ("elastic", |_| true),
+        ("otlp", |_| true),
+        ("azure", |_| true),
         ("hec", is_proof),
+        ("webhook", is_proof),
     ]);
+    world.feed_holds(&sent);
     assert_eq!(world.web.with(|web| web.wrong.clone()), Vec::<String>::new());
 }
 

@@ -15,7 +15,16 @@ type Taken = (Vec<String>, Reply);
 /// A receiver, by the first segment of its path.
 type Receiver = (&'static str, fn(&Request) -> Taken);
 
-const RECEIVERS: &[Receiver] = &[("hec", hec), ("slack", slack)];
+const RECEIVERS: &[Receiver] = &[
+    ("azure", azure),
+    ("elastic", elastic),
+    ("hec", hec),
+    ("otlp", otlp),
+    ("pagerduty", pagerduty),
+    ("slack", slack),
+    ("teams", teams),
+    ("webhook", webhook),
+];
 
 /// All receivers.
 #[derive(Default)]
@@ -79,4 +88,80 @@ fn hec(request: &Request) -> Taken {
 
 fn slack(_request: &Request) -> Taken {
     (Vec::new(), Reply::text(200, "ok"))
+}
+
+/// Standard Webhooks, one event a request.
+fn webhook(request: &Request) -> Taken {
+    let signed = request.header("webhook-signature").starts_with("v1,") && !request.header("webhook-id").is_empty();
+    let ids = values(request)
+        .iter()
+        .map(|event| text(&event["event"]["id"]))
+        .collect();
+    (ids, Reply::status(if signed { 204 } else { 401 }))
+}
+
+/// `_bulk`: each action line names the document on the next one.
+fn elastic(request: &Request) -> Taken {
+    if request.method == "GET" {
+        return (
+            Vec::new(),
+            Reply::json(
+                200,
+                &json!({"version": {"number": "8.19.0"}, "tagline": "You Know, for Search"}),
+            ),
+        );
+    }
+    let lines = values(request);
+    let ids: Vec<_> = lines
+        .iter()
+        .step_by(2)
+        .map(|action| text(&action["create"]["_id"]))
+        .collect();
+    let items: Vec<_> = ids
+        .iter()
+        .map(|id| json!({"create": {"_index": "x", "_id": id, "status": 201, "result": "created"}}))
+        .collect();
+    (ids, Reply::json(200, &json!({"errors": false, "items": items})))
+}
+
+/// Azure: tokens, and records of a table.
+fn azure(request: &Request) -> Taken {
+    if request.path().ends_with("/oauth2/v2.0/token") {
+        let token = json!({"token_type": "Bearer", "expires_in": 3599, "access_token": TOKEN});
+        return (Vec::new(), Reply::json(200, &token));
+    }
+    if request.header("authorization") != format!("Bearer {TOKEN}") {
+        return (Vec::new(), Reply::status(401));
+    }
+    let records = request.json();
+    let records = records.as_array().into_iter().flatten();
+    (
+        records.map(|record| text(&record["EventOriginalUid"])).collect(),
+        Reply::status(204),
+    )
+}
+
+/// OTLP over HTTP, in its JSON form.
+fn otlp(request: &Request) -> Taken {
+    let body = request.json();
+    let records = body["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+        .as_array()
+        .cloned();
+    let id = |record: &Value| {
+        let attributes = record["attributes"].as_array()?;
+        let id = attributes.iter().find(|attribute| attribute["key"] == "event.id")?;
+        Some(text(&id["value"]["stringValue"]))
+    };
+    let ids = records.unwrap_or_default().iter().filter_map(id).collect();
+    (ids, Reply::json(200, &json!({})))
+}
+
+fn teams(_request: &Request) -> Taken {
+    (Vec::new(), Reply::status(202))
+}
+
+fn pagerduty(request: &Request) -> Taken {
+    let key = request.json()["dedup_key"].clone();
+    let taken = json!({"status": "success", "message": "Event processed", "dedup_key": key});
+    (Vec::new(), Reply::json(202, &taken))
 }
