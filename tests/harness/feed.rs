@@ -1,6 +1,6 @@
 //! Clients of the live feed: `curl`, and one of Server-Sent Events and NDJSON that is written by the book.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -79,39 +79,56 @@ pub struct Stream {
 impl Stream {
     /// Opens one. In: further header lines.
     pub fn open(address: SocketAddr, path: &str, token: &str, headers: &[&str]) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::try_open(address, path, token, headers).unwrap()
+    }
+
+    /// Opens one, if somebody listens and answers to the end of the head.
+    fn try_open(address: SocketAddr, path: &str, token: &str, headers: &[&str]) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes())?;
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            assert!(lines.read_line(&mut head).unwrap() > 0, "{head}");
+            if lines.read_line(&mut head)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        Self {
-            chunks: Chunks {
-                inner: lines,
-                held: Vec::new(),
-                is_over: false,
-            },
+        let chunks = Chunks {
+            inner: lines,
+            held: Vec::new(),
+            is_over: false,
+        };
+        Ok(Self {
+            chunks,
             id: None,
             is_whole: false,
             head,
-        }
+        })
     }
 
     /// Opens one of Server-Sent Events, after what another one had last, and reads until it says where it is.
     pub fn sse(address: SocketAddr, query: &str, token: &str, last: Option<u64>) -> Self {
+        Self::try_sse(address, query, token, last).unwrap()
+    }
+
+    /// As [`sse`](Self::sse), if somebody listens and does not go away meanwhile.
+    pub fn try_sse(address: SocketAddr, query: &str, token: &str, last: Option<u64>) -> io::Result<Self> {
         let last = last.map(|last| format!("Last-Event-ID: {last}"));
         let headers: Vec<_> = last.iter().map(String::as_str).collect();
-        let mut stream = Self::open(address, &format!("/api/v1/events/stream{query}"), token, &headers);
+        let path = format!("/api/v1/events/stream{query}");
+        let mut stream = Self::try_open(address, &path, token, &headers)?;
         while stream.id.is_none() {
-            assert_eq!(stream.block(), Some(None), "an id comes first");
+            let Some(first) = stream.block() else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            assert_eq!(first, None, "an id comes first");
         }
-        stream
+        Ok(stream)
     }
 
     /// The next line, without its end; `None` at the end of the stream.

@@ -25,7 +25,7 @@ mod receivers;
 mod visitors;
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -293,7 +293,7 @@ fn web_tables(url: &str) -> String {
         (
             "teams",
             "decoys",
-            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"10ms\""),
+            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"250ms\""),
         ),
         (
             "pagerduty",
@@ -351,13 +351,11 @@ fn read_the_feed(trap: &Trap) -> Feed {
     std::thread::spawn(move || {
         let mut last = Some(0);
         loop {
-            if TcpStream::connect(address).is_err() {
+            let Ok(mut stream) = Stream::try_sse(address, "", &token, last) else {
                 // Nobody answers while trapline is away.
                 std::thread::park_timeout(Duration::from_millis(20));
                 continue;
-            }
-            let opened = std::panic::catch_unwind(|| Stream::sse(address, "", &token, last));
-            let Ok(mut stream) = opened else { continue };
+            };
             for event in stream.by_ref() {
                 let id = event.data["event"]["id"].as_str().unwrap().to_owned();
                 into.lock().unwrap().push(id);
