@@ -65,7 +65,7 @@ impl Core {
                 .filter(|sink| {
                     passages
                         .iter()
-                        .any(|passage| passage.node == sink.name && passage.comes)
+                        .any(|passage| passage.is_of_sink(&sink.name) && passage.comes)
                 })
                 .map(|sink| sink.name.as_str())
                 .collect();

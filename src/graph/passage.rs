@@ -37,6 +37,13 @@ pub struct Passage {
     pub goes_on: bool,
 }
 
+impl Passage {
+    /// Whether it is of the sink of this name; a transform may have the same.
+    pub fn is_of_sink(&self, name: &str) -> bool {
+        self.station == Station::Sink && self.node == name
+    }
+}
+
 impl Graph {
     /// The way of a canary: each node that feeds a sink which wants it, and these sinks, in order.
     pub fn passages(&self, canary: &Arc<Event>) -> Vec<Passage> {

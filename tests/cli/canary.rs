@@ -131,6 +131,17 @@ fn a_canary_that_is_filtered_says_by_whom_and_is_exit_code_1() {
 }
 
 #[test]
+fn a_sink_that_has_the_name_of_the_filter_before_it_is_told_as_filtered_too() {
+    let trap = Trap::start(&config(&file("shut", "shut", true)));
+    let (code, report) = canary(&trap, "60s");
+    assert_eq!(code, FAILED, "{report:#}");
+    let hops = report["hops"].as_array().unwrap();
+    let of_name = hops.iter().filter(|hop| hop["name"] == "shut");
+    assert!(of_name.clone().all(|hop| hop["state"] == "filtered"), "{report:#}");
+    assert_eq!(of_name.count(), 2, "{report:#}");
+}
+
+#[test]
 fn a_sink_that_is_down_is_named_with_its_reason_and_the_others_have_the_canary() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let trap = Trap::start(&config(

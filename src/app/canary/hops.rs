@@ -91,7 +91,7 @@ impl Judged<'_> {
                 "`canary = true` in its table would have it get one",
             );
         }
-        let Some(passage) = self.passages.iter().find(|passage| passage.node == name) else {
+        let Some(passage) = self.passages.iter().find(|passage| passage.is_of_sink(name)) else {
             return told(HopState::Failed, "no way leads to it");
         };
         if !passage.comes {
