@@ -39,15 +39,15 @@ impl Kafka {
             if large.is_empty() {
                 return;
             }
-            let was_alone = open.len() == 1 || large.iter().any(|at| self.is_a_request(batch, *at));
-            if was_alone || !self.make_smaller_requests() {
-                self.send_each(batch, &large, was_alone, ledger).await;
+            let is_event = open.len() == 1 || large.iter().any(|at| self.fills_a_request(batch, *at));
+            if is_event || !self.make_smaller_requests() {
+                self.send_each(batch, &large, ledger).await;
             }
         }
     }
 
-    /// Whether an event is as large as a request may be, and so was alone in its own.
-    fn is_a_request(&self, batch: &[Arc<Parcel>], at: usize) -> bool {
+    /// Whether an event is as large as a request may be: then smaller requests are no help.
+    fn fills_a_request(&self, batch: &[Arc<Parcel>], at: usize) -> bool {
         self.bytes(batch, at, self.settings.event_bytes_max) >= self.batch_bytes()
     }
 
@@ -57,22 +57,25 @@ impl Kafka {
         value.map_or(0, |value| value.len())
     }
 
-    async fn send_each(&self, batch: &[Arc<Parcel>], large: &[usize], was_alone: bool, ledger: &mut Ledger) {
+    async fn send_each(&self, batch: &[Arc<Parcel>], large: &[usize], ledger: &mut Ledger) {
         for at in large {
             if !ledger.goes_on() {
                 return;
             }
-            self.send_alone(batch, *at, was_alone, ledger).await;
+            self.send_alone(batch, *at, ledger).await;
         }
     }
 
     /// Sends an event that was too large: whole, if it was not alone before, then in halves of its size.
-    async fn send_alone(&self, batch: &[Arc<Parcel>], at: usize, was_alone: bool, ledger: &mut Ledger) {
+    async fn send_alone(&self, batch: &[Arc<Parcel>], at: usize, ledger: &mut Ledger) {
         let whole = self.bytes(batch, at, self.settings.event_bytes_max);
-        let mut max = if was_alone { whole / 2 } else { whole };
+        let mut max = if batch.len() > 1 { whole } else { whole / 2 };
         // Bounded: each turn halves it, and nothing fits into nothing.
         while !self.round(batch, &[at], max, ledger).await.is_empty() {
             max = self.bytes(batch, at, max) / 2;
+        }
+        if max < whole {
+            self.refused_bytes.fetch_min(whole, Ordering::Relaxed);
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Kafka {
     client_id: String,
     /// Halved when a topic takes no request as large as we make them.
     batch_bytes: AtomicUsize,
+    /// Size of the smallest event that a topic refused as too large.
+    pub(crate) refused_bytes: AtomicUsize,
     current: Mutex<Option<Arc<Session>>>,
     /// Offset of the record that was confirmed last; below 0 before the first.
     pub(crate) confirmed: AtomicI64,
@@ -52,6 +54,7 @@ impl Kafka {
             form: Form::new(&settings, common),
             client_id: client_id(&common.observer),
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
+            refused_bytes: AtomicUsize::new(usize::MAX),
             current: Mutex::new(None),
             confirmed: AtomicI64::new(-1),
             settings,
@@ -147,8 +150,10 @@ impl StreamSink for Kafka {
             .then(|| clear(self.settings.sasl.is_some()).to_owned());
         let batch_bytes = self.batch_bytes();
         let smaller = (batch_bytes < BATCH_BYTES).then(|| format!("the topic takes requests of {batch_bytes} bytes"));
+        let refused = self.refused_bytes.load(Ordering::Relaxed);
+        let cut = (refused < usize::MAX).then(|| too_large(refused));
         let counts = self.counts().map(|counts| counts.note());
-        clear.into_iter().chain(smaller).chain(counts).collect()
+        clear.into_iter().chain(smaller).chain(cut).chain(counts).collect()
     }
 
     fn destination(&self) -> Option<String> {
@@ -231,6 +236,14 @@ const fn clear(has_sasl: bool) -> &'static str {
         true => "tls is off: events and credentials travel in clear",
         false => "tls is off: events travel in clear",
     }
+}
+
+/// What `status` says once events had to be made smaller.
+fn too_large(bytes: usize) -> String {
+    format!(
+        "a topic refused events of {bytes} bytes, and trying takes time: raise its `max.message.bytes`, or set \
+         `event_bytes_max` below {bytes}"
+    )
 }
 
 fn broken() -> Fault {

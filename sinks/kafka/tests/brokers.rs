@@ -272,6 +272,11 @@ async fn an_event_that_stays_too_large_is_a_dead_letter_and_those_around_it_are_
         panic!("{refused:?}")
     };
     assert!(reason.contains("cannot be made smaller"), "{reason}");
+    let notes = sink.notes().join("; ");
+    assert!(
+        notes.contains("a topic refused events of ") && notes.contains("`event_bytes_max`"),
+        "{notes}"
+    );
     cluster.act(|mock| mock.clear_request_errors(Api::Produce));
     assert!(all(&sink.deliver(&events(2, false)).await, &Outcome::Delivered));
     assert_eq!(cluster.stored().len(), 2);
