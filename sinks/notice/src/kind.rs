@@ -166,10 +166,7 @@ fn is_of_touches(event: &Event) -> bool {
 /// Whether an event tells of somebody, rather than of trapline. A decoy alone is no sign of it: decoys start and stop.
 fn is_of_somebody(event: &Event) -> bool {
     let has = |field| event.get(field).is_some();
-    has(Field::SourceIp)
-        || has(Field::SourceAddress)
-        || has(Field::DigestSourceCount)
-        || has(Field::TouchLevel)
+    has(Field::SourceIp) || has(Field::SourceAddress) || has(Field::DigestSourceCount) || has(Field::TouchLevel)
 }
 
 fn is_word(event: &Event, field: Field, word: &str) -> bool {
@@ -250,7 +247,10 @@ mod tests {
         let listeners = event(Action::Digest, &[(Field::DecoyId, "ssh")]);
         assert_eq!((Kind::of(&listeners), weight(&listeners)), (Kind::Folded, Weight::News));
         let listener = event(Action::ListenerStarted, &[(Field::DecoyId, "ssh")]);
-        assert_eq!((Kind::of(&listener), weight(&listener)), (Kind::Lifecycle, Weight::News));
+        assert_eq!(
+            (Kind::of(&listener), weight(&listener)),
+            (Kind::Lifecycle, Weight::News)
+        );
         let acts = event(Action::Digest, &[(Field::SourceAddress, "p-77")]);
         assert_eq!((Kind::of(&acts), weight(&acts)), (Kind::Folded, Weight::Contact));
         let mut touched = event(Action::Digest, &[(Field::TouchLevel, "proof"), (Field::DecoyId, "ssh")]);
