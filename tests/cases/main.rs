@@ -7,8 +7,8 @@
 )]
 #![allow(dead_code, reason = "what is shared with other tests is not all used")]
 
-#[path = "../../sinks/case/tests/fake/mod.rs"]
-mod fake;
+#[path = "../harness/desk.rs"]
+mod desk;
 #[path = "../harness/mod.rs"]
 mod harness;
 
@@ -16,10 +16,20 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use fake::{Desk, Ticket, Vendor};
+use desk::{Desk, Ticket, Vendor};
 use harness::{PATIENCE, Trap, eventually};
 use tokio::runtime::Runtime;
 use trapline_sink::conformance::web::{Reply, Request, Server, Service};
+
+const CONFIG: &str = r#"
+[journal]
+path = "state/journal.db"
+[decoys.door]
+service = "http"
+listen = ["127.0.0.1:0"]
+[limits]
+sessions_per_source = 10000
+"#;
 
 /// A desk that kills whoever asks, once, when the request is done and before it is answered.
 struct Killer {
@@ -57,30 +67,11 @@ impl World {
             deadly,
         };
         let server = runtime.block_on(Server::start(killer, None));
-        let (word, login, fields) = (vendor.word(), vendor.login(), vendor.fields());
-        let config = format!(
-            r#"
-[journal]
-path = "state/journal.db"
-[decoys.door]
-service = "http"
-listen = ["127.0.0.1:0"]
-[limits]
-sessions_per_source = 10000
-[sinks.desk]
-type = "case"
-inputs = ["decoys", "findings"]
-vendor = "{word}"
-endpoint = "{}"
-{login}
-fields = {fields}
-interval = "1ms"
-"#,
-            server.url()
-        );
-        let trap = Trap::idle(&config);
+        let table = desk::table("desk", vendor, &server.url(), "inputs = [\"decoys\", \"findings\"]\n");
+        let trap = Trap::idle(&format!("{CONFIG}{table}"));
         // The file holds credentials, and an index that is quick.
         private(&trap.config());
+        let word = vendor.word();
         let shipped = std::fs::read_to_string(format!("config/vendors/{word}.toml")).unwrap();
         std::fs::create_dir(trap.path("vendors")).unwrap();
         let quick = shipped.replace("settle = \"15s\"", "settle = \"300ms\"");

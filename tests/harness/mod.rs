@@ -210,6 +210,22 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Calls `look` until what it finds on both sides is the same; tells both where it never is.
+pub fn agree<T: PartialEq + std::fmt::Debug>(what: &str, mut look: impl FnMut() -> (T, T)) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (found, wanted) = look();
+        if found == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "gave up waiting until {what}: {found:?} of {wanted:?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
 /// Connects to a decoy, reads its first bytes and closes.
 pub fn touch(address: SocketAddr) -> Vec<u8> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();

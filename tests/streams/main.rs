@@ -15,13 +15,17 @@
 mod certificates;
 #[path = "../kafka/cluster.rs"]
 mod cluster;
+#[path = "../harness/desk.rs"]
+mod desk;
 #[path = "../../sinks/email/tests/server/mod.rs"]
 mod exim;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod people;
 #[path = "../kafka/reader.rs"]
 mod reader;
 mod receivers;
+mod tables;
 mod visitors;
 
 use std::collections::BTreeSet;
@@ -36,7 +40,7 @@ use harness::feed::{Stream, feed_address, token};
 use harness::promises::{action, id, ids};
 use harness::rsyslog::Rsyslog;
 use harness::{Trap, eventually, lines, told};
-use receivers::{Receivers, TOKEN};
+use receivers::Receivers;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -48,8 +52,6 @@ const VISITS: usize = 5_100;
 /// How many addresses they come from.
 const SOURCES: usize = 20;
 const TOPIC: &str = "honeyport.events";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A sink, and which hits its inputs let through.
 type Row = (&'static str, fn(&Value) -> bool);
@@ -95,10 +97,10 @@ impl World {
         let feed = decoys.split_off(3);
         let mut trap = Trap::idle("");
         let mut config =
-            format!("[web]\nlisten = \"{}\"\n", feed[0]) + &decoy_tables(&decoys) + &web_tables(&web.url());
-        config += &rsyslog.as_ref().map(log_table).unwrap_or_default();
-        config += &cluster.as_ref().map(bus_table).unwrap_or_default();
-        config += &exim.as_ref().map(mail_table).unwrap_or_default();
+            format!("[web]\nlisten = \"{}\"\n", feed[0]) + &tables::decoys(&decoys) + &tables::web(&web.url());
+        config += &rsyslog.as_ref().map(tables::log).unwrap_or_default();
+        config += &cluster.as_ref().map(tables::bus).unwrap_or_default();
+        config += &exim.as_ref().map(tables::mail).unwrap_or_default();
         trap.configure(&config);
         // There are secrets in it.
         std::fs::set_permissions(trap.config(), PermissionsExt::from_mode(0o600)).unwrap();
@@ -113,29 +115,6 @@ impl World {
             _folder: folder,
             runtime,
         }
-    }
-
-    /// How many hits people were told of, by the name of their sink.
-    fn told(&self, sink: &str) -> Option<usize> {
-        match sink {
-            "mail" => Some(told::by_mail(&self.exim.as_ref()?.mailbox("soc"))),
-            _ => Some(told::by_slack(&receivers::bodies(&self.web, sink))),
-        }
-    }
-
-    /// Waits until every sink of people has told of every hit in the journal, and of no more; gives the journal's hits.
-    fn people_are_told(&self) -> Vec<Value> {
-        eventually("people are told of every hit", || {
-            // What was told before the hits were counted is in them.
-            let told: Vec<_> = ["slack", "mail"].iter().filter_map(|sink| self.told(sink)).collect();
-            let hits = told::hits(&self.trap);
-            assert!(
-                told.iter().all(|told| *told <= hits.len()),
-                "{told:?} of {}",
-                hits.len()
-            );
-            told.iter().all(|told| *told == hits.len()).then_some(hits)
-        })
     }
 
     /// Waits until each stream holds every hit in the journal that its inputs let through, and nothing else.
@@ -247,99 +226,6 @@ fn ports(count: usize) -> Vec<SocketAddr> {
     held.iter().map(|port| port.local_addr().unwrap()).collect()
 }
 
-fn decoy_tables(at: &[SocketAddr]) -> String {
-    let mut tables = String::from(
-        "[observer]\nname = \"lure-dmz-01\"\nsite = \"lyon\"\n[journal]\npath = \"state/journal.db\"\n\
-         [limits]\nsessions_per_source = 10000\nevents_per_source_per_minute = 1000000\n\
-         [notices]\nwindow = \"5s\"\n\
-         [transforms.proofs]\ntype = \"filter\"\ninputs = [\"decoys\"]\nwhen = 'honeyport.touch.level == \"proof\"'\n\
-         [sinks.archive]\ntype = \"file\"\ninputs = [\"decoys\"]\npath = \"events.jsonl\"\n",
-    );
-    for (service, at) in ["telnet", "ftp", "http"].iter().zip(at) {
-        tables += &format!("[decoys.{service}]\nservice = \"{service}\"\nlisten = [\"{at}\"]\n");
-    }
-    tables
-}
-
-/// The sinks that speak HTTP, each named as its receiver is.
-fn web_tables(url: &str) -> String {
-    let tables = [
-        (
-            "hec",
-            "proofs",
-            format!("type = \"splunk_hec\"\nendpoint = \"{url}/hec\"\ntoken = \"{TOKEN}\"\nacknowledge = false"),
-        ),
-        (
-            "webhook",
-            "proofs",
-            format!("type = \"webhook\"\nurl = \"{url}/webhook\"\nin_flight = 8\nsecret = \"{SECRET}\""),
-        ),
-        (
-            "elastic",
-            "decoys",
-            format!("type = \"elasticsearch\"\nendpoint = \"{url}/elastic\""),
-        ),
-        (
-            "otlp",
-            "decoys",
-            format!("type = \"otlp\"\nendpoint = \"{url}/otlp\"\nprotocol = \"http/json\""),
-        ),
-        ("azure", "decoys", azure_keys(url)),
-        (
-            "slack",
-            "decoys",
-            format!("type = \"slack\"\nwebhook_url = \"{url}/slack/services/T0/B0/x\"\ninterval = \"10ms\""),
-        ),
-        (
-            "teams",
-            "decoys",
-            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"250ms\""),
-        ),
-        (
-            "pagerduty",
-            "decoys",
-            format!("type = \"pagerduty\"\nendpoint = \"{url}/pagerduty\"\nrouting_key = \"{ROUTING_KEY}\""),
-        ),
-    ];
-    let tables = tables
-        .iter()
-        .map(|(name, inputs, keys)| format!("[sinks.{name}]\ninputs = [\"{inputs}\"]\nretry.max = \"1s\"\n{keys}\n"));
-    tables.collect()
-}
-
-fn azure_keys(url: &str) -> String {
-    format!(
-        "type = \"sentinel\"\nendpoint = \"{url}/azure\"\nauthority = \"{url}/azure\"\n\
-         rule = \"dcr-00000000000000000000000000000000\"\ntenant = \"00000000-0000-0000-0000-000000000000\"\n\
-         client_id = \"00000000-0000-0000-0000-000000000000\"\nclient_secret = \"{TOKEN}\""
-    )
-}
-
-fn log_table(server: &Rsyslog) -> String {
-    format!(
-        "[sinks.rsyslog]\ninputs = [\"decoys\"]\n{}retry.max = \"1s\"\n",
-        server.sink()
-    )
-}
-
-fn bus_table(cluster: &Cluster) -> String {
-    let brokers = cluster.brokers();
-    format!(
-        "[sinks.bus]\ntype = \"kafka\"\ninputs = [\"decoys\"]\nbrokers = {brokers:?}\ntopic = \"{TOPIC}\"\n\
-         timeout = \"3s\"\nretry.max = \"1s\"\n"
-    )
-}
-
-fn mail_table(server: &Exim) -> String {
-    format!(
-        "[sinks.mail]\ntype = \"email\"\ninputs = [\"decoys\"]\nserver = \"{}\"\nuser = \"trapline\"\n\
-         password = \"hush\"\nfrom = \"trapline@example.org\"\nto = [\"soc@example.org\"]\nretry.max = \"1s\"\n\
-         tls = {{ ca = \"{}\" }}\n",
-        server.at,
-        server.path("ca.pem").display()
-    )
-}
-
 /// The ids that a reader of the live feed was sent.
 type Feed = Arc<Mutex<Vec<String>>>;
 
@@ -390,6 +276,11 @@ fn every_stream_holds_every_event_while_all_it_goes_to_is_away_in_turn() {
         ("webhook", is_proof),
     ]);
     world.feed_holds(&sent);
+    // Nothing that was still under way told anything twice.
+    let hits = world.people_are_told();
+    world.cases_are_one_per_incident(&hits);
+    world.alerts_are_one_per_incident(&hits);
+    world.summary(&hits);
     assert_eq!(world.web.with(|web| web.wrong.clone()), Vec::<String>::new());
 }
 
@@ -405,7 +296,11 @@ fn ten_thousand_hits_of_one_source_are_a_handful_of_notices_that_add_up() {
         "{} of {sources:?}",
         hits.len()
     );
-    let messages = receivers::bodies(&world.web, "slack").len();
-    println!("{} hits, {messages} messages", hits.len());
-    assert!(messages < 20, "{messages} messages");
+    world.summary(&hits);
+    for (sink, notices) in world.people() {
+        assert!(told::once(notices.clone()).len() < 20, "`{sink}`: {notices:?}");
+    }
+    world.cases_are_one_per_incident(&hits);
+    world.alerts_are_one_per_incident(&hits);
+    assert_eq!(world.web.with(|web| web.wrong.clone()), Vec::<String>::new());
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use trapline_sink::conformance::web::{Reply, Request, Server, Service};
 
+use crate::desk::{Desk, Ticket, Vendor};
+
 /// A token that every receiver knows.
 pub const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -27,17 +29,35 @@ const RECEIVERS: &[Receiver] = &[
 ];
 
 /// All receivers.
-#[derive(Default)]
 pub struct Receivers {
     held: BTreeMap<String, Vec<String>>,
     bodies: BTreeMap<String, Vec<Value>>,
+    /// Where cases are, at TheHive.
+    desks: BTreeMap<&'static str, Desk>,
     /// What nobody could take, in words.
     pub wrong: Vec<String>,
+}
+
+impl Default for Receivers {
+    fn default() -> Self {
+        let desks = ["desk", "corner"].map(|name| (name, Desk::new(Vendor::TheHive)));
+        Self {
+            held: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            desks: desks.into(),
+            wrong: Vec::new(),
+        }
+    }
 }
 
 impl Service for Receivers {
     fn answer(&mut self, request: &Request) -> Reply {
         let name = request.path().split('/').nth(1).unwrap_or_default().to_owned();
+        if let Some(desk) = self.desks.get_mut(name.as_str()) {
+            let reply = at_desk(desk, &name, request);
+            self.wrong.append(&mut desk.wrong);
+            return reply;
+        }
         let Some((_, take)) = RECEIVERS.iter().find(|(known, _)| *known == name) else {
             self.wrong.push(format!("nobody is at {}", request.target));
             return Reply::status(404);
@@ -62,6 +82,25 @@ pub fn held(server: &Server<Receivers>, name: &str) -> Vec<String> {
 /// The bodies that a receiver took; `Null` where it is no JSON value.
 pub fn bodies(server: &Server<Receivers>, name: &str) -> Vec<Value> {
     server.with(|receivers| receivers.bodies.get(name).cloned().unwrap_or_default())
+}
+
+/// The cases of a desk.
+pub fn tickets(server: &Server<Receivers>, name: &str) -> Vec<Ticket> {
+    server.with(|receivers| receivers.desks[name].there())
+}
+
+/// A desk knows nothing of the path that it is behind. Whatever it refuses is wrong.
+fn at_desk(desk: &mut Desk, name: &str, request: &Request) -> Reply {
+    let mut inner = request.clone();
+    inner.target = request.target.replacen(&format!("/{name}"), "", 1);
+    let reply = desk.answer(&inner);
+    if reply.status >= 300 {
+        desk.wrong.push(format!(
+            "{} {} was answered {}",
+            request.method, request.target, reply.status
+        ));
+    }
+    reply
 }
 
 /// The JSON values of a body, one after the other.
