@@ -6,6 +6,7 @@
 pub mod again;
 pub mod clients;
 pub mod feed;
+pub mod killer;
 pub mod manager;
 pub mod maven;
 pub mod promises;
@@ -154,12 +155,7 @@ impl Trap {
 
     /// Sends a signal by its name (`TERM`, `HUP`, `KILL`).
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        kill(self.pid(), name);
     }
 
     /// Waits for the process to end.
@@ -196,6 +192,13 @@ pub fn trapline() -> Command {
         .env_remove("XDG_STATE_HOME")
         .stdin(Stdio::null());
     command
+}
+
+/// Sends a process a signal by its name.
+pub fn kill(pid: u32, signal: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Calls `look` until it finds something.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::desk::{self, Ticket};
 use crate::harness::agree;
 use crate::harness::told::{self, Notice};
-use crate::{Row, World, receivers};
+use crate::tables::WINDOW_SECONDS;
+use crate::{Away, Row, TURNS, World, receivers};
 
 /// The sinks that people read. A corner of the desk is told of a few sources alone: none of them is in a crowd.
 const PEOPLE: &[Row] = &[
@@ -130,23 +131,64 @@ impl World {
         }
     }
 
+    /// Where trapline was killed before it heard that a notice was taken, the notice came again: the kills were in time.
+    pub fn who_was_told_last_is_told_again(&self) {
+        for (sink, notices) in self.people() {
+            let is_deadly = TURNS
+                .iter()
+                .any(|turn| matches!(turn, Away::Trapline(told) if *told == sink));
+            let sent = notices.len();
+            assert!(
+                !is_deadly || sent > told::once(notices).len(),
+                "`{sink}` was told nothing twice"
+            );
+        }
+    }
+
     /// A line for each sink of people.
     pub fn summary(&self, hits: &[Value]) {
         let wanted = wanted(hits);
         for (sink, notices) in self.people() {
             let (sent, once) = (notices.len(), told::once(notices));
             let (told, wanted): (usize, _) = (once.values().sum(), wanted[sink]);
-            println!("{sink}: {told} of {wanted} hits in {} notices, {sent} sent", once.len());
-        }
-        for desk in DESKS {
-            let (sources, tickets) = (sources(hits).len(), receivers::tickets(&self.web, desk));
-            let own = tickets.iter().filter(|ticket| desk::source(ticket).is_some()).count();
+            let cases = if DESKS.contains(&sink) {
+                self.cases(sink)
+            } else {
+                String::new()
+            };
             println!(
-                "{desk}: {own} cases of {sources} sources, {} of crowds",
-                tickets.len() - own
+                "{sink}: {told} of {wanted} hits in {} notices, {sent} sent{cases}",
+                once.len()
             );
         }
     }
+
+    fn cases(&self, desk: &str) -> String {
+        let tickets = receivers::tickets(&self.web, desk);
+        let own = tickets.iter().filter(|ticket| desk::source(ticket).is_some()).count();
+        format!(", {own} cases of sources, {} of crowds", tickets.len() - own)
+    }
+
+    /// A source in a window is told of at most three times: that it meant it, that it left proof, and all else.
+    pub fn notices_are_a_handful(&self, hits: &[Value]) {
+        let windows: BTreeSet<_> = hits.iter().map(window).collect();
+        for (sink, notices) in self.people() {
+            // What is recorded late counts in a later window.
+            let (told, most) = (told::once(notices).len(), 3 * (windows.len() + 2));
+            assert!(
+                told <= most && told < hits.len() / 100,
+                "`{sink}`: {told} notices in {windows:?}"
+            );
+        }
+    }
+}
+
+/// The window that a hit is in: so many seconds of its minute.
+fn window(hit: &Value) -> (&str, u64) {
+    let at = hit["@timestamp"].as_str().unwrap();
+    let (minute, seconds) = at.split_at("2026-01-01T00:00:".len());
+    let seconds: u64 = seconds.get(..2).and_then(|seconds| seconds.parse().ok()).unwrap();
+    (minute, seconds / WINDOW_SECONDS)
 }
 
 /// How many hits each sink of people is to tell of.

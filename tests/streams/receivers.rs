@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use trapline_sink::conformance::web::{Reply, Request, Server, Service};
 
 use crate::desk::{Desk, Ticket, Vendor};
+use crate::harness::killer::Killer;
 
 /// A token that every receiver knows.
 pub const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
@@ -28,6 +29,9 @@ const RECEIVERS: &[Receiver] = &[
     ("webhook", webhook),
 ];
 
+/// All receivers behind their server.
+pub type Web = Server<Killer<Receivers>>;
+
 /// All receivers.
 pub struct Receivers {
     held: BTreeMap<String, Vec<String>>,
@@ -35,7 +39,7 @@ pub struct Receivers {
     /// Where cases are, at TheHive.
     desks: BTreeMap<&'static str, Desk>,
     /// What nobody could take, in words.
-    pub wrong: Vec<String>,
+    wrong: Vec<String>,
 }
 
 impl Default for Receivers {
@@ -75,18 +79,18 @@ impl Service for Receivers {
 }
 
 /// The ids that a receiver holds, doubles included.
-pub fn held(server: &Server<Receivers>, name: &str) -> Vec<String> {
-    server.with(|receivers| receivers.held.get(name).cloned().unwrap_or_default())
+pub fn held(server: &Web, name: &str) -> Vec<String> {
+    server.with(|web| web.service.held.get(name).cloned().unwrap_or_default())
 }
 
 /// The bodies that a receiver took; `Null` where it is no JSON value.
-pub fn bodies(server: &Server<Receivers>, name: &str) -> Vec<Value> {
-    server.with(|receivers| receivers.bodies.get(name).cloned().unwrap_or_default())
+pub fn bodies(server: &Web, name: &str) -> Vec<Value> {
+    server.with(|web| web.service.bodies.get(name).cloned().unwrap_or_default())
 }
 
 /// The cases of a desk.
-pub fn tickets(server: &Server<Receivers>, name: &str) -> Vec<Ticket> {
-    server.with(|receivers| receivers.desks[name].there())
+pub fn tickets(server: &Web, name: &str) -> Vec<Ticket> {
+    server.with(|web| web.service.desks[name].there())
 }
 
 /// A desk knows nothing of the path that it is behind. Whatever it refuses is wrong.
@@ -101,6 +105,18 @@ fn at_desk(desk: &mut Desk, name: &str, request: &Request) -> Reply {
         ));
     }
     reply
+}
+
+/// What nobody could take.
+pub fn wrong(server: &Web) -> Vec<String> {
+    server.with(|web| web.service.wrong.clone())
+}
+
+/// Kills a process as soon as this receiver of people has been told something by it.
+pub fn kill_at(server: &Web, pid: u32, name: &str) {
+    let begin = format!("/{name}/");
+    let is_told = |path: &str| !path.contains("/api/v1/") || path.ends_with("/comment");
+    server.with(|web| web.arm(pid, move |path| path.starts_with(&begin) && is_told(path)));
 }
 
 /// The JSON values of a body, one after the other.

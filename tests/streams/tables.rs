@@ -9,15 +9,18 @@ use crate::exim::Exim;
 use crate::harness::rsyslog::Rsyslog;
 use crate::receivers::TOKEN;
 
+/// What one source does in so long is one digest, but at Teams, which takes four messages a second: there it is longer.
+pub const WINDOW_SECONDS: u64 = 5;
+
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// What visitors find, and what needs no server.
 pub fn decoys(at: &[SocketAddr]) -> String {
-    let mut tables = String::from(
+    let mut tables = format!(
         "[observer]\nname = \"lure-dmz-01\"\nsite = \"lyon\"\n[journal]\npath = \"state/journal.db\"\n\
          [limits]\nsessions_per_source = 10000\nevents_per_source_per_minute = 1000000\n\
-         [notices]\nwindow = \"5s\"\n\
+         [notices]\nwindow = \"{WINDOW_SECONDS}s\"\n\
          [transforms.proofs]\ntype = \"filter\"\ninputs = [\"decoys\"]\nwhen = 'honeyport.touch.level == \"proof\"'\n\
          [transforms.few]\ntype = \"filter\"\ninputs = [\"decoys\"]\nwhen = 'in_cidr(source.ip, \"127.0.7.0/29\")'\n\
          [sinks.archive]\ntype = \"file\"\ninputs = [\"decoys\"]\npath = \"events.jsonl\"\n",
@@ -60,7 +63,7 @@ pub fn web(url: &str) -> String {
         (
             "teams",
             "decoys",
-            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"250ms\""),
+            format!("type = \"teams\"\nwebhook_url = \"{url}/teams/x?sig=y\"\ninterval = \"250ms\"\nwindow = \"10s\""),
         ),
         (
             "pagerduty",
