@@ -5,9 +5,11 @@
 //! knows neither journal nor queue.
 
 pub mod base_url;
+pub mod codes;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod courier;
 pub mod dial;
 pub mod http;
 pub mod kernel;
@@ -18,6 +20,7 @@ pub mod pace;
 pub mod parcel;
 pub mod pattern;
 pub mod said;
+pub mod secret_url;
 pub mod stream;
 pub mod task;
 pub mod tls;

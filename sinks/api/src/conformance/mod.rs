@@ -15,6 +15,7 @@
 
 pub mod certs;
 mod driver;
+pub mod log;
 pub mod names;
 pub mod web;
 
