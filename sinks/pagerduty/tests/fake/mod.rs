@@ -43,6 +43,8 @@ pub struct PagerDuty {
     pub poison: Option<&'static str>,
     /// Refuses details that have this name.
     pub no_detail: Option<&'static str>,
+    /// Refuses a payload that has this field.
+    pub no_field: Option<&'static str>,
     pub poisoned: Vec<Value>,
     /// Events taken, in order.
     pub taken: Vec<Value>,
@@ -101,7 +103,7 @@ impl PagerDuty {
         if !["critical", "error", "warning", "info"].contains(&payload["severity"].as_str().unwrap_or_default()) {
             errors.push("'payload.severity' is invalid (must be one of the following: 'critical', …)".to_owned());
         }
-        let at = payload["timestamp"].as_str().unwrap_or_default();
+        let at = payload["timestamp"].as_str().unwrap_or("1970-01-01T00:00:00Z");
         if at.len() < 20 || !at.ends_with('Z') || at.as_bytes()[10] != b'T' {
             errors.push("'payload.timestamp' is invalid".to_owned());
         }
@@ -109,6 +111,9 @@ impl PagerDuty {
         let details = &payload["custom_details"];
         if self.no_detail.is_some_and(|name| details.get(name).is_some()) {
             errors.push("'payload.custom_details' is invalid".to_owned());
+        }
+        if self.no_field.is_some_and(|name| payload.get(name).is_some()) {
+            errors.push("'payload' has a field that is invalid".to_owned());
         }
         let holds = self.poison.is_some_and(|poison| payload.to_string().contains(poison));
         if holds || self.poisoned.contains(&details["event"]) {
