@@ -95,8 +95,12 @@ pub fn wrong(message: &Value, bytes: usize) -> Vec<String> {
     if !is_card {
         wrong.push("no message with a card".to_owned());
     }
-    if bytes > 28_000 {
-        wrong.push(format!("{bytes} bytes"));
+    // Teams does not say how it counts: the request, or the card as text within JSON, in UTF-8 or UTF-16.
+    let nested = Value::from(message.to_string()).to_string();
+    for bytes in [bytes, nested.len(), 2 * nested.encode_utf16().count()] {
+        if bytes > 28_000 {
+            wrong.push(format!("{bytes} bytes"));
+        }
     }
     if card["msteams"].get("entities").is_some() {
         wrong.push("an entity, which makes a mention".to_owned());
