@@ -260,7 +260,7 @@ fn a_table_that_would_leak_or_mislead_is_refused_without_showing_a_secret() {
 async fn a_voice_that_is_not_there_is_told_at_its_key() {
     let toml = format!("token = \"x\"\nchannel = \"{CHANNEL}\"\ntone = \"sulking\"");
     let (table, _) = Table::for_test(&toml, SINK.keys);
-    let common = trapline_sink::config::Common {
+    let mut common = trapline_sink::config::Common {
         name: "channel".into(),
         format: trapline_schemas::Format::Text,
         observer: "lure".into(),
@@ -277,4 +277,9 @@ async fn a_voice_that_is_not_there_is_told_at_its_key() {
         factory.build(&common).err().map(|fault| fault.kind),
         Some(FaultKind::Config)
     );
+    // That of all sinks is told here too: nobody else looks at it.
+    let (table, _) = Table::for_test(&toml.replace("tone = \"sulking\"", ""), SINK.keys);
+    common.notices.tone = "shouting".into();
+    let told = (SINK.parse)(&table).look(&table, &common);
+    assert!(told.len() == 1 && told[0].to_string().contains("shouting"), "{told:?}");
 }
