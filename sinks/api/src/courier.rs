@@ -160,7 +160,7 @@ impl<C: Courier> Dispatch<C> {
     /// Sends a message when its turn has come. Errors: a pause that is not over.
     async fn send(&self, letter: &mut C::Letter, form: Form) -> Result<Told, Stop> {
         if let Err(left) = self.pace.turn().await {
-            let message = format!("{} asked for a pause, which is not over", C::NAME);
+            let message = format!("a pause that {} asked for, or `interval`, is not over", C::NAME);
             return Err(self.stop(FaultKind::Busy, &message, Some(left)));
         }
         Ok(self.courier.send(letter, form).await)

@@ -6,7 +6,8 @@ mod fake;
 
 use fake::{PATH, Workflow, event, one, refusal, sink_at};
 use trapline_schemas::Format;
-use trapline_sink::config::{Common, NoticeSettings, Table};
+use trapline_sink::config::Table;
+use trapline_sink::conformance::samples::common;
 use trapline_sink::conformance::web::{Fault, Reply, Server};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome};
@@ -111,16 +112,8 @@ fn every_kind_of_a_retired_connector_is_told() {
 #[test]
 fn a_tone_that_nobody_has_is_told_also_if_it_is_that_of_all_sinks() {
     let toml = "webhook_url = \"https://h.example/x?sig=y\"";
-    let common = Common {
-        name: "team".into(),
-        format: Format::Text,
-        observer: "lure".into(),
-        resolver: Resolver::default(),
-        notices: NoticeSettings {
-            tone: "shouted".into(),
-            ..NoticeSettings::default()
-        },
-    };
+    let mut common = common(Format::Text, Resolver::default());
+    common.notices.tone = "shouted".into();
     let (table, _) = Table::for_test(toml, SINK.keys);
     assert_eq!((SINK.parse)(&table).look(&table, &common).len(), 1);
 }

@@ -5,10 +5,11 @@ mod fake;
 
 use fake::{PATH, Workflow, event, one, sink_at, wrong};
 use serde_json::json;
-use trapline_schemas::{Action, CATALOGUE, Event, Field, Kind, Origin};
+use trapline_schemas::{Action, Field};
 use trapline_sink::Outcome;
 use trapline_sink::config::Table;
 use trapline_sink::conformance::log::{Log, telltales};
+use trapline_sink::conformance::samples::filled;
 use trapline_sink::conformance::web::Server;
 use trapline_sink_teams::SINK;
 
@@ -27,21 +28,6 @@ const LURES: &[&str] = &[
     "",
     " ",
 ];
-
-/// An event with a text in every field that takes one.
-fn filled(action: Action, text: &str) -> Event {
-    let mut event = event(9, "proof");
-    event.action = action;
-    for row in CATALOGUE.iter().filter(|row| row.origin == Origin::Stored) {
-        match row.kind {
-            Kind::Keyword | Kind::Text if row.field != Field::TouchLevel => event.set(row.field, text),
-            Kind::Keywords => event.set(row.field, trapline_schemas::Value::Texts(vec![text.into(); 3])),
-            Kind::Bytes => event.set(row.field, text.as_bytes().to_vec()),
-            _ => {}
-        }
-    }
-    event
-}
 
 /// Time stands still but for the pace of messages, so that hundreds of them take none.
 #[tokio::test(start_paused = true)]
