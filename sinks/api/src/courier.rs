@@ -24,7 +24,7 @@ use crate::parcel::Parcel;
 use crate::said::{Said, hidden};
 use crate::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 
-/// The pause after an answer that asks for one and names none.
+/// The pause after an answer that asks for one and names none; the shortest that is believed.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// How much of a message is sent.
@@ -166,13 +166,15 @@ impl<C: Courier> Dispatch<C> {
         Ok(self.courier.send(letter, form).await)
     }
 
-    /// A pause that was asked for is kept, whoever comes with the next event.
+    /// A pause that was asked for is kept, whoever comes with the next event. One that is hardly a pause is none, or a
+    /// destination that asks for no time at all would be asked all the time.
     fn failed(&self, fault: &Fault, retry_after: Option<Duration>) -> Stop {
+        let asked = retry_after.filter(|pause| *pause >= PAUSE);
         let usual = (fault.kind == FaultKind::Busy).then_some(PAUSE);
-        if let Some(pause) = retry_after.or(usual) {
+        if let Some(pause) = asked.or(usual) {
             self.pace.close_for(pause);
         }
-        self.stop(fault.kind, &fault.message, retry_after)
+        self.stop(fault.kind, &fault.message, asked)
     }
 
     fn took(&self, parcel: &Parcel, form: Form, word: &str) {

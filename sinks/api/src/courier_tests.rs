@@ -157,12 +157,15 @@ async fn nothing_goes_before_a_pause_is_over_that_was_asked_for_with_any_fault()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_without_a_length_is_one_nevertheless() {
-    let sink = sink(vec![fault(FaultKind::Busy).into()]);
-    assert_eq!(deliver(&sink).await.retry_after, None);
-    let start = tokio::time::Instant::now();
-    assert_eq!(deliver(&sink).await, Delivery::all(1));
-    assert_eq!(start.elapsed(), PAUSE);
+async fn a_pause_without_a_length_or_of_none_is_one_nevertheless() {
+    for retry_after in [None, Some(Duration::ZERO), Some(Duration::from_millis(1))] {
+        let busy = fault(FaultKind::Busy).into();
+        let sink = sink(vec![Told { retry_after, ..busy }]);
+        assert_eq!(deliver(&sink).await.retry_after, None, "the worker's own pace");
+        let start = tokio::time::Instant::now();
+        assert_eq!(deliver(&sink).await, Delivery::all(1));
+        assert_eq!(start.elapsed(), PAUSE);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,8 @@ pub struct SecretUrl {
 impl SecretUrl {
     /// Takes it apart.
     pub fn of(url: Url) -> Self {
-        let path = url.path().trim_start_matches('/').to_owned().into();
+        let path = url.path();
+        let path = path.strip_prefix('/').unwrap_or(path).to_owned().into();
         let query = url.query().map(|query| query.to_owned().into());
         let mut base = url;
         base.set_path("");
@@ -63,6 +64,22 @@ mod tests {
         let url = SecretUrl::of(Url::parse("https://h:1/hush/x?hush=1").unwrap());
         let shown = format!("{url:?}");
         assert!(!shown.contains("hush") && shown.contains('h'), "{shown}");
+    }
+
+    #[test]
+    fn a_request_goes_to_the_url_as_it_was_written() {
+        let names = crate::dial::Resolver::default();
+        for text in [
+            "http://127.0.0.1:1/a%2Fb/?sp=%2Frun&sig=a%2Bb%3D",
+            "http://127.0.0.1:1//a/x",
+            "http://127.0.0.1:1/",
+        ] {
+            let url = SecretUrl::of(Url::parse(text).unwrap());
+            let deadline = std::time::Duration::from_secs(1);
+            let client = HttpClient::new(url.base.clone(), None, deadline, names.clone()).unwrap();
+            let request = url.request(&client, Method::POST).build().unwrap();
+            assert_eq!(request.url().as_str(), text);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
-use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
 use crate::message::{Severities, Shape};
@@ -83,15 +83,7 @@ const KEYS: &[Key] = &[
         "\"plain\"",
         "Voice of the summaries; not that of `[notices]`, for they wake people.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"10s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"10s\""),
     tls::KEY,
 ];
 
@@ -110,10 +102,7 @@ struct Settings {
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
+        let voice = Voice::new(&self.tone, &common.notices)?;
         let service = PagerDuty {
             client: HttpClient::new(self.endpoint.clone(), tls, self.timeout, common.resolver.clone())?,
             routing_key: self.routing_key.clone(),

@@ -72,15 +72,7 @@ const KEYS: &[Key] = &[
         KeyKind::Text,
         "Voice of the notices; that of `[notices]` if left out.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"10s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"10s\""),
     tls::KEY,
 ];
 
@@ -105,10 +97,7 @@ enum Way {
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
+        let voice = Voice::new(&self.tone, &common.notices)?;
         let client = HttpClient::new(self.base.clone(), tls, self.timeout, common.resolver.clone())?;
         let route = self.way.route()?;
         let channel = Slack::new(Line { client, route }, voice, self.threads);

@@ -11,7 +11,7 @@ use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKin
 use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
 use trapline_sink::secret_url::SecretUrl;
-use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
 use crate::sink::Workflow;
@@ -48,15 +48,7 @@ const KEYS: &[Key] = &[
         KeyKind::Text,
         "Voice of the notices; that of `[notices]` if left out.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"30s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"30s\""),
     tls::KEY,
 ];
 
@@ -73,10 +65,7 @@ struct Settings {
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
+        let voice = Voice::new(&self.tone, &common.notices)?;
         let workflow = Workflow {
             client: HttpClient::new(self.url.base.clone(), tls, self.timeout, common.resolver.clone())?,
             url: self.url.clone(),
