@@ -54,6 +54,21 @@ async fn no_lure_is_live_in_any_field_of_any_event_and_the_longest_keep_the_boun
     }
 }
 
+/// Every field is set, which no event has: there are some forty facts, each as long as a user's name usually is.
+#[tokio::test(start_paused = true)]
+async fn a_card_has_room_for_two_dozen_facts_of_usual_length() {
+    for action in Action::ALL {
+        let server = Server::start(Workflow::default(), None).await;
+        let batch = one(filled(*action, "someone@host-17.example"));
+        let told = sink_at(&server.url()).deliver(&batch).await;
+        assert_eq!(told.outcomes, [Outcome::Delivered], "{told:?}");
+        let card = server.with(|workflow| json!(workflow.kept).to_string());
+        let is_cut = card.contains("more facts stand in the event");
+        let rows = card.matches("\"ColumnSet\"").count();
+        assert!(!is_cut || rows >= 24, "{action:?}: {rows} {card}");
+    }
+}
+
 #[tokio::test]
 async fn no_address_of_a_peers_can_be_clicked() {
     let server = Server::start(Workflow::default(), None).await;
