@@ -350,7 +350,8 @@ async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8
     Ok(body)
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), capped.
+/// `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), capped. No time at all, or a date that has passed (which
+/// our clock decides, or theirs), asks for nothing: it would be a try at once, and one more, without end.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
@@ -360,7 +361,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
             .duration_since(now)
             .unwrap_or_default(),
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
 }
 
 /// The fault of a transport error: what failed and why, without the URL.
@@ -419,7 +420,9 @@ mod tests {
     fn retry_after_is_read_as_seconds_or_date_and_capped() {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        for none in ["0", "Sun, 06 Nov 1994 08:00:00 GMT"] {
+            assert_eq!(asked(none), None, "{none}: the pace is then our own");
+        }
         assert_eq!(asked("86400"), Some(RETRY_AFTER_MAX));
         assert_eq!(asked("soon"), None);
     }

@@ -19,6 +19,7 @@ pub mod parcel;
 pub mod pattern;
 pub mod said;
 pub mod stream;
+pub mod stubborn;
 pub mod task;
 pub mod tls;
 
