@@ -1,8 +1,9 @@
 //! What the receiver's answer means: judged by status, content type and counts, never by its words.
 //!
 //! In: an answer of HTTP, or of gRPC. Out: a [`Judgement`]. Only a refusal that can be about a record makes its events
-//! suspects (400, 413, 422; INVALID_ARGUMENT, ALREADY_EXISTS): every other one is about the receiver or the way there, and
-//! losing events would not mend it, also where the specification has a client drop them (500, INTERNAL).
+//! suspects (400, 413, 422; INVALID_ARGUMENT, ALREADY_EXISTS); what the specification does not let a client repeat, and
+//! names nobody (500, INTERNAL, UNKNOWN, RESOURCE_EXHAUSTED without a pause), is doubtful. Either is weighed before an event
+//! is lost for it (`doubt.rs`). Every other refusal is about the receiver or the way there, and is sent again.
 
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ pub(crate) enum Verdict {
     Suspect(String),
     /// The receiver took a part, and does not say which records.
     Partial(String),
-    /// Too much at once, or too much for now: the receiver does not say which.
-    TooMuch(Fault),
+    /// The receiver failed over the request, and may do so always: too much at once or for now, or it broke down.
+    Doubtful(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -103,12 +104,14 @@ fn of_json(body: &[u8]) -> Option<PartialSuccess> {
     })
 }
 
-/// What a success means. All refused: each is. Some, or a number that cannot be: nobody knows which.
+/// What a success means. All refused: each is, and a lone one also where more are said to be. Some: nobody knows which.
 fn taken(partial: PartialSuccess, count: usize, secrets: &HeaderMap) -> Verdict {
     let words = said(&partial.error_message, secrets);
     match usize::try_from(partial.rejected_log_records) {
         Ok(0) => Verdict::Accepted(words),
-        Ok(rejected) if rejected == count => Verdict::Refused(format!("the receiver refused the record{words}")),
+        Ok(rejected) if rejected == count || count == 1 => {
+            Verdict::Refused(format!("the receiver refused the record{words}"))
+        }
         _ => Verdict::Partial(format!(
             "the receiver refused {} of {count} records{words}",
             partial.rejected_log_records
@@ -144,6 +147,9 @@ fn refused(answer: &Answer, words: &str) -> Verdict {
         400 | 413 | 422 => Verdict::Suspect(format!("the receiver refused the record: http status {status}{words}")),
         404 | 405 => config(&format!("has no `/v1/logs` below `endpoint`; {IS_IT_GRPC}")),
         415 => config("takes neither the encoding nor the compression: set `protocol` or `compression`"),
+        500 | 501 | 505..=510 if answer.retry_after.is_none() => {
+            Verdict::Doubtful(with(answer.fault("the receiver"), words))
+        }
         _ => Verdict::Fault(with(answer.fault("the receiver"), words)),
     }
 }
@@ -175,7 +181,7 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
         .and_then(|encoding| encoding.to_str().ok());
     let encoding = encoding.unwrap_or_default();
     let verdict = match told.code {
-        0 => match grpc::message(&whole.answer.body, encoding).and_then(|message| of_protobuf(&message)) {
+        0 => match grpc_response(whole, encoding) {
             Some(partial) => taken(partial, count, secrets),
             None => Verdict::Fault(not_a_receivers(&whole.answer, "gRPC")),
         },
@@ -185,6 +191,13 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
         verdict,
         pause: told.pause,
     }
+}
+
+/// The response of a success: one whole message, and behind it the status. A status before a message is a promise alone.
+fn grpc_response(whole: &Whole, encoding: &str) -> Option<PartialSuccess> {
+    let is_whole = whole.answer.status == 200 && whole.trailers.contains_key("grpc-status");
+    let message = grpc::message(&whole.answer.body, encoding).filter(|_| is_whole)?;
+    of_protobuf(&message)
 }
 
 /// A proxy, or a server of something else. 200 without a status is a call that was broken off.
@@ -213,14 +226,15 @@ fn failed(code: u32, asks_for_a_pause: bool, words: &str) -> Verdict {
         3 | 6 => Verdict::Suspect(fault(FaultKind::Server, "refused the record").message),
         7 | 16 => Verdict::Fault(fault(FaultKind::Auth, "refused the credentials")),
         // Receivers say either of a request that is too large, and the first of a quota too.
-        8 | 11 if !asks_for_a_pause => Verdict::TooMuch(fault(FaultKind::Busy, "takes no more")),
+        8 | 11 if !asks_for_a_pause => Verdict::Doubtful(fault(FaultKind::Busy, "takes no more")),
         5 | 9 => Verdict::Fault(fault(FaultKind::Config, "lacks what the request names")),
         12 => {
             let what = format!("has no such method; {IS_IT_HTTP}");
             Verdict::Fault(fault(FaultKind::Config, &what))
         }
         _ if asks_for_a_pause => Verdict::Fault(fault(FaultKind::Busy, "asks for a pause")),
-        _ => Verdict::Fault(fault(FaultKind::Server, "failed")),
+        1 | 4 | 10 | 14 | 15 => Verdict::Fault(fault(FaultKind::Server, "failed")),
+        _ => Verdict::Doubtful(fault(FaultKind::Server, "failed")),
     }
 }
 

@@ -126,10 +126,15 @@ fn escaped(behind: &[u8]) -> Option<u8> {
 
 /// Whether a text holds the value of one of these headers, or a word of it, as a receiver may that tells what it refused.
 pub(crate) fn gives_away(headers: &HeaderMap, text: &str) -> bool {
-    let words = headers.values().filter_map(|value| value.to_str().ok());
-    words
-        .flat_map(str::split_ascii_whitespace)
-        .any(|word| word.len() >= SECRET_BYTES_MIN && !is_scheme(word) && text.contains(word))
+    // Not `to_str`, which has nothing of a value with a sign beyond ASCII.
+    headers
+        .values()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .any(|value| value.split_ascii_whitespace().any(|word| holds(text, word)))
+}
+
+fn holds(text: &str, word: &str) -> bool {
+    word.len() >= SECRET_BYTES_MIN && !is_scheme(word) && text.contains(word)
 }
 
 fn is_scheme(word: &str) -> bool {
@@ -180,6 +185,8 @@ mod tests {
         let headers = of("authorization=Bearer s3cr3t-t0ken,x=ab").unwrap();
         assert!(gives_away(&headers, "invalid token `s3cr3t-t0ken`"));
         assert!(!gives_away(&headers, "a Bearer token and ab"));
+        let headers = of("api-key=clé-s3crète").unwrap();
+        assert!(gives_away(&headers, "unknown key clé-s3crète"));
     }
 
     proptest! {

@@ -44,6 +44,21 @@ pub(crate) struct Load {
     records: Vec<LogRecord>,
 }
 
+impl Load {
+    /// A record that is about no event of the batch.
+    pub(crate) fn control(record: LogRecord) -> Self {
+        Self {
+            places: Vec::new(),
+            records: vec![record],
+        }
+    }
+
+    /// How many records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
 /// A batch as requests.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {

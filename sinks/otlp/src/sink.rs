@@ -8,14 +8,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TE};
 use reqwest::{Method, RequestBuilder};
+use trapline_schemas::Timestamp;
 use trapline_sink::config::Common;
 use trapline_sink::http::{Broken, HttpClient, exchange_whole};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::stubborn::{Stubborn, TRIES};
 use trapline_sink::tls::Tls;
 use trapline_sink::{Parcel, Said};
+use uuid::Uuid;
 
 use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http};
 use crate::config::{Protocol, Settings};
+use crate::doubt::{is_open, weigh};
 use crate::grpc;
 use crate::proto::{Resource, Scope};
 use crate::record::Maker;
@@ -38,6 +42,8 @@ pub(crate) struct Otlp {
     partial: AtomicU64,
     /// What the receiver last said although it took everything.
     warning: Mutex<String>,
+    /// Events that the receiver fails over.
+    stubborn: Stubborn,
     said: Said,
 }
 
@@ -78,13 +84,14 @@ impl Otlp {
             answers: AtomicBool::new(false),
             partial: AtomicU64::new(0),
             warning: Mutex::default(),
+            stubborn: Stubborn::default(),
             said: Said::default(),
         })
     }
 
     /// Sends records and says what became of them.
     async fn export(&self, load: Load) -> Judgement {
-        let count = load.places.len();
+        let count = load.len();
         let answer = exchange_whole(self.request(self.envelope.body(load))).await;
         self.answers.fetch_or(answer.is_ok(), Ordering::Relaxed);
         let judgement = match answer {
@@ -95,10 +102,24 @@ impl Otlp {
                 pause: None,
             },
         };
-        if let Verdict::Accepted(words) = &judgement.verdict {
-            self.said.keep(&format!("the receiver took all{words}"), &[]);
-        }
         judgement
+    }
+
+    /// Looks into a verdict that leaves open whose fault it is, by a record that no event has a part in.
+    async fn weighed(&self, judgement: Judgement, id: Uuid, events: usize) -> Judgement {
+        if !is_open(&judgement.verdict, events) {
+            return judgement;
+        }
+        let control = self.export(Load::control(Maker::control(id, Timestamp::now()))).await;
+        let is_taken = matches!(control.verdict, Verdict::Accepted(_));
+        // To split costs nothing; an event alone has some tries.
+        let is_row = is_taken && (events > 1 || self.stubborn.failed(id) >= TRIES);
+        let verdict = weigh(judgement.verdict, control.verdict, is_row);
+        if matches!(verdict, Verdict::Suspect(_)) {
+            self.stubborn.forget(id);
+        }
+        let pause = judgement.pause.max(control.pause);
+        Judgement { verdict, pause }
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
@@ -159,9 +180,9 @@ impl Otlp {
 
     /// Books a judgement; `false` if what comes behind it is not to be sent now.
     fn settle(&self, places: &[usize], judgement: Judgement, ledger: &mut Ledger) -> bool {
-        ledger.retry_after = judgement.pause;
         match judgement.verdict {
             Verdict::Accepted(words) => {
+                self.said.keep(&format!("the receiver took all{words}"), &[]);
                 self.remember(words);
                 ledger.mark(places, &Outcome::Delivered);
             }
@@ -171,9 +192,9 @@ impl Otlp {
                 self.partial.fetch_add(1, Ordering::Relaxed);
                 ledger.mark(places, &Outcome::Suspect(reason));
             }
-            Verdict::TooMuch(fault) if places.len() > 1 => ledger.mark(places, &Outcome::Suspect(fault.message)),
-            Verdict::TooMuch(fault) | Verdict::Fault(fault) => {
+            Verdict::Doubtful(fault) | Verdict::Fault(fault) => {
                 ledger.fault = Some(fault);
+                ledger.retry_after = judgement.pause.filter(|pause| !pause.is_zero());
                 return false;
             }
         }
@@ -212,6 +233,9 @@ impl StreamSink for Otlp {
         for load in packed.loads {
             let places = load.places.clone();
             let judgement = self.export(load).await;
+            let first = places.first().and_then(|place| batch.get(*place));
+            let id = first.map(|parcel| parcel.event.id).unwrap_or_default();
+            let judgement = self.weighed(judgement, id, batch.len()).await;
             if !self.settle(&places, judgement, &mut ledger) {
                 break;
             }
@@ -223,7 +247,7 @@ impl StreamSink for Otlp {
     async fn check(&self) -> Result<String, Fault> {
         match self.export(Load::default()).await.verdict {
             Verdict::Accepted(words) => Ok(format!("the receiver answers{words}")),
-            Verdict::Fault(fault) | Verdict::TooMuch(fault) => Err(fault),
+            Verdict::Fault(fault) | Verdict::Doubtful(fault) => Err(fault),
             Verdict::Refused(why) | Verdict::Suspect(why) | Verdict::Partial(why) => Err(Fault {
                 kind: FaultKind::Server,
                 message: format!("{why}, of a request without records"),

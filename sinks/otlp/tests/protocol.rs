@@ -11,10 +11,11 @@ use fake::{grpc, http, place, sink};
 use serde_json::{Value, json};
 use trapline_schemas::{Action, Event, Field, Format, Timestamp};
 use trapline_sink::conformance::certs::Authority;
-use trapline_sink::conformance::web::{Place, Server};
+use trapline_sink::conformance::web::{self, Place, Server};
 use trapline_sink::conformance::{BAD_USER, Driver, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::stream::{FaultKind, Outcome};
+use trapline_sink::stubborn::TRIES;
 use trapline_sink::{Parcel, StreamSink};
 
 /// A receiver of either transport.
@@ -282,15 +283,111 @@ async fn whoever_is_spoken_to_in_the_wrong_protocol_is_told_to_the_operator() {
     }
 }
 
+impl Receiver {
+    /// From now on every request is answered so: the status of gRPC, and that of HTTP.
+    fn refuse_all(&self, (grpc, http): (u16, u16)) {
+        match self {
+            Self::Grpc(receiver) => receiver.order_lasting(grpc::Fault::Status(grpc, "")),
+            Self::Http(server) => server.order_lasting(web::Fault::Answer(web::Reply::status(http))),
+        }
+    }
+
+    fn heal(&self) {
+        match self {
+            Self::Grpc(receiver) => receiver.heal(),
+            Self::Http(server) => server.heal(),
+        }
+    }
+}
+
+/// Sends until every event is delivered or a dead letter.
+async fn drive(sink: &Arc<dyn StreamSink>, sent: &[Arc<Parcel>]) -> Driver {
+    let mut driver = Driver::new(sink.clone(), sent.to_vec());
+    while !driver.is_done() {
+        driver.step(std::time::Duration::from_secs(30)).await.unwrap();
+    }
+    driver
+}
+
 #[tokio::test]
-async fn too_much_for_now_is_tried_again_when_it_is_one_record() {
+async fn what_is_refused_of_every_record_is_a_fault_and_makes_no_dead_letter() {
+    for protocol in PROTOCOLS {
+        for (refusal, kind) in [
+            ((3, 400), FaultKind::Config),
+            ((6, 422), FaultKind::Config),
+            ((13, 500), FaultKind::Server),
+        ] {
+            let receiver = Receiver::start(protocol, Store::default()).await;
+            let sink = receiver.sink(protocol, Format::Text, "");
+            receiver.refuse_all(refusal);
+            let sent = events(3, false);
+            for event in sent.chunks(1).chain(sent.chunks(1)).chain(sent.chunks(1)) {
+                let delivery = sink.deliver(event).await;
+                let found = (delivery.outcomes, delivery.fault.as_ref().map(|fault| fault.kind));
+                assert_eq!(found, (vec![Outcome::Retry], Some(kind)), "{protocol} {refusal:?}");
+                let said = delivery.fault.unwrap().message;
+                assert!(
+                    kind == FaultKind::Server || said.contains("no event is at fault"),
+                    "{said}"
+                );
+            }
+            receiver.heal();
+            assert_eq!(drive(&sink, &sent).await.delivered().len(), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_the_receiver_breaks_down_over_holds_nobody_up_for_ever() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::Breaks,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7, "{protocol}");
+        assert!(
+            matches!(driver.dead(), [(_, reason)] if reason.contains("failed")),
+            "{:?}",
+            driver.dead()
+        );
+        let controls = receiver.with(|store| (store.controls.len(), store.wrong.clone()));
+        assert!(controls.0 >= TRIES as usize && controls.1.is_empty(), "{controls:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_for_the_receiver_holds_nobody_up_for_ever() {
+    let receiver = grpc::Receiver::start(Store::default(), None).await;
+    let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
+    for _ in 1..TRIES {
+        receiver.order(grpc::Fault::Status(8, ""));
+        assert_eq!(sink.deliver(&events(1, false)[..]).await.outcomes, [Outcome::Retry]);
+    }
+    let lone = events(1, false);
+    for _ in 1..TRIES {
+        receiver.order(grpc::Fault::Status(8, ""));
+        let delivery = sink.deliver(&lone).await;
+        assert_eq!(delivery.outcomes, [Outcome::Retry]);
+        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
+    }
+    receiver.order(grpc::Fault::Status(8, ""));
+    let last = sink.deliver(&lone).await;
+    assert!(
+        matches!(&last.outcomes[..], [Outcome::Suspect(reason)] if reason.contains("RESOURCE_EXHAUSTED")),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn too_much_at_once_goes_in_parts_and_too_much_for_now_is_tried_again() {
     let receiver = grpc::Receiver::start(Store::default(), None).await;
     let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
     for status in [8, 11] {
-        receiver.order_lasting(grpc::Fault::Status(status, ""));
-        let lone = sink.deliver(&events(1, false)).await;
-        assert_eq!(lone.outcomes, [Outcome::Retry]);
-        assert_eq!(lone.fault.unwrap().kind, FaultKind::Busy);
+        // It takes a record of ours, so it is the request.
+        receiver.order(grpc::Fault::Status(status, ""));
         let several = sink.deliver(&events(2, false)).await;
         assert!(
             several
@@ -299,6 +396,15 @@ async fn too_much_for_now_is_tried_again_when_it_is_one_record() {
                 .all(|outcome| matches!(outcome, Outcome::Suspect(_))),
             "{several:?}"
         );
+        // It takes nothing, so it is the receiver, also after many tries.
+        receiver.order_lasting(grpc::Fault::Status(status, ""));
+        let sent = events(2, false);
+        for batch in [&sent[..], &sent[..1]].repeat(2 * TRIES as usize) {
+            let delivery = sink.deliver(batch).await;
+            assert_eq!(delivery.outcomes, vec![Outcome::Retry; batch.len()]);
+            assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
+        }
+        receiver.heal();
     }
 }
 

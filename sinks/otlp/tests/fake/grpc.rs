@@ -240,6 +240,7 @@ fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16,
     match store.take(&logs, bytes) {
         Taken::Invalid => (3, 0),
         Taken::TooMany => (8, 0),
+        Taken::Broken => (13, 0),
         Taken::AllBut(refused) => (0, refused),
     }
 }

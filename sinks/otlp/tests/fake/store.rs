@@ -16,6 +16,8 @@ pub enum Poison {
     Request,
     /// It takes the rest, and says how many it refused.
     Record,
+    /// It breaks down over the request.
+    Breaks,
 }
 
 /// The receiver's answer to a request that it could read.
@@ -27,12 +29,17 @@ pub enum Taken {
     Invalid,
     /// None: too many at once.
     TooMany,
+    /// None: it broke down.
+    Broken,
 }
 
 /// What it keeps.
 #[derive(Debug, Default)]
 pub struct Store {
+    /// Of events.
     pub records: Vec<Value>,
+    /// About no event.
+    pub controls: Vec<Value>,
     /// Resource and scope of each request with records.
     pub frames: Vec<(Value, Value)>,
     /// What was wrong with requests.
@@ -58,6 +65,9 @@ impl Store {
         let Some((frame, records)) = found else {
             return Taken::AllBut(0);
         };
+        let (controls, records): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| record["eventName"] == "trapline.record_control");
         for record in &records {
             if let Err(why) = strict(record) {
                 self.wrong.push(format!("{why}: {record}"));
@@ -68,9 +78,12 @@ impl Store {
         if self.records_max > 0 && bad.len() + good.len() > self.records_max {
             return Taken::TooMany;
         }
-        if self.poison == Poison::Request && !bad.is_empty() {
-            return Taken::Invalid;
+        match self.poison {
+            Poison::Request if !bad.is_empty() => return Taken::Invalid,
+            Poison::Breaks if !bad.is_empty() => return Taken::Broken,
+            _ => {}
         }
+        self.controls.extend(controls);
         self.records.extend(good);
         self.frames.push(frame);
         Taken::AllBut(bad.len())

@@ -1,0 +1,100 @@
+//! Whose fault a refusal is that names nobody: the events', or that of the settings and what stands behind the receiver.
+//!
+//! In: a verdict, and what became of a control: a record of our own, sent after it, that no event has a part in. Out: what
+//! the verdict means beside it. Where the control is not taken either, no event is at fault, and nothing is lost; where it
+//! is, what was refused holds nobody up for ever, also where the receiver breaks down over it (the specification has a
+//! client drop such records at once; here they become dead letters, after some tries).
+
+use trapline_sink::stream::{Fault, FaultKind};
+
+use crate::answer::Verdict;
+
+const NO_RECORD: &str = "and also a record without an event, so no event is at fault: look at `headers`, `resource`, and what \
+                         stands behind the receiver";
+
+/// Whether a verdict on a batch of so many events leaves open whose fault it is. Several that are refused are halved.
+pub(crate) fn is_open(verdict: &Verdict, events: usize) -> bool {
+    match verdict {
+        Verdict::Suspect(_) => events == 1,
+        Verdict::Doubtful(_) => true,
+        _ => false,
+    }
+}
+
+/// What `refused` means beside what became of the control. `is_row`: the receiver broke down over this often enough.
+pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict {
+    match (refused, control) {
+        (Verdict::Suspect(reason), Verdict::Refused(_) | Verdict::Suspect(_) | Verdict::Partial(_)) => {
+            Verdict::Fault(Fault {
+                kind: FaultKind::Config,
+                message: format!("{reason}, {NO_RECORD}"),
+            })
+        }
+        (Verdict::Suspect(_), Verdict::Doubtful(fault) | Verdict::Fault(fault)) => Verdict::Fault(fault),
+        (Verdict::Doubtful(fault), Verdict::Accepted(_)) if is_row => Verdict::Suspect(fault.message),
+        (Verdict::Doubtful(fault), _) => Verdict::Fault(fault),
+        (refused, _) => refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: FaultKind) -> Fault {
+        let message = "failed".to_owned();
+        Fault { kind, message }
+    }
+
+    fn accepted() -> Verdict {
+        Verdict::Accepted(String::new())
+    }
+
+    fn kind(verdict: &Verdict) -> Option<FaultKind> {
+        match verdict {
+            Verdict::Fault(fault) => Some(fault.kind),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_refused_event_is_at_fault_only_beside_a_control_that_was_taken() {
+        let refused = || Verdict::Suspect("400".into());
+        assert_eq!(weigh(refused(), accepted(), false), refused());
+        for (control, expected) in [
+            (refused(), FaultKind::Config),
+            (Verdict::Refused(String::new()), FaultKind::Config),
+            (Verdict::Partial(String::new()), FaultKind::Config),
+            (Verdict::Doubtful(fault(FaultKind::Server)), FaultKind::Server),
+            (Verdict::Fault(fault(FaultKind::Auth)), FaultKind::Auth),
+        ] {
+            assert_eq!(kind(&weigh(refused(), control, true)), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_breakdown_is_the_events_fault_only_in_a_row_beside_controls_that_were_taken() {
+        let broken = || Verdict::Doubtful(fault(FaultKind::Server));
+        assert_eq!(weigh(broken(), accepted(), true), Verdict::Suspect("failed".into()));
+        for (control, is_row) in [
+            (accepted(), false),
+            (broken(), true),
+            (Verdict::Suspect("400".into()), true),
+        ] {
+            assert_eq!(kind(&weigh(broken(), control, is_row)), Some(FaultKind::Server));
+        }
+    }
+
+    #[test]
+    fn only_what_names_nobody_is_open() {
+        assert!(is_open(&Verdict::Suspect(String::new()), 1) && !is_open(&Verdict::Suspect(String::new()), 2));
+        assert!(is_open(&Verdict::Doubtful(fault(FaultKind::Server)), 2));
+        for settled in [
+            accepted(),
+            Verdict::Refused(String::new()),
+            Verdict::Fault(fault(FaultKind::Busy)),
+        ] {
+            assert!(!is_open(&settled, 1));
+        }
+    }
+}
