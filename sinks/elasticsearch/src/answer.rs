@@ -1,7 +1,7 @@
 //! What the cluster's answer means: judged by status and by the error's type, item by item.
 //!
-//! A text of the cluster decides in two cases alone ([`SETTINGS_SAID`]), where one type stands for faults of documents and
-//! of settings; it is matched from its first sign on, where nothing of an event stands.
+//! A text of the cluster decides in few cases ([`SETTINGS_SAID`]), where one type stands for faults of documents and of
+//! settings; it is matched from its first sign on, where nothing of an event stands.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,9 +22,9 @@ const TYPE_BYTES_MAX: usize = 80;
 pub(crate) const FILTER: &str = "errors,error.type,items.*._id,items.*.status,items.*.failure_store,\
                                  items.*.error.type,items.*.error.reason,items.*.error.caused_by.type";
 
-/// How many bytes an answer for so many events may have.
+/// How many bytes an answer for so many events may have. The reason of one can hold the value that did not fit.
 pub(crate) const fn bytes_max(events: usize) -> usize {
-    64 * 1024 + events * 2048
+    1024 * 1024 + events * 2048
 }
 
 /// What became of a request.
@@ -34,6 +34,8 @@ pub(crate) enum Verdict {
     Items(Vec<Item>),
     /// The request is refused without a word on which event is at fault.
     Suspect(String),
+    /// The cluster broke down over the request: it may always, or over these events.
+    Doubtful(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -47,6 +49,10 @@ pub(crate) enum Item {
     InFailureStore,
     /// Not delivered; send again later.
     Retry(Fault),
+    /// The cluster broke down over it, and may do so always.
+    Failed(Fault),
+    /// It may be at fault, which it shows alone.
+    Suspect(String),
     /// Refused for good.
     Rejected(String),
 }
@@ -79,13 +85,25 @@ pub(crate) fn judge(answer: &Answer, op: Op, sent: &[Uuid]) -> Verdict {
     if answer.is_success() {
         return match items(answer, sent) {
             Ok(entries) => Verdict::Items(entries.iter().map(|entry| item(op, entry)).collect()),
+            Err(_) if sent.len() > 1 && is_cut(&answer.body, sent.len()) => Verdict::Suspect(format!(
+                "the cluster's answer is longer than {} bytes",
+                bytes_max(sent.len())
+            )),
             Err(why) => Verdict::Fault(fault(
                 FaultKind::Server,
                 format!("{why}: http status {}", answer.status),
             )),
         };
     }
-    refusal(answer)
+    refusal(answer, sent.len())
+}
+
+/// Whether it is the beginning of a bulk request's answer: for fewer events there is one that can be read to its end.
+fn is_cut(body: &[u8], events: usize) -> bool {
+    body.len() >= bytes_max(events)
+        && [&b"{\"errors\":"[..], b"{\"items\":"]
+            .iter()
+            .any(|first| body.starts_with(first))
 }
 
 /// The items of an answer that is one: as many as were sent, under their ids.
@@ -113,7 +131,8 @@ fn item(op: Op, entry: &Entry) -> Item {
         (400 | 403 | 404 | 429, word) => refused(entry.status, word, &error),
         (413, _) => Item::Rejected(error.reason("the cluster refused the document as too large")),
         (401, _) => Item::Retry(fault(FaultKind::Auth, "the cluster refused the credentials".to_owned())),
-        (500..=599, word) => Item::Retry(failed(entry.status, word)),
+        (500, word) => Item::Failed(failed(entry.status, word)),
+        (501..=599, word) => Item::Retry(failed(entry.status, word)),
         (status, _) => Item::Retry(meaningless(status)),
     }
 }
@@ -150,6 +169,7 @@ fn about(status: u16, word: &str, said: &str) -> Option<(FaultKind, &'static str
         (404, "index_not_found_exception") => (FaultKind::Config, NO_INDEX),
         (400, "index_closed_exception") => (FaultKind::Config, "has closed the index"),
         (400, "invalid_index_name_exception") => (FaultKind::Config, "does not take the name of the index"),
+        (400, "validation_exception") if said.starts_with(SHARDS_SAID) => (FaultKind::Config, SHARDS),
         (400, "illegal_argument_exception") => {
             let row = SETTINGS_SAID.iter().find(|(first, _)| said.starts_with(first));
             (FaultKind::Config, row?.1)
@@ -158,7 +178,13 @@ fn about(status: u16, word: &str, said: &str) -> Option<(FaultKind, &'static str
     })
 }
 
-/// What an `illegal_argument_exception` says when it is about settings. Both texts have stood since data streams came.
+/// A new day's index is one more, so this comes at midnight.
+const SHARDS: &str = "does not make the index, for it is at its limit of shards: delete or close old indices, or raise \
+                      `cluster.max_shards_per_node`";
+/// What the cluster says then, under either of two types.
+const SHARDS_SAID: &str = "Validation Failed: 1: this action would add [";
+
+/// What an `illegal_argument_exception` says when it is about settings. These texts have stood since data streams came.
 const SETTINGS_SAID: &[(&str, &str)] = &[
     (
         "pipeline with id [",
@@ -167,6 +193,11 @@ const SETTINGS_SAID: &[(&str, &str)] = &[
     (
         "only write ops with an op_type of create are allowed in data streams",
         "has a data stream there, which takes `op = \"create\"` alone",
+    ),
+    (SHARDS_SAID, SHARDS),
+    (
+        "no write index is defined for alias [",
+        "has no index to write to behind the alias: give one of them `is_write_index`",
     ),
 ];
 
@@ -180,14 +211,22 @@ const UNREADABLE: &[&str] = &[
     "x_content_parse_exception",
 ];
 
-/// The whole request was refused.
-fn refusal(answer: &Answer) -> Verdict {
+/// What changes a body so that it cannot be read is on the way to the cluster: a lone event's is whole, and JSON.
+const UNREAD: &str =
+    "could not read the request, which something on the way may have changed: try `compression = \"none\"`";
+
+/// The whole request, of so many events, was refused.
+fn refusal(answer: &Answer, events: usize) -> Verdict {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let error = Error::of(body.get("error").unwrap_or_default());
     let told = |what: &str| format!("the cluster {what}: http status {}{}", answer.status, error.suffix());
     match (answer.status, error.word()) {
         (413, _) => Verdict::Suspect(told("refused the request as too large")),
-        (400, Some(word)) if UNREADABLE.contains(&word) => Verdict::Suspect(told("could not read the request")),
+        (400, Some(word)) if UNREADABLE.contains(&word) => match events {
+            2.. => Verdict::Suspect(told("could not read the request")),
+            _ => Verdict::Fault(fault(FaultKind::Config, told(UNREAD))),
+        },
+        (500, _) => Verdict::Doubtful(answer.fault("the cluster")),
         (400, Some(_)) => Verdict::Fault(fault(FaultKind::Config, told("does not take the request as it is set"))),
         (403, Some("cluster_block_exception")) => Verdict::Fault(fault(FaultKind::Config, told(BLOCKED))),
         (403, Some("security_exception")) => Verdict::Fault(fault(FaultKind::Auth, told(NO_RIGHT))),

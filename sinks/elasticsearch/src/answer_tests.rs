@@ -151,6 +151,33 @@ fn the_state_of_the_cluster_and_the_settings_are_no_fault_of_an_event() {
             FaultKind::Config,
             "op = \"create\"",
         ),
+        (
+            error(
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000]",
+            ),
+            FaultKind::Config,
+            "limit of shards",
+        ),
+        (
+            error(
+                400,
+                "illegal_argument_exception",
+                "Validation Failed: 1: this action would add [3] shards, but this cluster currently has [56]/[1]",
+            ),
+            FaultKind::Config,
+            "limit of shards",
+        ),
+        (
+            error(
+                400,
+                "illegal_argument_exception",
+                "no write index is defined for alias [hp]. The write index may be explicitly disabled",
+            ),
+            FaultKind::Config,
+            "is_write_index",
+        ),
         (error(401, "security_exception", ""), FaultKind::Auth, "credentials"),
         (
             error(503, "unavailable_shards_exception", ""),
@@ -160,7 +187,7 @@ fn the_state_of_the_cluster_and_the_settings_are_no_fault_of_an_event() {
         (error(500, "x", ""), FaultKind::Server, "500"),
         (json!({"status": 302}), FaultKind::Server, "302"),
     ] {
-        let Item::Retry(fault) = item_of(Op::Index, &second) else {
+        let (Item::Retry(fault) | Item::Failed(fault)) = item_of(Op::Index, &second) else {
             panic!("{second}")
         };
         assert_eq!(fault.kind, expected, "{second}");
@@ -210,6 +237,12 @@ fn a_whole_request_is_refused_for_its_size_or_its_form_alone() {
         refused(400, &with("json_e_o_f_exception")),
         Verdict::Suspect(_)
     ));
+    // The body of one event alone is whole and JSON: something on the way changes it.
+    let lone = judge(&answer(400, &with("not_x_content_exception")), Op::Create, &IDS[..1]);
+    assert!(
+        matches!(&lone, Verdict::Fault(fault) if fault.kind == FaultKind::Config && fault.message.contains("compression")),
+        "{lone:?}"
+    );
     for (status, body, expected) in [
         (400, with("illegal_argument_exception"), FaultKind::Config),
         (400, "<html>bad request</html>".to_owned(), FaultKind::Config),
@@ -222,6 +255,7 @@ fn a_whole_request_is_refused_for_its_size_or_its_form_alone() {
         (301, String::new(), FaultKind::Config),
         (502, "<html>".to_owned(), FaultKind::Server),
         (503, with("cluster_block_exception"), FaultKind::Server),
+        (501, String::new(), FaultKind::Server),
         (504, String::new(), FaultKind::Server),
     ] {
         let verdict = refused(status, &body);
@@ -239,6 +273,35 @@ fn every_status_of_a_request_that_is_no_success_retries_or_splits() {
         assert_eq!(matches!(verdict, Verdict::Suspect(_)), status == 413, "{status}");
         assert!(!matches!(verdict, Verdict::Items(_)), "{status}");
     }
+}
+
+#[test]
+fn an_answer_that_was_cut_is_got_in_parts_and_garbage_without_end_is_none() {
+    let item = json!({"create": error(400, "mapper_parsing_exception", &"x".repeat(bytes_max(2)))});
+    let mut body = json!({"errors": true, "items": [item]}).to_string();
+    body.truncate(bytes_max(2));
+    let verdict = judge(&answer(200, &body), Op::Create, &IDS);
+    assert!(
+        matches!(&verdict, Verdict::Suspect(why) if why.contains("longer than")),
+        "{verdict:?}"
+    );
+    let lone = judge(&answer(200, &body), Op::Create, &IDS[..1]);
+    assert!(matches!(lone, Verdict::Fault(fault) if fault.kind == FaultKind::Server));
+    let garbage = judge(&answer(200, &"x".repeat(bytes_max(2))), Op::Create, &IDS);
+    assert!(matches!(garbage, Verdict::Fault(fault) if fault.kind == FaultKind::Server));
+}
+
+#[test]
+fn what_the_cluster_breaks_down_over_is_told_from_what_it_cannot_take_now() {
+    let of = |status| item_of(Op::Create, &error(status, "x", ""));
+    assert!(matches!(of(500), Item::Failed(fault) if fault.kind == FaultKind::Server));
+    assert!(
+        [502, 503, 504]
+            .into_iter()
+            .all(|status| matches!(of(status), Item::Retry(_)))
+    );
+    let whole = judge(&answer(500, "no"), Op::Create, &IDS);
+    assert!(matches!(whole, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
 }
 
 fn any_json() -> impl Strategy<Value = String> {
@@ -264,14 +327,14 @@ fn any_json() -> impl Strategy<Value = String> {
 
 fn texts(verdict: &Verdict) -> Vec<String> {
     let of_item = |item: &Item| match item {
-        Item::Retry(fault) => fault.message.clone(),
-        Item::Rejected(reason) => reason.clone(),
+        Item::Retry(fault) | Item::Failed(fault) => fault.message.clone(),
+        Item::Rejected(reason) | Item::Suspect(reason) => reason.clone(),
         Item::Delivered | Item::InFailureStore => String::new(),
     };
     match verdict {
         Verdict::Items(items) => items.iter().map(of_item).collect(),
         Verdict::Suspect(reason) => vec![reason.clone()],
-        Verdict::Fault(fault) => vec![fault.message.clone()],
+        Verdict::Doubtful(fault) | Verdict::Fault(fault) => vec![fault.message.clone()],
     }
 }
 

@@ -21,13 +21,21 @@ pub const KEY: (&str, &str) = ("lure:correct-horse", "ApiKey bHVyZTpjb3JyZWN0LWh
 pub struct Cluster {
     /// A document that holds this text does not fit the mapping.
     pub poison: Option<&'static str>,
+    /// What a document with that text is answered, unless it does not fit the mapping: status and type.
+    pub poison_as: Option<(u16, &'static str)>,
+    /// Reasons are of a hundred thousand bytes.
+    pub long_reasons: bool,
+    /// No document fits the mapping.
+    pub fits_nothing: bool,
     /// Requests with more events are refused with 413.
     pub events_max: Option<usize>,
     /// What every second item says instead of being stored: status and type.
     pub every_second: Option<(u16, &'static str)>,
     /// Every index is a data stream.
     pub streams: bool,
-    /// Documents by index and id, in order of arrival.
+    /// Documents that are about no event.
+    pub controls: Vec<Value>,
+    /// Documents of events by index and id, in order of arrival.
     pub stored: Vec<(String, String, Value)>,
     /// What was wrong with requests, in words.
     pub wrong: Vec<String>,
@@ -108,8 +116,15 @@ impl Cluster {
         if let Some((status, word)) = self.every_second.filter(|_| at % 2 == 1) {
             return (status, Some((word, "a reason".to_owned())));
         }
+        if self.fits_nothing {
+            return (400, Some(("strict_dynamic_mapping_exception", "strict".to_owned())));
+        }
         if self.poison.is_some_and(|poison| document.to_string().contains(poison)) {
-            let reason = format!("failed to parse field [user.name] in document with id '{id}'");
+            if let Some((status, word)) = self.poison_as {
+                return (status, Some((word, "a reason".to_owned())));
+            }
+            let value = "x".repeat(if self.long_reasons { 100_000 } else { 1 });
+            let reason = format!("failed to parse field [user.name] in document with id '{id}'. Preview: '{value}'");
             return (400, Some(("mapper_parsing_exception", reason)));
         }
         if self.streams && op != "create" {
@@ -118,6 +133,10 @@ impl Cluster {
         }
         if self.streams && !document["@timestamp"].is_string() {
             return (400, Some(("mapper_parsing_exception", "failed to parse".to_owned())));
+        }
+        if document["event"]["action"] == "record-control" {
+            self.controls.push(document);
+            return (201, None);
         }
         let known = self.stored.iter().position(|(i, d, _)| i == index && d == id);
         match (known, op) {
