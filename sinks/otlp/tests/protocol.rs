@@ -287,14 +287,14 @@ impl Receiver {
     /// From now on every request is answered so: the status of gRPC, and that of HTTP.
     fn refuse_all(&self, (grpc, http): (u16, u16)) {
         match self {
-            Self::Grpc(receiver) => receiver.order_lasting(grpc::Fault::Status(grpc, "")),
+            Self::Grpc(receiver) => receiver.orders().order_lasting(grpc::Fault::Status(grpc, "")),
             Self::Http(server) => server.order_lasting(web::Fault::Answer(web::Reply::status(http))),
         }
     }
 
     fn heal(&self) {
         match self {
-            Self::Grpc(receiver) => receiver.heal(),
+            Self::Grpc(receiver) => receiver.orders().heal(),
             Self::Http(server) => server.heal(),
         }
     }
@@ -363,17 +363,17 @@ async fn a_record_that_is_too_large_for_the_receiver_holds_nobody_up_for_ever() 
     let receiver = grpc::Receiver::start(Store::default(), None).await;
     let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
     for _ in 1..TRIES {
-        receiver.order(grpc::Fault::Status(8, ""));
+        receiver.orders().order(grpc::Fault::Status(8, ""));
         assert_eq!(sink.deliver(&events(1, false)[..]).await.outcomes, [Outcome::Retry]);
     }
     let lone = events(1, false);
     for _ in 1..TRIES {
-        receiver.order(grpc::Fault::Status(8, ""));
+        receiver.orders().order(grpc::Fault::Status(8, ""));
         let delivery = sink.deliver(&lone).await;
         assert_eq!(delivery.outcomes, [Outcome::Retry]);
         assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
     }
-    receiver.order(grpc::Fault::Status(8, ""));
+    receiver.orders().order(grpc::Fault::Status(8, ""));
     let last = sink.deliver(&lone).await;
     assert!(
         matches!(&last.outcomes[..], [Outcome::Suspect(reason)] if reason.contains("RESOURCE_EXHAUSTED")),
@@ -387,7 +387,7 @@ async fn too_much_at_once_goes_in_parts_and_too_much_for_now_is_tried_again() {
     let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
     for status in [8, 11] {
         // It takes a record of ours, so it is the request.
-        receiver.order(grpc::Fault::Status(status, ""));
+        receiver.orders().order(grpc::Fault::Status(status, ""));
         let several = sink.deliver(&events(2, false)).await;
         assert!(
             several
@@ -397,14 +397,14 @@ async fn too_much_at_once_goes_in_parts_and_too_much_for_now_is_tried_again() {
             "{several:?}"
         );
         // It takes nothing, so it is the receiver, also after many tries.
-        receiver.order_lasting(grpc::Fault::Status(status, ""));
+        receiver.orders().order_lasting(grpc::Fault::Status(status, ""));
         let sent = events(2, false);
         for batch in [&sent[..], &sent[..1]].repeat(2 * TRIES as usize) {
             let delivery = sink.deliver(batch).await;
             assert_eq!(delivery.outcomes, vec![Outcome::Retry; batch.len()]);
             assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
         }
-        receiver.heal();
+        receiver.orders().heal();
     }
 }
 
@@ -418,7 +418,9 @@ async fn a_proxy_before_the_receiver_is_no_receiver() {
         (503, FaultKind::Server),
         (200, FaultKind::Server),
     ] {
-        receiver.order_lasting(grpc::Fault::Page(status, "text/html", b"<html>".to_vec()));
+        receiver
+            .orders()
+            .order_lasting(grpc::Fault::Page(status, "text/html", b"<html>".to_vec()));
         let delivery = sink.deliver(&events(2, false)).await;
         assert_eq!(delivery.outcomes, [Outcome::Retry, Outcome::Retry]);
         assert_eq!(delivery.fault.unwrap().kind, kind, "{status}");

@@ -1,6 +1,5 @@
 //! The receiver over gRPC: as much of a server as the suite needs, on HTTP/2 frames of the crate `h2`.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -15,8 +14,9 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use trapline_sink::conformance::web::{Listening, Orders};
 
 use super::http::response;
 use super::store::{Store, Taken};
@@ -46,17 +46,9 @@ pub enum Fault {
     ShortBody,
 }
 
-#[derive(Default)]
-struct Orders {
-    next: VecDeque<Fault>,
-    lasting: Option<Fault>,
-    /// Whether a connection serves one call.
-    closes: bool,
-}
-
 struct Shared {
     store: Mutex<Store>,
-    orders: Mutex<Orders>,
+    orders: Orders<Fault>,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -64,15 +56,7 @@ struct Shared {
 pub struct Receiver {
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+    listening: Listening,
 }
 
 impl Receiver {
@@ -85,13 +69,14 @@ impl Receiver {
         });
         let shared = Shared {
             store: Mutex::new(store),
-            orders: Mutex::default(),
+            orders: Orders::default(),
             tls,
         };
+        let listening = Listening::default();
         let mut receiver = Self {
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: listening.address,
             shared: Arc::new(shared),
-            task: None,
+            listening,
         };
         receiver.resume().await;
         receiver
@@ -99,41 +84,23 @@ impl Receiver {
 
     /// Listens again, at the same address, with all that was kept.
     pub async fn resume(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        self.task = Some(tokio::spawn(accept(listener, self.shared.clone())));
+        let shared = self.shared.clone();
+        self.listening.resume(|listener| accept(listener, shared)).await;
+        self.address = self.listening.address;
     }
 
     /// Nobody listens from the return on.
     pub async fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            let _ = task.await;
-        }
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        self.listening.stop().await;
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn order(&self, fault: Fault) {
-        self.shared.orders.lock().unwrap().next.push_back(fault);
-    }
-
-    pub fn order_lasting(&self, fault: Fault) {
-        self.shared.orders.lock().unwrap().lasting = Some(fault);
-    }
-
-    /// From now on each connection is told to go away with its first call.
-    pub fn close_after_each(&self) {
-        self.shared.orders.lock().unwrap().closes = true;
-    }
-
-    pub fn heal(&self) {
-        *self.shared.orders.lock().unwrap() = Orders::default();
+    /// The faults that it is to have.
+    pub fn orders(&self) -> &Orders<Fault> {
+        &self.shared.orders
     }
 
     /// Looks at what was kept.
@@ -173,7 +140,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>
         };
         let Some(next) = next else { return Ok(()) };
         let (request, respond) = next?;
-        if shared.orders.lock().unwrap().closes {
+        if shared.orders.closes() {
             connection.graceful_shutdown();
         }
         calls.spawn(call(request, respond, shared.clone(), broken.clone()));
@@ -192,10 +159,7 @@ async fn call(
         let _ = body.flow_control().release_capacity(data.len());
         frame.extend_from_slice(&data);
     }
-    let fault = {
-        let mut orders = shared.orders.lock().unwrap();
-        orders.next.pop_front().or_else(|| orders.lasting.clone())
-    };
+    let fault = shared.orders.take();
     let keep = || taken(&head.uri.to_string(), &head.headers, &frame, &shared);
     match fault {
         None => drop(answer(respond, keep(), frame.first() == Some(&1))),
