@@ -104,18 +104,19 @@ fn of_json(body: &[u8]) -> Option<PartialSuccess> {
     })
 }
 
-/// What a success means. All refused: each is, and a lone one also where more are said to be. Some: nobody knows which.
+/// What a success means. All refused: each is, and a lone one also where more are said to be. Some: nobody
+/// knows which. Less than none is no answer.
 fn taken(partial: PartialSuccess, count: usize, secrets: &HeaderMap) -> Verdict {
     let words = said(&partial.error_message, secrets);
-    match usize::try_from(partial.rejected_log_records) {
+    let rejected = partial.rejected_log_records;
+    match usize::try_from(rejected) {
         Ok(0) => Verdict::Accepted(words),
-        Ok(rejected) if rejected == count || count == 1 => {
-            Verdict::Refused(format!("the receiver refused the record{words}"))
-        }
-        _ => Verdict::Partial(format!(
-            "the receiver refused {} of {count} records{words}",
-            partial.rejected_log_records
-        )),
+        Ok(all) if all == count || count == 1 => Verdict::Refused(format!("the receiver refused the record{words}")),
+        Ok(_) => Verdict::Partial(format!("the receiver refused {rejected} of {count} records{words}")),
+        Err(_) => Verdict::Fault(Fault {
+            kind: FaultKind::Server,
+            message: format!("the receiver refused {rejected} of {count} records, which means nothing{words}"),
+        }),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Sending a batch and judging each record of it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,9 @@ use crate::grpc;
 use crate::proto::{Resource, Scope};
 use crate::record::Maker;
 use crate::request::{Encoding, Envelope, Load};
+
+/// So long after it began a delivery sends nothing more, and what is left comes again: it answers before anybody gives it up.
+const DELIVERY_MAX: Duration = Duration::from_secs(120);
 
 /// A receiver.
 #[derive(Debug)]
@@ -187,11 +191,7 @@ impl Otlp {
                 ledger.mark(places, &Outcome::Delivered);
             }
             Verdict::Refused(reason) => ledger.mark(places, &Outcome::Rejected(reason)),
-            Verdict::Suspect(reason) => ledger.mark(places, &Outcome::Suspect(reason)),
-            Verdict::Partial(reason) => {
-                self.partial.fetch_add(1, Ordering::Relaxed);
-                ledger.mark(places, &Outcome::Suspect(reason));
-            }
+            Verdict::Suspect(reason) | Verdict::Partial(reason) => ledger.mark(places, &Outcome::Suspect(reason)),
             Verdict::Doubtful(fault) | Verdict::Fault(fault) => {
                 ledger.fault = Some(fault);
                 ledger.retry_after = judgement.pause.filter(|pause| !pause.is_zero());
@@ -230,13 +230,18 @@ impl StreamSink for Otlp {
             self.maker.bytes_max, self.request_bytes_max
         );
         ledger.mark(&packed.unfit, &Outcome::Rejected(unfit));
-        for load in packed.loads {
+        let (mut left, begun) = (VecDeque::from(packed.loads), Instant::now());
+        while let Some(load) = left.pop_front().filter(|_| begun.elapsed() < DELIVERY_MAX) {
             let places = load.places.clone();
             let judgement = self.export(load).await;
             let first = places.first().and_then(|place| batch.get(*place));
             let id = first.map(|parcel| parcel.event.id).unwrap_or_default();
             let judgement = self.weighed(judgement, id, batch.len()).await;
-            if !self.settle(&places, judgement, &mut ledger) {
+            if matches!(judgement.verdict, Verdict::Partial(_)) {
+                self.partial.fetch_add(1, Ordering::Relaxed);
+                let apart = self.envelope.pack_apart(self.maker, batch, &places);
+                apart.into_iter().rev().for_each(|load| left.push_front(load));
+            } else if !self.settle(&places, judgement, &mut ledger) {
                 break;
             }
         }

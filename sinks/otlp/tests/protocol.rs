@@ -3,7 +3,7 @@
 
 mod fake;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fake::store::{Poison, Store, attributes};
@@ -193,6 +193,33 @@ async fn what_a_partial_success_refused_is_found_and_named_and_the_rest_is_there
             "{:?}",
             sink.notes()
         );
+    }
+}
+
+#[tokio::test]
+async fn what_stood_beside_a_refused_record_is_there_three_times_at_most() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::Record,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let sent = events(200, true);
+        let delivery = sink.deliver(&sent).await;
+        let dead = delivery
+            .outcomes
+            .iter()
+            .position(|one| *one != Outcome::Delivered)
+            .unwrap();
+        assert_eq!(dead, 100, "{protocol}");
+        assert!(matches!(&delivery.outcomes[dead], Outcome::Rejected(_)) && delivery.fault.is_none());
+        let mut copies = BTreeMap::new();
+        for id in receiver.with(|store| store.ids()) {
+            *copies.entry(id).or_insert(0) += 1;
+        }
+        assert_eq!((copies.len(), copies.values().max()), (199, Some(&3)), "{protocol}");
+        assert!(copies.values().sum::<i32>() < 2 * 199 + 20, "nearly all twice");
     }
 }
 
