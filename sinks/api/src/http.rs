@@ -216,6 +216,12 @@ impl Answer {
         self.status / 100 == 2
     }
 
+    /// Whether it may be refused for what stands in the request: a firewall that reads along blocks what an attacker wrote,
+    /// and does not say so. What tells of the address, the login, the size or the pace is about those.
+    pub const fn may_be_content(&self) -> bool {
+        matches!(self.status, 400 | 402 | 403 | 406 | 409 | 411 | 412 | 414..=424 | 426..=428 | 430..=499)
+    }
+
     /// The fault that a status other than 2xx stands for; `what` is the destination in an operator's words.
     ///
     /// No status is about one event: a sink that knows better (400, 413, 422) asks before.
@@ -442,6 +448,12 @@ mod tests {
                 _ => FaultKind::Server,
             };
             assert_eq!(answer(status).fault("the collector").kind, expected, "{status}");
+        }
+        for status in 100..=599 {
+            let kind = answer(status).fault("the collector").kind;
+            let by_name = [401, 404, 405, 407, 408, 410, 413, 425, 429].contains(&status);
+            let expected = matches!(kind, FaultKind::Auth | FaultKind::Config) && status / 100 == 4 && !by_name;
+            assert_eq!(answer(status).may_be_content(), expected, "{status}");
         }
         let asked = Answer {
             retry_after: Some(Duration::from_secs(1)),

@@ -9,10 +9,26 @@ use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use crate::stream::{Fault, FaultKind};
+
 /// Tries after which an event is at fault and no accident: with the usual waits between tries, a quarter of a minute.
 pub const TRIES: u32 = 5;
 /// Most events that are counted; twice what the largest batch holds.
 const EVENTS_MAX: usize = 1024;
+
+/// The fault of a destination that failed over events, and at that moment took a record that no event has a part in: it is
+/// neither the login nor the settings, so time may mend it.
+pub fn over_these(fault: Fault) -> Fault {
+    let kind = match fault.kind {
+        FaultKind::Auth | FaultKind::Config => FaultKind::Server,
+        kind => kind,
+    };
+    let message = format!(
+        "{}, and takes a record without an event: it, or a filter on the way, refuses these",
+        fault.message
+    );
+    Fault { kind, message }
+}
 
 /// The counts; none at first.
 #[derive(Debug, Default)]
@@ -50,6 +66,20 @@ mod tests {
         assert_eq!([one, one, other, one].map(|id| stubborn.failed(id)), [1, 2, 1, 3]);
         stubborn.forget(one);
         assert_eq!([one, other].map(|id| stubborn.failed(id)), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_taken_of_others_is_no_fault_of_the_login() {
+        for (kind, expected) in [
+            (FaultKind::Auth, FaultKind::Server),
+            (FaultKind::Config, FaultKind::Server),
+            (FaultKind::Busy, FaultKind::Busy),
+        ] {
+            let message = "it refused: http status 403".to_owned();
+            let fault = over_these(Fault { kind, message });
+            assert_eq!(fault.kind, expected);
+            assert!(fault.message.contains("403, and takes a record without an event"));
+        }
     }
 
     #[test]

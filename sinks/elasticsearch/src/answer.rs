@@ -3,6 +3,8 @@
 //! A text of the cluster decides in few cases ([`SETTINGS_SAID`]), where one type stands for faults of documents and of
 //! settings; it is matched from its first sign on, where nothing of an event stands.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use trapline_schemas::text::clean_within;
@@ -19,8 +21,8 @@ const REASON_CHARS_MAX: usize = 200;
 const TYPE_BYTES_MAX: usize = 80;
 
 /// The parts of an answer that are asked for.
-pub(crate) const FILTER: &str = "errors,error.type,items.*._id,items.*.status,items.*.failure_store,\
-                                 items.*.error.type,items.*.error.reason,items.*.error.caused_by.type";
+pub(crate) const FILTER: &str = "errors,error.type,items.*._id,items.*.status,items.*.result,\
+                                 items.*.failure_store,items.*.error.type,items.*.error.reason,items.*.error.caused_by.type";
 
 /// How many bytes an answer for so many events may have. The reason of one can hold the value that did not fit.
 pub(crate) const fn bytes_max(events: usize) -> usize {
@@ -34,7 +36,7 @@ pub(crate) enum Verdict {
     Items(Vec<Item>),
     /// The request is refused without a word on which event is at fault.
     Suspect(String),
-    /// The cluster broke down over the request: it may always, or over these events.
+    /// The cluster, or something on the way to it, failed over the request: it may always, or over these events.
     Doubtful(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
@@ -47,6 +49,8 @@ pub(crate) enum Item {
     Delivered,
     /// It did not fit, and is in the data stream's failure store.
     InFailureStore,
+    /// An ingest pipeline left it out, as whoever wrote that wants it.
+    LeftOut,
     /// Not delivered; send again later.
     Retry(Fault),
     /// The cluster broke down over it, and may do so always.
@@ -78,6 +82,8 @@ struct Entry {
     error: Value,
     #[serde(default)]
     failure_store: Value,
+    #[serde(default)]
+    result: Value,
 }
 
 /// Judges the answer to a request with these events.
@@ -89,10 +95,7 @@ pub(crate) fn judge(answer: &Answer, op: Op, sent: &[Uuid]) -> Verdict {
                 "the cluster's answer is longer than {} bytes",
                 bytes_max(sent.len())
             )),
-            Err(why) => Verdict::Fault(fault(
-                FaultKind::Server,
-                format!("{why}: http status {}", answer.status),
-            )),
+            Err(why) => Verdict::Fault(why.fault(answer.status)),
         };
     }
     refusal(answer, sent.len())
@@ -106,18 +109,43 @@ fn is_cut(body: &[u8], events: usize) -> bool {
             .any(|first| body.starts_with(first))
 }
 
-/// The items of an answer that is one: as many as were sent, under their ids.
-fn items(answer: &Answer, sent: &[Uuid]) -> Result<Vec<Entry>, &'static str> {
-    let reply: Reply =
-        serde_json::from_slice(&answer.body).map_err(|_| "the cluster gave an answer that is not a bulk request's")?;
-    let entries: Vec<_> = reply.items.into_iter().map(|named| named.create).collect();
-    if entries.len() != sent.len() {
-        return Err("the cluster answered for more or fewer events than it was sent");
+/// The items of an answer that is one: one for each event, under its id, brought into the order of the events.
+fn items(answer: &Answer, sent: &[Uuid]) -> Result<Vec<Entry>, Unread> {
+    let reply: Reply = serde_json::from_slice(&answer.body).map_err(|_| Unread::Garbage)?;
+    let entries = reply.items.into_iter().map(|named| named.create);
+    let mut by_id: HashMap<String, Entry> = HashMap::with_capacity(sent.len());
+    let mut count = 0;
+    for entry in entries {
+        count += 1;
+        by_id.insert(entry.id.clone(), entry);
     }
-    let is_sent = |(entry, sent): (&Entry, &Uuid)| entry.id == id(*sent, &mut [0; 36]);
-    match entries.iter().zip(sent).all(is_sent) {
-        true => Ok(entries),
-        false => Err("the cluster answered for other ids than it was sent; does a pipeline change `_id`?"),
+    if count != sent.len() {
+        return Err(Unread::Count);
+    }
+    let of = |sent: &Uuid| by_id.remove(id(*sent, &mut [0; 36])).ok_or(Unread::Ids);
+    sent.iter().map(of).collect()
+}
+
+/// Why an answer is not one to the events that were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    Garbage,
+    Count,
+    Ids,
+}
+
+impl Unread {
+    /// A pipeline that changes ids is a setting, and makes doubles with each try: somebody must know at once.
+    fn fault(self, status: u16) -> Fault {
+        let (kind, why) = match self {
+            Self::Garbage => (FaultKind::Server, "gave an answer that is not a bulk request's"),
+            Self::Count => (FaultKind::Server, "answered for more or fewer events than it was sent"),
+            Self::Ids => (
+                FaultKind::Config,
+                "answered for other ids than it was sent, so events may be there twice; does a pipeline change `_id`?",
+            ),
+        };
+        fault(kind, format!("the cluster {why}: http status {status}"))
     }
 }
 
@@ -126,6 +154,7 @@ fn item(op: Op, entry: &Entry) -> Item {
     match (entry.status, error.word()) {
         (200 | 201, _) if !entry.error.is_null() => Item::Retry(meaningless(entry.status)),
         (200 | 201, _) if entry.failure_store == "used" => Item::InFailureStore,
+        (200, _) if entry.result == "noop" => Item::LeftOut,
         (200 | 201, _) => Item::Delivered,
         (409, Some("version_conflict_engine_exception")) if op == Op::Create => Item::Delivered,
         (400 | 403 | 404 | 429, word) => refused(entry.status, word, &error),
@@ -231,6 +260,7 @@ fn refusal(answer: &Answer, events: usize) -> Verdict {
         (403, Some("cluster_block_exception")) => Verdict::Fault(fault(FaultKind::Config, told(BLOCKED))),
         (403, Some("security_exception")) => Verdict::Fault(fault(FaultKind::Auth, told(NO_RIGHT))),
         (404, Some("index_not_found_exception")) => Verdict::Fault(fault(FaultKind::Config, told(NO_INDEX))),
+        _ if answer.may_be_content() => Verdict::Doubtful(answer.fault("the cluster")),
         _ => Verdict::Fault(answer.fault("the cluster")),
     }
 }

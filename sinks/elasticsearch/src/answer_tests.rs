@@ -64,6 +64,8 @@ fn what_is_there_is_delivered_also_when_it_was_there_before() {
     );
     let stored = json!({"status": 201, "failure_store": "used"});
     assert_eq!(item_of(Op::Create, &stored), Item::InFailureStore);
+    let left_out = json!({"status": 200, "result": "noop"});
+    assert_eq!(item_of(Op::Create, &left_out), Item::LeftOut);
     let both = error(201, "mapper_parsing_exception", "");
     assert_eq!(kind(&item_of(Op::Create, &both)), Some(FaultKind::Server));
 }
@@ -205,7 +207,7 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
     for items in [
         json!([]),
         json!([first]),
-        json!([second, first]),
+        json!([first, first]),
         json!([first, second, second]),
         json!([first, {"delete": {"_id": IDS[1].to_string(), "status": 201}}]),
         json!([first, {"create": {"_id": IDS[1].to_string()}}]),
@@ -215,10 +217,15 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
         let body = json!({"errors": false, "items": items}).to_string();
         let verdict = judge(&answer(200, &body), Op::Create, &IDS);
         assert!(
-            matches!(&verdict, Verdict::Fault(fault) if fault.kind == FaultKind::Server),
+            matches!(&verdict, Verdict::Fault(fault) if [FaultKind::Server, FaultKind::Config].contains(&fault.kind)),
             "{body}: {verdict:?}"
         );
     }
+    let reordered = json!({"items": [second, {"create": {"_id": IDS[0].to_string(), "status": 503}}]}).to_string();
+    let Verdict::Items(items) = judge(&answer(200, &reordered), Op::Create, &IDS) else {
+        panic!("each has its item")
+    };
+    assert!(matches!(&items[..], [Item::Retry(_), Item::Delivered]));
     for body in ["", "{}", "<html>welcome</html>", "{\"items\":[", "null"] {
         let verdict = judge(&answer(200, body), Op::Create, &IDS);
         assert!(
@@ -260,7 +267,7 @@ fn a_whole_request_is_refused_for_its_size_or_its_form_alone() {
     ] {
         let verdict = refused(status, &body);
         assert!(
-            matches!(&verdict, Verdict::Fault(fault) if fault.kind == expected),
+            matches!(&verdict, Verdict::Fault(fault) | Verdict::Doubtful(fault) if fault.kind == expected),
             "{status} {body}: {verdict:?}"
         );
     }
@@ -329,7 +336,7 @@ fn texts(verdict: &Verdict) -> Vec<String> {
     let of_item = |item: &Item| match item {
         Item::Retry(fault) | Item::Failed(fault) => fault.message.clone(),
         Item::Rejected(reason) | Item::Suspect(reason) => reason.clone(),
-        Item::Delivered | Item::InFailureStore => String::new(),
+        Item::Delivered | Item::InFailureStore | Item::LeftOut => String::new(),
     };
     match verdict {
         Verdict::Items(items) => items.iter().map(of_item).collect(),

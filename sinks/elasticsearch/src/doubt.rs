@@ -6,7 +6,7 @@
 //! ever. Where one event of a request was taken, the others are judged as they are: the index takes documents.
 
 use trapline_sink::stream::{Fault, FaultKind};
-use trapline_sink::stubborn::TRIES;
+use trapline_sink::stubborn::{TRIES, over_these};
 
 use crate::answer::{Item, Verdict};
 
@@ -35,7 +35,7 @@ impl Control {
             Verdict::Doubtful(fault) | Verdict::Fault(fault) => return Self::Unknown(fault),
         };
         match item {
-            Some(Item::Delivered | Item::InFailureStore) => Self::Taken,
+            Some(Item::Delivered | Item::InFailureStore | Item::LeftOut) => Self::Taken,
             Some(Item::Retry(fault) | Item::Failed(fault)) => Self::Unknown(fault),
             Some(Item::Rejected(_) | Item::Suspect(_)) | None => Self::Refused,
         }
@@ -46,7 +46,7 @@ impl Control {
 pub(crate) fn is_open(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Items(items) => {
-            let is_taken = |item: &Item| matches!(item, Item::Delivered | Item::InFailureStore);
+            let is_taken = |item: &Item| matches!(item, Item::Delivered | Item::InFailureStore | Item::LeftOut);
             items.iter().any(is_at_stake) && !items.iter().any(is_taken)
         }
         Verdict::Doubtful(_) => true,
@@ -70,7 +70,8 @@ pub(crate) fn is_breakdown(verdict: &Verdict) -> bool {
 pub(crate) fn weigh(verdict: Verdict, control: &Control, is_row: bool) -> Verdict {
     match verdict {
         Verdict::Items(items) => Verdict::Items(items.into_iter().map(|item| weighed(item, control, is_row)).collect()),
-        Verdict::Doubtful(fault) if is_row && *control == Control::Taken => Verdict::Suspect(fault.message),
+        Verdict::Doubtful(fault) if is_row && *control == Control::Taken => Verdict::Suspect(over_these(fault).message),
+        Verdict::Doubtful(fault) if *control == Control::Taken => Verdict::Fault(over_these(fault)),
         Verdict::Doubtful(fault) => Verdict::Fault(fault),
         settled => settled,
     }
@@ -141,11 +142,15 @@ mod tests {
         let unknown = Control::Unknown(fault(FaultKind::Busy));
         for (control, is_row) in [(&Control::Taken, false), (&Control::Refused, true), (&unknown, true)] {
             assert_eq!(retried(weighed(failed(), control, is_row)), Some(FaultKind::Server));
-            let whole = weigh(Verdict::Doubtful(fault(FaultKind::Server)), control, is_row);
-            assert_eq!(whole, Verdict::Fault(fault(FaultKind::Server)));
+            let whole = weigh(Verdict::Doubtful(fault(FaultKind::Auth)), control, is_row);
+            let expected = match control {
+                Control::Taken => FaultKind::Server,
+                _ => FaultKind::Auth,
+            };
+            assert!(matches!(whole, Verdict::Fault(fault) if fault.kind == expected));
         }
         let whole = weigh(Verdict::Doubtful(fault(FaultKind::Server)), &Control::Taken, true);
-        assert_eq!(whole, Verdict::Suspect("failed".into()));
+        assert_eq!(whole, Verdict::Suspect(over_these(fault(FaultKind::Server)).message));
     }
 
     #[test]

@@ -28,9 +28,13 @@ pub(crate) struct Elasticsearch {
     pub(crate) client: HttpClient,
     pub(crate) settings: Settings,
     form: Form,
+    /// How long the cluster waits for a shard: less than we wait for the cluster, or it could not say that it did.
+    patience: String,
     authorization: Option<HeaderValue>,
     /// Events that the cluster put into a failure store.
     stored_as_failures: AtomicU64,
+    /// Events that an ingest pipeline left out.
+    left_out: AtomicU64,
     /// Events that the cluster breaks down over.
     stubborn: Stubborn,
     said: Said,
@@ -51,8 +55,10 @@ impl Elasticsearch {
                 index: settings.index.clone(),
                 op: settings.op,
             },
+            patience: format!("{}ms", (settings.timeout * 2 / 3).as_millis()),
             authorization: settings.auth.header().map_err(unfit)?,
             stored_as_failures: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
             stubborn: Stubborn::default(),
             said: Said::default(),
             settings,
@@ -100,7 +106,7 @@ impl Elasticsearch {
     }
 
     fn query(&self) -> Vec<(&'static str, &str)> {
-        let mut query = vec![("filter_path", FILTER)];
+        let mut query = vec![("filter_path", FILTER), ("timeout", self.patience.as_str())];
         query.extend(self.settings.pipeline.as_deref().map(|name| ("pipeline", name)));
         match self.settings.require {
             Require::Nothing => {}
@@ -116,6 +122,10 @@ impl Elasticsearch {
             let outcome = match item {
                 Item::Delivered => Outcome::Delivered,
                 Item::InFailureStore => self.note_failure(),
+                Item::LeftOut => {
+                    self.left_out.fetch_add(1, Ordering::Relaxed);
+                    Outcome::Delivered
+                }
                 Item::Rejected(reason) => Outcome::Rejected(reason),
                 Item::Suspect(reason) => Outcome::Suspect(reason),
                 Item::Retry(fault) | Item::Failed(fault) => {
@@ -211,6 +221,13 @@ impl StreamSink for Elasticsearch {
             0 => {}
             count => notes.push(format!(
                 "{count} events are in the failure store: they did not fit the mapping"
+            )),
+        }
+        match self.left_out.load(Ordering::Relaxed) {
+            0 => {}
+            1 => notes.push("1 event was left out by an ingest pipeline of the cluster".to_owned()),
+            count => notes.push(format!(
+                "{count} events were left out by an ingest pipeline of the cluster"
             )),
         }
         notes

@@ -121,7 +121,7 @@ async fn an_answer_for_other_events_is_none_and_a_repeat_mends_it() {
     let fault = delivery.fault.unwrap();
     assert_eq!(
         (delivery.outcomes, fault.kind),
-        (vec![Outcome::Retry; 2], FaultKind::Server)
+        (vec![Outcome::Retry; 2], FaultKind::Config)
     );
     assert!(fault.message.contains("other ids"), "{fault:?}");
     assert_eq!(sink.deliver(&batch).await, Delivery::all(2));
@@ -276,4 +276,68 @@ async fn reasons_of_any_length_are_read_to_their_end() {
     let batch: Vec<_> = (0..40).flat_map(|_| events(1, true)).chain(events(8, false)).collect();
     let driver = drive(&sink, &batch).await;
     assert_eq!((driver.delivered().len(), driver.dead().len()), (8, 40));
+}
+
+/// A firewall that reads what an attacker wrote, and blocks it.
+#[tokio::test]
+async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
+    let server = start(Cluster {
+        filtered: Some(BAD_USER),
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "compression = \"none\"", Format::Ecs);
+    let driver = drive(&sink, &events(8, true)).await;
+    assert_eq!(driver.delivered().len(), 7);
+    assert!(
+        matches!(driver.dead(), [(_, reason)] if reason.contains("403") && reason.contains("without an event")),
+        "{:?}",
+        driver.dead()
+    );
+    server.order_lasting(Fault::Answer(Reply::text(403, "<html>firewall</html>")));
+    for _ in 0..3 * TRIES {
+        let delivery = sink.deliver(&events(1, false)).await;
+        assert_eq!(
+            (delivery.outcomes, delivery.fault.unwrap().kind),
+            (vec![Outcome::Retry], FaultKind::Auth)
+        );
+    }
+}
+
+#[tokio::test]
+async fn items_in_another_order_are_each_their_own_events() {
+    let server = start(Cluster {
+        poison: Some(BAD_USER),
+        backwards: true,
+        ..Cluster::default()
+    })
+    .await;
+    let delivery = sink(&server, "", Format::Ecs).deliver(&events(4, true)).await;
+    assert!(matches!(
+        &delivery.outcomes[..],
+        [
+            Outcome::Delivered,
+            Outcome::Delivered,
+            Outcome::Rejected(_),
+            Outcome::Delivered
+        ]
+    ));
+}
+
+#[tokio::test]
+async fn what_an_ingest_pipeline_leaves_out_is_told_of() {
+    let server = start(Cluster {
+        dropped: Some(BAD_USER),
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "", Format::Ecs);
+    assert_eq!(sink.deliver(&events(4, true)).await, Delivery::all(4));
+    let notes = sink.notes();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("1 event was left out by an ingest pipeline")),
+        "{notes:?}"
+    );
 }

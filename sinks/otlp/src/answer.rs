@@ -2,7 +2,8 @@
 //!
 //! In: an answer of HTTP, or of gRPC. Out: a [`Judgement`]. Only a refusal that can be about a record makes its events
 //! suspects (400, 413, 422; INVALID_ARGUMENT, ALREADY_EXISTS); what the specification does not let a client repeat, and
-//! names nobody (500, INTERNAL, UNKNOWN, RESOURCE_EXHAUSTED without a pause), is doubtful. Either is weighed before an event
+//! names nobody (500, INTERNAL, UNKNOWN, RESOURCE_EXHAUSTED without a pause), is doubtful, and so is what a filter on the way
+//! may say of a record's content (403, PERMISSION_DENIED). Either is weighed before an event
 //! is lost for it (`doubt.rs`). Every other refusal is about the receiver or the way there, and is sent again.
 
 use std::time::Duration;
@@ -151,6 +152,7 @@ fn refused(answer: &Answer, words: &str) -> Verdict {
         500 | 501 | 505..=510 if answer.retry_after.is_none() => {
             Verdict::Doubtful(with(answer.fault("the receiver"), words))
         }
+        _ if answer.may_be_content() => Verdict::Doubtful(with(answer.fault("the receiver"), words)),
         _ => Verdict::Fault(with(answer.fault("the receiver"), words)),
     }
 }
@@ -211,8 +213,12 @@ fn not_grpc(answer: &Answer) -> Judgement {
         },
         _ => answer.fault("the receiver, or a proxy before it,"),
     };
+    let verdict = match answer.may_be_content() && answer.status != 415 {
+        true => Verdict::Doubtful(fault),
+        false => Verdict::Fault(fault),
+    };
     Judgement {
-        verdict: Verdict::Fault(fault),
+        verdict,
         pause: answer.retry_after,
     }
 }
@@ -225,7 +231,8 @@ fn failed(code: u32, asks_for_a_pause: bool, words: &str) -> Verdict {
     };
     match code {
         3 | 6 => Verdict::Suspect(fault(FaultKind::Server, "refused the record").message),
-        7 | 16 => Verdict::Fault(fault(FaultKind::Auth, "refused the credentials")),
+        7 => Verdict::Doubtful(fault(FaultKind::Auth, "refused the credentials")),
+        16 => Verdict::Fault(fault(FaultKind::Auth, "refused the credentials")),
         // Receivers say either of a request that is too large, and the first of a quota too.
         8 | 11 if !asks_for_a_pause => Verdict::Doubtful(fault(FaultKind::Busy, "takes no more")),
         5 | 9 => Verdict::Fault(fault(FaultKind::Config, "lacks what the request names")),

@@ -6,6 +6,7 @@
 //! client drop such records at once; here they become dead letters, after some tries).
 
 use trapline_sink::stream::{Fault, FaultKind};
+use trapline_sink::stubborn::over_these;
 
 use crate::answer::Verdict;
 
@@ -21,7 +22,7 @@ pub(crate) fn is_open(verdict: &Verdict, events: usize) -> bool {
     }
 }
 
-/// What `refused` means beside what became of the control. `is_row`: the receiver broke down over this often enough.
+/// What `refused` means beside what became of the control. `is_row`: the receiver failed over this often enough.
 pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict {
     match (refused, control) {
         (Verdict::Suspect(reason), Verdict::Refused(_) | Verdict::Suspect(_) | Verdict::Partial(_)) => {
@@ -31,7 +32,8 @@ pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict
             })
         }
         (Verdict::Suspect(_), Verdict::Doubtful(fault) | Verdict::Fault(fault)) => Verdict::Fault(fault),
-        (Verdict::Doubtful(fault), Verdict::Accepted(_)) if is_row => Verdict::Suspect(fault.message),
+        (Verdict::Doubtful(fault), Verdict::Accepted(_)) if is_row => Verdict::Suspect(over_these(fault).message),
+        (Verdict::Doubtful(fault), Verdict::Accepted(_)) => Verdict::Fault(over_these(fault)),
         (Verdict::Doubtful(fault), _) => Verdict::Fault(fault),
         (refused, _) => refused,
     }
@@ -75,7 +77,10 @@ mod tests {
     #[test]
     fn a_breakdown_is_the_events_fault_only_in_a_row_beside_controls_that_were_taken() {
         let broken = || Verdict::Doubtful(fault(FaultKind::Server));
-        assert_eq!(weigh(broken(), accepted(), true), Verdict::Suspect("failed".into()));
+        let said = over_these(fault(FaultKind::Server)).message;
+        assert_eq!(weigh(broken(), accepted(), true), Verdict::Suspect(said));
+        let of_login = Verdict::Doubtful(fault(FaultKind::Auth));
+        assert_eq!(kind(&weigh(of_login, accepted(), false)), Some(FaultKind::Server));
         for (control, is_row) in [
             (accepted(), false),
             (broken(), true),

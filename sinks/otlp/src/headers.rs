@@ -13,6 +13,7 @@ const SECRET_BYTES_MIN: usize = 4;
 
 /// Those that the transport sets itself, or with a dash at the end all that begin so.
 const OWN: &[&str] = &[
+    "accept",
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -167,6 +168,7 @@ mod tests {
             ("a=1,=hush", Mistake::NoPair(2)),
             ("a b=hush", Mistake::Name(1)),
             ("content-type=hush", Mistake::Own(1, "content-type")),
+            ("Accept=hush", Mistake::Own(1, "accept")),
             ("grpc-timeout=hush", Mistake::Own(1, "grpc-")),
             ("a=hush%0d%0aX-Evil: 1", Mistake::Value(1)),
             ("a=hush\nb", Mistake::Value(1)),

@@ -98,15 +98,14 @@ impl Otlp {
         let count = load.len();
         let answer = exchange_whole(self.request(self.envelope.body(load))).await;
         self.answers.fetch_or(answer.is_ok(), Ordering::Relaxed);
-        let judgement = match answer {
+        match answer {
             Ok(whole) if self.protocol == Protocol::Grpc => of_grpc(&whole, count, &self.headers),
             Ok(whole) => of_http(&whole, count, &self.headers),
             Err(broken) => Judgement {
                 verdict: Verdict::Fault(self.explained(broken)),
                 pause: None,
             },
-        };
-        judgement
+        }
     }
 
     /// Looks into a verdict that leaves open whose fault it is, by a record that no event has a part in.

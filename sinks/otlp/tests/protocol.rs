@@ -385,6 +385,32 @@ async fn a_record_that_the_receiver_breaks_down_over_holds_nobody_up_for_ever() 
     }
 }
 
+/// A firewall that reads what an attacker wrote, and blocks it.
+#[tokio::test]
+async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::Filtered,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7, "{protocol}");
+        assert!(
+            matches!(driver.dead(), [(_, reason)] if reason.contains("without an event")),
+            "{:?}",
+            driver.dead()
+        );
+        receiver.refuse_all((7, 403));
+        for _ in 0..2 * TRIES {
+            let delivery = sink.deliver(&events(1, false)).await;
+            let found = (delivery.outcomes, delivery.fault.unwrap().kind);
+            assert_eq!(found, (vec![Outcome::Retry], FaultKind::Auth), "{protocol}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_record_that_is_too_large_for_the_receiver_holds_nobody_up_for_ever() {
     let receiver = grpc::Receiver::start(Store::default(), None).await;

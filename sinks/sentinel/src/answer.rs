@@ -4,6 +4,7 @@ use serde_json::Value;
 use trapline_sink::http::Answer;
 use trapline_sink::oauth::Hint;
 use trapline_sink::stream::{Fault, FaultKind};
+use trapline_sink::stubborn::over_these;
 
 /// Longest code word that is shown.
 const CODE_BYTES_MAX: usize = 60;
@@ -17,7 +18,7 @@ pub(crate) enum Verdict {
     Unauthorized(Fault),
     /// The request is refused without a word on which record is at fault.
     Suspect(String),
-    /// The service broke down over the request: it may always, or over these records.
+    /// The service, or something on the way to it, failed over the request: it may always, or over these records.
     Doubtful(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
@@ -81,14 +82,15 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         (204, _) => Verdict::Accepted,
         (200..=299, _) => Verdict::Fault(fault(FaultKind::Server, "gave an answer that is not the service's")),
         (401, _) => Verdict::Unauthorized(fault(FaultKind::Auth, "refused the token")),
-        (403, _) => Verdict::Fault(fault(FaultKind::Auth, NO_ROLE)),
+        (403, _) => Verdict::Doubtful(fault(FaultKind::Auth, NO_ROLE)),
         (404, code) => Verdict::Fault(fault(FaultKind::Config, setting(code).unwrap_or(NO_RULE))),
         (413, _) => Verdict::Suspect(told("refused the records as too large")),
-        (500, _) => Verdict::Doubtful(answer.fault("the ingestion endpoint")),
         (400, Some(_)) => match setting(&code) {
             Some(means) => Verdict::Fault(fault(FaultKind::Config, means)),
             None => Verdict::Suspect(told("refused the records")),
         },
+        (500, _) => Verdict::Doubtful(answer.fault("the ingestion endpoint")),
+        _ if answer.may_be_content() => Verdict::Doubtful(answer.fault("the ingestion endpoint")),
         _ => Verdict::Fault(answer.fault("the ingestion endpoint")),
     }
 }
@@ -97,7 +99,7 @@ const NO_RECORD: &str = "and also a record without an event, so no event is at f
                          `transformKql` does";
 
 /// What `refused` means beside what became of `control`, a record that no event has a part in: where that is not taken
-/// either, no event is at fault. `is_row`: the service broke down over these records often enough.
+/// either, no event is at fault. `is_row`: the service failed over these records often enough.
 pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict {
     match (refused, control) {
         (Verdict::Suspect(reason), Verdict::Suspect(_)) => Verdict::Fault(Fault {
@@ -107,7 +109,8 @@ pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict
         (Verdict::Suspect(_), Verdict::Unauthorized(fault) | Verdict::Doubtful(fault) | Verdict::Fault(fault)) => {
             Verdict::Fault(fault)
         }
-        (Verdict::Doubtful(fault), Verdict::Accepted) if is_row => Verdict::Suspect(fault.message),
+        (Verdict::Doubtful(fault), Verdict::Accepted) if is_row => Verdict::Suspect(over_these(fault).message),
+        (Verdict::Doubtful(fault), Verdict::Accepted) => Verdict::Fault(over_these(fault)),
         (Verdict::Doubtful(fault), _) => Verdict::Fault(fault),
         (refused, _) => refused,
     }
@@ -187,7 +190,7 @@ mod tests {
             (verdict(503, ""), FaultKind::Server, "503"),
             (verdict(302, ""), FaultKind::Config, "redirects"),
         ] {
-            let Verdict::Fault(fault) = verdict else {
+            let (Verdict::Fault(fault) | Verdict::Doubtful(fault)) = verdict else {
                 panic!("{verdict:?}")
             };
             assert_eq!(fault.kind, kind, "{fault:?}");
@@ -205,8 +208,11 @@ mod tests {
         assert!(matches!(&large, Verdict::Suspect(reason) if reason.contains("ContentLengthLimitExceeded")));
         assert!(matches!(with_code(400, "InvalidPayload"), Verdict::Suspect(_)));
         assert!(matches!(verdict(413, ""), Verdict::Suspect(_)));
-        assert!(matches!(with_code(500, "InternalServerError"), Verdict::Doubtful(_)));
-        for status in (100..200).chain(205..400).chain([402, 405, 422]).chain(501..600) {
+        for status in [402, 403, 406, 422, 500] {
+            assert!(matches!(with_code(status, "Any"), Verdict::Doubtful(_)), "{status}");
+        }
+        assert!(matches!(verdict(400, "<html>"), Verdict::Doubtful(_)));
+        for status in (100..200).chain(205..400).chain([404, 405, 407, 429]).chain(501..600) {
             assert!(
                 matches!(with_code(status, "InvalidPayload"), Verdict::Fault(_)),
                 "{status}"

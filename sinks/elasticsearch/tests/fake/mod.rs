@@ -23,6 +23,12 @@ pub struct Cluster {
     pub poison: Option<&'static str>,
     /// What a document with that text is answered, unless it does not fit the mapping: status and type.
     pub poison_as: Option<(u16, &'static str)>,
+    /// Something on the way answers a page with 403 to requests with this text.
+    pub filtered: Option<&'static str>,
+    /// An ingest pipeline leaves out documents with this text.
+    pub dropped: Option<&'static str>,
+    /// Items are answered in another order.
+    pub backwards: bool,
     /// Reasons are of a hundred thousand bytes.
     pub long_reasons: bool,
     /// No document fits the mapping.
@@ -62,6 +68,12 @@ impl Cluster {
             }
         }
         let content = String::from_utf8(request.content().unwrap_or_default()).unwrap_or_default();
+        if self.filtered.is_some_and(|text| content.contains(text)) {
+            return Reply::text(403, "<html>blocked</html>");
+        }
+        if self.query.get("timeout").map(String::as_str) != Some("666ms") {
+            self.wrong.push(format!("timeout in {:?}", self.query));
+        }
         let lines: Vec<&str> = content.split('\n').collect();
         let Some((&"", lines)) = lines.split_last() else {
             return refused(
@@ -77,11 +89,14 @@ impl Cluster {
             .trim_start_matches('/')
             .strip_suffix("/_bulk")
             .map(str::to_owned);
-        let items: Vec<Value> = lines
+        let mut items: Vec<Value> = lines
             .chunks(2)
             .enumerate()
             .map(|(at, pair)| self.item(at, in_path.as_deref(), pair))
             .collect();
+        if self.backwards {
+            items.reverse();
+        }
         let errors = items.iter().any(|item| item.to_string().contains("\"error\""));
         Reply::json(200, &json!({"errors": errors, "items": items}))
     }
@@ -94,7 +109,11 @@ impl Cluster {
         };
         let index = head["_index"].as_str().or(in_path).unwrap_or_default().to_owned();
         let id = head["_id"].as_str().unwrap_or_default().to_owned();
-        let (status, error) = self.store(at, op, &index, &id, pair.get(1).copied().unwrap_or_default());
+        let document = pair.get(1).copied().unwrap_or_default();
+        if self.dropped.is_some_and(|text| document.contains(text)) {
+            return json!({op: {"_id": id, "status": 200, "result": "noop"}});
+        }
+        let (status, error) = self.store(at, op, &index, &id, document);
         let mut item = json!({"_id": id, "status": status});
         if let Some((word, reason)) = error {
             item["error"] = json!({"type": word, "reason": reason});

@@ -125,7 +125,11 @@ fn every_status_of_http_has_its_class() {
         let verdict = http(status, Some("text/html"), b"<html>no</html>");
         assert_eq!(kind(&verdict), expected, "{status}");
         assert_eq!(matches!(verdict, Verdict::Suspect(_)), expected.is_none(), "{status}");
-        let doubtful = matches!(status, 500 | 501 | 505..=510);
+        let doubtful = match status {
+            400 | 413 | 415 | 422 | 401 | 404 | 405 | 407 | 408 | 410 | 425 | 429 => false,
+            402..=499 => true,
+            _ => matches!(status, 500 | 501 | 505..=510),
+        };
         assert_eq!(matches!(verdict, Verdict::Doubtful(_)), doubtful, "{status}");
     }
     let Verdict::Fault(lost) = http(404, None, b"") else {

@@ -205,6 +205,7 @@ fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16,
         Taken::Invalid => (3, 0),
         Taken::TooMany => (8, 0),
         Taken::Broken => (13, 0),
+        Taken::Blocked => (7, 0),
         Taken::AllBut(refused) => (0, refused),
     }
 }

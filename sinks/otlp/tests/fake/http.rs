@@ -26,6 +26,7 @@ impl Service for Receiver {
             Taken::Invalid => Reply::json(400, &json!({"code": 3, "message": "bad record"})),
             Taken::TooMany => Reply::status(413),
             Taken::Broken => Reply::status(500),
+            Taken::Blocked => Reply::status(403),
             Taken::AllBut(0) if kind == "application/json" => Reply::json(200, &json!({})),
             Taken::AllBut(refused) if kind == "application/json" => {
                 let partial = json!({"rejectedLogRecords": refused.to_string(), "errorMessage": "bad record"});

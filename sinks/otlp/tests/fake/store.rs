@@ -18,6 +18,8 @@ pub enum Poison {
     Record,
     /// It breaks down over the request.
     Breaks,
+    /// Something on the way blocks it.
+    Filtered,
 }
 
 /// The receiver's answer to a request that it could read.
@@ -31,6 +33,8 @@ pub enum Taken {
     TooMany,
     /// None: it broke down.
     Broken,
+    /// None: it was not let through.
+    Blocked,
 }
 
 /// What it keeps.
@@ -81,6 +85,7 @@ impl Store {
         match self.poison {
             Poison::Request if !bad.is_empty() => return Taken::Invalid,
             Poison::Breaks if !bad.is_empty() => return Taken::Broken,
+            Poison::Filtered if !bad.is_empty() => return Taken::Blocked,
             _ => {}
         }
         self.controls.extend(controls);

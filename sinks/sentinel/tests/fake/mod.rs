@@ -24,6 +24,8 @@ const BODY_BYTES_MAX: usize = 1_048_576;
 pub struct Azure {
     /// Requests with a record that holds this text are refused with 400.
     pub poison: Option<&'static str>,
+    /// Something on the way answers a page with 403 to requests with a record that holds this text.
+    pub filtered: Option<&'static str>,
     /// It breaks down with 500 over requests with a record that holds this text.
     pub breaks_over: Option<&'static str>,
     /// Requests with more records are refused with 413.
@@ -117,6 +119,9 @@ impl Azure {
         let any_holds = |text: &str| records.iter().any(|record| record.to_string().contains(text));
         if self.poison.is_some_and(any_holds) {
             return refused(400, "InvalidPayload");
+        }
+        if self.filtered.is_some_and(any_holds) {
+            return Reply::text(403, "<html>blocked</html>");
         }
         if self.breaks_over.is_some_and(any_holds) {
             return refused(500, "InternalServerError");
