@@ -23,6 +23,8 @@ pub const ANSWER_MAX: usize = 64 * 1024;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Idle connections are closed before common servers would close them under a request.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Most bytes of headers or trailers of HTTP/2: gRPC has its words there, and some servers repeat what they refuse.
+const HEADERS_MAX: u32 = 256 * 1024;
 /// Dead peers are noticed within a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -54,6 +56,7 @@ impl HttpClient {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let builder = builder(&base, config, deadline, resolver)?
             .http2_prior_knowledge()
+            .http2_max_header_list_size(HEADERS_MAX)
             .http2_keep_alive_interval(KEEPALIVE)
             .http2_keep_alive_timeout(DEAD_PEER - KEEPALIVE);
         Self::built(builder, base, tls)
@@ -283,6 +286,8 @@ pub struct Broken {
     pub fault: Fault,
     /// Whether the peer answered, but in no HTTP of the version that was spoken to it.
     pub is_foreign: bool,
+    /// Whether the peer's answer has more before or behind its body than is read.
+    pub is_too_long: bool,
     /// Whether the peer took the connection and cut it.
     pub is_cut: bool,
 }
@@ -321,10 +326,12 @@ async fn bounded_frames(mut body: reqwest::Body) -> Result<(Vec<u8>, HeaderMap),
 
 fn broken(error: reqwest::Error) -> Broken {
     let is_foreign = causes(&error).any(is_foreign);
-    let was_open = !error.is_connect() && !error.is_timeout();
+    let is_too_long = causes(&error).any(is_too_long);
+    let was_open = !is_too_long && !error.is_connect() && !error.is_timeout();
     let fault = transport_fault(error);
     Broken {
         is_foreign,
+        is_too_long,
         is_cut: was_open && fault.kind == FaultKind::Unreachable,
         fault,
     }
@@ -339,6 +346,12 @@ fn is_foreign(cause: &(dyn std::error::Error + 'static)) -> bool {
         !error.is_remote() && matches!(reason, Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
     };
     cause.downcast_ref().is_some_and(no_answer) || cause.downcast_ref().is_some_and(no_frame)
+}
+
+/// Whether a cause is that we broke the connection off because of endless headers.
+fn is_too_long(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let is_excess = |error: &h2::Error| !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    cause.downcast_ref().is_some_and(is_excess)
 }
 
 /// What hyper says, by text alone, of bytes that come before a request went out.

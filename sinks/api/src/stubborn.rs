@@ -1,18 +1,24 @@
 //! Events that a destination fails over again and again although it works: the one thing that would hold a sink up for ever.
 //!
-//! In: the ids of events that it failed over. Out: how often so far. A failure is counted only where the destination
-//! showed at the same time that it works, or every event of an outage would be here.
+//! In: the ids of events that it failed over, where it showed at the same time that it works (or every event of an outage
+//! would be here). Out: whether an event has failed often enough to be at fault.
+//! Where one has just been found, the next has one try: whoever found out how to make such events makes many, and the waits
+//! between tries would hold the sink up as well.
 //! Bound: [`EVENTS_MAX`] events; the one that was counted longest ago is forgotten first, and begins anew.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::stream::{Fault, FaultKind};
 
 /// Tries after which an event is at fault and no accident: with the usual waits between tries, a quarter of a minute.
 pub const TRIES: u32 = 5;
+/// So long after an event was found the next one has one try.
+const LATELY: Duration = Duration::from_secs(600);
 /// Most events that are counted; twice what the largest batch holds.
 const EVENTS_MAX: usize = 1024;
 
@@ -32,27 +38,40 @@ pub fn over_these(fault: Fault) -> Fault {
 
 /// The counts; none at first.
 #[derive(Debug, Default)]
-pub struct Stubborn(Mutex<VecDeque<(Uuid, u32)>>);
+pub struct Stubborn(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    rows: VecDeque<(Uuid, u32)>,
+    /// When an event was found at fault.
+    found: Option<Instant>,
+}
 
 impl Stubborn {
-    /// One more failure over this event: how many there were.
-    pub fn failed(&self, id: Uuid) -> u32 {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = rows.iter().position(|(known, _)| *known == id);
-        let count = before
-            .and_then(|at| rows.remove(at))
-            .map_or(1, |(_, count)| count.saturating_add(1));
-        if rows.len() >= EVENTS_MAX {
-            rows.pop_front();
+    /// One more failure over this event: whether it is at fault, after so many `tries`.
+    pub fn is_at_fault(&self, id: Uuid, tries: u32) -> bool {
+        let (mut counts, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let is_lately = counts.found.is_some_and(|found| now < found + LATELY);
+        let is_found = counts.add(id) >= tries || is_lately;
+        if is_found {
+            counts.rows.pop_back();
+            counts.found = Some(now);
         }
-        rows.push_back((id, count));
-        count
+        is_found
     }
+}
 
-    /// The event is done with.
-    pub fn forget(&self, id: Uuid) {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.retain(|(known, _)| *known != id);
+impl Counts {
+    /// Counts, and leaves the event's row as the last.
+    fn add(&mut self, id: Uuid) -> u32 {
+        let before = self.rows.iter().position(|(known, _)| *known == id);
+        let row = before.and_then(|at| self.rows.remove(at));
+        let count = row.map_or(1, |(_, count)| count.saturating_add(1));
+        if self.rows.len() >= EVENTS_MAX {
+            self.rows.pop_front();
+        }
+        self.rows.push_back((id, count));
+        count
     }
 }
 
@@ -60,12 +79,19 @@ impl Stubborn {
 mod tests {
     use super::*;
 
-    #[test]
-    fn failures_are_counted_by_event_until_it_is_done_with() {
-        let (stubborn, [one, other]) = (Stubborn::default(), [1, 2].map(Uuid::from_u128));
-        assert_eq!([one, one, other, one].map(|id| stubborn.failed(id)), [1, 2, 1, 3]);
-        stubborn.forget(one);
-        assert_eq!([one, other].map(|id| stubborn.failed(id)), [1, 2]);
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_at_fault_after_its_tries_and_for_a_while_the_next_at_once() {
+        let (stubborn, [one, other, third]) = (Stubborn::default(), [1, 2, 3].map(Uuid::from_u128));
+        let tries = [one, one, other, one].map(|id| stubborn.is_at_fault(id, 3));
+        assert_eq!(tries, [false, false, false, true]);
+        assert!(stubborn.is_at_fault(third, 3), "one was found a moment ago");
+        tokio::time::advance(LATELY).await;
+        let tries = [third, one, one, other, other].map(|id| stubborn.is_at_fault(id, 3));
+        assert_eq!(
+            tries,
+            [false, false, false, false, true],
+            "those that were found begin anew"
+        );
     }
 
     #[test]
@@ -84,12 +110,11 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_what_fails_now_stays_in_it() {
-        let (stubborn, held) = (Stubborn::default(), Uuid::from_u128(0));
+        let (mut counts, held) = (Counts::default(), Uuid::from_u128(0));
         for at in 1..=3 * EVENTS_MAX {
-            stubborn.failed(Uuid::from_u128(at as u128));
-            assert_eq!(stubborn.failed(held) as usize, at);
+            counts.add(Uuid::from_u128(at as u128));
+            assert_eq!(counts.add(held) as usize, at);
         }
-        assert_eq!(stubborn.0.lock().unwrap().len(), EVENTS_MAX);
-        assert_eq!(stubborn.failed(Uuid::from_u128(1)), 1);
+        assert_eq!((counts.rows.len(), counts.add(Uuid::from_u128(1))), (EVENTS_MAX, 1));
     }
 }

@@ -98,10 +98,7 @@ impl Elasticsearch {
         };
         let counts = control == Control::Taken && is_breakdown(&verdict);
         // To split costs nothing; an event alone has some tries.
-        let is_row = counts && (batch.len() > 1 || self.stubborn.failed(event.id) >= TRIES_OF_EVENT);
-        if is_row {
-            self.stubborn.forget(event.id);
-        }
+        let is_row = counts && (batch.len() > 1 || self.stubborn.is_at_fault(event.id, TRIES_OF_EVENT));
         weigh(verdict, &control, is_row)
     }
 

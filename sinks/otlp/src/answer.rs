@@ -157,7 +157,8 @@ fn refused(answer: &Answer, words: &str) -> Verdict {
     }
 }
 
-fn with(fault: Fault, words: &str) -> Fault {
+/// The fault with further words.
+pub(crate) fn with(fault: Fault, words: &str) -> Fault {
     Fault {
         message: format!("{}{words}", fault.message),
         ..fault

@@ -18,7 +18,7 @@ use trapline_sink::tls::Tls;
 use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
-use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http};
+use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http, with};
 use crate::config::{Protocol, Settings};
 use crate::doubt::{is_open, weigh};
 use crate::grpc;
@@ -102,7 +102,7 @@ impl Otlp {
             Ok(whole) if self.protocol == Protocol::Grpc => of_grpc(&whole, count, &self.headers),
             Ok(whole) => of_http(&whole, count, &self.headers),
             Err(broken) => Judgement {
-                verdict: Verdict::Fault(self.explained(broken)),
+                verdict: self.explained(broken),
                 pause: None,
             },
         }
@@ -114,13 +114,11 @@ impl Otlp {
             return judgement;
         }
         let control = self.export(Load::control(Maker::control(id, Timestamp::now()))).await;
-        let is_taken = matches!(control.verdict, Verdict::Accepted(_));
+        let is_doubtful = matches!(judgement.verdict, Verdict::Doubtful(_));
+        let is_taken = is_doubtful && matches!(control.verdict, Verdict::Accepted(_));
         // To split costs nothing; an event alone has some tries.
-        let is_row = is_taken && (events > 1 || self.stubborn.failed(id) >= TRIES);
+        let is_row = is_taken && (events > 1 || self.stubborn.is_at_fault(id, TRIES));
         let verdict = weigh(judgement.verdict, control.verdict, is_row);
-        if matches!(verdict, Verdict::Suspect(_)) {
-            self.stubborn.forget(id);
-        }
         let pause = judgement.pause.max(control.pause);
         Judgement { verdict, pause }
     }
@@ -155,29 +153,26 @@ impl Otlp {
     }
 
     /// The fault with what to look at. A server of the other HTTP may cut the connection before its answer is read, so that
-    /// nothing tells it from one that breaks down, unless it has ever answered.
-    fn explained(&self, broken: Broken) -> Fault {
+    /// nothing tells it from one that breaks down, unless it has ever answered. An answer that cannot be read may be one
+    /// that repeats what it refuses.
+    fn explained(&self, broken: Broken) -> Verdict {
         let hint = match self.protocol {
             Protocol::Grpc => IS_IT_HTTP,
             _ => IS_IT_GRPC,
         };
-        let Broken {
-            fault,
-            is_foreign,
-            is_cut,
-        } = broken;
-        if is_foreign {
-            return Fault {
-                kind: FaultKind::Config,
-                message: format!("the peer does not understand the request; {hint}"),
-            };
-        }
-        match is_cut && !self.answers.load(Ordering::Relaxed) {
-            true => Fault {
-                message: format!("{}; {hint}", fault.message),
-                ..fault
-            },
-            false => fault,
+        let unread = |kind, message| Verdict::Doubtful(Fault { kind, message });
+        let answers = self.answers.load(Ordering::Relaxed);
+        match broken {
+            _ if broken.is_too_long || broken.is_foreign && answers => unread(
+                FaultKind::Server,
+                "the receiver gave an answer that cannot be read, or is too long".to_owned(),
+            ),
+            _ if broken.is_foreign => unread(
+                FaultKind::Config,
+                format!("the peer does not understand the request; {hint}"),
+            ),
+            _ if broken.is_cut && !answers => Verdict::Fault(with(broken.fault, &format!("; {hint}"))),
+            _ => Verdict::Fault(broken.fault),
         }
     }
 

@@ -385,6 +385,24 @@ async fn a_record_that_the_receiver_breaks_down_over_holds_nobody_up_for_ever() 
     }
 }
 
+/// Whoever knows how to make one makes many.
+#[tokio::test]
+async fn many_records_that_the_receiver_breaks_down_over_cost_one_try_each() {
+    let store = Store {
+        poison: Poison::Breaks,
+        ..Store::default()
+    };
+    let receiver = Receiver::start("grpc", store).await;
+    let sink = receiver.sink("grpc", Format::Text, "");
+    let bad = |_| events(1, true).remove(0);
+    let sent: Vec<_> = (0..30).map(bad).collect();
+    assert_eq!(drive(&sink, &sent[..1]).await.dead().len(), 1);
+    for lone in sent[1..].chunks(1) {
+        let delivery = sink.deliver(lone).await;
+        assert!(matches!(&delivery.outcomes[..], [Outcome::Suspect(_)]), "{delivery:?}");
+    }
+}
+
 /// A firewall that reads what an attacker wrote, and blocks it.
 #[tokio::test]
 async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
@@ -432,6 +450,31 @@ async fn a_record_that_is_too_large_for_the_receiver_holds_nobody_up_for_ever() 
         matches!(&last.outcomes[..], [Outcome::Suspect(reason)] if reason.contains("RESOURCE_EXHAUSTED")),
         "{last:?}"
     );
+}
+
+/// As a receiver says it that repeats what it refuses.
+#[tokio::test]
+async fn a_refusal_of_any_length_is_a_refusal() {
+    let receiver = grpc::Receiver::start(Store::default(), None).await;
+    let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
+    let lone = events(1, false);
+    receiver.orders().order(grpc::Fault::Wordy(3, 100_000));
+    let delivery = sink.deliver(&lone).await;
+    assert!(
+        matches!(&delivery.outcomes[..], [Outcome::Suspect(why)] if why.contains("INVALID_ARGUMENT") && why.len() < 400),
+        "{delivery:?}"
+    );
+    // Beyond what is read nobody knows what it says, but that it is no other protocol's.
+    for bytes in [1_000_000; TRIES as usize] {
+        receiver.orders().order(grpc::Fault::Wordy(3, bytes));
+        let delivery = sink.deliver(&lone).await;
+        let said = format!("{delivery:?}");
+        assert!(!said.contains("OTLP/HTTP port"), "{said}");
+        if let [Outcome::Suspect(_)] = &delivery.outcomes[..] {
+            return;
+        }
+    }
+    panic!("it held the sink up");
 }
 
 #[tokio::test]

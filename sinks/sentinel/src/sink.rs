@@ -85,11 +85,9 @@ impl Sentinel {
         let asked = self.send(&control(id, Timestamp::now())).await;
         let is_taken = asked.verdict == Verdict::Accepted;
         // To split costs nothing; an event alone has some tries.
-        let is_row = is_taken && (!is_lone || self.stubborn.failed(id) >= TRIES);
+        let is_open = is_taken && matches!(told.verdict, Verdict::Doubtful(_));
+        let is_row = is_open && (!is_lone || self.stubborn.is_at_fault(id, TRIES));
         let verdict = weigh(told.verdict, asked.verdict, is_row);
-        if matches!(verdict, Verdict::Suspect(_)) {
-            self.stubborn.forget(id);
-        }
         Told {
             verdict,
             retry_after: asked.retry_after.max(told.retry_after),

@@ -30,6 +30,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 pub enum Fault {
     /// This status alone, with details if there are any.
     Status(u16, &'static str),
+    /// This status, with words of so many bytes in the trailers.
+    Wordy(u16, usize),
     /// An answer of HTTP with this type and body, and no trailers.
     Page(u16, &'static str, Vec<u8>),
     /// An answer of gRPC with these bytes for a message and status 0.
@@ -288,6 +290,13 @@ fn alone(mut respond: SendResponse<Bytes>, code: u16, details: &str) -> Result<(
 async fn spoil(mut respond: SendResponse<Bytes>, fault: Fault) -> Result<(), h2::Error> {
     match fault {
         Fault::Status(code, details) => alone(respond, code, details),
+        Fault::Wordy(code, bytes) => {
+            let mut stream = respond.send_response(head(200, "application/grpc"), false)?;
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", code.into());
+            trailers.insert("grpc-message", HeaderValue::from_str(&"w".repeat(bytes)).unwrap());
+            stream.send_trailers(trailers)
+        }
         Fault::Page(status, kind, body) => {
             let mut stream = respond.send_response(head(status, kind), false)?;
             stream.send_data(body.into(), true)
