@@ -95,6 +95,8 @@ pub(crate) fn judge(answer: &Answer, op: Op, sent: &[Uuid]) -> Verdict {
                 "the cluster's answer is longer than {} bytes",
                 bytes_max(sent.len())
             )),
+            // Some filters on the way show a page as if nothing were wrong.
+            Err(Unread::Garbage) => Verdict::Doubtful(Unread::Garbage.fault(answer.status)),
             Err(why) => Verdict::Fault(why.fault(answer.status)),
         };
     }

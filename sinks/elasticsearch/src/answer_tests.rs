@@ -217,7 +217,7 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
         let body = json!({"errors": false, "items": items}).to_string();
         let verdict = judge(&answer(200, &body), Op::Create, &IDS);
         assert!(
-            matches!(&verdict, Verdict::Fault(fault) if [FaultKind::Server, FaultKind::Config].contains(&fault.kind)),
+            matches!(&verdict, Verdict::Fault(fault) | Verdict::Doubtful(fault) if [FaultKind::Server, FaultKind::Config].contains(&fault.kind)),
             "{body}: {verdict:?}"
         );
     }
@@ -229,7 +229,7 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
     for body in ["", "{}", "<html>welcome</html>", "{\"items\":[", "null"] {
         let verdict = judge(&answer(200, body), Op::Create, &IDS);
         assert!(
-            matches!(verdict, Verdict::Fault(fault) if fault.kind == FaultKind::Server),
+            matches!(verdict, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server),
             "{body}"
         );
     }
@@ -293,9 +293,9 @@ fn an_answer_that_was_cut_is_got_in_parts_and_garbage_without_end_is_none() {
         "{verdict:?}"
     );
     let lone = judge(&answer(200, &body), Op::Create, &IDS[..1]);
-    assert!(matches!(lone, Verdict::Fault(fault) if fault.kind == FaultKind::Server));
+    assert!(matches!(lone, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
     let garbage = judge(&answer(200, &"x".repeat(bytes_max(2))), Op::Create, &IDS);
-    assert!(matches!(garbage, Verdict::Fault(fault) if fault.kind == FaultKind::Server));
+    assert!(matches!(garbage, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
 }
 
 #[test]

@@ -281,19 +281,22 @@ async fn reasons_of_any_length_are_read_to_their_end() {
 /// A firewall that reads what an attacker wrote, and blocks it.
 #[tokio::test]
 async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
-    let server = start(Cluster {
-        filtered: Some(BAD_USER),
-        ..Cluster::default()
-    })
-    .await;
-    let sink = sink(&server, "compression = \"none\"", Format::Ecs);
-    let driver = drive(&sink, &events(8, true)).await;
-    assert_eq!(driver.delivered().len(), 7);
-    assert!(
-        matches!(driver.dead(), [(_, reason)] if reason.contains("403") && reason.contains("without an event")),
-        "{:?}",
-        driver.dead()
-    );
+    for status in [403, 200] {
+        let server = start(Cluster {
+            filtered: Some((status, BAD_USER)),
+            ..Cluster::default()
+        })
+        .await;
+        let sink = sink(&server, "compression = \"none\"", Format::Ecs);
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7);
+        let [(_, reason)] = driver.dead() else {
+            panic!("{:?}", driver.dead())
+        };
+        assert!(reason.contains(&status.to_string()) && reason.contains("without an event"));
+    }
+    let server = start(Cluster::default()).await;
+    let sink = sink(&server, "", Format::Ecs);
     server.order_lasting(Fault::Answer(Reply::text(403, "<html>firewall</html>")));
     for _ in 0..3 * TRIES {
         let delivery = sink.deliver(&events(1, false)).await;

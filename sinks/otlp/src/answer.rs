@@ -35,8 +35,11 @@ pub(crate) enum Verdict {
     Suspect(String),
     /// The receiver took a part, and does not say which records.
     Partial(String),
-    /// The receiver failed over the request, and may do so always: too much at once or for now, or it broke down.
+    /// The receiver, or something on the way, failed over the request, and may do so always: too much at once or for now, it
+    /// broke down, or this was blocked.
     Doubtful(Fault),
+    /// The connection was over before the answer: so it is where a receiver is stopped, and where it breaks down over this.
+    Cut(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -54,7 +57,7 @@ pub(crate) fn of_http(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
     let verdict = match answer.is_success() {
         true => match response(&whole.headers, &answer.body) {
             Some(partial) => taken(partial, count, secrets),
-            None => Verdict::Fault(not_a_receivers(answer, "OTLP")),
+            None => Verdict::Doubtful(not_a_receivers(answer, "OTLP")),
         },
         false => refused(answer, &said(&words(&whole.headers, &answer.body), secrets)),
     };
@@ -187,7 +190,7 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
     let verdict = match told.code {
         0 => match grpc_response(whole, encoding) {
             Some(partial) => taken(partial, count, secrets),
-            None => Verdict::Fault(not_a_receivers(&whole.answer, "gRPC")),
+            None => Verdict::Doubtful(not_a_receivers(&whole.answer, "gRPC")),
         },
         code => failed(code, told.pause.is_some(), &words),
     };
@@ -214,7 +217,9 @@ fn not_grpc(answer: &Answer) -> Judgement {
         },
         _ => answer.fault("the receiver, or a proxy before it,"),
     };
-    let verdict = match answer.may_be_content() && answer.status != 415 {
+    // Some filters show a page as if nothing were wrong.
+    let is_page = answer.is_success() || answer.may_be_content() && answer.status != 415;
+    let verdict = match is_page {
         true => Verdict::Doubtful(fault),
         false => Verdict::Fault(fault),
     };

@@ -17,7 +17,17 @@ const NO_RECORD: &str = "and also a record without an event, so no event is at f
 pub(crate) fn is_open(verdict: &Verdict, events: usize) -> bool {
     match verdict {
         Verdict::Suspect(_) => events == 1,
-        Verdict::Doubtful(_) => true,
+        Verdict::Doubtful(_) | Verdict::Cut(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a verdict that counts in a row is at the end of one. To split costs nothing, and an event alone has some tries,
+/// as have several where the receiver may only have been stopped.
+pub(crate) fn is_row(verdict: &Verdict, events: usize, is_at_fault: impl FnOnce() -> bool) -> bool {
+    match verdict {
+        Verdict::Doubtful(_) => events > 1 || is_at_fault(),
+        Verdict::Cut(_) => is_at_fault(),
         _ => false,
     }
 }
@@ -31,10 +41,14 @@ pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict
                 message: format!("{reason}, {NO_RECORD}"),
             })
         }
-        (Verdict::Suspect(_), Verdict::Doubtful(fault) | Verdict::Fault(fault)) => Verdict::Fault(fault),
-        (Verdict::Doubtful(fault), Verdict::Accepted(_)) if is_row => Verdict::Suspect(over_these(fault).message),
-        (Verdict::Doubtful(fault), Verdict::Accepted(_)) => Verdict::Fault(over_these(fault)),
-        (Verdict::Doubtful(fault), _) => Verdict::Fault(fault),
+        (Verdict::Suspect(_), Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault)) => {
+            Verdict::Fault(fault)
+        }
+        (Verdict::Doubtful(fault) | Verdict::Cut(fault), Verdict::Accepted(_)) => match is_row {
+            true => Verdict::Suspect(over_these(fault).message),
+            false => Verdict::Fault(over_these(fault)),
+        },
+        (Verdict::Doubtful(fault) | Verdict::Cut(fault), _) => Verdict::Fault(fault),
         (refused, _) => refused,
     }
 }
@@ -88,6 +102,17 @@ mod tests {
         ] {
             assert_eq!(kind(&weigh(broken(), control, is_row)), Some(FaultKind::Server));
         }
+    }
+
+    #[test]
+    fn several_are_split_at_once_unless_the_receiver_may_have_been_stopped() {
+        let doubtful = Verdict::Doubtful(fault(FaultKind::Server));
+        let cut = Verdict::Cut(fault(FaultKind::Unreachable));
+        assert!(is_row(&doubtful, 2, || false) && !is_row(&doubtful, 1, || false) && is_row(&doubtful, 1, || true));
+        assert!(!is_row(&cut, 2, || false) && is_row(&cut, 2, || true));
+        assert!(!is_row(&Verdict::Suspect(String::new()), 1, || true));
+        assert!(is_open(&cut, 2));
+        assert_eq!(kind(&weigh(cut, accepted(), false)), Some(FaultKind::Unreachable));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http, with};
 use crate::config::{Protocol, Settings};
-use crate::doubt::{is_open, weigh};
+use crate::doubt::{is_open, is_row, weigh};
 use crate::grpc;
 use crate::proto::{Resource, Scope};
 use crate::record::Maker;
@@ -114,10 +114,9 @@ impl Otlp {
             return judgement;
         }
         let control = self.export(Load::control(Maker::control(id, Timestamp::now()))).await;
-        let is_doubtful = matches!(judgement.verdict, Verdict::Doubtful(_));
-        let is_taken = is_doubtful && matches!(control.verdict, Verdict::Accepted(_));
-        // To split costs nothing; an event alone has some tries.
-        let is_row = is_taken && (events > 1 || self.stubborn.is_at_fault(id, TRIES));
+        let is_taken = matches!(control.verdict, Verdict::Accepted(_));
+        let is_at_fault = || self.stubborn.is_at_fault(id, TRIES);
+        let is_row = is_taken && is_row(&judgement.verdict, events, is_at_fault);
         let verdict = weigh(judgement.verdict, control.verdict, is_row);
         let pause = judgement.pause.max(control.pause);
         Judgement { verdict, pause }
@@ -171,7 +170,8 @@ impl Otlp {
                 FaultKind::Config,
                 format!("the peer does not understand the request; {hint}"),
             ),
-            _ if broken.is_cut && !answers => Verdict::Fault(with(broken.fault, &format!("; {hint}"))),
+            _ if broken.is_cut && !answers => Verdict::Cut(with(broken.fault, &format!("; {hint}"))),
+            _ if broken.is_cut => Verdict::Cut(broken.fault),
             _ => Verdict::Fault(broken.fault),
         }
     }
@@ -186,7 +186,7 @@ impl Otlp {
             }
             Verdict::Refused(reason) => ledger.mark(places, &Outcome::Rejected(reason)),
             Verdict::Suspect(reason) | Verdict::Partial(reason) => ledger.mark(places, &Outcome::Suspect(reason)),
-            Verdict::Doubtful(fault) | Verdict::Fault(fault) => {
+            Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault) => {
                 ledger.fault = Some(fault);
                 ledger.retry_after = judgement.pause.filter(|pause| !pause.is_zero());
                 return false;
@@ -246,7 +246,7 @@ impl StreamSink for Otlp {
     async fn check(&self) -> Result<String, Fault> {
         match self.export(Load::default()).await.verdict {
             Verdict::Accepted(words) => Ok(format!("the receiver answers{words}")),
-            Verdict::Fault(fault) | Verdict::Doubtful(fault) => Err(fault),
+            Verdict::Fault(fault) | Verdict::Cut(fault) | Verdict::Doubtful(fault) => Err(fault),
             Verdict::Refused(why) | Verdict::Suspect(why) | Verdict::Partial(why) => Err(Fault {
                 kind: FaultKind::Server,
                 message: format!("{why}, of a request without records"),

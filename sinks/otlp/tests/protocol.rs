@@ -406,9 +406,13 @@ async fn many_records_that_the_receiver_breaks_down_over_cost_one_try_each() {
 /// A firewall that reads what an attacker wrote, and blocks it.
 #[tokio::test]
 async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
-    for protocol in PROTOCOLS {
+    let kinds = [Poison::Filtered, Poison::Page];
+    let all = PROTOCOLS
+        .iter()
+        .flat_map(|protocol| kinds.map(|poison| (*protocol, poison)));
+    for (protocol, poison) in all.chain([("grpc", Poison::Cut)]) {
         let store = Store {
-            poison: Poison::Filtered,
+            poison,
             ..Store::default()
         };
         let receiver = Receiver::start(protocol, store).await;

@@ -225,14 +225,20 @@ async fn a_service_that_breaks_down_over_everything_loses_nothing() {
 /// A firewall that reads what an attacker wrote, and blocks it.
 #[tokio::test]
 async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
-    let (server, sink) = start(Azure {
-        filtered: Some(BAD_USER),
-        ..Azure::default()
-    })
-    .await;
-    let driver = drive(&sink, &events(8, true)).await;
-    assert_eq!(driver.delivered().len(), 7);
-    assert!(matches!(driver.dead(), [(_, reason)] if reason.contains("403") && reason.contains("without an event")));
+    for status in [403, 200] {
+        let (_server, sink) = start(Azure {
+            filtered: Some((status, BAD_USER)),
+            ..Azure::default()
+        })
+        .await;
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7);
+        let [(_, reason)] = driver.dead() else {
+            panic!("{:?}", driver.dead())
+        };
+        assert!(reason.contains(&status.to_string()) && reason.contains("without an event"));
+    }
+    let (server, sink) = start(Azure::default()).await;
     server.order_lasting(Fault::Answer(Reply::status(403)));
     for _ in 0..2 * TRIES {
         let delivery = sink.deliver(&events(1, false)).await;

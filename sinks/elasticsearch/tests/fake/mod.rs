@@ -23,8 +23,8 @@ pub struct Cluster {
     pub poison: Option<&'static str>,
     /// What a document with that text is answered, unless it does not fit the mapping: status and type.
     pub poison_as: Option<(u16, &'static str)>,
-    /// Something on the way answers a page with 403 to requests with this text.
-    pub filtered: Option<&'static str>,
+    /// Something on the way answers a page of this status to requests with this text.
+    pub filtered: Option<(u16, &'static str)>,
     /// An ingest pipeline leaves out documents with this text.
     pub dropped: Option<&'static str>,
     /// Items are answered in another order.
@@ -68,8 +68,8 @@ impl Cluster {
             }
         }
         let content = String::from_utf8(request.content().unwrap_or_default()).unwrap_or_default();
-        if self.filtered.is_some_and(|text| content.contains(text)) {
-            return Reply::text(403, "<html>blocked</html>");
+        if let Some((status, _)) = self.filtered.filter(|(_, text)| content.contains(text)) {
+            return Reply::text(status, "<html>blocked</html>");
         }
         if self.query.get("timeout").map(String::as_str) != Some("666ms") {
             self.wrong.push(format!("timeout in {:?}", self.query));

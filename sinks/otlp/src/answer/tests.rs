@@ -44,7 +44,7 @@ fn accepted() -> Verdict {
 
 fn kind(verdict: &Verdict) -> Option<FaultKind> {
     match verdict {
-        Verdict::Fault(fault) | Verdict::Doubtful(fault) => Some(fault.kind),
+        Verdict::Fault(fault) | Verdict::Doubtful(fault) | Verdict::Cut(fault) => Some(fault.kind),
         _ => None,
     }
 }
@@ -311,7 +311,7 @@ proptest! {
                 Verdict::Refused(text) | Verdict::Suspect(text) | Verdict::Partial(text) => {
                     prop_assert!(!text.chars().any(char::is_control) && text.len() < 900);
                 }
-                Verdict::Doubtful(fault) | Verdict::Fault(fault) => {
+                Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault) => {
                     prop_assert!(!fault.message.chars().any(char::is_control) && fault.message.len() < 900);
                 }
             }

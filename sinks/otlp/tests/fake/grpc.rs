@@ -163,22 +163,24 @@ async fn call(
     }
     let fault = shared.orders.take();
     let keep = || taken(&head.uri.to_string(), &head.headers, &frame, &shared);
-    match fault {
-        None => drop(answer(respond, keep(), frame.first() == Some(&1))),
+    let (told, fault) = match fault {
+        None => (keep(), None),
         Some(Fault::Slow(pause)) => {
             tokio::time::sleep(pause).await;
-            drop(answer(respond, keep(), frame.first() == Some(&1)));
+            (keep(), None)
         }
-        Some(Fault::ResetAfterStored) => {
-            keep();
-            broken.notify_one();
-        }
-        Some(fault) => drop(spoil(respond, fault).await),
+        Some(Fault::ResetAfterStored) => (keep(), Some(Fault::ResetAfterStored)),
+        Some(fault) => (Ok((0, 0)), Some(fault)),
+    };
+    match (told, fault) {
+        (Ok(told), None) => drop(answer(respond, told, frame.first() == Some(&1))),
+        (Err(Fault::ResetAfterStored), _) | (_, Some(Fault::ResetAfterStored)) => broken.notify_one(),
+        (_, Some(fault)) | (Err(fault), None) => drop(spoil(respond, fault).await),
     }
 }
 
-/// The status of the call, and how many records it refuses.
-fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16, usize) {
+/// The status of the call, and how many records it refuses; or what becomes of it instead.
+fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> Result<(u16, usize), Fault> {
     let mut store = shared.store.lock().unwrap();
     let header = |name| {
         headers
@@ -198,18 +200,20 @@ fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16,
     let logs = message.and_then(|message| Some((wire::export_request(&message).ok()?, message.len())));
     let Some((logs, bytes)) = logs.filter(|_| in_form) else {
         store.wrong.push(format!("{uri} {headers:?} {frame:?}"));
-        return (13, 0);
+        return Ok((13, 0));
     };
     if header("api-key") != KEY {
-        return (16, 0);
+        return Ok((16, 0));
     }
-    match store.take(&logs, bytes) {
+    Ok(match store.take(&logs, bytes) {
         Taken::Invalid => (3, 0),
         Taken::TooMany => (8, 0),
         Taken::Broken => (13, 0),
         Taken::Blocked => (7, 0),
+        Taken::Page => return Err(Fault::Page(200, "text/html", b"<html>blocked</html>".to_vec())),
+        Taken::Cut => return Err(Fault::ResetAfterStored),
         Taken::AllBut(refused) => (0, refused),
-    }
+    })
 }
 
 /// The message of a frame, inflated where it says so.

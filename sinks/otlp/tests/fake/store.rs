@@ -20,6 +20,10 @@ pub enum Poison {
     Breaks,
     /// Something on the way blocks it.
     Filtered,
+    /// Something on the way blocks it, and answers a page as if nothing were wrong.
+    Page,
+    /// Something on the way cuts the connection.
+    Cut,
 }
 
 /// The receiver's answer to a request that it could read.
@@ -35,6 +39,10 @@ pub enum Taken {
     Broken,
     /// None: it was not let through.
     Blocked,
+    /// None: a page was shown instead.
+    Page,
+    /// None: the connection is over.
+    Cut,
 }
 
 /// What it keeps.
@@ -86,6 +94,8 @@ impl Store {
             Poison::Request if !bad.is_empty() => return Taken::Invalid,
             Poison::Breaks if !bad.is_empty() => return Taken::Broken,
             Poison::Filtered if !bad.is_empty() => return Taken::Blocked,
+            Poison::Page if !bad.is_empty() => return Taken::Page,
+            Poison::Cut if !bad.is_empty() => return Taken::Cut,
             _ => {}
         }
         self.controls.extend(controls);

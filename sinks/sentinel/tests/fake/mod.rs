@@ -24,8 +24,8 @@ const BODY_BYTES_MAX: usize = 1_048_576;
 pub struct Azure {
     /// Requests with a record that holds this text are refused with 400.
     pub poison: Option<&'static str>,
-    /// Something on the way answers a page with 403 to requests with a record that holds this text.
-    pub filtered: Option<&'static str>,
+    /// Something on the way answers a page of this status to requests with a record that holds this text.
+    pub filtered: Option<(u16, &'static str)>,
     /// It breaks down with 500 over requests with a record that holds this text.
     pub breaks_over: Option<&'static str>,
     /// Requests with more records are refused with 413.
@@ -120,8 +120,8 @@ impl Azure {
         if self.poison.is_some_and(any_holds) {
             return refused(400, "InvalidPayload");
         }
-        if self.filtered.is_some_and(any_holds) {
-            return Reply::text(403, "<html>blocked</html>");
+        if let Some((status, _)) = self.filtered.filter(|(_, text)| any_holds(text)) {
+            return Reply::text(status, "<html>blocked</html>");
         }
         if self.breaks_over.is_some_and(any_holds) {
             return refused(500, "InternalServerError");
