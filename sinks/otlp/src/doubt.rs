@@ -13,9 +13,11 @@ use crate::answer::Verdict;
 const NO_RECORD: &str = "and also a record without an event, so no event is at fault: look at `headers`, `resource`, and what \
                          stands behind the receiver";
 
-/// Whether a verdict on a batch of so many events leaves open whose fault it is. Several that are refused are halved.
-pub(crate) fn is_open(verdict: &Verdict, events: usize) -> bool {
+/// Whether a verdict on a batch of so many events leaves open whose fault it is. Several that are refused are halved. Those
+/// that the receiver says it refused for good are its own word, but where it took nothing else (`is_taken`) it may be a quota.
+pub(crate) fn is_open(verdict: &Verdict, events: usize, is_taken: bool) -> bool {
     match verdict {
+        Verdict::Refused(_) => !is_taken,
         Verdict::Suspect(_) => events == 1,
         Verdict::Doubtful(_) | Verdict::Cut(_) => true,
         _ => false,
@@ -35,15 +37,17 @@ pub(crate) fn is_row(verdict: &Verdict, events: usize, is_at_fault: impl FnOnce(
 /// What `refused` means beside what became of the control. `is_row`: the receiver failed over this often enough.
 pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict {
     match (refused, control) {
-        (Verdict::Suspect(reason), Verdict::Refused(_) | Verdict::Suspect(_) | Verdict::Partial(_)) => {
-            Verdict::Fault(Fault {
-                kind: FaultKind::Config,
-                message: format!("{reason}, {NO_RECORD}"),
-            })
-        }
-        (Verdict::Suspect(_), Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault)) => {
-            Verdict::Fault(fault)
-        }
+        (
+            Verdict::Suspect(reason) | Verdict::Refused(reason),
+            Verdict::Refused(_) | Verdict::Suspect(_) | Verdict::Partial(_),
+        ) => Verdict::Fault(Fault {
+            kind: FaultKind::Config,
+            message: format!("{reason}, {NO_RECORD}"),
+        }),
+        (
+            Verdict::Suspect(_) | Verdict::Refused(_),
+            Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault),
+        ) => Verdict::Fault(fault),
         (Verdict::Doubtful(fault) | Verdict::Cut(fault), Verdict::Accepted(_)) => match is_row {
             true => Verdict::Suspect(over_these(fault).message),
             false => Verdict::Fault(over_these(fault)),
@@ -76,7 +80,9 @@ mod tests {
     #[test]
     fn a_refused_event_is_at_fault_only_beside_a_control_that_was_taken() {
         let refused = || Verdict::Suspect("400".into());
+        let by_name = || Verdict::Refused("too old".into());
         assert_eq!(weigh(refused(), accepted(), false), refused());
+        assert_eq!(weigh(by_name(), accepted(), false), by_name());
         for (control, expected) in [
             (refused(), FaultKind::Config),
             (Verdict::Refused(String::new()), FaultKind::Config),
@@ -84,7 +90,9 @@ mod tests {
             (Verdict::Doubtful(fault(FaultKind::Server)), FaultKind::Server),
             (Verdict::Fault(fault(FaultKind::Auth)), FaultKind::Auth),
         ] {
-            assert_eq!(kind(&weigh(refused(), control, true)), Some(expected));
+            assert_eq!(kind(&weigh(refused(), control.clone(), true)), Some(expected));
+            let by_name = Verdict::Refused("too old".into());
+            assert_eq!(kind(&weigh(by_name, control, true)), Some(expected));
         }
     }
 
@@ -111,20 +119,18 @@ mod tests {
         assert!(is_row(&doubtful, 2, || false) && !is_row(&doubtful, 1, || false) && is_row(&doubtful, 1, || true));
         assert!(!is_row(&cut, 2, || false) && is_row(&cut, 2, || true));
         assert!(!is_row(&Verdict::Suspect(String::new()), 1, || true));
-        assert!(is_open(&cut, 2));
+        assert!(is_open(&cut, 2, true));
         assert_eq!(kind(&weigh(cut, accepted(), false)), Some(FaultKind::Unreachable));
     }
 
     #[test]
     fn only_what_names_nobody_is_open() {
-        assert!(is_open(&Verdict::Suspect(String::new()), 1) && !is_open(&Verdict::Suspect(String::new()), 2));
-        assert!(is_open(&Verdict::Doubtful(fault(FaultKind::Server)), 2));
-        for settled in [
-            accepted(),
-            Verdict::Refused(String::new()),
-            Verdict::Fault(fault(FaultKind::Busy)),
-        ] {
-            assert!(!is_open(&settled, 1));
+        let [suspect, refused] = [Verdict::Suspect(String::new()), Verdict::Refused(String::new())];
+        assert!(is_open(&suspect, 1, true) && !is_open(&suspect, 2, false));
+        assert!(is_open(&refused, 2, false) && !is_open(&refused, 2, true));
+        assert!(is_open(&Verdict::Doubtful(fault(FaultKind::Server)), 2, true));
+        for settled in [accepted(), Verdict::Fault(fault(FaultKind::Busy))] {
+            assert!(!is_open(&settled, 1, false));
         }
     }
 }

@@ -109,8 +109,9 @@ impl Otlp {
     }
 
     /// Looks into a verdict that leaves open whose fault it is, by a record that no event has a part in.
-    async fn weighed(&self, judgement: Judgement, id: Uuid, events: usize) -> Judgement {
-        if !is_open(&judgement.verdict, events) {
+    async fn weighed(&self, judgement: Judgement, id: Uuid, ledger: &Ledger) -> Judgement {
+        let events = ledger.outcomes.len();
+        if !is_open(&judgement.verdict, events, ledger.is_taken()) {
             return judgement;
         }
         let control = self.export(Load::control(Maker::control(id, Timestamp::now()))).await;
@@ -230,7 +231,7 @@ impl StreamSink for Otlp {
             let judgement = self.export(load).await;
             let first = places.first().and_then(|place| batch.get(*place));
             let id = first.map(|parcel| parcel.event.id).unwrap_or_default();
-            let judgement = self.weighed(judgement, id, batch.len()).await;
+            let judgement = self.weighed(judgement, id, &ledger).await;
             if matches!(judgement.verdict, Verdict::Partial(_)) {
                 self.partial.fetch_add(1, Ordering::Relaxed);
                 let apart = self.envelope.pack_apart(self.maker, batch, &places);
@@ -301,6 +302,11 @@ impl Ledger {
                 slot.clone_from(outcome);
             }
         }
+    }
+
+    /// Whether the receiver took anything of it.
+    fn is_taken(&self) -> bool {
+        self.outcomes.contains(&Outcome::Delivered)
     }
 
     fn into_delivery(self) -> Delivery {

@@ -235,7 +235,33 @@ async fn a_batch_that_is_refused_whole_is_named_without_being_sent_again() {
         let delivery = receiver.sink(protocol, Format::Text, "").deliver(&batch).await;
         let refused = Outcome::Rejected("the receiver refused the record (bad record)".into());
         assert_eq!(delivery.outcomes, [refused.clone(), refused], "{protocol}");
-        assert_eq!(receiver.with(|store| store.sizes.len()), 1);
+        let found = receiver.with(|store| (store.sizes.len(), store.controls.len()));
+        assert_eq!(found, (2, 1), "once, and then a record of ours");
+    }
+}
+
+/// As where a quota is used up.
+#[tokio::test]
+async fn a_receiver_that_refuses_everything_by_number_loses_nothing() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::All,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let sent = events(4, false);
+        let delivery = sink.deliver(&sent).await;
+        let found = (delivery.outcomes, delivery.fault.unwrap());
+        assert_eq!(
+            (found.0, found.1.kind),
+            (vec![Outcome::Retry; 4], FaultKind::Config),
+            "{protocol}"
+        );
+        assert!(found.1.message.contains("bad record"), "{:?}", found.1);
+        receiver.with(|store| store.poison = Poison::None);
+        assert_eq!(drive(&sink, &sent).await.delivered().len(), 4);
+        assert_eq!(receiver.with(|store| store.ids().len()), 4, "once each");
     }
 }
 

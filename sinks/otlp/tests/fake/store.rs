@@ -16,6 +16,8 @@ pub enum Poison {
     Request,
     /// It takes the rest, and says how many it refused.
     Record,
+    /// It refuses every record, whosever, and says so.
+    All,
     /// It breaks down over the request.
     Breaks,
     /// Something on the way blocks it.
@@ -97,6 +99,9 @@ impl Store {
             Poison::Page if !bad.is_empty() => return Taken::Page,
             Poison::Cut if !bad.is_empty() => return Taken::Cut,
             _ => {}
+        }
+        if self.poison == Poison::All {
+            return Taken::AllBut(controls.len() + bad.len() + good.len());
         }
         self.controls.extend(controls);
         self.records.extend(good);
