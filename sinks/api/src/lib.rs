@@ -23,6 +23,7 @@ pub mod pattern;
 pub mod said;
 pub mod secret_url;
 pub mod stream;
+pub mod stubborn;
 pub mod task;
 pub mod tls;
 
