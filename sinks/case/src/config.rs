@@ -35,6 +35,7 @@ pub const WANTS: Wants<'static> = Wants {
     names: NAMES,
     needed: &["check", "find", "open", "look", "update"],
     optional: &["raise", "close", "reopen"],
+    takes: &[("find", "id"), ("open", "id"), ("look", "closed")],
     settings: &["markup", "settle"],
 };
 

@@ -44,11 +44,21 @@ pub(crate) struct Desk {
     unclosed: AtomicU64,
 }
 
-/// Why no more of a batch is told now.
+/// Steps that hold nothing of a notice: what refuses them refuses how we are set.
+const ASKS: &[&str] = &["find", "look"];
+
+/// Why a notice did not come through.
 #[derive(Debug)]
-pub(crate) struct Stop {
-    pub(crate) fault: Fault,
-    pub(crate) retry_after: Option<Duration>,
+pub(crate) enum Stop {
+    /// Not now: nothing more of a batch is told.
+    Later {
+        fault: Fault,
+        retry_after: Option<Duration>,
+    },
+    /// The case is there, and we may not change it.
+    Locked(Fault),
+    /// The vendor takes this very notice in no form.
+    Refused(String),
 }
 
 /// How a step ended that did not fail.
@@ -77,23 +87,31 @@ impl Desk {
         let told = Told::new(&self.voice, event, self.habits.markup);
         self.pace.turn().await.map_err(paused)?;
         let mut case = self.known().get(&told.key);
+        let ended = self.turns(&told, &mut case).await;
+        match ended {
+            Ok(()) => self.known().settled(),
+            // What its beginning did is not done again.
+            Err(_) if case.exists() => self.known().note(told.key, case),
+            Err(_) => {}
+        }
+        ended
+    }
+
+    async fn turns(&self, told: &Told<'_>, case: &mut Case) -> Result<(), Stop> {
         for _ in 0..TURNS_MAX {
             if !case.exists() {
-                self.find(&told, &mut case).await?;
+                self.find(told, case).await?;
             }
             let acted = match (case.exists(), told.is_end()) {
-                (true, true) => self.close(&told, &mut case).await?,
-                (true, false) => self.update(&told, &mut case).await?,
+                (true, true) => self.close(told, case).await?,
+                (true, false) => self.update(told, case).await?,
                 // Nobody was told of it, or nobody has kept it.
                 (false, true) => Acted::Done,
-                (false, false) => self.open(&told, &mut case).await?,
+                (false, false) => self.open(told, case).await?,
             };
             match acted {
-                Acted::Done => {
-                    self.known().settled();
-                    return Ok(());
-                }
-                Acted::Gone => case = case.next(),
+                Acted::Done => return Ok(()),
+                Acted::Gone => *case = case.next(),
                 Acted::Exists => {}
             }
         }
@@ -109,9 +127,12 @@ impl Desk {
                 Some(who) => format!("{name} takes the login: {who}"),
                 None => format!("{name} takes the login"),
             }),
-            Err(Failed::Fault { fault, .. }) => Err(fault),
-            Err(Failed::Refused(reason)) => Err(config(reason).fault),
-            Err(Failed::Exists | Failed::Gone) => Err(odd("has nothing at this address").fault),
+            Err(Failed::Fault { fault, .. } | Failed::Locked(fault)) => Err(fault),
+            Err(Failed::Refused(reason)) => Err(fault_of(FaultKind::Config, reason)),
+            Err(Failed::Exists | Failed::Gone) => Err(fault_of(
+                FaultKind::Server,
+                format!("{name} has nothing at this address"),
+            )),
         }
     }
 
@@ -126,7 +147,6 @@ impl Desk {
     }
 
     async fn open(&self, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        case.level = case.level.max(Some(told.level));
         let opened = self.act("open", told, case).await;
         match opened {
             Ok(Acted::Done) if !case.exists() => {
@@ -134,7 +154,7 @@ impl Desk {
                 Err(odd("opened a case and did not say which"))
             }
             Ok(Acted::Done) => {
-                case.last = Some(told.id());
+                (case.last, case.level) = (Some(told.id()), Some(told.level));
                 tracing::info!(event.id = %told.id(), case = %name_of(case), "a case was opened");
                 self.known().note(told.key, case.clone());
                 self.close_test(told, case).await
@@ -154,7 +174,7 @@ impl Desk {
 
     /// A case that only tries whether cases are opened does not stay.
     async fn close_test(&self, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        if told.is_test() && self.habits.close {
+        if told.is_test() && self.habits.close && !case.remote.is("closed") {
             self.act("close", told, case).await?;
         }
         Ok(Acted::Done)
@@ -165,27 +185,31 @@ impl Desk {
             return Ok(Acted::Gone);
         }
         let was_opened_by_it = self.known().opener(&told.key) == Some(told.id());
+        let was_closed = case.remote.is("closed");
         let steps = [
-            ("reopen", self.habits.reopen && case.remote.is("closed")),
+            ("reopen", self.habits.reopen && was_closed && !told.is_test()),
             ("update", case.last != Some(told.id()) && !was_opened_by_it),
             ("raise", case.level < Some(told.level)),
         ];
         for (step, _) in steps.into_iter().filter(|(_, due)| *due) {
-            if step == "raise" {
-                case.level = Some(told.level);
-            }
-            if self.act(step, told, case).await? == Acted::Gone {
-                return Ok(Acted::Gone);
+            match self.act(step, told, case).await {
+                Ok(Acted::Gone) => return Ok(Acted::Gone),
+                // What is closed may be so for good: the incident goes on in another case.
+                Err(Stop::Refused(_) | Stop::Locked(_)) if case.remote.is("closed") && step != "raise" => {
+                    tracing::info!(case = %name_of(case), "a closed case takes nothing more; a new one is opened");
+                    return Ok(Acted::Gone);
+                }
+                Err(Stop::Refused(_) | Stop::Locked(_)) if was_closed && step == "raise" => {}
+                acted => drop(acted?),
             }
             if step == "update" {
                 case.last = Some(told.id());
-                self.known().note(told.key, case.clone());
             }
         }
         case.last = Some(told.id());
         case.level = case.level.max(Some(told.level));
         self.known().note(told.key, case.clone());
-        Ok(Acted::Done)
+        self.close_test(told, case).await
     }
 
     /// Closes the case. One that is gone, or that a person closed, is closed.
@@ -204,12 +228,11 @@ impl Desk {
         Ok(Acted::Done)
     }
 
-    /// A step with all that there is to tell; if that is refused, with a line of ours. What is refused even then is not
-    /// about the event: somebody must act.
+    /// A step with all that there is to tell; if that is refused, with a line of ours.
     async fn act(&self, step: &str, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
         let mut refused: Option<String> = None;
         for form in [Form::Full, Form::Short] {
-            let level = case.level.unwrap_or(told.level);
+            let level = case.level.max(Some(told.level)).unwrap_or(told.level);
             let values = told.values(form, level, case.generation);
             match self.vendor.run(step, &values, &mut case.remote).await {
                 Ok(()) => {
@@ -218,15 +241,22 @@ impl Desk {
                 }
                 Err(Failed::Exists) => return Ok(Acted::Exists),
                 Err(Failed::Gone) => return Ok(Acted::Gone),
+                Err(Failed::Locked(fault)) => return Err(Stop::Locked(fault)),
                 Err(Failed::Fault { fault, retry_after }) => {
                     // Kept by whoever comes with the next event.
                     retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
-                    return Err(Stop { fault, retry_after });
+                    return Err(Stop::Later { fault, retry_after });
                 }
                 Err(Failed::Refused(reason)) => refused = Some(reason),
             }
         }
-        Err(config(refused.unwrap_or_default()))
+        let reason = refused.unwrap_or_default();
+        Err(match ASKS.contains(&step) {
+            true => later(FaultKind::Config, reason),
+            false => Stop::Refused(format!(
+                "{step}: {reason}; nor as a line of text without what a peer sent"
+            )),
+        })
     }
 
     fn note_shortened(&self, told: &Told<'_>, reason: &str) {
@@ -262,28 +292,26 @@ fn name_of(case: &Case) -> String {
     name.unwrap_or_default()
 }
 
-fn stop(kind: FaultKind, message: String) -> Stop {
-    Stop {
-        fault: Fault { kind, message },
+fn fault_of(kind: FaultKind, message: String) -> Fault {
+    Fault { kind, message }
+}
+
+fn later(kind: FaultKind, message: String) -> Stop {
+    Stop::Later {
+        fault: fault_of(kind, message),
         retry_after: None,
     }
 }
 
-fn config(message: String) -> Stop {
-    stop(FaultKind::Config, message)
-}
-
 fn odd(what: &str) -> Stop {
-    stop(FaultKind::Server, format!("the vendor {what}"))
+    later(FaultKind::Server, format!("the vendor {what}"))
 }
 
-/// The vendor asked for a pause, and what is left of it is too long to wait here.
+/// The vendor asked for a pause, or `interval` does, and what is left of it is too long to wait here.
 fn paused(left: Duration) -> Stop {
-    Stop {
+    let message = "a pause is not over, which the vendor asked for, or `interval`".to_owned();
+    Stop::Later {
+        fault: fault_of(FaultKind::Busy, message),
         retry_after: Some(left),
-        ..stop(
-            FaultKind::Busy,
-            "the vendor asked for a pause, which is not over".to_owned(),
-        )
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
 use trapline_sink::{Memo, Parcel};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Stop};
 
 #[async_trait]
 impl StreamSink for Desk {
@@ -26,9 +26,14 @@ impl StreamSink for Desk {
         for parcel in batch {
             match self.tell(&parcel.event).await {
                 Ok(()) => delivery.outcomes.push(Outcome::Delivered),
-                Err(stop) => {
-                    delivery.fault = Some(stop.fault);
-                    delivery.retry_after = stop.retry_after;
+                Err(Stop::Refused(reason)) => delivery.outcomes.push(Outcome::Rejected(reason)),
+                Err(Stop::Locked(fault)) => {
+                    delivery.fault = Some(fault);
+                    break;
+                }
+                Err(Stop::Later { fault, retry_after }) => {
+                    delivery.fault = Some(fault);
+                    delivery.retry_after = retry_after;
                     break;
                 }
             }

@@ -211,11 +211,6 @@ async fn what_is_refused_as_it_is_goes_as_a_line_of_our_own_and_is_no_dead_lette
             "{:?}",
             office.sink.notes()
         );
-        // What is refused even so is not about the event.
-        office.server.with(|desk| desk.poison = Some("event"));
-        let delivery = office.deliver(&[touch(3, 1, "intent")]).await;
-        assert_eq!(delivery.outcomes, [Outcome::Retry]);
-        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Config, "{vendor:?}");
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Url};
 use trapline_sink::config::{ExposeSecret, Secret, Table};
@@ -273,13 +275,20 @@ impl Login {
         }
     }
 
-    /// What must not be shown, should a vendor repeat it.
-    pub(crate) fn secrets(&self) -> Vec<&str> {
-        vec![match self {
-            Self::Fixed { secret, .. } => secret.expose_secret(),
-            Self::Basic { password, .. } => password.expose_secret(),
-            Self::Tokens { secret, .. } => secret.expose_secret(),
-        }]
+    /// What must not be shown, should a vendor repeat it: what was set, and what stood in the header. In: the token that
+    /// the request was signed with.
+    pub(crate) fn secrets(&self, token: Option<&Token>) -> Vec<String> {
+        let set = match self {
+            Self::Fixed { secret, .. } | Self::Tokens { secret, .. } => secret,
+            Self::Basic { password, .. } => password,
+        };
+        let sent = match self {
+            Self::Basic { name, password } => Some(STANDARD.encode(format!("{name}:{}", password.expose_secret()))),
+            Self::Fixed { .. } | Self::Tokens { .. } => token
+                .and_then(|token| token.header.to_str().ok())
+                .map(|header| header.trim_start_matches("Bearer ").to_owned()),
+        };
+        sent.into_iter().chain([set.expose_secret().to_owned()]).collect()
     }
 }
 

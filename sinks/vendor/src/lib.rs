@@ -19,7 +19,7 @@
 //! [[answers]]                                  # what answers mean besides their status, for all calls
 //! status = [400]
 //! says = "already exists"                      # a part of the vendor's words, in any case
-//! means = "exists"                             # ok, done, exists, gone, refused, busy, server, auth, config
+//! means = "exists"                             # ok, done, exists, gone, refused, locked, busy, server, auth, config
 //!
 //! [[steps.open]]                               # the calls of a step, one after the other
 //! method = "POST"

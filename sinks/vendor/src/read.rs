@@ -146,15 +146,18 @@ pub(crate) fn read(name: &str, origin: &str, text: &str, wants: &Wants<'_>) -> R
 struct Reader<'o> {
     origin: &'o str,
     names: Names,
+    /// The sink's values.
+    values: &'o [&'o str],
     wrong: Vec<ProfileError>,
 }
 
 impl<'o> Reader<'o> {
-    fn new(origin: &'o str, file: &File, wants: &Wants<'_>) -> Self {
+    fn new(origin: &'o str, file: &File, wants: &Wants<'o>) -> Self {
         let all = wants.names.iter().chain(OWN_NAMES).copied().map(str::to_owned);
         Self {
             origin,
             names: Names::new(all.chain(file.each.keys().cloned())),
+            values: wants.names,
             wrong: Vec::new(),
         }
     }
@@ -234,6 +237,13 @@ impl<'o> Reader<'o> {
             let allowed = known.iter().copied().collect::<Vec<_>>().join(", ");
             self.wrong(&format!("steps.{step}"), "an unknown step", &allowed);
         }
+        for (step, slot) in wants.takes {
+            let calls = file.steps.get(*step).into_iter().flatten();
+            if calls.clone().next().is_some() && !calls.into_iter().any(|call| call.take.contains_key(*slot)) {
+                let allowed = format!("take = {{ {slot} = … }}");
+                self.wrong(&format!("steps.{step}"), &format!("no call takes `{slot}`"), &allowed);
+            }
+        }
         for step in wants.needed.iter().filter(|step| !file.steps.contains_key(**step)) {
             self.wrong("steps", &format!("there is no step `{step}`"), &wants.needed.join(", "));
         }
@@ -248,7 +258,15 @@ impl<'o> Reader<'o> {
     }
 
     fn each(&mut self, name: String, each: EachText) -> Option<Each> {
-        let item = self.body(&format!("each.{name}.item"), &each.item)?;
+        let place = format!("each.{name}");
+        if self.values.iter().chain(OWN_NAMES).any(|known| *known == name) {
+            self.wrong(&place, &format!("`{name}`, which there is already"), "another name");
+        }
+        if !self.values.contains(&each.of.as_str()) {
+            let found = format!("there is no `{}`", each.of);
+            self.wrong(&format!("{place}.of"), &found, &self.values.join(", "));
+        }
+        let item = self.body(&format!("{place}.item"), &each.item)?;
         Some(Each {
             name,
             of: each.of,
@@ -257,6 +275,9 @@ impl<'o> Reader<'o> {
     }
 
     fn step(&mut self, name: String, calls: Vec<CallText>) -> (String, Vec<Call>) {
+        if calls.is_empty() {
+            self.wrong(&format!("steps.{name}"), "no calls", &format!("1 to {CALLS_MAX}"));
+        }
         if calls.len() > CALLS_MAX {
             let found = format!("{} calls", calls.len());
             self.wrong(&format!("steps.{name}"), &found, &format!("at most {CALLS_MAX}"));
@@ -277,6 +298,7 @@ impl<'o> Reader<'o> {
                 "GET, POST, PUT, PATCH, DELETE",
             );
         }
+        self.merge(&below("merge"), &call);
         let target = self.good(&below("path"), Target::parse(&call.path, &self.names));
         let body = call.body.as_ref().map(|body| self.body(&below("body"), body));
         let when = call
@@ -309,6 +331,20 @@ impl<'o> Reader<'o> {
             pick: flat(pick)?,
             take: take?,
         })
+    }
+
+    /// Fields that are laid over what is no object would be lost.
+    fn merge(&mut self, place: &str, call: &CallText) {
+        let Some(at) = &call.merge else { return };
+        let there = call.body.as_ref().and_then(|body| body.pointer(at));
+        if !there.is_some_and(Value::is_object) {
+            let found = format!("`{at}` is no object of the body");
+            self.wrong(
+                place,
+                &found,
+                "a JSON Pointer to an object of `body`; empty for all of it",
+            );
+        }
     }
 
     fn body(&mut self, place: &str, body: &Value) -> Option<Body> {

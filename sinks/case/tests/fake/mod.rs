@@ -120,6 +120,13 @@ fn events_in(text: &str) -> Vec<Uuid> {
     found
 }
 
+/// What nobody may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    Closed,
+    All,
+}
+
 /// A desk's state.
 #[derive(Debug)]
 pub struct Desk {
@@ -131,6 +138,12 @@ pub struct Desk {
     pub late: usize,
     /// A request that holds this text is refused with 400.
     pub poison: Option<&'static str>,
+    /// What is asked for with a path that ends so, and changes something, is answered with this status.
+    pub sick: Option<(&'static str, u16)>,
+    /// Searches find what stands first, whatever is asked for.
+    pub strays: bool,
+    /// Nothing can be changed in what is closed, or in anything.
+    pub locked: Option<Lock>,
     /// What was wrong with requests.
     pub wrong: Vec<String>,
     /// Tokens given out, the last one is good.
@@ -145,6 +158,9 @@ impl Desk {
             alerts: Vec::new(),
             late: 0,
             poison: None,
+            sick: None,
+            strays: false,
+            locked: None,
             wrong: Vec::new(),
             tokens: 0,
         }
@@ -162,6 +178,12 @@ impl Desk {
         self.tickets
             .iter_mut()
             .find(|ticket| ticket.id == id && !ticket.deleted)
+    }
+
+    /// What a search for a matter finds.
+    fn found(&self, reference: Option<&str>) -> Option<Ticket> {
+        let fits = |ticket: &&Ticket| !ticket.deleted && (self.strays || Some(ticket.reference.as_str()) == reference);
+        self.tickets.iter().find(fits).cloned()
     }
 
     /// Whether a search comes too early.
@@ -184,6 +206,12 @@ impl Service for Desk {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         if self.poison.is_some_and(|poison| body.contains(poison)) {
             return refusal(self.vendor);
+        }
+        let sick = self
+            .sick
+            .filter(|(end, _)| request.method != "GET" && request.path().ends_with(end));
+        if let Some((_, status)) = sick {
+            return Reply::status(status);
         }
         match self.vendor {
             Vendor::TheHive => thehive::answer(self, request),
