@@ -91,7 +91,12 @@ impl Desk {
         match ended {
             Ok(()) => self.known().settled(),
             // What its beginning did is not done again.
-            Err(_) if case.exists() => self.known().note(told.key, case),
+            Err(_) if case.exists() => {
+                let mut known = self.known();
+                let was_opened_by_it = known.opener(&told.key) == Some(told.id());
+                case.last = Some(told.id()).filter(|_| was_opened_by_it).or(case.last);
+                known.note(told.key, case);
+            }
             Err(_) => {}
         }
         ended

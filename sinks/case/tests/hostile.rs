@@ -73,6 +73,34 @@ async fn a_comment_stands_once_although_the_call_behind_it_failed_or_was_refused
     }
 }
 
+#[tokio::test]
+async fn a_case_whose_answer_was_lost_is_told_nothing_twice_also_if_the_next_try_fails_behind_the_search() {
+    for vendor in Vendor::ALL {
+        let office = Office::new(vendor).await;
+        office.server.order(Fault::ResetAfterStored);
+        if vendor == Vendor::TheHive {
+            // There the case is made of the alert by another call.
+            assert_eq!(
+                office.deliver(&[touch(1, 1, "intent")]).await.outcomes,
+                [Outcome::Retry]
+            );
+            office.server.order(Fault::ResetAfterStored);
+        }
+        assert_eq!(
+            office.deliver(&[touch(1, 1, "intent")]).await.outcomes,
+            [Outcome::Retry]
+        );
+        office.server.with(|desk| desk.unread = 1);
+        assert_eq!(
+            office.deliver(&[touch(1, 1, "intent")]).await.outcomes,
+            [Outcome::Retry],
+            "{vendor:?}"
+        );
+        office.tell(&[touch(1, 1, "intent")]).await;
+        assert!(office.ticket().comments.is_empty(), "{vendor:?}");
+    }
+}
+
 fn endings(ticket: &Ticket) -> usize {
     ticket.comments.iter().filter(|text| text.contains("is over")).count()
 }

@@ -140,6 +140,8 @@ pub struct Desk {
     pub poison: Option<&'static str>,
     /// What is asked for with a path that ends so, and changes something, is answered with this status.
     pub sick: Option<(&'static str, u16)>,
+    /// How many of the next looks at a case fail.
+    pub unread: usize,
     /// Searches find what stands first, whatever is asked for.
     pub strays: bool,
     /// Nothing can be changed in what is closed, or in anything.
@@ -159,6 +161,7 @@ impl Desk {
             late: 0,
             poison: None,
             sick: None,
+            unread: 0,
             strays: false,
             locked: None,
             wrong: Vec::new(),
@@ -206,6 +209,14 @@ impl Service for Desk {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         if self.poison.is_some_and(|poison| body.contains(poison)) {
             return refusal(self.vendor);
+        }
+        let is_look = request.method == "GET"
+            && ["/case/", "/issue/", "incident/"]
+                .iter()
+                .any(|at| request.path().contains(at));
+        if is_look && self.unread > 0 {
+            self.unread -= 1;
+            return Reply::status(503);
         }
         let sick = self
             .sick
