@@ -60,4 +60,4 @@ pub use profile::{AuthKind, Profile, Wants};
 pub use read::ProfileError;
 pub use remote::Remote;
 pub use run::Vendor;
-pub use shelf::{load, vendors};
+pub use shelf::{is_own, load, vendors};
