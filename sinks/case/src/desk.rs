@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use trapline_notice::Voice;
 use trapline_schemas::Event;
 use trapline_sink::pace::Pace;
-use trapline_sink::{Fault, FaultKind};
+use trapline_sink::{Fault, FaultKind, Said};
 use trapline_vendor::{Failed, Remote, Vendor};
 
 use crate::known::{Case, Known};
@@ -40,6 +40,10 @@ pub(crate) struct Desk {
     habits: Habits,
     known: Mutex<Known>,
     pace: Pace,
+    /// Vendor and endpoint.
+    pub(crate) place: String,
+    /// Which case was told last.
+    pub(crate) said: Said,
     shortened: AtomicU64,
     unclosed: AtomicU64,
 }
@@ -75,7 +79,9 @@ impl Desk {
             vendor,
             voice,
             habits,
-            known: Mutex::new(Known::new(place)),
+            known: Mutex::new(Known::new(place.clone())),
+            place,
+            said: Said::default(),
             pace: Pace::new(habits.interval),
             shortened: AtomicU64::new(0),
             unclosed: AtomicU64::new(0),
@@ -89,7 +95,10 @@ impl Desk {
         let mut case = self.known().get(&told.key);
         let ended = self.turns(&told, &mut case).await;
         match ended {
-            Ok(()) => self.known().settled(),
+            Ok(()) => {
+                self.known().settled();
+                self.said.keep(&word_of(&case), &[]);
+            }
             // What its beginning did is not done again.
             Err(_) if case.exists() => {
                 let mut known = self.known();
@@ -289,6 +298,13 @@ impl Desk {
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn word_of(case: &Case) -> String {
+    match case.exists() {
+        true => format!("case {}", name_of(case)),
+        false => String::new(),
     }
 }
 

@@ -46,6 +46,14 @@ impl StreamSink for Desk {
         Desk::check(self).await
     }
 
+    fn destination(&self) -> Option<String> {
+        Some(self.place.clone())
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
+    }
+
     fn notes(&self) -> Vec<String> {
         Desk::notes(self)
     }

@@ -279,6 +279,20 @@ async fn no_form_of_a_credential_that_a_vendor_repeats_is_told() {
 }
 
 #[tokio::test]
+async fn where_cases_are_and_which_one_was_told_last_is_known() {
+    for vendor in Vendor::ALL {
+        let office = Office::new(vendor).await;
+        let place = format!("{} {}", vendor.word(), office.server.url());
+        assert_eq!(office.sink.destination().unwrap().trim_end_matches('/'), place);
+        assert_eq!(office.sink.word(), None);
+        office.tell(&[touch(1, 1, "intent")]).await;
+        let word = office.sink.word().unwrap();
+        let numbers = ["case 12", "case SIR0010001", "case SEC-1"];
+        assert!(numbers.contains(&word.as_str()), "{vendor:?}: {word}");
+    }
+}
+
+#[tokio::test]
 async fn a_test_case_that_could_not_be_closed_at_once_is_closed_with_the_next_try() {
     for vendor in SERVICENOWS {
         let office = Office::new(vendor).await;
