@@ -23,42 +23,6 @@ use crate::url::{harmless, objection};
 /// What is allowed, for messages.
 pub const AUTH_HINT: &str = "`token`, `username` with `password` or `token`, or `client_id` with `client_secret`";
 
-/// Keys of a sink that logs in to a vendor.
-pub mod keys {
-    use trapline_sink::config::{Key, KeyKind};
-
-    /// A token.
-    pub const TOKEN: Key = Key::optional(
-        "token",
-        KeyKind::Secret,
-        "API key or token; with `username`, in the place of a password.",
-    );
-    /// A user.
-    pub const USERNAME: Key = Key::optional("username", KeyKind::Text, "User to log in as.");
-    /// The user's password.
-    pub const PASSWORD: Key = Key::optional("password", KeyKind::Secret, "The user's password.");
-    /// A client of OAuth 2.0.
-    pub const CLIENT_ID: Key = Key::optional(
-        "client_id",
-        KeyKind::Text,
-        "Client of OAuth 2.0 (client credentials), with `client_secret`.",
-    );
-    /// Its secret.
-    pub const CLIENT_SECRET: Key = Key::optional("client_secret", KeyKind::Secret, "The client's secret.");
-    /// Where tokens are given out.
-    pub const TOKEN_URL: Key = Key::optional(
-        "token_url",
-        KeyKind::Address,
-        "Where OAuth 2.0 gives out tokens, if not where the vendor usually does.",
-    );
-    /// What the token is for.
-    pub const TOKEN_SCOPE: Key = Key::optional(
-        "token_scope",
-        KeyKind::Text,
-        "Scope of the token, if one must be named.",
-    );
-}
-
 /// What the loader keeps of the keys.
 #[derive(Debug, Clone)]
 pub enum LoginSettings {
@@ -85,7 +49,7 @@ pub enum LoginSettings {
 }
 
 impl LoginSettings {
-    /// Reads the keys of [`keys`]; what is wrong is told.
+    /// Reads the keys of [`keys`](crate::keys); what is wrong is told.
     pub fn read(table: &Table) -> Self {
         let both = |key: &str, other: &str| {
             if table.is_set(key) && table.is_set(other) {
@@ -311,6 +275,7 @@ mod tests {
     use trapline_sink::config::Key;
 
     use super::*;
+    use crate::keys;
 
     fn read(toml: &str) -> (LoginSettings, Vec<String>) {
         static KEYS_AND_TLS: [Key; 8] = [

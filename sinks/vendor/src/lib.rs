@@ -46,7 +46,9 @@
 
 mod auth;
 mod call;
+mod file;
 mod judge;
+pub mod keys;
 mod profile;
 mod read;
 mod remote;
@@ -54,7 +56,7 @@ mod run;
 mod shelf;
 pub mod url;
 
-pub use auth::{AUTH_HINT, Login, LoginSettings, Place, keys};
+pub use auth::{AUTH_HINT, Login, LoginSettings, Place};
 pub use judge::Failed;
 pub use profile::{AuthKind, Profile, Wants};
 pub use read::ProfileError;

@@ -1,16 +1,15 @@
 //! Reading a profile: a TOML file, held against what its sink wants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use reqwest::Method;
 use reqwest::header::HeaderName;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use trapline_template::{Body, Condition, Line, Mistake, Names, Target};
 
 use crate::call::{Call, Pick};
-use crate::judge::Rule;
+use crate::file::{CallText, EachText, File, PickText};
 use crate::profile::{AuthKind, Each, Profile, Wants};
 
 /// Most calls of a step.
@@ -52,74 +51,6 @@ impl fmt::Display for ProfileError {
 }
 
 impl std::error::Error for ProfileError {}
-
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    doc: String,
-    endpoint: String,
-    auth: Vec<AuthKind>,
-    #[serde(default)]
-    header: String,
-    #[serde(default)]
-    token_path: String,
-    #[serde(default)]
-    says: Vec<String>,
-    #[serde(default)]
-    settings: BTreeMap<String, String>,
-    #[serde(default)]
-    fields: FieldsText,
-    #[serde(default)]
-    words: BTreeMap<String, Value>,
-    #[serde(default)]
-    each: BTreeMap<String, EachText>,
-    #[serde(default)]
-    answers: Vec<Rule>,
-    steps: BTreeMap<String, Vec<CallText>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FieldsText {
-    needs: Vec<String>,
-    own: Vec<String>,
-    defaults: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EachText {
-    of: String,
-    item: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CallText {
-    method: String,
-    path: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    body: Option<Value>,
-    merge: Option<String>,
-    when: Option<String>,
-    must: Option<String>,
-    #[serde(default)]
-    ok: Vec<u16>,
-    #[serde(default)]
-    answers: Vec<Rule>,
-    pick: Option<PickText>,
-    #[serde(default)]
-    take: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PickText {
-    from: String,
-    r#where: String,
-}
 
 /// Reads a profile; `origin` names it. Errors: everything that is wrong; of TOML the first mistake.
 pub(crate) fn read(name: &str, origin: &str, text: &str, wants: &Wants<'_>) -> Result<Profile, Vec<ProfileError>> {
@@ -182,24 +113,9 @@ impl<'o> Reader<'o> {
 
     fn profile(&mut self, name: &str, file: File, wants: &Wants<'_>) -> Profile {
         self.steps_wanted(&file, wants);
-        for key in file
-            .settings
-            .keys()
-            .filter(|key| !wants.settings.contains(&key.as_str()))
-        {
-            self.wrong(&format!("settings.{key}"), "an unknown key", &wants.settings.join(", "));
-        }
-        if file.auth.is_empty() {
-            self.wrong("auth", "no way to log in", "bearer, basic, header, oauth2");
-        }
+        self.settings_wanted(&file, wants);
+        self.login(&file);
         let header = self.header(&file);
-        if file.auth.contains(&AuthKind::OAuth2) && file.token_path.is_empty() {
-            self.wrong(
-                "token_path",
-                "oauth2 without it",
-                "where tokens are given out, below the endpoint",
-            );
-        }
         let says = file
             .says
             .iter()
@@ -246,6 +162,26 @@ impl<'o> Reader<'o> {
         }
         for step in wants.needed.iter().filter(|step| !file.steps.contains_key(**step)) {
             self.wrong("steps", &format!("there is no step `{step}`"), &wants.needed.join(", "));
+        }
+    }
+
+    fn settings_wanted(&mut self, file: &File, wants: &Wants<'_>) {
+        let is_unknown = |key: &&String| !wants.settings.contains(&key.as_str());
+        for key in file.settings.keys().filter(is_unknown) {
+            self.wrong(&format!("settings.{key}"), "an unknown key", &wants.settings.join(", "));
+        }
+    }
+
+    fn login(&mut self, file: &File) {
+        if file.auth.is_empty() {
+            self.wrong("auth", "no way to log in", "bearer, basic, header, oauth2");
+        }
+        if file.auth.contains(&AuthKind::OAuth2) && file.token_path.is_empty() {
+            self.wrong(
+                "token_path",
+                "oauth2 without it",
+                "where tokens are given out, below the endpoint",
+            );
         }
     }
 
