@@ -199,21 +199,23 @@ impl Desk {
             return Ok(Acted::Gone);
         }
         let was_opened_by_it = self.known().opener(&told.key) == Some(told.id());
-        let was_closed = case.remote.is("closed");
+        let is_new = case.last != Some(told.id()) && !was_opened_by_it;
         let steps = [
-            ("reopen", self.habits.reopen && was_closed && !told.is_test()),
-            ("update", case.last != Some(told.id()) && !was_opened_by_it),
+            ("reopen", is_new && self.habits.reopen && case.remote.is("closed")),
+            ("update", is_new),
             ("raise", case.level < Some(told.level)),
         ];
         for (step, _) in steps.into_iter().filter(|(_, due)| *due) {
             match self.act(step, told, case).await {
                 Ok(Acted::Gone) => return Ok(Acted::Gone),
                 // What is closed may be so for good: the incident goes on in another case.
-                Err(Stop::Refused(_) | Stop::Locked(_)) if case.remote.is("closed") && step != "raise" => {
-                    tracing::info!(case = %name_of(case), "a closed case takes nothing more; a new one is opened");
-                    return Ok(Acted::Gone);
-                }
-                Err(Stop::Refused(_) | Stop::Locked(_)) if was_closed && step == "raise" => {}
+                Err(Stop::Refused(_) | Stop::Locked(_)) if case.remote.is("closed") => match step {
+                    "raise" => {}
+                    _ => {
+                        tracing::info!(case = %name_of(case), "a closed case takes nothing more; a new one is opened");
+                        return Ok(Acted::Gone);
+                    }
+                },
                 acted => drop(acted?),
             }
             if step == "update" {

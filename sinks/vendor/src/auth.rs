@@ -76,8 +76,12 @@ impl LoginSettings {
             if !table.is_set("token") {
                 need(table, "username", "password");
             }
+            let name = table.text("username");
+            if name.contains(':') {
+                table.problem("username", "`:` in a user's name", "a name without it (RFC 7617)");
+            }
             return Self::User {
-                name: table.text("username"),
+                name,
                 password: table.secret("password").unwrap_or(token),
             };
         }
@@ -309,6 +313,7 @@ mod tests {
             ),
             ("", false),
             ("username = 'u'", false),
+            ("username = 'u:v'\npassword = 'p'", false),
             ("password = 'p'", false),
             ("username = 'u'\npassword = 'p'\ntoken = 't'", false),
             ("client_id = 'c'", false),
