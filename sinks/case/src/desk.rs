@@ -244,38 +244,57 @@ impl Desk {
         Ok(Acted::Done)
     }
 
-    /// A step with all that there is to tell; if that is refused, with a line of ours.
+    /// A step with all that there is to tell; if that is refused, with a line of ours. So is what the answer's words
+    /// mean: a vendor may repeat what a peer sent.
     async fn act(&self, step: &str, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        let mut refused: Option<String> = None;
-        for form in [Form::Full, Form::Short] {
-            let level = case.level.max(Some(told.level)).unwrap_or(told.level);
-            let values = told.values(form, level, case.generation);
-            match self.vendor.run(step, &values, &mut case.remote).await {
-                Ok(()) => {
-                    refused.iter().for_each(|reason| self.note_shortened(told, reason));
-                    return Ok(Acted::Done);
-                }
-                Err(Failed::Exists) => return Ok(Acted::Exists),
-                Err(Failed::Gone) => return Ok(Acted::Gone),
-                Err(Failed::Locked(fault)) => return Err(Stop::Locked(fault)),
-                Err(Failed::Fault { fault, retry_after }) => {
-                    // Kept by whoever comes with the next event.
-                    retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
-                    return Err(Stop::Later { fault, retry_after });
-                }
-                Err(Failed::Refused(reason)) => refused = Some(reason),
-            }
+        if ASKS.contains(&step) {
+            let ended = self.run(step, told, Form::Full, case).await;
+            return self.ended(ended).map_err(|stop| match stop {
+                Stop::Refused(reason) => later(FaultKind::Config, reason),
+                other => other,
+            });
         }
-        let reason = refused.unwrap_or_default();
-        Err(match ASKS.contains(&step) {
-            true => later(FaultKind::Config, reason),
-            false => Stop::Refused(format!(
-                "{step}: {reason}; nor as a line of text without what a peer sent"
-            )),
+        let first = match self.run(step, told, Form::Full, case).await {
+            Err(failed) if is_of_the_notice(&failed) => failed,
+            ended => return self.ended(ended),
+        };
+        let ended = self.run(step, told, Form::Short, case).await;
+        if ended.is_ok() {
+            self.note_shortened(told, &first);
+        }
+        self.ended(ended).map_err(|stop| match stop {
+            Stop::Refused(reason) => Stop::Refused(format!("{step}: {reason}; nor does it take a line of our own")),
+            other => other,
         })
     }
 
-    fn note_shortened(&self, told: &Told<'_>, reason: &str) {
+    async fn run(&self, step: &str, told: &Told<'_>, form: Form, case: &mut Case) -> Result<(), Failed> {
+        let level = case.level.max(Some(told.level)).unwrap_or(told.level);
+        let values = told.values(form, level, case.generation);
+        self.vendor.run(step, &values, &mut case.remote).await
+    }
+
+    fn ended(&self, ended: Result<(), Failed>) -> Result<Acted, Stop> {
+        match ended {
+            Ok(()) => Ok(Acted::Done),
+            Err(Failed::Exists) => Ok(Acted::Exists),
+            Err(Failed::Gone) => Ok(Acted::Gone),
+            Err(Failed::Locked(fault)) => Err(Stop::Locked(fault)),
+            Err(Failed::Refused(reason)) => Err(Stop::Refused(reason)),
+            Err(Failed::Fault { fault, retry_after }) => {
+                // Kept by whoever comes with the next event.
+                retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
+                Err(Stop::Later { fault, retry_after })
+            }
+        }
+    }
+
+    fn note_shortened(&self, told: &Told<'_>, failed: &Failed) {
+        let reason = match failed {
+            Failed::Refused(reason) => reason,
+            Failed::Locked(fault) | Failed::Fault { fault, .. } => &fault.message,
+            Failed::Exists | Failed::Gone => "it was said to be there",
+        };
         self.shortened.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(event.id = %told.id(), %reason, "a notice was refused as it was, so it went as a line of text");
     }
@@ -300,6 +319,15 @@ impl Desk {
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it may be because of what the notice holds.
+fn is_of_the_notice(failed: &Failed) -> bool {
+    match failed {
+        Failed::Exists | Failed::Refused(_) | Failed::Locked(_) => true,
+        Failed::Fault { fault, .. } => fault.kind == FaultKind::Config,
+        Failed::Gone => false,
     }
 }
 

@@ -43,6 +43,25 @@ async fn a_notice_that_is_refused_even_as_a_line_of_ours_is_a_dead_letter_and_th
 }
 
 #[tokio::test]
+async fn what_a_peer_sent_does_not_decide_what_an_answer_means_that_repeats_it() {
+    for (vendor, words) in [
+        (Vendor::TheHive, "it already exists"),
+        (Vendor::ServiceNowSir, "an Invalid table"),
+        (Vendor::JiraCloud, "no such project"),
+        (Vendor::JiraDataCenter, "what is required"),
+    ] {
+        let office = Office::new(vendor).await;
+        office.server.with(|desk| desk.poison = Some(words));
+        for number in [1, 2] {
+            let mut event = touch(number, 1, "intent");
+            event.set(Field::UserName, words);
+            office.tell(&[event]).await;
+        }
+        assert_eq!(office.ticket().comments.len(), 1, "{vendor:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_search_that_is_refused_is_about_the_setting_and_no_dead_letter() {
     for vendor in JIRAS {
         let office = Office::new(vendor).await;
@@ -247,7 +266,7 @@ async fn a_field_that_must_be_set_is_asked_for_by_name_and_costs_no_notice() {
         ),
     ] {
         let office = Office::new(vendor).await;
-        office.server.order(Fault::Answer(Reply::json(status, &body)));
+        office.server.order_lasting(Fault::Answer(Reply::json(status, &body)));
         let delivery = office.deliver(&[touch(1, 1, "intent")]).await;
         let fault = delivery.fault.unwrap();
         assert_eq!(

@@ -252,7 +252,7 @@ async fn faults_are_told_with_the_vendors_words_and_what_to_do_and_no_secret() {
         ),
     ] {
         let office = Office::new(vendor).await;
-        office.server.order(Fault::Answer(reply));
+        office.server.order_lasting(Fault::Answer(reply));
         let delivery = office.deliver(&[touch(1, 1, "intent")]).await;
         let fault = delivery.fault.unwrap();
         assert_eq!(fault.kind, kind, "{fault:?}");

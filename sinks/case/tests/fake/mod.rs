@@ -207,8 +207,8 @@ impl Desk {
 impl Service for Desk {
     fn answer(&mut self, request: &Request) -> Reply {
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        if self.poison.is_some_and(|poison| body.contains(poison)) {
-            return refusal(self.vendor);
+        if let Some(poison) = self.poison.filter(|poison| body.contains(poison)) {
+            return refusal(self.vendor, poison);
         }
         let is_look = request.method == "GET"
             && ["/case/", "/issue/", "incident/"]
@@ -239,16 +239,17 @@ impl Service for Desk {
     }
 }
 
-/// What the vendor says of a body that it does not take.
-fn refusal(vendor: Vendor) -> Reply {
+/// What the vendor says of a body that it does not take for a text in it, which it repeats.
+fn refusal(vendor: Vendor, poison: &str) -> Reply {
+    let said = format!("`{poison}` is not valid");
     let body = match vendor {
-        Vendor::TheHive => serde_json::json!({ "type": "BadRequest", "message": "Invalid value for observable" }),
+        Vendor::TheHive => serde_json::json!({ "type": "BadRequest", "message": said }),
         Vendor::ServiceNowSir | Vendor::ServiceNowIncident => serde_json::json!({
-            "error": { "message": "Exception while reading request", "detail": "The payload is not valid" },
+            "error": { "message": "Exception while reading request", "detail": said },
             "status": "failure",
         }),
         Vendor::JiraCloud | Vendor::JiraDataCenter => {
-            serde_json::json!({ "errorMessages": [], "errors": { "description": "is not valid" } })
+            serde_json::json!({ "errorMessages": [], "errors": { "description": said } })
         }
     };
     Reply::json(400, &body)
