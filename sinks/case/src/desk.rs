@@ -13,6 +13,7 @@ use trapline_vendor::{Failed, Remote, Vendor};
 
 use crate::known::{Case, Known};
 use crate::markup::Markup;
+use crate::stop::{Stop, fault_of, is_of_the_notice, later, odd, paused};
 use crate::told::{Form, Told};
 
 /// How often a notice begins anew because its case was gone, or there and not found.
@@ -50,20 +51,6 @@ pub(crate) struct Desk {
 
 /// Steps that hold nothing of a notice: what refuses them refuses how we are set.
 const ASKS: &[&str] = &["find", "look"];
-
-/// Why a notice did not come through.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// Not now: nothing more of a batch is told.
-    Later {
-        fault: Fault,
-        retry_after: Option<Duration>,
-    },
-    /// The case is there, and we may not change it.
-    Locked(Fault),
-    /// The vendor takes this very notice in no form.
-    Refused(String),
-}
 
 /// How a step ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,15 +309,6 @@ impl Desk {
     }
 }
 
-/// Whether it may be because of what the notice holds.
-fn is_of_the_notice(failed: &Failed) -> bool {
-    match failed {
-        Failed::Exists | Failed::Refused(_) | Failed::Locked(_) => true,
-        Failed::Fault { fault, .. } => fault.kind == FaultKind::Config,
-        Failed::Gone => false,
-    }
-}
-
 fn word_of(case: &Case) -> String {
     match case.exists() {
         true => format!("case {}", name_of(case)),
@@ -341,28 +319,4 @@ fn word_of(case: &Case) -> String {
 fn name_of(case: &Case) -> String {
     let name = ["number", "id"].into_iter().find_map(|slot| case.remote.text(slot));
     name.unwrap_or_default()
-}
-
-fn fault_of(kind: FaultKind, message: String) -> Fault {
-    Fault { kind, message }
-}
-
-fn later(kind: FaultKind, message: String) -> Stop {
-    Stop::Later {
-        fault: fault_of(kind, message),
-        retry_after: None,
-    }
-}
-
-fn odd(what: &str) -> Stop {
-    later(FaultKind::Server, format!("the vendor {what}"))
-}
-
-/// The vendor asked for a pause, or `interval` does, and what is left of it is too long to wait here.
-fn paused(left: Duration) -> Stop {
-    let message = "a pause is not over, which the vendor asked for, or `interval`".to_owned();
-    Stop::Later {
-        fault: fault_of(FaultKind::Busy, message),
-        retry_after: Some(left),
-    }
 }

@@ -35,6 +35,7 @@ mod desk;
 mod known;
 mod markup;
 mod sink;
+mod stop;
 mod told;
 
 pub use config::{SINK, WANTS};

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
 use trapline_sink::{Memo, Parcel};
 
-use crate::desk::{Desk, Stop};
+use crate::desk::Desk;
+use crate::stop::Stop;
 
 #[async_trait]
 impl StreamSink for Desk {
