@@ -298,6 +298,18 @@ async fn no_form_of_a_credential_that_a_vendor_repeats_is_told() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_asked_for_in_clear_is_told() {
+    let office = Office::new(Vendor::ServiceNowSir).await;
+    let notes = office.sink.notes();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("token endpoint 127.0.0.1: tls is off")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
 async fn where_cases_are_and_which_one_was_told_last_is_known() {
     for vendor in Vendor::ALL {
         let office = Office::new(vendor).await;

@@ -243,6 +243,14 @@ impl Login {
         }
     }
 
+    /// What `status` says of the way to where tokens are given out.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Tokens { tokens, .. } => tokens.notes(),
+            Self::Fixed { .. } | Self::Basic { .. } => Vec::new(),
+        }
+    }
+
     /// What must not be shown, should a vendor repeat it: what was set, and what stood in the header. In: the token that
     /// the request was signed with.
     pub(crate) fn secrets(&self, token: Option<&Token>) -> Vec<String> {

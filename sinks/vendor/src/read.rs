@@ -108,7 +108,10 @@ impl<'o> Reader<'o> {
     }
 
     fn mistake(&mut self, place: &str, mistake: &Mistake) {
-        self.wrong(&format!("{place}{}", mistake.place), &mistake.found, &mistake.allowed);
+        // Within a body it is a JSON Pointer; else `place` says it all.
+        let within = Some(&mistake.place).filter(|place| place.starts_with('/'));
+        let place = within.map_or_else(|| place.to_owned(), |pointer| format!("{place}{pointer}"));
+        self.wrong(&place, &mistake.found, &mistake.allowed);
     }
 
     fn profile(&mut self, name: &str, file: File, wants: &Wants<'_>) -> Profile {
@@ -246,7 +249,7 @@ impl<'o> Reader<'o> {
         let headers = call
             .headers
             .iter()
-            .filter_map(|(name, text)| self.line(&below("headers"), name, text));
+            .filter_map(|(name, text)| self.line(&below(&format!("headers.{name}")), name, text));
         let headers = headers.collect();
         let take = call.take.iter().map(|(name, text)| {
             let body = self.body(&below(&format!("take.{name}")), &Value::String(text.clone()));

@@ -50,7 +50,9 @@ impl Vendor {
 
     /// What `status` says of the transport.
     pub fn notes(&self) -> Vec<String> {
-        self.client.notes()
+        let mut notes = self.client.notes();
+        notes.extend(self.login.notes());
+        notes
     }
 
     /// Runs a step that there is; one that there is not does nothing.

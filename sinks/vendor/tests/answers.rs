@@ -167,6 +167,18 @@ fn every_mistake_of_a_profile_is_told_with_its_place() {
         ),
         ("path =", "merge = \"\"\npath =", "steps.find[0].merge", "no object"),
         ("id = \"{{", "di = \"{{", "steps.find", "no call takes `id`"),
+        (
+            "path =",
+            "headers = { X-Who = \"{{ reff }}\" }\npath =",
+            "steps.find[0].headers.X-Who",
+            "reff",
+        ),
+        (
+            "path =",
+            "body = { a = [1, \"{{ reff }}\"] }\npath =",
+            "steps.find[0].body/a/1",
+            "reff",
+        ),
         ("auth = [\"bearer\"]", "auth = []", "auth", "no way"),
         ("auth = [\"bearer\"]", "auth = [\"oauth2\"]", "token_path", "oauth2"),
         ("auth = [\"bearer\"]", "auth = [\"header\"]", "header", "no name"),
@@ -177,7 +189,9 @@ fn every_mistake_of_a_profile_is_told_with_its_place() {
         assert_ne!(text, PROFILE);
         std::fs::write(folder.path().join("vendors/desk.toml"), text).unwrap();
         let errors = load("desk", Some(folder.path()), &WANTS).unwrap_err();
-        let told = |error: &ProfileError| error.place.contains(place) && error.found.contains(found);
+        let is_there =
+            |error: &ProfileError| error.place.ends_with(place) || error.place.contains(&format!("{place}: "));
+        let told = |error: &ProfileError| is_there(error) && error.found.contains(found);
         assert!(errors.iter().any(told), "{to}: {errors:?}");
     }
 }
