@@ -8,13 +8,14 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use trapline_notice::Voice;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{
     Audience, Common, Factory, Key, KeyKind, Origin, Problem, SinkType, Table, parse_duration,
 };
 use trapline_sink::http::HttpClient;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
-use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, is_own, keys, load, url};
+use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, is_own, keys, load};
 
 use crate::desk::{Desk, Habits};
 use crate::markup::Markup;
@@ -240,7 +241,7 @@ fn parse(table: &Table) -> Box<dyn Factory> {
 }
 
 fn settings(table: &Table) -> Settings {
-    let base = endpoint(table);
+    let base = base_url::read(table, "endpoint", "https://thehive.example");
     Settings {
         vendor: table.text("vendor"),
         login: LoginSettings::read(table),
@@ -261,18 +262,6 @@ fn folder(table: &Table) -> Option<PathBuf> {
         Origin::Text { source, .. } => Path::new(&source.name).parent().map(Path::to_owned),
         _ => None,
     }
-}
-
-/// The base URL.
-fn endpoint(table: &Table) -> Url {
-    match Url::parse(&table.text("endpoint")) {
-        Ok(base) => match url::objection(&base, table.is_off("tls")) {
-            None => return base,
-            Some(allowed) => table.problem_with_address("endpoint", allowed),
-        },
-        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://thehive.example`"),
-    }
-    url::harmless()
 }
 
 #[cfg(test)]

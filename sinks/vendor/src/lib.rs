@@ -54,7 +54,6 @@ mod read;
 mod remote;
 mod run;
 mod shelf;
-pub mod url;
 
 pub use auth::{AUTH_HINT, Login, LoginSettings, Place};
 pub use judge::Failed;
