@@ -215,7 +215,8 @@ impl Tokens {
         })?;
         read(&answer, &format!("the token endpoint {host}"), self.hints).map_err(|fault| NoToken {
             fault,
-            retry_after: answer.retry_after,
+            // No time at all would have it asked without end.
+            retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
         })
     }
 

@@ -310,6 +310,22 @@ async fn a_token_that_is_asked_for_in_clear_is_told() {
 }
 
 #[tokio::test]
+async fn a_pause_of_no_time_is_none_so_that_nobody_makes_us_ask_without_end() {
+    for vendor in Vendor::ALL {
+        let office = Office::new(vendor).await;
+        office
+            .server
+            .order(Fault::Answer(Reply::status(429).with("Retry-After", "0")));
+        let delivery = office.deliver(&[touch(1, 1, "intent")]).await;
+        assert_eq!(
+            (delivery.outcomes, delivery.retry_after),
+            (vec![Outcome::Retry], None),
+            "{vendor:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn where_cases_are_and_which_one_was_told_last_is_known() {
     for vendor in Vendor::ALL {
         let office = Office::new(vendor).await;

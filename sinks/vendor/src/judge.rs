@@ -130,7 +130,8 @@ pub(crate) fn judge<'r>(
     let told = || told(who, answer.status, words, rule.map_or("", |rule| rule.hint.as_str()));
     let fault = |kind| Failed::Fault {
         fault: Fault { kind, message: told() },
-        retry_after: answer.retry_after,
+        // No time at all would have it asked without end.
+        retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
     };
     match meaning {
         Meaning::Ok => Ok(Came::Ok),

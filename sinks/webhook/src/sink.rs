@@ -64,7 +64,8 @@ impl Line {
         match exchange(self.signed(message)).await {
             Ok(answer) => Attempt {
                 verdict: judge(&answer, self.success.as_deref()),
-                retry_after: answer.retry_after,
+                // No time at all would have it asked without end.
+                retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
             },
             Err(fault) => Attempt {
                 verdict: Verdict::Fault(fault),

@@ -73,6 +73,19 @@ fn where_it_sends_is_told_without_what_may_be_a_credential() {
 }
 
 #[tokio::test]
+async fn a_pause_of_no_time_is_none_so_that_nobody_makes_us_ask_without_end() {
+    let (server, sink) = started("").await;
+    for (asked, pause) in [
+        ("0", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("7", Some(Duration::from_secs(7))),
+    ] {
+        server.order(Fault::Answer(Reply::status(503).with("Retry-After", asked)));
+        assert_eq!(sink.deliver(&events(1, false)).await.retry_after, pause, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn after_a_fault_nothing_more_of_a_batch_is_sent_and_what_went_before_is_delivered() {
     let (server, sink) = started("").await;
     server.with(|receiver| receiver.statuses.extend([503]));
