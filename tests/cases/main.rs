@@ -130,10 +130,10 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
 
 #[test]
 fn what_a_desk_takes_in_no_form_is_a_dead_letter_that_becomes_a_case_once_it_is_sent_again() {
-    let mut world = World::new(Vendor::ServiceNowSir, "nothing");
+    let mut world = World::new(Vendor::ServiceNowSir);
     world
         .server
-        .with(|killer| killer.desk.sick = Some(("/sn_si_incident", 400)));
+        .with(|killer| killer.service.sick = Some(("/sn_si_incident", 400)));
     world.trap.launch();
     log_in(world.trap.address("door"));
     let listed = || {
@@ -149,7 +149,7 @@ fn what_a_desk_takes_in_no_form_is_a_dead_letter_that_becomes_a_case_once_it_is_
     let told = letters[0].to_string();
     assert!(told.contains("open: ") && told.contains("http status 400"), "{told}");
     assert!(world.tickets().is_empty());
-    world.server.with(|killer| killer.desk.sick = None);
+    world.server.with(|killer| killer.service.sick = None);
     assert!(
         world
             .trap
