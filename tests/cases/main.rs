@@ -129,6 +129,43 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
 }
 
 #[test]
+fn what_a_desk_takes_in_no_form_is_a_dead_letter_that_becomes_a_case_once_it_is_sent_again() {
+    let mut world = World::new(Vendor::ServiceNowSir);
+    world
+        .server
+        .with(|killer| killer.service.sick = Some(("/sn_si_incident", 400)));
+    world.trap.launch();
+    log_in(world.trap.address("door"));
+    let listed = || {
+        world
+            .trap
+            .trapline(&["dead-letters", "list", "--json", "--limit", "0"])
+            .stdout
+    };
+    let letters = eventually("the notice is put aside", || {
+        let letters = harness::lines(&listed());
+        (!letters.is_empty()).then_some(letters)
+    });
+    let told = letters[0].to_string();
+    assert!(told.contains("open: ") && told.contains("http status 400"), "{told}");
+    assert!(world.tickets().is_empty());
+    world.server.with(|killer| killer.service.sick = None);
+    assert!(
+        world
+            .trap
+            .trapline(&["dead-letters", "retry", "--all"])
+            .status
+            .success()
+    );
+    eventually("a case is there", || (!world.tickets().is_empty()).then_some(()));
+    eventually("no letter is left", || {
+        harness::lines(&listed()).is_empty().then_some(())
+    });
+    world.stop();
+    assert_eq!((world.tickets().len(), world.remembered()), (1, 1));
+}
+
+#[test]
 fn a_flood_of_one_source_is_one_case_with_a_handful_of_comments() {
     let mut world = World::new(Vendor::TheHive);
     world.trap.launch();

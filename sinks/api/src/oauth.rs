@@ -1,7 +1,7 @@
 //! Tokens by OAuth 2.0 client credentials (RFC 6749 section 4.4), for sinks whose destination wants one.
 //!
 //! In: where to ask, who we are, for what. Out: a [`Token`], kept until it is nearly over.
-//! Invariants: 1 one renewal is under way at a time, whoever waits for it; 2 a token is renewed before it ends, and goes on
+//! Invariants: 1 one renewal is under way at a time, and whoever waits for it has what came of it; 2 a token is renewed before it ends, and goes on
 //! being used while that fails; 3 a destination that refuses a token ([`Tokens::refused`]) costs one renewal, and no later
 //! token is thrown away for it; 4 no secret and no token is in a fault, a log or a `Debug` text; 5 a fault says that it is
 //! the token's, and at which host, and what its code word means; nothing that is echoed is shown.
@@ -68,6 +68,9 @@ pub struct Tokens {
 struct Kept {
     token: Option<Timed>,
     number: u64,
+    /// How often there was none, and why the last time.
+    failures: u64,
+    failed: Option<NoToken>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,19 +109,36 @@ impl Tokens {
         if let Some(token) = self.fresh() {
             return Ok(token);
         }
+        let failures = self.kept().failures;
         let _turn = match (self.renewal.try_lock(), self.usable()) {
             (Ok(turn), _) => turn,
             (Err(_), Some(token)) => return Ok(token),
             (Err(_), None) => self.renewal.lock().await,
         };
-        // Whoever was first has renewed it.
+        // Whoever was first has renewed it, or could not.
         if let Some(token) = self.fresh() {
             return Ok(token);
         }
+        if let Some(none) = self.failed_since(failures) {
+            return Err(none);
+        }
         match self.ask().await {
             Ok((header, life)) => Ok(self.keep(header, life)),
-            Err(none) => self.put_off(&none).ok_or(none),
+            Err(none) => self.put_off(&none).ok_or_else(|| self.fail(none)),
         }
+    }
+
+    fn failed_since(&self, failures: u64) -> Option<NoToken> {
+        let kept = self.kept();
+        kept.failed.clone().filter(|_| kept.failures != failures)
+    }
+
+    /// Keeps why there is none, for those who wait.
+    fn fail(&self, none: NoToken) -> NoToken {
+        let mut kept = self.kept();
+        kept.failures += 1;
+        kept.failed = Some(none.clone());
+        none
     }
 
     /// The destination refused this token: the next [`get`](Self::get) renews it, unless that was done already.
@@ -195,7 +215,8 @@ impl Tokens {
         })?;
         read(&answer, &format!("the token endpoint {host}"), self.hints).map_err(|fault| NoToken {
             fault,
-            retry_after: answer.retry_after,
+            // No time at all would have it asked without end.
+            retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
         })
     }
 

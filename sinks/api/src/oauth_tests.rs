@@ -92,6 +92,18 @@ async fn many_who_need_a_token_at_once_cause_one_request() {
 }
 
 #[tokio::test]
+async fn many_who_need_a_token_that_is_not_given_out_cause_one_request_and_share_the_fault() {
+    let (server, tokens) = start(json!(3600)).await;
+    server.order(Ordered::Answer(Reply::status(503).with("Retry-After", "7")));
+    let all = futures_util::future::join_all((0..8).map(|_| tokens.get())).await;
+    for none in all {
+        assert_eq!(none.unwrap_err().retry_after, Some(Duration::from_secs(7)));
+    }
+    assert_eq!(server.asked().len(), 1);
+    assert_eq!(got(&tokens).await, "Bearer token-1", "who comes later asks again");
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_before_its_end_and_used_to_its_end_while_that_fails() {
     let (server, tokens) = start(json!(3600)).await;
     assert_eq!(got(&tokens).await, "Bearer token-1");

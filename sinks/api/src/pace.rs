@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Longest pause that is waited out here; for a longer one the event goes back, and comes again when it is over.
 const WAITED_OUT: Duration = Duration::from_secs(10);
+/// Longest rest of an interval that is waited out here: whoever delivers gives up on an answer after ten minutes.
+const TURN_MAX: Duration = Duration::from_secs(300);
 
 /// The pace of one channel.
 #[derive(Debug)]
@@ -34,13 +36,17 @@ impl Pace {
         }
     }
 
-    /// Waits until a message may go. Errors: what is left of a pause that is too long to wait here.
+    /// Waits until a message may go. Errors: what is left of a pause, or of an interval, that is too long to wait here.
     ///
-    /// Time: an interval and ten seconds at most. Cancel: safe; the slot is lost.
+    /// Time: five minutes and ten seconds at most, for each who waits before. Cancel: safe; nobody's slot is lost.
     pub async fn turn(&self) -> Result<(), Duration> {
-        let at = self.slots().take(Instant::now(), self.interval)?;
-        sleep_until(at).await;
-        Ok(())
+        loop {
+            let found = self.slots().take(Instant::now(), self.interval);
+            match found? {
+                None => return Ok(()),
+                Some(at) => sleep_until(at).await,
+            }
+        }
     }
 
     /// No message goes for so long.
@@ -55,7 +61,8 @@ impl Pace {
 }
 
 impl Slots {
-    fn take(&mut self, now: Instant, interval: Duration) -> Result<Instant, Duration> {
+    /// Takes the slot of this moment if it is free; else says when to ask again.
+    fn take(&mut self, now: Instant, interval: Duration) -> Result<Option<Instant>, Duration> {
         let left = self.closed_until.map(|until| until.saturating_duration_since(now));
         if let Some(left) = left.filter(|left| *left > WAITED_OUT) {
             return Err(left);
@@ -64,8 +71,14 @@ impl Slots {
             .into_iter()
             .flatten()
             .fold(now, Instant::max);
-        self.next = Some(at + interval);
-        Ok(at)
+        match at.saturating_duration_since(now) {
+            Duration::ZERO => {
+                self.next = Some(now + interval);
+                Ok(None)
+            }
+            left if left > TURN_MAX => Err(left),
+            _ => Ok(Some(at)),
+        }
     }
 }
 
@@ -89,6 +102,38 @@ mod tests {
         );
         pace.turn().await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_secs(64));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_that_is_longer_than_a_delivery_may_last_is_waited_out_elsewhere() {
+        let (pace, start) = (Pace::new(Duration::from_secs(1800)), Instant::now());
+        pace.turn().await.unwrap();
+        let deadline = Duration::from_secs(600);
+        let left = tokio::time::timeout(deadline, pace.turn()).await;
+        let left = left.expect("it ends within a delivery").unwrap_err();
+        assert_eq!(start.elapsed() + left, Duration::from_secs(1800));
+        tokio::time::advance(left).await;
+        pace.turn().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(1800));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_is_broken_off_costs_nobody_a_slot() {
+        let (pace, start) = (Pace::new(Duration::from_secs(60)), Instant::now());
+        pace.turn().await.unwrap();
+        for _ in 0..5 {
+            assert!(tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.is_err());
+        }
+        pace.turn().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_who_wait_each_has_a_slot_of_its_own() {
+        let (pace, start) = (Pace::new(Duration::from_secs(1)), Instant::now());
+        let (one, two, three) = tokio::join!(pace.turn(), pace.turn(), pace.turn());
+        assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The sink's keys and what becomes of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 use trapline_notice::Voice;
 use trapline_schemas::Format;
 use trapline_sink::base_url;
-use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table, parse_duration};
+use trapline_sink::config::{
+    Audience, Common, Factory, Key, KeyKind, Origin, Problem, SinkType, Table, parse_duration,
+};
 use trapline_sink::http::HttpClient;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
-use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, keys, load};
+use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, is_own, keys, load};
 
 use crate::desk::{Desk, Habits};
 use crate::markup::Markup;
@@ -36,6 +38,7 @@ pub const WANTS: Wants<'static> = Wants {
     names: NAMES,
     needed: &["check", "find", "open", "look", "update"],
     optional: &["raise", "close", "reopen"],
+    takes: &[("find", "id"), ("open", "id"), ("look", "closed")],
     settings: &["markup", "settle"],
 };
 
@@ -168,6 +171,16 @@ impl Settings {
         }
     }
 
+    /// What the table lacks for a vendor that the program carries. A file of the user's, which wins, is looked at by
+    /// `check`.
+    fn unfit_at_once(&self, table: &Table, folder: Option<&Path>) -> Vec<Problem> {
+        if folder.is_some_and(|folder| is_own(&self.vendor, folder)) {
+            return Vec::new();
+        }
+        let profile = self.profile(None);
+        profile.map_or_else(|_| Vec::new(), |profile| self.unfit(&profile, table))
+    }
+
     /// What the table lacks for this vendor.
     fn unfit(&self, profile: &Profile, table: &Table) -> Vec<Problem> {
         let missing = profile.missing(&self.fields).into_iter().map(|name| {
@@ -221,8 +234,15 @@ fn config(message: String) -> Fault {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
+    let settings = settings(table);
+    let unfit = settings.unfit_at_once(table, folder(table).as_deref());
+    unfit.into_iter().for_each(|problem| table.report("vendor", problem));
+    Box::new(settings)
+}
+
+fn settings(table: &Table) -> Settings {
     let base = base_url::read(table, "endpoint", "https://thehive.example");
-    let settings = Settings {
+    Settings {
         vendor: table.text("vendor"),
         login: LoginSettings::read(table),
         fields: table.values("fields"),
@@ -233,13 +253,15 @@ fn parse(table: &Table) -> Box<dyn Factory> {
         timeout: table.duration("timeout"),
         tls: TlsSettings::read(table),
         base,
-    };
-    // What the program carries can be told at once; a file of the user's is looked at by `check`.
-    if let Ok(profile) = settings.profile(None) {
-        let unfit = settings.unfit(&profile, table);
-        unfit.into_iter().for_each(|problem| table.report("vendor", problem));
     }
-    Box::new(settings)
+}
+
+/// The folder of the file in which the table stands.
+fn folder(table: &Table) -> Option<PathBuf> {
+    match table.own_place().origin {
+        Origin::Text { source, .. } => Path::new(&source.name).parent().map(Path::to_owned),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -320,5 +342,26 @@ mod tests {
         );
         std::fs::write(folder.path().join("vendors/mine.toml"), shipped).unwrap();
         assert_eq!(said(toml, Some(folder.path())).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_of_the_users_is_not_held_against_the_one_that_it_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("vendors")).unwrap();
+        let toml = "vendor = 'jira_cloud'\nendpoint = 'https://x.atlassian.net'\nusername = 'u'\ntoken = 'hush'";
+        let (table, _) = Table::for_test(toml, KEYS);
+        let at_once = || settings(&table).unfit_at_once(&table, Some(folder.path())).len();
+        assert_eq!(at_once(), 1, "no project");
+        let shipped = include_str!("../../../config/vendors/jira_cloud.toml");
+        let own = shipped.replace("needs = [\"project\"]", "needs = []");
+        std::fs::write(folder.path().join("vendors/jira_cloud.toml"), own).unwrap();
+        assert_eq!(at_once(), 0);
+        assert_eq!(said(toml, Some(folder.path())).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_folder_is_that_of_the_file_in_which_the_table_stands() {
+        let (table, _) = Table::for_test("vendor = 'thehive'", KEYS);
+        assert_eq!(folder(&table).as_deref(), Some(Path::new("")), "of `test.toml`");
     }
 }

@@ -8,11 +8,12 @@ use tokio::time::sleep;
 use trapline_notice::Voice;
 use trapline_schemas::Event;
 use trapline_sink::pace::Pace;
-use trapline_sink::{Fault, FaultKind};
+use trapline_sink::{Fault, FaultKind, Said};
 use trapline_vendor::{Failed, Remote, Vendor};
 
 use crate::known::{Case, Known};
 use crate::markup::Markup;
+use crate::stop::{Stop, fault_of, is_of_the_notice, later, odd, paused};
 use crate::told::{Form, Told};
 
 /// How often a notice begins anew because its case was gone, or there and not found.
@@ -40,16 +41,16 @@ pub(crate) struct Desk {
     habits: Habits,
     known: Mutex<Known>,
     pace: Pace,
+    /// Vendor and endpoint.
+    pub(crate) place: String,
+    /// Which case was told last.
+    pub(crate) said: Said,
     shortened: AtomicU64,
     unclosed: AtomicU64,
 }
 
-/// Why no more of a batch is told now.
-#[derive(Debug)]
-pub(crate) struct Stop {
-    pub(crate) fault: Fault,
-    pub(crate) retry_after: Option<Duration>,
-}
+/// Steps that hold nothing of a notice: what refuses them refuses how we are set.
+const ASKS: &[&str] = &["find", "look"];
 
 /// How a step ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,9 @@ impl Desk {
             vendor,
             voice,
             habits,
-            known: Mutex::new(Known::new(place)),
+            known: Mutex::new(Known::new(place.clone())),
+            place,
+            said: Said::default(),
             pace: Pace::new(habits.interval),
             shortened: AtomicU64::new(0),
             unclosed: AtomicU64::new(0),
@@ -77,23 +80,39 @@ impl Desk {
         let told = Told::new(&self.voice, event, self.habits.markup);
         self.pace.turn().await.map_err(paused)?;
         let mut case = self.known().get(&told.key);
+        let ended = self.turns(&told, &mut case).await;
+        match ended {
+            Ok(()) => {
+                self.known().settled();
+                self.said.keep(&word_of(&case), &[]);
+            }
+            // What its beginning did is not done again.
+            Err(_) if case.exists() => {
+                let mut known = self.known();
+                let was_opened_by_it = known.opener(&told.key) == Some(told.id());
+                case.last = Some(told.id()).filter(|_| was_opened_by_it).or(case.last);
+                known.note(told.key, case);
+            }
+            Err(_) => {}
+        }
+        ended
+    }
+
+    async fn turns(&self, told: &Told<'_>, case: &mut Case) -> Result<(), Stop> {
         for _ in 0..TURNS_MAX {
             if !case.exists() {
-                self.find(&told, &mut case).await?;
+                self.find(told, case).await?;
             }
             let acted = match (case.exists(), told.is_end()) {
-                (true, true) => self.close(&told, &mut case).await?,
-                (true, false) => self.update(&told, &mut case).await?,
+                (true, true) => self.close(told, case).await?,
+                (true, false) => self.update(told, case).await?,
                 // Nobody was told of it, or nobody has kept it.
                 (false, true) => Acted::Done,
-                (false, false) => self.open(&told, &mut case).await?,
+                (false, false) => self.open(told, case).await?,
             };
             match acted {
-                Acted::Done => {
-                    self.known().settled();
-                    return Ok(());
-                }
-                Acted::Gone => case = case.next(),
+                Acted::Done => return Ok(()),
+                Acted::Gone => *case = case.next(),
                 Acted::Exists => {}
             }
         }
@@ -109,9 +128,12 @@ impl Desk {
                 Some(who) => format!("{name} takes the login: {who}"),
                 None => format!("{name} takes the login"),
             }),
-            Err(Failed::Fault { fault, .. }) => Err(fault),
-            Err(Failed::Refused(reason)) => Err(config(reason).fault),
-            Err(Failed::Exists | Failed::Gone) => Err(odd("has nothing at this address").fault),
+            Err(Failed::Fault { fault, .. } | Failed::Locked(fault)) => Err(fault),
+            Err(Failed::Refused(reason)) => Err(fault_of(FaultKind::Config, reason)),
+            Err(Failed::Exists | Failed::Gone) => Err(fault_of(
+                FaultKind::Server,
+                format!("{name} has nothing at this address"),
+            )),
         }
     }
 
@@ -126,7 +148,6 @@ impl Desk {
     }
 
     async fn open(&self, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        case.level = case.level.max(Some(told.level));
         let opened = self.act("open", told, case).await;
         match opened {
             Ok(Acted::Done) if !case.exists() => {
@@ -134,7 +155,7 @@ impl Desk {
                 Err(odd("opened a case and did not say which"))
             }
             Ok(Acted::Done) => {
-                case.last = Some(told.id());
+                (case.last, case.level) = (Some(told.id()), Some(told.level));
                 tracing::info!(event.id = %told.id(), case = %name_of(case), "a case was opened");
                 self.known().note(told.key, case.clone());
                 self.close_test(told, case).await
@@ -154,7 +175,7 @@ impl Desk {
 
     /// A case that only tries whether cases are opened does not stay.
     async fn close_test(&self, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        if told.is_test() && self.habits.close {
+        if told.is_test() && self.habits.close && !case.remote.is("closed") {
             self.act("close", told, case).await?;
         }
         Ok(Acted::Done)
@@ -165,27 +186,33 @@ impl Desk {
             return Ok(Acted::Gone);
         }
         let was_opened_by_it = self.known().opener(&told.key) == Some(told.id());
+        let is_new = case.last != Some(told.id()) && !was_opened_by_it;
         let steps = [
-            ("reopen", self.habits.reopen && case.remote.is("closed")),
-            ("update", case.last != Some(told.id()) && !was_opened_by_it),
+            ("reopen", is_new && self.habits.reopen && case.remote.is("closed")),
+            ("update", is_new),
             ("raise", case.level < Some(told.level)),
         ];
         for (step, _) in steps.into_iter().filter(|(_, due)| *due) {
-            if step == "raise" {
-                case.level = Some(told.level);
-            }
-            if self.act(step, told, case).await? == Acted::Gone {
-                return Ok(Acted::Gone);
+            match self.act(step, told, case).await {
+                Ok(Acted::Gone) => return Ok(Acted::Gone),
+                // What is closed may be so for good: the incident goes on in another case.
+                Err(Stop::Refused(_) | Stop::Locked(_)) if case.remote.is("closed") => match step {
+                    "raise" => {}
+                    _ => {
+                        tracing::info!(case = %name_of(case), "a closed case takes nothing more; a new one is opened");
+                        return Ok(Acted::Gone);
+                    }
+                },
+                acted => drop(acted?),
             }
             if step == "update" {
                 case.last = Some(told.id());
-                self.known().note(told.key, case.clone());
             }
         }
         case.last = Some(told.id());
         case.level = case.level.max(Some(told.level));
         self.known().note(told.key, case.clone());
-        Ok(Acted::Done)
+        self.close_test(told, case).await
     }
 
     /// Closes the case. One that is gone, or that a person closed, is closed.
@@ -204,32 +231,57 @@ impl Desk {
         Ok(Acted::Done)
     }
 
-    /// A step with all that there is to tell; if that is refused, with a line of ours. What is refused even then is not
-    /// about the event: somebody must act.
+    /// A step with all that there is to tell; if that is refused, with a line of ours. So is what the answer's words
+    /// mean: a vendor may repeat what a peer sent.
     async fn act(&self, step: &str, told: &Told<'_>, case: &mut Case) -> Result<Acted, Stop> {
-        let mut refused: Option<String> = None;
-        for form in [Form::Full, Form::Short] {
-            let level = case.level.unwrap_or(told.level);
-            let values = told.values(form, level, case.generation);
-            match self.vendor.run(step, &values, &mut case.remote).await {
-                Ok(()) => {
-                    refused.iter().for_each(|reason| self.note_shortened(told, reason));
-                    return Ok(Acted::Done);
-                }
-                Err(Failed::Exists) => return Ok(Acted::Exists),
-                Err(Failed::Gone) => return Ok(Acted::Gone),
-                Err(Failed::Fault { fault, retry_after }) => {
-                    // Kept by whoever comes with the next event.
-                    retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
-                    return Err(Stop { fault, retry_after });
-                }
-                Err(Failed::Refused(reason)) => refused = Some(reason),
-            }
+        if ASKS.contains(&step) {
+            let ended = self.run(step, told, Form::Full, case).await;
+            return self.ended(ended).map_err(|stop| match stop {
+                Stop::Refused(reason) => later(FaultKind::Config, reason),
+                other => other,
+            });
         }
-        Err(config(refused.unwrap_or_default()))
+        let first = match self.run(step, told, Form::Full, case).await {
+            Err(failed) if is_of_the_notice(&failed) => failed,
+            ended => return self.ended(ended),
+        };
+        let ended = self.run(step, told, Form::Short, case).await;
+        if ended.is_ok() {
+            self.note_shortened(told, &first);
+        }
+        self.ended(ended).map_err(|stop| match stop {
+            Stop::Refused(reason) => Stop::Refused(format!("{step}: {reason}; nor does it take a line of our own")),
+            other => other,
+        })
     }
 
-    fn note_shortened(&self, told: &Told<'_>, reason: &str) {
+    async fn run(&self, step: &str, told: &Told<'_>, form: Form, case: &mut Case) -> Result<(), Failed> {
+        let level = case.level.max(Some(told.level)).unwrap_or(told.level);
+        let values = told.values(form, level, case.generation);
+        self.vendor.run(step, &values, &mut case.remote).await
+    }
+
+    fn ended(&self, ended: Result<(), Failed>) -> Result<Acted, Stop> {
+        match ended {
+            Ok(()) => Ok(Acted::Done),
+            Err(Failed::Exists) => Ok(Acted::Exists),
+            Err(Failed::Gone) => Ok(Acted::Gone),
+            Err(Failed::Locked(fault)) => Err(Stop::Locked(fault)),
+            Err(Failed::Refused(reason)) => Err(Stop::Refused(reason)),
+            Err(Failed::Fault { fault, retry_after }) => {
+                // Kept by whoever comes with the next event.
+                retry_after.iter().for_each(|pause| self.pace.close_for(*pause));
+                Err(Stop::Later { fault, retry_after })
+            }
+        }
+    }
+
+    fn note_shortened(&self, told: &Told<'_>, failed: &Failed) {
+        let reason = match failed {
+            Failed::Refused(reason) => reason,
+            Failed::Locked(fault) | Failed::Fault { fault, .. } => &fault.message,
+            Failed::Exists | Failed::Gone => "it was said to be there",
+        };
         self.shortened.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(event.id = %told.id(), %reason, "a notice was refused as it was, so it went as a line of text");
     }
@@ -257,33 +309,14 @@ impl Desk {
     }
 }
 
+fn word_of(case: &Case) -> String {
+    match case.exists() {
+        true => format!("case {}", name_of(case)),
+        false => String::new(),
+    }
+}
+
 fn name_of(case: &Case) -> String {
     let name = ["number", "id"].into_iter().find_map(|slot| case.remote.text(slot));
     name.unwrap_or_default()
-}
-
-fn stop(kind: FaultKind, message: String) -> Stop {
-    Stop {
-        fault: Fault { kind, message },
-        retry_after: None,
-    }
-}
-
-fn config(message: String) -> Stop {
-    stop(FaultKind::Config, message)
-}
-
-fn odd(what: &str) -> Stop {
-    stop(FaultKind::Server, format!("the vendor {what}"))
-}
-
-/// The vendor asked for a pause, and what is left of it is too long to wait here.
-fn paused(left: Duration) -> Stop {
-    Stop {
-        retry_after: Some(left),
-        ..stop(
-            FaultKind::Busy,
-            "the vendor asked for a pause, which is not over".to_owned(),
-        )
-    }
 }

@@ -132,7 +132,9 @@ impl Known {
             Some(memo) => self.memos.push(memo),
             None => tracing::warn!("a case has too long an id to be remembered over a restart"),
         }
-        self.unsure.remove(&key);
+        if self.unsure.remove(&key).is_some() {
+            self.unsure_order.retain(|open| *open != key);
+        }
         self.enter(key, case);
     }
 
@@ -232,6 +234,18 @@ mod tests {
         assert_eq!(known.opener(&key), Some(Uuid::from_u128(1)));
         known.note(key, case("~1"));
         assert!(!known.is_unsure(&key));
+    }
+
+    #[test]
+    fn what_is_open_again_is_not_forgotten_for_the_time_before() {
+        let (mut known, key) = (Known::new("here".into()), Uuid::from_u128(1 << 100));
+        known.doubt(key, Uuid::nil());
+        known.note(key, case("~1"));
+        for number in 0..UNSURE_MAX as u128 - 1 {
+            known.doubt(Uuid::from_u128(number), Uuid::nil());
+        }
+        known.doubt(key, Uuid::nil());
+        assert!(known.is_unsure(&key));
     }
 
     #[test]

@@ -16,9 +16,10 @@
 //! Invariants: 1. an incident has one case: where none is remembered, the vendor is asked by the incident's id before one
 //! is opened, and asked twice, some seconds apart, where a start or a lost answer leaves it open whether one was opened
 //! just before; 2. a further notice is a comment, and never fails because the case is there, or was closed or deleted
-//! meanwhile: it is opened again if `reopen` says so, or a new one is opened; 3. the severity only rises, and not below
+//! meanwhile: it is opened again if `reopen` says so, or a new one is opened where the old one is gone or takes nothing more; 3. the severity only rises, and not below
 //! what a person set; 4. what a peer chose is a value or shown as such, in the vendor's markup; 5. what a vendor refuses
-//! for its looks goes once more as a line of our own; if that is refused too, somebody must act, and nothing is lost.
+//! for its looks goes once more as a line of our own; if that is refused too, it is a dead letter, and the next notice
+//! goes on; 6. a case that a search finds is touched only if it names the incident.
 //!
 //! What is remembered of a case is kept with the sink's cursor ([`trapline_sink::memory`]). A kill between the vendor's
 //! answer and that commit repeats one comment at most, with the same event id in it.
@@ -34,6 +35,7 @@ mod desk;
 mod known;
 mod markup;
 mod sink;
+mod stop;
 mod told;
 
 pub use config::{SINK, WANTS};

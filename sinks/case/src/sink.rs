@@ -8,6 +8,7 @@ use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
 use trapline_sink::{Memo, Parcel};
 
 use crate::desk::Desk;
+use crate::stop::Stop;
 
 #[async_trait]
 impl StreamSink for Desk {
@@ -26,9 +27,14 @@ impl StreamSink for Desk {
         for parcel in batch {
             match self.tell(&parcel.event).await {
                 Ok(()) => delivery.outcomes.push(Outcome::Delivered),
-                Err(stop) => {
-                    delivery.fault = Some(stop.fault);
-                    delivery.retry_after = stop.retry_after;
+                Err(Stop::Refused(reason)) => delivery.outcomes.push(Outcome::Rejected(reason)),
+                Err(Stop::Locked(fault)) => {
+                    delivery.fault = Some(fault);
+                    break;
+                }
+                Err(Stop::Later { fault, retry_after }) => {
+                    delivery.fault = Some(fault);
+                    delivery.retry_after = retry_after;
                     break;
                 }
             }
@@ -39,6 +45,14 @@ impl StreamSink for Desk {
 
     async fn check(&self) -> Result<String, Fault> {
         Desk::check(self).await
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(self.place.clone())
+    }
+
+    fn word(&self) -> Option<String> {
+        self.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

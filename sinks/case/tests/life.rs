@@ -229,11 +229,6 @@ async fn what_is_refused_as_it_is_goes_as_a_line_of_our_own_and_is_no_dead_lette
             "{:?}",
             office.sink.notes()
         );
-        // What is refused even so is not about the event.
-        office.server.with(|desk| desk.poison = Some("event"));
-        let delivery = office.deliver(&[touch(3, 1, "intent")]).await;
-        assert_eq!(delivery.outcomes, [Outcome::Retry]);
-        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Config, "{vendor:?}");
     }
 }
 
@@ -275,7 +270,7 @@ async fn faults_are_told_with_the_vendors_words_and_what_to_do_and_no_secret() {
         ),
     ] {
         let office = Office::new(vendor).await;
-        office.server.order(Fault::Answer(reply));
+        office.server.order_lasting(Fault::Answer(reply));
         let delivery = office.deliver(&[touch(1, 1, "intent")]).await;
         let fault = delivery.fault.unwrap();
         assert_eq!(fault.kind, kind, "{fault:?}");

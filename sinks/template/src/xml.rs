@@ -81,6 +81,8 @@ fn after(mut at: At, literal: &str) -> At {
             (At::Tag, '"' | '\'') => (At::Quoted(ch), 1),
             (At::Tag, '>') => (At::Text, 1),
             (At::Quoted(quote), _) if quote == ch => (At::Tag, 1),
+            // A document type that declares things of its own ends behind them.
+            (At::Until(">"), '[') => (At::Until("]>"), 1),
             (At::Until(close), _) if rest.starts_with(close) => (At::Text, close.len()),
             _ => (at, ch.len_utf8()),
         };
@@ -140,12 +142,15 @@ mod tests {
             "<![CDATA[{{ a }}]]>",
             "<?x {{ a }}?>",
             "<!DOCTYPE {{ a }}>",
+            "<!DOCTYPE e [<!ENTITY b 'c'> {{ a }} ]><e/>",
+            "<!DOCTYPE e [<!ENTITY b 'c'> ",
             "<e a='{{ a }}",
             "<e",
             "<!-- ",
         ] {
             assert!(Xml::parse(template, &Names::new(["a"])).is_err(), "{template}");
         }
+        assert!(Xml::parse("<!DOCTYPE e [<!ENTITY b 'c'>]><e>{{ a }}</e>", &Names::new(["a"])).is_ok());
         let xml = Xml::parse("<e>{{ a }}</e>", &Names::new(["a"])).unwrap();
         assert!(matches!(
             xml.render(&Scope::default()),

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Url};
 use trapline_sink::base_url;
@@ -22,42 +24,6 @@ use crate::profile::{AuthKind, Profile};
 pub const AUTH_HINT: &str = "`token`, `username` with `password` or `token`, or `client_id` with `client_secret`";
 
 const TOKEN_URL: &str = "https://login.example/oauth/token";
-
-/// Keys of a sink that logs in to a vendor.
-pub mod keys {
-    use trapline_sink::config::{Key, KeyKind};
-
-    /// A token.
-    pub const TOKEN: Key = Key::optional(
-        "token",
-        KeyKind::Secret,
-        "API key or token; with `username`, in the place of a password.",
-    );
-    /// A user.
-    pub const USERNAME: Key = Key::optional("username", KeyKind::Text, "User to log in as.");
-    /// The user's password.
-    pub const PASSWORD: Key = Key::optional("password", KeyKind::Secret, "The user's password.");
-    /// A client of OAuth 2.0.
-    pub const CLIENT_ID: Key = Key::optional(
-        "client_id",
-        KeyKind::Text,
-        "Client of OAuth 2.0 (client credentials), with `client_secret`.",
-    );
-    /// Its secret.
-    pub const CLIENT_SECRET: Key = Key::optional("client_secret", KeyKind::Secret, "The client's secret.");
-    /// Where tokens are given out.
-    pub const TOKEN_URL: Key = Key::optional(
-        "token_url",
-        KeyKind::Address,
-        "Where OAuth 2.0 gives out tokens, if not where the vendor usually does.",
-    );
-    /// What the token is for.
-    pub const TOKEN_SCOPE: Key = Key::optional(
-        "token_scope",
-        KeyKind::Text,
-        "Scope of the token, if one must be named.",
-    );
-}
 
 /// What the loader keeps of the keys.
 #[derive(Debug, Clone)]
@@ -85,7 +51,7 @@ pub enum LoginSettings {
 }
 
 impl LoginSettings {
-    /// Reads the keys of [`keys`]; what is wrong is told.
+    /// Reads the keys of [`keys`](crate::keys); what is wrong is told.
     pub fn read(table: &Table) -> Self {
         let both = |key: &str, other: &str| {
             if table.is_set(key) && table.is_set(other) {
@@ -114,8 +80,12 @@ impl LoginSettings {
             if !table.is_set("token") {
                 need(table, "username", "password");
             }
+            let name = table.text("username");
+            if name.contains(':') {
+                table.problem("username", "`:` in a user's name", "a name without it (RFC 7617)");
+            }
             return Self::User {
-                name: table.text("username"),
+                name,
                 password: table.secret("password").unwrap_or(token),
             };
         }
@@ -267,13 +237,28 @@ impl Login {
         }
     }
 
-    /// What must not be shown, should a vendor repeat it.
-    pub(crate) fn secrets(&self) -> Vec<&str> {
-        vec![match self {
-            Self::Fixed { secret, .. } => secret.expose_secret(),
-            Self::Basic { password, .. } => password.expose_secret(),
-            Self::Tokens { secret, .. } => secret.expose_secret(),
-        }]
+    /// What `status` says of the way to where tokens are given out.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Tokens { tokens, .. } => tokens.notes(),
+            Self::Fixed { .. } | Self::Basic { .. } => Vec::new(),
+        }
+    }
+
+    /// What must not be shown, should a vendor repeat it: what was set, and what stood in the header. In: the token that
+    /// the request was signed with.
+    pub(crate) fn secrets(&self, token: Option<&Token>) -> Vec<String> {
+        let set = match self {
+            Self::Fixed { secret, .. } | Self::Tokens { secret, .. } => secret,
+            Self::Basic { password, .. } => password,
+        };
+        let sent = match self {
+            Self::Basic { name, password } => Some(STANDARD.encode(format!("{name}:{}", password.expose_secret()))),
+            Self::Fixed { .. } | Self::Tokens { .. } => token
+                .and_then(|token| token.header.to_str().ok())
+                .map(|header| header.trim_start_matches("Bearer ").to_owned()),
+        };
+        sent.into_iter().chain([set.expose_secret().to_owned()]).collect()
     }
 }
 
@@ -296,6 +281,7 @@ mod tests {
     use trapline_sink::config::Key;
 
     use super::*;
+    use crate::keys;
 
     fn read(toml: &str) -> (LoginSettings, Vec<String>) {
         static KEYS_AND_TLS: [Key; 8] = [
@@ -329,6 +315,7 @@ mod tests {
             ),
             ("", false),
             ("username = 'u'", false),
+            ("username = 'u:v'\npassword = 'p'", false),
             ("password = 'p'", false),
             ("username = 'u'\npassword = 'p'\ntoken = 't'", false),
             ("client_id = 'c'", false),

@@ -79,6 +79,8 @@ impl Call {
         for (name, body) in &self.take {
             // A part of an answer that is not as it was described is not there.
             let value = body.render(&scope).unwrap_or(Value::Null);
+            // An empty text is how some say that a field is not set.
+            let value = if value == "" { Value::Null } else { value };
             if !remote.set(name, value) {
                 return Err(Failed::server(format!(
                     "the answer's `{name}` is no short text of one line"

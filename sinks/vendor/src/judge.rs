@@ -19,6 +19,8 @@ pub enum Failed {
     Gone,
     /// The vendor refuses these very values.
     Refused(String),
+    /// The object that it is about is there, and may not be changed by us.
+    Locked(Fault),
     /// It did not work, and may later. The vendor may have done what was asked.
     Fault {
         /// Why.
@@ -66,6 +68,8 @@ pub(crate) enum Meaning {
     Gone,
     /// These values are refused.
     Refused,
+    /// What it is about may not be changed by us: as it is, or at all.
+    Locked,
     /// Later.
     Busy,
     /// The vendor failed.
@@ -126,7 +130,8 @@ pub(crate) fn judge<'r>(
     let told = || told(who, answer.status, words, rule.map_or("", |rule| rule.hint.as_str()));
     let fault = |kind| Failed::Fault {
         fault: Fault { kind, message: told() },
-        retry_after: answer.retry_after,
+        // No time at all would have it asked without end.
+        retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
     };
     match meaning {
         Meaning::Ok => Ok(Came::Ok),
@@ -134,6 +139,10 @@ pub(crate) fn judge<'r>(
         Meaning::Exists => Err(Failed::Exists),
         Meaning::Gone => Err(Failed::Gone),
         Meaning::Refused => Err(Failed::Refused(told())),
+        Meaning::Locked => Err(Failed::Locked(Fault {
+            kind: FaultKind::Auth,
+            message: told(),
+        })),
         Meaning::Busy => Err(fault(FaultKind::Busy)),
         Meaning::Server => Err(fault(FaultKind::Server)),
         Meaning::Auth => Err(fault(FaultKind::Auth)),
@@ -180,7 +189,7 @@ fn told(who: &str, status: u16, words: &str, hint: &str) -> String {
 }
 
 /// The vendor's own words in an answer: one line, cleaned and cut. Values of `secrets` in it are not shown.
-pub(crate) fn words(says: &[Body], answer: &Value, secrets: &[&str]) -> String {
+pub(crate) fn words(says: &[Body], answer: &Value, secrets: &[String]) -> String {
     let scope = Scope::default().and("answer", answer);
     let parts = says
         .iter()
@@ -188,7 +197,10 @@ pub(crate) fn words(says: &[Body], answer: &Value, secrets: &[&str]) -> String {
         .filter_map(|value| text_of(&value));
     let mut told = parts.collect::<Vec<_>>().join(": ");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        told = told.replace(secret, "***");
+        told = told.replace(secret.as_str(), "***");
+        // As it stands in a part of an answer that is told as JSON.
+        let written = Value::from(secret.as_str()).to_string();
+        told = told.replace(written.trim_matches('"'), "***");
     }
     trapline_schemas::text::clean_within(told.as_bytes(), WORDS_CHARS_MAX).to_string()
 }
@@ -281,11 +293,13 @@ mod tests {
     fn the_vendors_words_are_one_clean_short_line_without_our_secrets() {
         let names = Names::new(["answer"]);
         let says = ["{{ answer.message }}", "{{ answer.errors }}"].map(|text| Body::new(&json!(text), &names).unwrap());
-        let told = |answer| words(&says, &answer, &["hush-hush", ""]);
+        let secrets = ["hush-hush", "", "hu\"sh"].map(str::to_owned);
+        let told = |answer| words(&says, &answer, &secrets);
         assert_eq!(
             told(json!({"message": "no\nhush-hush", "errors": {"a": "b"}})),
             "no\\x0a***: {\"a\":\"b\"}"
         );
+        assert_eq!(told(json!({"errors": {"a": "hu\"sh"}})), "{\"a\":\"***\"}");
         assert_eq!(told(json!({"message": "", "errors": ["x", "y"]})), "x; y");
         assert_eq!(told(json!("odd")), "");
         assert!(told(json!({"message": "x".repeat(9999)})).chars().count() <= WORDS_CHARS_MAX + 1);

@@ -19,7 +19,7 @@
 //! [[answers]]                                  # what answers mean besides their status, for all calls
 //! status = [400]
 //! says = "already exists"                      # a part of the vendor's words, in any case
-//! means = "exists"                             # ok, done, exists, gone, refused, busy, server, auth, config
+//! means = "exists"                             # ok, done, exists, gone, refused, locked, busy, server, auth, config
 //!
 //! [[steps.open]]                               # the calls of a step, one after the other
 //! method = "POST"
@@ -46,17 +46,19 @@
 
 mod auth;
 mod call;
+mod file;
 mod judge;
+pub mod keys;
 mod profile;
 mod read;
 mod remote;
 mod run;
 mod shelf;
 
-pub use auth::{AUTH_HINT, Login, LoginSettings, Place, keys};
+pub use auth::{AUTH_HINT, Login, LoginSettings, Place};
 pub use judge::Failed;
 pub use profile::{AuthKind, Profile, Wants};
 pub use read::ProfileError;
 pub use remote::Remote;
 pub use run::Vendor;
-pub use shelf::{load, vendors};
+pub use shelf::{is_own, load, vendors};

@@ -31,6 +31,8 @@ pub struct Wants<'a> {
     pub needed: &'a [&'a str],
     /// Steps that there may be besides.
     pub optional: &'a [&'a str],
+    /// What a step must take from an answer: without it the sink could not go on.
+    pub takes: &'a [(&'a str, &'a str)],
     /// The sink's own keys of a profile, in the table `settings`.
     pub settings: &'a [&'a str],
 }

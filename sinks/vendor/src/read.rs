@@ -1,16 +1,15 @@
 //! Reading a profile: a TOML file, held against what its sink wants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use reqwest::Method;
 use reqwest::header::HeaderName;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use trapline_template::{Body, Condition, Line, Mistake, Names, Target};
 
 use crate::call::{Call, Pick};
-use crate::judge::Rule;
+use crate::file::{CallText, EachText, File, PickText};
 use crate::profile::{AuthKind, Each, Profile, Wants};
 
 /// Most calls of a step.
@@ -53,74 +52,6 @@ impl fmt::Display for ProfileError {
 
 impl std::error::Error for ProfileError {}
 
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    doc: String,
-    endpoint: String,
-    auth: Vec<AuthKind>,
-    #[serde(default)]
-    header: String,
-    #[serde(default)]
-    token_path: String,
-    #[serde(default)]
-    says: Vec<String>,
-    #[serde(default)]
-    settings: BTreeMap<String, String>,
-    #[serde(default)]
-    fields: FieldsText,
-    #[serde(default)]
-    words: BTreeMap<String, Value>,
-    #[serde(default)]
-    each: BTreeMap<String, EachText>,
-    #[serde(default)]
-    answers: Vec<Rule>,
-    steps: BTreeMap<String, Vec<CallText>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FieldsText {
-    needs: Vec<String>,
-    own: Vec<String>,
-    defaults: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EachText {
-    of: String,
-    item: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CallText {
-    method: String,
-    path: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    body: Option<Value>,
-    merge: Option<String>,
-    when: Option<String>,
-    must: Option<String>,
-    #[serde(default)]
-    ok: Vec<u16>,
-    #[serde(default)]
-    answers: Vec<Rule>,
-    pick: Option<PickText>,
-    #[serde(default)]
-    take: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PickText {
-    from: String,
-    r#where: String,
-}
-
 /// Reads a profile; `origin` names it. Errors: everything that is wrong; of TOML the first mistake.
 pub(crate) fn read(name: &str, origin: &str, text: &str, wants: &Wants<'_>) -> Result<Profile, Vec<ProfileError>> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -146,15 +77,18 @@ pub(crate) fn read(name: &str, origin: &str, text: &str, wants: &Wants<'_>) -> R
 struct Reader<'o> {
     origin: &'o str,
     names: Names,
+    /// The sink's values.
+    values: &'o [&'o str],
     wrong: Vec<ProfileError>,
 }
 
 impl<'o> Reader<'o> {
-    fn new(origin: &'o str, file: &File, wants: &Wants<'_>) -> Self {
+    fn new(origin: &'o str, file: &File, wants: &Wants<'o>) -> Self {
         let all = wants.names.iter().chain(OWN_NAMES).copied().map(str::to_owned);
         Self {
             origin,
             names: Names::new(all.chain(file.each.keys().cloned())),
+            values: wants.names,
             wrong: Vec::new(),
         }
     }
@@ -174,29 +108,17 @@ impl<'o> Reader<'o> {
     }
 
     fn mistake(&mut self, place: &str, mistake: &Mistake) {
-        self.wrong(&format!("{place}{}", mistake.place), &mistake.found, &mistake.allowed);
+        // Within a body it is a JSON Pointer; else `place` says it all.
+        let within = Some(&mistake.place).filter(|place| place.starts_with('/'));
+        let place = within.map_or_else(|| place.to_owned(), |pointer| format!("{place}{pointer}"));
+        self.wrong(&place, &mistake.found, &mistake.allowed);
     }
 
     fn profile(&mut self, name: &str, file: File, wants: &Wants<'_>) -> Profile {
         self.steps_wanted(&file, wants);
-        for key in file
-            .settings
-            .keys()
-            .filter(|key| !wants.settings.contains(&key.as_str()))
-        {
-            self.wrong(&format!("settings.{key}"), "an unknown key", &wants.settings.join(", "));
-        }
-        if file.auth.is_empty() {
-            self.wrong("auth", "no way to log in", "bearer, basic, header, oauth2");
-        }
+        self.settings_wanted(&file, wants);
+        self.login(&file);
         let header = self.header(&file);
-        if file.auth.contains(&AuthKind::OAuth2) && file.token_path.is_empty() {
-            self.wrong(
-                "token_path",
-                "oauth2 without it",
-                "where tokens are given out, below the endpoint",
-            );
-        }
         let says = file
             .says
             .iter()
@@ -234,8 +156,35 @@ impl<'o> Reader<'o> {
             let allowed = known.iter().copied().collect::<Vec<_>>().join(", ");
             self.wrong(&format!("steps.{step}"), "an unknown step", &allowed);
         }
+        for (step, slot) in wants.takes {
+            let calls = file.steps.get(*step).into_iter().flatten();
+            if calls.clone().next().is_some() && !calls.into_iter().any(|call| call.take.contains_key(*slot)) {
+                let allowed = format!("take = {{ {slot} = … }}");
+                self.wrong(&format!("steps.{step}"), &format!("no call takes `{slot}`"), &allowed);
+            }
+        }
         for step in wants.needed.iter().filter(|step| !file.steps.contains_key(**step)) {
             self.wrong("steps", &format!("there is no step `{step}`"), &wants.needed.join(", "));
+        }
+    }
+
+    fn settings_wanted(&mut self, file: &File, wants: &Wants<'_>) {
+        let is_unknown = |key: &&String| !wants.settings.contains(&key.as_str());
+        for key in file.settings.keys().filter(is_unknown) {
+            self.wrong(&format!("settings.{key}"), "an unknown key", &wants.settings.join(", "));
+        }
+    }
+
+    fn login(&mut self, file: &File) {
+        if file.auth.is_empty() {
+            self.wrong("auth", "no way to log in", "bearer, basic, header, oauth2");
+        }
+        if file.auth.contains(&AuthKind::OAuth2) && file.token_path.is_empty() {
+            self.wrong(
+                "token_path",
+                "oauth2 without it",
+                "where tokens are given out, below the endpoint",
+            );
         }
     }
 
@@ -248,7 +197,15 @@ impl<'o> Reader<'o> {
     }
 
     fn each(&mut self, name: String, each: EachText) -> Option<Each> {
-        let item = self.body(&format!("each.{name}.item"), &each.item)?;
+        let place = format!("each.{name}");
+        if self.values.iter().chain(OWN_NAMES).any(|known| *known == name) {
+            self.wrong(&place, &format!("`{name}`, which there is already"), "another name");
+        }
+        if !self.values.contains(&each.of.as_str()) {
+            let found = format!("there is no `{}`", each.of);
+            self.wrong(&format!("{place}.of"), &found, &self.values.join(", "));
+        }
+        let item = self.body(&format!("{place}.item"), &each.item)?;
         Some(Each {
             name,
             of: each.of,
@@ -257,6 +214,9 @@ impl<'o> Reader<'o> {
     }
 
     fn step(&mut self, name: String, calls: Vec<CallText>) -> (String, Vec<Call>) {
+        if calls.is_empty() {
+            self.wrong(&format!("steps.{name}"), "no calls", &format!("1 to {CALLS_MAX}"));
+        }
         if calls.len() > CALLS_MAX {
             let found = format!("{} calls", calls.len());
             self.wrong(&format!("steps.{name}"), &found, &format!("at most {CALLS_MAX}"));
@@ -277,6 +237,7 @@ impl<'o> Reader<'o> {
                 "GET, POST, PUT, PATCH, DELETE",
             );
         }
+        self.merge(&below("merge"), &call);
         let target = self.good(&below("path"), Target::parse(&call.path, &self.names));
         let body = call.body.as_ref().map(|body| self.body(&below("body"), body));
         let when = call
@@ -288,7 +249,7 @@ impl<'o> Reader<'o> {
         let headers = call
             .headers
             .iter()
-            .filter_map(|(name, text)| self.line(&below("headers"), name, text));
+            .filter_map(|(name, text)| self.line(&below(&format!("headers.{name}")), name, text));
         let headers = headers.collect();
         let take = call.take.iter().map(|(name, text)| {
             let body = self.body(&below(&format!("take.{name}")), &Value::String(text.clone()));
@@ -309,6 +270,20 @@ impl<'o> Reader<'o> {
             pick: flat(pick)?,
             take: take?,
         })
+    }
+
+    /// Fields that are laid over what is no object would be lost.
+    fn merge(&mut self, place: &str, call: &CallText) {
+        let Some(at) = &call.merge else { return };
+        let there = call.body.as_ref().and_then(|body| body.pointer(at));
+        if !there.is_some_and(Value::is_object) {
+            let found = format!("`{at}` is no object of the body");
+            self.wrong(
+                place,
+                &found,
+                "a JSON Pointer to an object of `body`; empty for all of it",
+            );
+        }
     }
 
     fn body(&mut self, place: &str, body: &Value) -> Option<Body> {

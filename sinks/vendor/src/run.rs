@@ -50,7 +50,9 @@ impl Vendor {
 
     /// What `status` says of the transport.
     pub fn notes(&self) -> Vec<String> {
-        self.client.notes()
+        let mut notes = self.client.notes();
+        notes.extend(self.login.notes());
+        notes
     }
 
     /// Runs a step that there is; one that there is not does nothing.
@@ -79,21 +81,21 @@ impl Vendor {
     /// One call; the answer, if it is one to take from.
     async fn call(&self, call: &Call, scope: &Scope) -> Result<Option<Value>, Failed> {
         let rendered = call.render(scope, &self.others).map_err(|error| unfit(&error))?;
-        let (mut answer, token) = self.send(call, &rendered).await?;
-        if let Some(token) = token.filter(|_| answer.status == UNAUTHORIZED) {
-            self.login.refused(&token);
-            (answer, _) = self.send(call, &rendered).await?;
+        let (mut answer, mut token) = self.send(call, &rendered).await?;
+        if let Some(refused) = token.take_if(|_| answer.status == UNAUTHORIZED) {
+            self.login.refused(&refused);
+            (answer, token) = self.send(call, &rendered).await?;
         }
         let said = serde_json::from_slice(&answer.body).ok();
         let told = words(
             &self.profile.says,
             said.as_ref().unwrap_or(&Value::Null),
-            &self.login.secrets(),
+            &self.login.secrets(token.as_ref()),
         );
         let rules = call.rules.iter().chain(&self.profile.rules);
         match judge(&self.profile.name, &answer, &told, &call.ok, rules)? {
             Came::Done => Ok(None),
-            Came::Ok if answer.status == NO_CONTENT => Ok(Some(Value::Null)),
+            Came::Ok if answer.status == NO_CONTENT && call.must.is_none() => Ok(Some(Value::Null)),
             Came::Ok => match said.filter(|said| call.makes_sense(scope, said)) {
                 Some(said) => Ok(Some(said)),
                 None if answer.body.is_empty() && !call.reads() => Ok(None),

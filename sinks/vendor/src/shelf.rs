@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
@@ -43,13 +43,21 @@ pub fn load(vendor: &str, folder: Option<&Path>, wants: &Wants<'_>) -> Result<Pr
     read(vendor, &origin, &text, wants)
 }
 
-/// Whether the program carries a profile of this name.
+/// Whether the user has a file for a vendor of this name, which then wins.
+pub fn is_own(vendor: &str, folder: &Path) -> bool {
+    // Also a link that leads nowhere is a file of that name: one that cannot be read.
+    is_plain(vendor) && own(vendor, folder).symlink_metadata().is_ok()
+}
+
+fn own(vendor: &str, folder: &Path) -> PathBuf {
+    folder.join(FOLDER).join(format!("{vendor}.toml"))
+}
+
+/// A profile's text, and what it is called in messages.
 pub(crate) fn text_of(vendor: &str, folder: Option<&Path>) -> Result<(String, Cow<'static, str>), ProfileError> {
     if let Some(path) = folder
-        .filter(|_| is_plain(vendor))
-        .map(|folder| folder.join(FOLDER).join(format!("{vendor}.toml")))
-        // Also a link that leads nowhere is a file of that name: one that cannot be read.
-        .filter(|path| path.symlink_metadata().is_ok())
+        .filter(|folder| is_own(vendor, folder))
+        .map(|folder| own(vendor, folder))
     {
         let origin = path.display().to_string();
         return match read_file(&path) {

@@ -12,6 +12,7 @@ const WANTS: Wants<'static> = Wants {
     names: &["ref"],
     needed: &["find"],
     optional: &[],
+    takes: &[("find", "id")],
     settings: &[],
 };
 const PROFILE: &str = r#"
@@ -124,6 +125,9 @@ async fn the_first_element_that_fits_is_picked_and_a_list_that_is_none_is_a_fail
                 .contains("means nothing")
         );
     }
+    let empty = found(Reply::json(200, &json!({ "list": [], "id": "" }))).await.unwrap();
+    assert_eq!(empty, Remote::default(), "an empty text is a field that is not set");
+    assert!(found(Reply::status(204)).await.unwrap_err().contains("means nothing"));
     let long = json!({ "list": [], "id": "x".repeat(300) });
     assert!(
         found(Reply::json(200, &long))
@@ -143,6 +147,38 @@ fn every_mistake_of_a_profile_is_told_with_its_place() {
         ("answer.id }}", "answer.id", "steps.find[0].take.id", "`{{`"),
         ("\"GET\"", "\"FETCH\"", "steps.find[0].method", "FETCH"),
         ("[[steps.find]]", "[[steps.fnd]]", "steps.fnd", "unknown step"),
+        (
+            "[[steps.find]]",
+            "[each.all]\nof = \"reff\"\nitem = 1\n[[steps.find]]",
+            "each.all.of",
+            "reff",
+        ),
+        (
+            "[[steps.find]]",
+            "[each.ref]\nof = \"ref\"\nitem = 1\n[[steps.find]]",
+            "each.ref",
+            "already",
+        ),
+        (
+            "path =",
+            "merge = \"/x\"\nbody = { y = {} }\npath =",
+            "steps.find[0].merge",
+            "/x",
+        ),
+        ("path =", "merge = \"\"\npath =", "steps.find[0].merge", "no object"),
+        ("id = \"{{", "di = \"{{", "steps.find", "no call takes `id`"),
+        (
+            "path =",
+            "headers = { X-Who = \"{{ reff }}\" }\npath =",
+            "steps.find[0].headers.X-Who",
+            "reff",
+        ),
+        (
+            "path =",
+            "body = { a = [1, \"{{ reff }}\"] }\npath =",
+            "steps.find[0].body/a/1",
+            "reff",
+        ),
         ("auth = [\"bearer\"]", "auth = []", "auth", "no way"),
         ("auth = [\"bearer\"]", "auth = [\"oauth2\"]", "token_path", "oauth2"),
         ("auth = [\"bearer\"]", "auth = [\"header\"]", "header", "no name"),
@@ -153,7 +189,9 @@ fn every_mistake_of_a_profile_is_told_with_its_place() {
         assert_ne!(text, PROFILE);
         std::fs::write(folder.path().join("vendors/desk.toml"), text).unwrap();
         let errors = load("desk", Some(folder.path()), &WANTS).unwrap_err();
-        let told = |error: &ProfileError| error.place.contains(place) && error.found.contains(found);
+        let is_there =
+            |error: &ProfileError| error.place.ends_with(place) || error.place.contains(&format!("{place}: "));
+        let told = |error: &ProfileError| is_there(error) && error.found.contains(found);
         assert!(errors.iter().any(told), "{to}: {errors:?}");
     }
 }

@@ -163,7 +163,8 @@ impl Factory for Settings {
             body: self.body.clone(),
             event_bytes_max: self.event_bytes_max,
         };
-        Ok(Arc::new(Webhook::new(line, writer, self.payload, self.in_flight)))
+        let webhook = Webhook::new(line, writer, self.payload, self.in_flight, self.timeout);
+        Ok(Arc::new(webhook))
     }
 
     fn look(&self, table: &Table, _: &Common) -> Vec<Problem> {

@@ -24,6 +24,9 @@ use crate::signer::{Signer, unix_now};
 const EVENTS_EACH: usize = 16;
 /// Most of them in a batch.
 const EVENTS_MAX: usize = 256;
+/// So long the requests of a batch may take that go one after the other: whoever delivers gives up on an answer after ten
+/// minutes, and then all that was sent goes again.
+const BATCH_TIME_MAX: Duration = Duration::from_secs(540);
 /// Events of a request that holds several.
 const EVENTS_TOGETHER: usize = 100;
 /// Bytes of such a request.
@@ -61,7 +64,8 @@ impl Line {
         match exchange(self.signed(message)).await {
             Ok(answer) => Attempt {
                 verdict: judge(&answer, self.success.as_deref()),
-                retry_after: answer.retry_after,
+                // No time at all would have it asked without end.
+                retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
             },
             Err(fault) => Attempt {
                 verdict: Verdict::Fault(fault),
@@ -95,15 +99,20 @@ pub(crate) struct Webhook {
     writer: Writer,
     payload: Payload,
     in_flight: usize,
+    /// Events that go one after the other in a batch.
+    events_each: usize,
 }
 
 impl Webhook {
-    pub(crate) fn new(line: Line, writer: Writer, payload: Payload, in_flight: usize) -> Self {
+    /// In: `timeout`, the longest that a request takes.
+    pub(crate) fn new(line: Line, writer: Writer, payload: Payload, in_flight: usize, timeout: Duration) -> Self {
+        let fit = BATCH_TIME_MAX.as_millis() / timeout.as_millis().max(1);
         Self {
             line,
             writer,
             payload,
             in_flight,
+            events_each: usize::try_from(fit).map_or(EVENTS_EACH, |fit| fit.clamp(1, EVENTS_EACH)),
         }
     }
 
@@ -189,7 +198,7 @@ impl StreamSink for Webhook {
     fn limits(&self) -> BatchLimits {
         match self.payload {
             Payload::Event => BatchLimits {
-                events: (EVENTS_EACH * self.in_flight).min(EVENTS_MAX),
+                events: (self.events_each * self.in_flight).min(EVENTS_MAX),
                 bytes: 4 << 20,
                 linger: Duration::ZERO,
                 in_flight: 1,
@@ -212,6 +221,10 @@ impl StreamSink for Webhook {
 
     async fn check(&self) -> Result<String, Fault> {
         reachable(&exchange(self.line.request(Method::HEAD)).await?)
+    }
+
+    fn destination(&self) -> Option<String> {
+        Some(self.line.client.origin().to_owned())
     }
 
     fn notes(&self) -> Vec<String> {

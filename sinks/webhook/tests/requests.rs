@@ -53,6 +53,38 @@ async fn events_arrive_in_order_each_under_its_own_id() {
     });
 }
 
+#[test]
+fn the_requests_of_a_batch_that_go_one_after_the_other_end_before_the_batch_is_given_up() {
+    for (timeout, in_flight) in [(1_u64, 1), (10, 1), (60, 1), (60, 8), (300, 1), (300, 64)] {
+        let keys = format!("url = 'http://127.0.0.1:1/'\ntimeout = '{timeout}s'\nin_flight = {in_flight}");
+        let events = sink_with(&keys, Resolver::default()).limits().events;
+        let rounds = events.div_ceil(in_flight) as u64;
+        assert!(events >= 1 && rounds * timeout < 600, "{keys}: {events} events");
+    }
+}
+
+#[test]
+fn where_it_sends_is_told_without_what_may_be_a_credential() {
+    let sink = sink_with(
+        "secret_url = 'https://soar.example:8443/hush?key=hush'",
+        Resolver::default(),
+    );
+    assert_eq!(sink.destination().as_deref(), Some("https://soar.example:8443"));
+}
+
+#[tokio::test]
+async fn a_pause_of_no_time_is_none_so_that_nobody_makes_us_ask_without_end() {
+    let (server, sink) = started("").await;
+    for (asked, pause) in [
+        ("0", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("7", Some(Duration::from_secs(7))),
+    ] {
+        server.order(Fault::Answer(Reply::status(503).with("Retry-After", asked)));
+        assert_eq!(sink.deliver(&events(1, false)).await.retry_after, pause, "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn after_a_fault_nothing_more_of_a_batch_is_sent_and_what_went_before_is_delivered() {
     let (server, sink) = started("").await;

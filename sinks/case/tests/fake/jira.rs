@@ -53,14 +53,15 @@ fn find(desk: &mut Desk, body: &Value, checked: &mut Checked) -> Reply {
     if desk.is_late() {
         return Reply::json(200, &json!({ "issues": [], "isLast": true }));
     }
-    let found = desk
-        .tickets
-        .iter()
-        .filter(|ticket| !ticket.deleted && Some(ticket.reference.as_str()) == reference);
-    let found: Vec<_> = found
-        .take(1)
-        .map(|ticket| json!({ "id": ticket.id, "key": "SEC-1" }))
-        .collect();
+    let asked = body["fields"].clone();
+    let found = desk.found(reference).map(|ticket| {
+        let mut issue = json!({ "id": ticket.id, "key": "SEC-1", "fields": {} });
+        if asked == json!(["labels"]) {
+            issue["fields"]["labels"] = ticket.body["labels"].clone();
+        }
+        issue
+    });
+    let found: Vec<_> = found.into_iter().collect();
     Reply::json(200, &json!({ "issues": found, "isLast": true }))
 }
 
@@ -195,7 +196,7 @@ fn issue(
             Reply::json(200, &json!({ "expand": "transitions", "transitions": ways }))
         }
         ("POST", ["transitions"]) => {
-            checked.keys(body, &["transition"], &[]);
+            checked.keys(body, &["transition"], &["fields"]);
             checked.choice(&body["transition"], "id", &["11", "21", "31"]);
             ticket.closed = body["transition"]["id"] == "31";
             Reply::status(204)

@@ -4,22 +4,23 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is wrong")]
 
 mod check;
+mod desk;
 mod jira;
 mod servicenow;
 mod thehive;
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp};
 use trapline_sink::config::{Common, NoticeSettings, Table};
-use trapline_sink::conformance::web::{Reply, Request, Server, Service};
+use trapline_sink::conformance::web::Server;
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Delivery, Parcel, StreamSink};
 use trapline_sink_case::SINK;
 use uuid::Uuid;
 
 pub use check::Checked;
+pub use desk::{Desk, Lock, Ticket};
 
 pub const TOKEN: &str = "key-SECRET-1";
 pub const PASSWORD: &str = "password-SECRET-2";
@@ -72,147 +73,6 @@ impl Vendor {
             Self::TheHive => "{ assignee = \"soc@example.org\", organisation = \"lyon\" }",
         }
     }
-}
-
-/// A case, an incident, an issue.
-#[derive(Debug, Clone, Default)]
-pub struct Ticket {
-    pub id: String,
-    /// What the client calls the matter.
-    pub reference: String,
-    pub title: String,
-    pub description: String,
-    pub comments: Vec<String>,
-    /// In the vendor's words.
-    pub severity: String,
-    pub closed: bool,
-    pub resolution: String,
-    /// All else that it was made with.
-    pub body: Value,
-    pub deleted: bool,
-}
-
-impl Ticket {
-    /// Ids of the events that it was told.
-    fn told(&self) -> Vec<Uuid> {
-        let texts = std::iter::once(&self.description).chain(&self.comments);
-        texts.flat_map(|text| events_in(text)).collect()
-    }
-}
-
-/// The ids that stand behind the label `event`.
-fn events_in(text: &str) -> Vec<Uuid> {
-    let is_id = |at: usize| text.get(at..at + 36).and_then(|id| id.parse::<Uuid>().ok());
-    let mut found = Vec::new();
-    for at in 0..text.len() {
-        let before = text.get(at.saturating_sub(90)..at).unwrap_or_default();
-        if let Some(id) = is_id(at)
-            && before.contains("event")
-            && !before.contains("incident")
-            && !text
-                .get(..at)
-                .unwrap_or_default()
-                .ends_with(|ch: char| ch.is_ascii_hexdigit())
-        {
-            found.push(id);
-        }
-    }
-    found
-}
-
-/// A desk's state.
-#[derive(Debug)]
-pub struct Desk {
-    pub vendor: Vendor,
-    pub tickets: Vec<Ticket>,
-    /// Alerts of TheHive: reference, id, whether they became a case.
-    pub alerts: Vec<(String, String, Option<String>)>,
-    /// How many of the next searches find nothing: the index is late.
-    pub late: usize,
-    /// A request that holds this text is refused with 400.
-    pub poison: Option<&'static str>,
-    /// What was wrong with requests.
-    pub wrong: Vec<String>,
-    /// Tokens given out, the last one is good.
-    pub tokens: usize,
-}
-
-impl Desk {
-    pub fn new(vendor: Vendor) -> Self {
-        Self {
-            vendor,
-            tickets: Vec::new(),
-            alerts: Vec::new(),
-            late: 0,
-            poison: None,
-            wrong: Vec::new(),
-            tokens: 0,
-        }
-    }
-
-    pub fn there(&self) -> Vec<Ticket> {
-        self.tickets.iter().filter(|ticket| !ticket.deleted).cloned().collect()
-    }
-
-    pub fn told(&self) -> Vec<Uuid> {
-        self.tickets.iter().flat_map(Ticket::told).collect()
-    }
-
-    fn find(&mut self, id: &str) -> Option<&mut Ticket> {
-        self.tickets
-            .iter_mut()
-            .find(|ticket| ticket.id == id && !ticket.deleted)
-    }
-
-    /// Whether a search comes too early.
-    fn is_late(&mut self) -> bool {
-        let late = self.late > 0;
-        self.late = self.late.saturating_sub(1);
-        late
-    }
-
-    fn note(&mut self, checked: &Checked, request: &Request) {
-        for wrong in &checked.wrong {
-            self.wrong
-                .push(format!("{} {}: {wrong}", request.method, request.target));
-        }
-    }
-}
-
-impl Service for Desk {
-    fn answer(&mut self, request: &Request) -> Reply {
-        let body = String::from_utf8_lossy(&request.body).into_owned();
-        if self.poison.is_some_and(|poison| body.contains(poison)) {
-            return refusal(self.vendor);
-        }
-        match self.vendor {
-            Vendor::TheHive => thehive::answer(self, request),
-            Vendor::ServiceNowSir => servicenow::answer(self, "sn_si_incident", request),
-            Vendor::ServiceNowIncident => servicenow::answer(self, "incident", request),
-            Vendor::JiraCloud => jira::answer(self, 3, request),
-            Vendor::JiraDataCenter => jira::answer(self, 2, request),
-        }
-    }
-
-    fn meets_faults(&self, request: &Request) -> bool {
-        let asks = ["/query", "/search", "oauth_token", "/myself", "/current"];
-        request.method != "GET" && !asks.iter().any(|ask| request.path().contains(ask))
-    }
-}
-
-/// What the vendor says of a body that it does not take.
-fn refusal(vendor: Vendor) -> Reply {
-    let body = match vendor {
-        Vendor::TheHive => serde_json::json!({ "type": "BadRequest", "message": "Invalid value for observable" }),
-        Vendor::ServiceNowSir | Vendor::ServiceNowIncident => serde_json::json!({
-            "error": { "message": "Exception while reading request", "detail": "The payload is not valid" },
-            "status": "failure",
-        }),
-        Vendor::JiraCloud | Vendor::JiraDataCenter => {
-            serde_json::json!({ "errorMessages": [], "errors": { "description": "is not valid" } })
-        }
-    };
-    Reply::json(400, &body)
 }
 
 /// A sink set to a desk, with the vendor's login and fields unless others are given.

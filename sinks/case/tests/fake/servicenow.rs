@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trapline_sink::conformance::web::{Reply, Request};
 
-use super::{CLIENT_SECRET, Checked, Desk, PASSWORD, Ticket};
+use super::{CLIENT_SECRET, Checked, Desk, Lock, PASSWORD, Ticket};
 
 /// Every value of the Table API is a text.
 const FIELDS: &[&str] = &[
@@ -91,14 +91,14 @@ fn search(desk: &mut Desk, request: &Request, checked: &mut Checked) -> Reply {
         .strip_prefix("correlation_id=")
         .and_then(|rest| rest.strip_suffix("^ORDERBYsys_created_on"));
     checked.that(reference.is_some(), format!("sysparm_query {wanted}"));
-    let found = desk
-        .tickets
-        .iter()
-        .filter(|ticket| !ticket.deleted && Some(ticket.reference.as_str()) == reference);
-    let found: Vec<_> = found
-        .take(1)
-        .map(|ticket| json!({ "sys_id": ticket.id, "number": "SIR0010001" }))
-        .collect();
+    let fields = query.get("sysparm_fields").map_or("", String::as_str);
+    let found = desk.found(reference).map(|ticket| {
+        let all = json!({ "sys_id": ticket.id, "number": "SIR0010001", "correlation_id": ticket.reference });
+        let asked = all.as_object().into_iter().flatten();
+        let asked = asked.filter(|(name, _)| fields.split(',').any(|field| field == *name));
+        Value::Object(asked.map(|(name, value)| (name.clone(), value.clone())).collect())
+    });
+    let found: Vec<_> = found.into_iter().collect();
     Reply::json(200, &json!({ "result": found }))
 }
 
@@ -148,6 +148,7 @@ fn texts(body: &Value, checked: &mut Checked) {
 fn record(desk: &mut Desk, method: &str, id: &str, body: &Value, checked: &mut Checked) -> Reply {
     let (graveness, is_sir) = (severity(desk), desk.vendor == super::Vendor::ServiceNowSir);
     let closed_state = if is_sir { "3" } else { "6" };
+    let locked = desk.locked;
     let Some(ticket) = desk.find(id) else {
         return error(
             404,
@@ -155,6 +156,11 @@ fn record(desk: &mut Desk, method: &str, id: &str, body: &Value, checked: &mut C
             "Record doesn't exist or ACL restricts the record retrieval",
         );
     };
+    let is_locked = locked.is_some_and(|lock| lock == Lock::All || ticket.closed);
+    if method == "PATCH" && is_locked {
+        let detail = "ACL Exception Update Failed due to security constraints";
+        return error(403, "Operation Failed", detail);
+    }
     if method == "PATCH" {
         checked.keys(body, &[], FIELDS);
         texts(body, checked);

@@ -71,7 +71,7 @@ fn query(desk: &mut Desk, request: &Request, body: &Value, checked: &mut Checked
     let found = desk
         .alerts
         .iter()
-        .filter(|(known, ..)| Some(known.as_str()) == reference.as_str());
+        .filter(|(known, ..)| desk.strays || Some(known.as_str()) == reference.as_str());
     let found: Vec<_> = found
         .map(|(reference, id, case)| {
             let mut alert = json!({ "_id": id, "_type": "Alert", "sourceRef": reference });
