@@ -33,9 +33,9 @@ impl Pace {
     /// The wait before the next try.
     ///
     /// In: `attempt`, the number of tries that failed in a row, 1 or more; `asked`, the destination's own word, which
-    /// is obeyed exactly up to 1 h; `jitter`, 0.0..1.0, by chance.
+    /// is obeyed exactly up to 1 h, unless it is no time at all; `jitter`, 0.0..1.0, by chance.
     pub(super) fn wait(self, kind: Option<FaultKind>, attempt: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-        if let Some(asked) = asked {
+        if let Some(asked) = asked.filter(|asked| !asked.is_zero()) {
             return asked.min(ASKED_MAX);
         }
         if matches!(kind, Some(FaultKind::Auth | FaultKind::Config)) {
@@ -69,6 +69,11 @@ mod tests {
         assert_eq!(wait(FaultKind::Busy, 9, Some(7)), 7);
         assert_eq!(wait(FaultKind::Auth, 1, Some(7)), 7);
         assert_eq!(wait(FaultKind::Busy, 1, Some(86_400)), 3600);
+        assert_eq!(
+            wait(FaultKind::Busy, 3, Some(0)),
+            4,
+            "at once is never the word of who does not take it"
+        );
     }
 
     #[test]
