@@ -23,8 +23,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bearers::{Bearer, Tokens};
-use super::params::{Framing, Shown};
+use super::params::Framing;
 use super::server::now;
+use super::shown::Shown;
 use crate::control::paging::numbered;
 use crate::control::query::Filter;
 use crate::control::search::event_of;
@@ -138,8 +139,10 @@ impl Walk {
 
     /// Reads on, or waits for something to happen.
     async fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), JournalError> {
-        self.feed.head.borrow_and_update();
-        let page = self.feed.journal.read(self.feed.next, PAGE, PAGE_BYTES).await?;
+        let head = *self.feed.head.borrow_and_update();
+        let mut page = self.feed.journal.read(self.feed.next, PAGE, PAGE_BYTES).await?;
+        // Who comes back with an offset that was not announced yet would be taken for another journal's client.
+        page.retain(|entry| entry.offset < head);
         for entry in &page {
             self.pass(out, entry.offset);
             self.show(out, entry);
