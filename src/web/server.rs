@@ -46,6 +46,8 @@ const HEAD_LINES_MAX: usize = 64;
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// How long connections may go on once the instance stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// At most so often is said that connections cannot be taken.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 /// How long `/healthz` tells what it found: whoever asks more often costs nothing.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
 /// Longest that a look at the instance takes before it is no good one.
@@ -94,6 +96,8 @@ pub struct Web {
     pub(super) searches: Semaphore,
     pub(super) stop: CancellationToken,
     health: tokio::sync::Mutex<Option<(Instant, Health)>>,
+    /// When it was last said that connections cannot be taken.
+    complained: Mutex<Option<Instant>>,
 }
 
 impl Web {
@@ -114,6 +118,7 @@ impl Web {
             searches: Semaphore::new(SEARCHES_MAX),
             stop,
             health: tokio::sync::Mutex::default(),
+            complained: Mutex::default(),
         }
     }
 
@@ -148,6 +153,15 @@ impl Web {
     /// The tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// What each connection could make us say is said once in a while.
+    fn complain(&self, say: impl FnOnce()) {
+        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+            *last = Some(Instant::now());
+            say();
+        }
     }
 
     /// Opens the listener; it may be tried again.
@@ -235,7 +249,7 @@ async fn accept(listener: &TcpListener, web: &Arc<Web>, core: &Arc<Core>, tasks:
     let (stream, peer) = match listener.accept().await {
         Ok(accepted) => accepted,
         Err(error) => {
-            tracing::warn!(error = %error, "the live feed cannot accept, trying again");
+            web.complain(|| tracing::warn!(error = %error, "the live feed cannot accept, trying again"));
             tokio::time::sleep(Duration::from_millis(100)).await;
             return;
         }
@@ -267,6 +281,9 @@ async fn seat(web: &Web, guest: &Guest) -> Option<OwnedSemaphorePermit> {
     if let Ok(seat) = web.connections.clone().try_acquire_owned() {
         return Some(seat);
     }
+    web.complain(|| {
+        tracing::warn!("all {CONNECTIONS_MAX} connections of the live feed are taken, those without a token make room");
+    });
     web.lobby.make_room(guest);
     web.connections.clone().acquire_owned().await.ok()
 }
