@@ -167,10 +167,12 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_with_what_is_allowed() {
-        let wrong = listing("sorce=x&limit=1001&format=xml&level=grave&since=soon&user=a&user=b&cursor=x").unwrap_err();
+        let wrong =
+            listing("sorce=x&decoy=&limit=1001&format=xml&level=grave&since=soon&user=a&user=b&cursor=x").unwrap_err();
         let all = wrong.join("\n");
         for part in [
             "unknown parameter `sorce`, did you mean `source`? allowed: since, until, source,",
+            "`decoy` is empty; allowed: a name",
             "`limit` is `1001`; allowed: a whole number in 1..=1000",
             "`format` is `xml`; allowed: \"ecs\", \"ocsf\", \"cef\", \"leef\", \"text\" or \"json\"",
             "`level` is `grave`; allowed: \"contact\", \"intent\" or \"proof\"",

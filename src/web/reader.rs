@@ -114,6 +114,16 @@ impl Reader {
         Shown::As(self.keep(found).unwrap_or(Format::Ecs))
     }
 
+    /// A name: left empty by whatever made the query it would match nothing, without a word.
+    fn name(&mut self, name: &str) -> Option<String> {
+        let value = self.take(name)?;
+        let named = match value.is_empty() {
+            true => Err(format!("`{name}` is empty; allowed: a name, or leave it out")),
+            false => Ok(value),
+        };
+        self.keep(named)
+    }
+
     pub(super) fn filter(&mut self) -> Filter {
         let query = Query {
             since: self.time("since"),
@@ -122,7 +132,7 @@ impl Reader {
             port: self
                 .number("port", 0, u16::MAX.into())
                 .and_then(|port| port.try_into().ok()),
-            decoy: self.take("decoy"),
+            decoy: self.name("decoy"),
             action: self.take("action"),
             level: self.choice("level", &LEVELS).map(str::to_owned),
             user: self.take("user"),
