@@ -281,29 +281,34 @@ async fn send_if_due(core: &Core) {
     let Some(every) = config.canary.every.filter(|_| is_wanted) else {
         return;
     };
-    match last(core).await {
-        Ok(last) if is_due(last, every, Timestamp::now()) => {}
+    let last = match last(core).await {
+        Ok(last) if is_due(last, every, Timestamp::now()) => last,
         Ok(_) => return,
         Err(error) => return tracing::debug!(%error, "when the last canary went out cannot be read"),
-    }
-    let mark = Timestamp::now().micros().to_string().into_bytes();
+    };
+    keep_mark(core, Some(Timestamp::now())).await;
+    let sent = core.canary(config.canary.timeout, "sent by the clock, see `[canary]`");
+    let what = match sent.await {
+        Ok(report) if report.ok => return,
+        Ok(report) => report.failures().collect::<Vec<_>>().join("; "),
+        // People have as many under way as there may be: nothing is wrong, and it is sent at the next look.
+        Err(refused) if refused.cause == Refusal::Busy => return keep_mark(core, last).await,
+        Err(refused) => refused.first,
+    };
+    core.alarm("canary", format!("a canary did not arrive: {what}"), HINT)
+        .await;
+}
+
+/// Keeps when the last one went out.
+async fn keep_mark(core: &Core, at: Option<Timestamp>) {
+    let mark = at.map(|at| at.micros().to_string().into_bytes());
     let commit = Commit {
-        state: vec![(LAST.to_owned(), Some(mark))],
+        state: vec![(LAST.to_owned(), mark)],
         ..Commit::default()
     };
     if let Err(error) = core.journal.enqueue(commit).await {
         tracing::debug!(%error, "when this canary went out cannot be kept");
     }
-    let what = match core
-        .canary(config.canary.timeout, "sent by the clock, see `[canary]`")
-        .await
-    {
-        Ok(report) if report.ok => return,
-        Ok(report) => report.failures().collect::<Vec<_>>().join("; "),
-        Err(refused) => refused.first,
-    };
-    core.alarm("canary", format!("a canary did not arrive: {what}"), HINT)
-        .await;
 }
 
 async fn last(core: &Core) -> Result<Option<Timestamp>, JournalError> {

@@ -14,6 +14,7 @@ use trapline_schemas::{Action, Field, Timestamp};
 use crate::app::build;
 use crate::app::core::Core;
 use crate::delivery::{memory_prefix, replay_consumer, sink_consumer};
+use crate::graph::incident::sink_of;
 use crate::graph::window::{StateRow, Windows};
 use crate::journal::{Commit, Journal, JournalError};
 use crate::record::HostEvent;
@@ -95,7 +96,9 @@ async fn forget_absent(journal: &Journal, known: &[String], now: Timestamp) -> R
 async fn rows_of(journal: &Journal, consumer: &str) -> Result<Vec<StateRow>, JournalError> {
     let rows = match (consumer.strip_prefix("window/"), consumer.strip_prefix("sink/")) {
         (Some(node), _) => {
-            let (prefix, below) = (Windows::prefix(node), format!("{}/", Windows::prefix(node)));
+            // A watch over incidents keeps its rows under its own name.
+            let prefix = sink_of(node).map_or_else(|| Windows::prefix(node), |_| node.to_owned());
+            let below = format!("{prefix}/");
             let mut rows = journal.states(&prefix).await?;
             rows.retain(|(key, _)| *key == prefix || key.starts_with(&below));
             rows
@@ -145,9 +148,16 @@ mod tests {
     async fn a_removed_sink_keeps_its_cursor_for_seven_days_and_one_that_came_back_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
-        let cursors = ["window/a", "window/notices/b", "sink/b", "sink/c", "index"]
-            .map(|name| (name.to_owned(), 1))
-            .to_vec();
+        let cursors = [
+            "window/a",
+            "window/notices/b",
+            "window/follow/d",
+            "sink/b",
+            "sink/c",
+            "index",
+        ]
+        .map(|name| (name.to_owned(), 1))
+        .to_vec();
         let rows = [
             "window/a",
             "window/ab",
@@ -156,6 +166,9 @@ mod tests {
             "notices/bc",
             "memory/c/case",
             "memory/cd/case",
+            "follow/d",
+            "follow/d/019cb859-0e8b-8d47-978e-899785bbb80f",
+            "follow/de",
         ];
         journal
             .commit(Commit {
@@ -165,21 +178,22 @@ mod tests {
             })
             .await
             .unwrap();
-        assert_eq!(day(&journal, &[], 1).await.len(), 5);
-        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 5);
-        assert_eq!(day(&journal, &[], 7).await.len(), 5);
+        assert_eq!(day(&journal, &[], 1).await.len(), 6);
+        assert_eq!(day(&journal, &["sink/b"], 5).await.len(), 6);
+        assert_eq!(day(&journal, &[], 7).await.len(), 6);
         assert!(journal.state("window/a").await.unwrap().is_some());
         assert_eq!(day(&journal, &[], 8).await, ["index", "sink/b"]);
         let left = [
             journal.states("window/").await.unwrap(),
             journal.states("notices/").await.unwrap(),
             journal.states("memory/").await.unwrap(),
+            journal.states("follow/").await.unwrap(),
         ]
         .concat();
         let left: Vec<_> = left.into_iter().map(|(key, _)| key).collect();
         assert_eq!(
             left,
-            ["window/ab", "notices/bc", "memory/cd/case"],
+            ["window/ab", "notices/bc", "memory/cd/case", "follow/de"],
             "what it kept is gone, and nobody else's"
         );
         journal.close().await;

@@ -599,7 +599,8 @@ fn tell(report: &JournalReport, config: &Config) {
 
 /// Descriptors that the live feed may need.
 pub fn web_descriptors(config: &Config) -> u64 {
-    config.web.as_ref().map_or(0, |_| 1 + CONNECTIONS_MAX as u64)
+    // The listener, and the connection that waits for a seat.
+    config.web.as_ref().map_or(0, |_| 2 + CONNECTIONS_MAX as u64)
 }
 
 /// What is wrong with the limit of descriptors.

@@ -9,21 +9,17 @@
 
 use std::time::Instant;
 
-use memchr::memmem;
-use trapline_schemas::{Event, Field, Timestamp};
-use uuid::Uuid;
+use trapline_schemas::{Event, Field};
 
 use super::query::Filter;
-use super::search::{PAGE, Places, event_of, matches_in, read_range, span};
-use crate::journal::index::Search;
-use crate::journal::{Entry, Journal, JournalError, Offset};
+use super::search::{PAGE, Places, event_of, indexed, matches_in, span};
+use crate::journal::index::{Index, Search};
+use crate::journal::{Entry, JournalError, Offset};
 
 /// Bodies of one page, bytes: what the last event adds may go beyond it.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Entries held at once while a page is put together.
 const STEP: usize = 16;
-/// How long before the time in an id its entry is looked for: clocks are set back.
-const BEFORE_MICROS: i64 = 60_000_000;
 
 /// From which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,129 +135,53 @@ impl Walk<'_> {
 
     /// Offsets to be looked at, in order, and the place behind them all.
     async fn candidates(&self) -> Result<(Vec<Offset>, Offset), JournalError> {
-        let indexed = self.places.index.map_or(0, |index| index.indexed_to());
-        match (self.wanted.order, self.filter.search()) {
-            (Order::Newest, Some(search)) if self.place <= indexed => self.ask(search).await,
-            (Order::Oldest, Some(search)) if self.place < indexed => self.ask(search).await,
-            (Order::Newest, search) => {
-                let below = self.place.saturating_sub(PAGE as u64).max(self.bounds.0);
-                let below = search.map_or(below, |_| below.max(indexed.min(self.place)));
-                let mut found = matches_in(self.places.journal, self.filter, below, self.place).await?;
-                found.reverse();
-                Ok((found, below))
-            }
-            (Order::Oldest, _) => {
-                let above = self.place.saturating_add(PAGE as u64).min(self.bounds.1);
-                let found = matches_in(self.places.journal, self.filter, self.place, above).await?;
-                Ok((found, above))
-            }
+        match self.ask().await {
+            Some(found) => Ok(found),
+            None => self.read().await,
         }
     }
 
-    async fn ask(&self, search: Search) -> Result<(Vec<Offset>, Offset), JournalError> {
-        let Some(index) = self.places.index else {
-            return Ok((Vec::new(), self.place));
-        };
+    /// What the index finds; `None` if it does not have this place, knows nothing of what is wanted, or cannot say.
+    async fn ask(&self) -> Option<(Vec<Offset>, Offset)> {
+        let (index, search) = (self.places.index?, self.filter.search()?);
         let newest = self.wanted.order == Order::Newest;
         let (from, until) = match newest {
             true => (self.bounds.0, self.place),
             false => (self.place, self.bounds.1.min(index.indexed_to())),
         };
-        let page = index
-            .search(Search {
-                from: Some(from),
-                until: Some(until),
-                oldest_first: !newest,
-                limit: PAGE,
-                ..search
-            })
-            .await?;
+        if from >= until || index.indexed_to() < until {
+            return None;
+        }
+        let search = Search {
+            from: Some(from),
+            until: Some(until),
+            oldest_first: !newest,
+            limit: PAGE,
+            ..search
+        };
+        let page = indexed(index, search).await?;
         let last = page.offsets.last().filter(|_| page.more.is_some());
         let behind = match (newest, last) {
             (true, last) => last.copied().unwrap_or(from),
             (false, last) => last.map_or(until, |last| last + 1),
         };
-        Ok((page.offsets, behind))
+        Some((page.offsets, behind))
     }
-}
 
-/// What became of the search for one event.
-#[derive(Debug)]
-pub enum Lookup {
-    /// It.
-    Found(Box<Event>),
-    /// There is none.
-    None,
-    /// The time was over before all was looked at.
-    Late,
-}
-
-/// The event of an entry.
-pub async fn at(journal: &Journal, offset: Offset) -> Result<Lookup, JournalError> {
-    let entries = journal.entries(vec![offset]).await?;
-    let event = entries
-        .first()
-        .and_then(|entry| Some(numbered(event_of(entry, &Filter::default())?, offset)));
-    Ok(event.map_or(Lookup::None, |event| Lookup::Found(event.into())))
-}
-
-/// The event of an id: from the time on that stands in it, else from the newest back.
-pub async fn find(journal: &Journal, id: Uuid, until: Instant) -> Result<Lookup, JournalError> {
-    let head = *journal.head().borrow();
-    let oldest = journal.oldest().await?;
-    let made = id.get_timestamp().map(|at| {
-        let (secs, nanos) = at.to_unix();
-        i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1_000_000) + i64::from(nanos / 1000)
-    });
-    let from = match made {
-        Some(micros) => {
-            let before = Timestamp::from_micros(micros.saturating_sub(BEFORE_MICROS));
-            journal.offset_at(before).await?.max(oldest)
+    /// What is found by reading; not beyond where the index can be asked.
+    async fn read(&self) -> Result<(Vec<Offset>, Offset), JournalError> {
+        let (journal, step) = (self.places.journal, PAGE as u64);
+        if self.wanted.order == Order::Oldest {
+            let above = self.place.saturating_add(step).min(self.bounds.1);
+            return Ok((matches_in(journal, self.filter, self.place, above).await?, above));
         }
-        None => oldest,
-    };
-    let needle = format!("\"id\":\"{id}\"");
-    let (mut low, mut high) = (from, head);
-    while low < high {
-        let step = PAGE as u64;
-        let (first, end) = match made {
-            Some(_) => (low, low.saturating_add(step).min(high)),
-            None => (high.saturating_sub(step).max(low), high),
-        };
-        if let Some(event) = within(journal, id, needle.as_bytes(), first, end).await? {
-            return Ok(Lookup::Found(event.into()));
-        }
-        match made {
-            Some(_) => low = end,
-            None => high = first,
-        }
-        if Instant::now() >= until && low < high {
-            return Ok(Lookup::Late);
-        }
-    }
-    Ok(Lookup::None)
-}
-
-/// The event of an id between two offsets. Only a body in which the id stands is decoded.
-async fn within(
-    journal: &Journal,
-    id: Uuid,
-    needle: &[u8],
-    first: Offset,
-    end: Offset,
-) -> Result<Option<Event>, JournalError> {
-    let mut next = first;
-    loop {
-        let page = read_range(journal, next, end).await?;
-        let Some(last) = page.last() else {
-            return Ok(None);
-        };
-        next = last.offset + 1;
-        let named = page.iter().filter(|entry| memmem::find(&entry.body, needle).is_some());
-        let mut events = named.filter_map(|entry| Some(numbered(event_of(entry, &Filter::default())?, entry.offset)));
-        if let Some(event) = events.find(|event| event.id == id) {
-            return Ok(Some(event));
-        }
+        let index = self.places.index.filter(|_| self.filter.search().is_some());
+        let indexed = index.map(Index::indexed_to).filter(|indexed| *indexed < self.place);
+        let below = self.place.saturating_sub(step).max(self.bounds.0);
+        let below = below.max(indexed.unwrap_or_default());
+        let mut found = matches_in(journal, self.filter, below, self.place).await?;
+        found.reverse();
+        Ok((found, below))
     }
 }
 
@@ -272,14 +192,14 @@ pub fn numbered(mut event: Event, offset: Offset) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
-    use trapline_schemas::{Action, codec, ids};
+    use trapline_schemas::{Action, Timestamp, codec, ids};
 
     use super::*;
-    use crate::journal::index::{Index, IndexRow};
-    use crate::journal::{Commit, JournalSettings};
+    use crate::journal::index::IndexRow;
+    use crate::journal::{Commit, Journal, JournalSettings};
 
     fn event(number: u16) -> Event {
         let at = Timestamp::now();
@@ -288,7 +208,7 @@ mod tests {
         event
     }
 
-    async fn append(journal: &Journal, events: &[Event]) {
+    pub(in crate::control) async fn append(journal: &Journal, events: &[Event]) {
         let append = events.iter().map(|event| codec::encode(event).into()).collect();
         let commit = Commit {
             append,
@@ -297,7 +217,7 @@ mod tests {
         journal.commit(commit).await.unwrap();
     }
 
-    async fn filled(count: u16) -> (tempfile::TempDir, Journal, Vec<Event>) {
+    pub(in crate::control) async fn filled(count: u16) -> (tempfile::TempDir, Journal, Vec<Event>) {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalSettings::at(folder.path().join("journal.db"))).unwrap();
         let events: Vec<_> = (1..=count).map(event).collect();
@@ -305,11 +225,11 @@ mod tests {
         (folder, journal, events)
     }
 
-    fn soon() -> Instant {
+    pub(in crate::control) fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
 
-    fn offset(event: &Event) -> Offset {
+    pub(in crate::control) fn offset(event: &Event) -> Offset {
         event.int(Field::JournalSequence).unwrap().cast_unsigned()
     }
 
@@ -381,6 +301,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_index_that_was_removed_hides_nothing() {
+        let (folder, journal, _) = filled(1_300).await;
+        let index = indexed(folder.path(), &journal).await;
+        let third = Filter {
+            port: Some(0),
+            ..Filter::default()
+        };
+        let places = Places {
+            journal: &journal,
+            index: Some(&index),
+        };
+        std::fs::remove_file(folder.path().join("index.db")).unwrap();
+        for order in [Order::Newest, Order::Oldest] {
+            let mut found = pages(places, &third, order, soon(), async || {}).await;
+            found.sort_unstable();
+            assert_eq!(found, (1..=433).map(|third| 3 * third).collect::<Vec<_>>(), "{order:?}");
+        }
+        journal.close().await;
+    }
+
+    #[tokio::test]
     async fn a_page_whose_time_is_over_is_short_and_the_next_goes_on() {
         let (_folder, journal, _) = filled(2_000).await;
         let never = Filter {
@@ -401,31 +342,6 @@ mod tests {
         assert!(first.events.is_empty() && first.next.is_some_and(|next| next < 2_000));
         let all = pages(places, &Filter::default(), Order::Newest, Instant::now(), async || {}).await;
         assert_eq!(all, (1..=2_000).rev().collect::<Vec<_>>());
-        journal.close().await;
-    }
-
-    #[tokio::test]
-    async fn an_event_is_found_by_its_offset_and_by_its_id_of_either_kind() {
-        let (_folder, journal, mut events) = filled(1_500).await;
-        let id = ids::derived("node", "key", Timestamp::from_micros(5));
-        let derived = Event::new(id, Timestamp::now(), Action::Connect);
-        append(&journal, std::slice::from_ref(&derived)).await;
-        events.push(derived);
-        for index in [0, 700, 1_499, 1_500] {
-            let Lookup::Found(found) = find(&journal, events[index].id, soon()).await.unwrap() else {
-                panic!("{index} is not found");
-            };
-            assert_eq!(offset(&found), index as u64 + 1);
-            let Lookup::Found(same) = at(&journal, index as u64 + 1).await.unwrap() else {
-                panic!("{index} is not there");
-            };
-            assert_eq!(same.id, events[index].id);
-        }
-        let unknown = ids::fresh(Timestamp::from_micros(5));
-        assert!(matches!(find(&journal, unknown, soon()).await.unwrap(), Lookup::None));
-        assert!(matches!(at(&journal, 9_999).await.unwrap(), Lookup::None));
-        let late = find(&journal, unknown, Instant::now()).await.unwrap();
-        assert!(matches!(late, Lookup::Late));
         journal.close().await;
     }
 }

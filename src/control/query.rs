@@ -118,7 +118,8 @@ fn keep<T>(read: Option<Result<T, String>>, wrong: &mut Vec<String>) -> Option<T
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let single = text.parse::<IpAddr>().map(IpNet::from);
+    // Events name IPv4 sources as such, on whichever socket they came.
+    let single = text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
     single
         .or_else(|_| text.parse::<IpNet>())
         .map_err(|_| format!("`{text}` is neither an address nor a network such as `10.0.0.0/8`"))
@@ -166,6 +167,7 @@ mod tests {
         assert!(parsed(|_| {}).matches(&hit()));
         assert!(parsed(|query| query.source = Some("10.1.2.3".into())).matches(&hit()));
         assert!(parsed(|query| query.source = Some("10.0.0.0/8".into())).matches(&hit()));
+        assert!(parsed(|query| query.source = Some("::ffff:10.1.2.3".into())).matches(&hit()));
         assert!(!parsed(|query| query.source = Some("10.1.2.4".into())).matches(&hit()));
         assert!(parsed(|query| query.port = Some(22)).matches(&hit()));
         assert!(!parsed(|query| query.decoy = Some("ssh".into())).matches(&hit()));

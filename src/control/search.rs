@@ -1,8 +1,8 @@
 //! Searching the journal: which entries match, oldest first, then new ones as they come.
 //!
 //! In: a [`Filter`]. Out: offsets and bodies of entries whose event matches. Pass entries are pointers, not events, and
-//! are left out. The index finds candidates; every entry that is shown was read from the journal and matched, so that a stale index may cost time,
-//! never truth. Memory: one page of entries, and one offset for each match that is asked for.
+//! are left out. The index finds candidates; every entry that is shown was read from the journal and matched, so that a stale
+//! or broken index may cost time, never truth. Memory: one page of entries, and one offset for each match that is asked for.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::control::protocol::{Answer, BEAT, Query, Refusal};
 use crate::control::query::Filter;
 use crate::control::server::Peer;
 use crate::graph::Body;
-use crate::journal::index::{Index, Search};
+use crate::journal::index::{Index, Page, Search};
 use crate::journal::{Entry, Journal, JournalError, Offset};
 
 /// Entries read at once.
@@ -261,7 +261,10 @@ impl<'a> Newest<'a> {
             ..search
         }));
         while let Some(search) = next.filter(|_| !self.is_full()) {
-            let page = index.search(*search).await?;
+            let until = search.until.unwrap_or(end);
+            let Some(page) = indexed(index, *search).await else {
+                return self.scan(journal, self.first, until).await;
+            };
             let entries = journal.entries(page.offsets).await?;
             let matching = entries.iter().filter(|entry| is_match(entry, self.filter));
             self.take(matching.map(|entry| entry.offset));
@@ -269,6 +272,15 @@ impl<'a> Newest<'a> {
         }
         Ok(())
     }
+}
+
+/// What the index finds below `search.until`; `None` if it cannot say: it cannot be read, or was lost since it was asked
+/// how far it is, and is built anew.
+pub(super) async fn indexed(index: &Index, search: Search) -> Option<Page> {
+    let until = search.until.unwrap_or_default();
+    let found = index.search(search).await;
+    let found = found.inspect_err(|error| tracing::debug!(%error, "searched without the index"));
+    found.ok().filter(|page| page.indexed_to >= until)
 }
 
 pub(super) async fn matches_in(

@@ -51,7 +51,13 @@ impl Graph {
         let ways = self.canary_ways.iter();
         ways.filter_map(|at| {
             let vertex = self.vertices.get(at)?;
-            let above = || vertex.ancestry.iter().filter(move |up| *up != at);
+            let above = || {
+                vertex
+                    .ancestry
+                    .both(self.canary_ways)
+                    .iter()
+                    .filter(move |up| *up != at)
+            };
             let name = |up: usize| self.vertices.get(up).map(|vertex| vertex.name.to_string());
             let stops = |up: &usize| came.has(*up) && !given.has(*up);
             let is_window = |up: &usize| {

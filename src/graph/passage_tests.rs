@@ -6,6 +6,7 @@ use trapline_schemas::{Action, Event, Timestamp};
 use uuid::Uuid;
 
 use super::*;
+use crate::graph::incident::FollowSpec;
 use crate::graph::shape::SampleSpec;
 use crate::graph::transforms::{TransformKind, TransformSpec};
 use crate::graph::window::{Policy, WindowSpec};
@@ -124,4 +125,22 @@ fn behind_a_window_it_comes_with_the_pass_and_what_feeds_nobody_who_wants_it_is_
         .collect();
     assert_eq!(nodes, [("digest", true), ("yes", true)]);
     assert_eq!(passages[1].behind, ["digest"]);
+}
+
+#[test]
+fn the_watch_over_incidents_of_a_sink_takes_no_canary_so_that_the_sink_gets_it_once() {
+    let follows = Some(FollowSpec::after(Duration::from_secs(60)));
+    let desk = SinkWiring {
+        follows,
+        ..sink("desk", &["*"], true)
+    };
+    let graph = graph(Vec::new(), vec![desk]);
+    let recorded = graph.follow(Origin::Recorded, &event(Action::Canary), Reach::ALL);
+    let watches = graph.windows().filter(|(node, ..)| recorded.nodes.contains(*node));
+    assert_eq!(watches.count(), 0);
+    assert!(reaches(&graph, Origin::Recorded, "desk"));
+    let passages = graph.passages(&event(Action::Canary));
+    let nodes: Vec<_> = passages.iter().map(|passage| passage.node.as_str()).collect();
+    assert_eq!(nodes, ["desk"]);
+    assert_eq!(passages[0].behind, Vec::<String>::new());
 }

@@ -156,7 +156,11 @@ impl Graph {
         for sink in &spec.sinks {
             graph.add_sink(sink, spec);
             if let Some(node) = graph.sink(&sink.name).filter(|_| sink.canary) {
-                graph.canary_ways = graph.canary_ways.union(graph.ancestry(node));
+                // The watch over its incidents tells it of ends alone: through it a canary would come once more.
+                let watch = graph.transform(&incident::node_for(&sink.name));
+                let ways = graph.ancestry(node);
+                let ways = watch.map_or(ways, |watch| ways.without(watch));
+                graph.canary_ways = graph.canary_ways.union(ways);
             }
         }
         // Only where somebody listens: a watch costs a little for each contact.

@@ -201,10 +201,11 @@ impl Index {
                 move |table| table.search(&search),
             )
             .await?;
-        Ok(Page {
+        // Without a file nothing was searched, however far the one before it was.
+        Ok(found.map_or_else(Page::default, |page| Page {
             indexed_to: self.indexed_to(),
-            ..found.unwrap_or_default()
-        })
+            ..page
+        }))
     }
 
     /// The first offset that is not in the index yet.

@@ -265,62 +265,40 @@ fn every_family_has_a_name_with_its_unit_and_a_sentence_and_is_there_once() {
 #[test]
 fn what_is_known_is_read_back_by_a_strict_reader() {
     let read = read(&render(&facts()));
-    assert_eq!(value(&read, "trapline_build_info", &[("version", "1.2.3")]), Some(1.0));
-    assert_eq!(
-        value(
-            &read,
-            "trapline_contacts_total",
-            &[("decoy", "ssh"), ("transport", "tcp")]
-        ),
-        Some(3.0)
-    );
-    assert_eq!(
-        value(
-            &read,
-            "trapline_contacts_total",
-            &[("decoy", "dns"), ("transport", "udp")]
-        ),
-        Some(1.0)
-    );
     let credential = [("decoy", "ssh"), ("action", "decoy-credential")];
-    assert_eq!(value(&read, "trapline_hits_total", &credential), Some(2.0));
-    assert_eq!(
-        value(&read, "trapline_health_state", &[("state", "degraded")]),
-        Some(1.0)
-    );
-    assert_eq!(value(&read, "trapline_health_state", &[("state", "ok")]), Some(0.0));
-    assert_eq!(
-        value(&read, "trapline_sink_state", &[("sink", "siem"), ("state", "retrying")]),
-        Some(1.0)
-    );
-    assert_eq!(
-        value(&read, "trapline_sink_state", &[("sink", "siem"), ("state", "working")]),
-        Some(0.0)
-    );
-    assert_eq!(
-        value(&read, "trapline_sink_lag_seconds", &[("sink", "siem")]),
-        Some(60.0)
-    );
     let unreachable = [("sink", "siem"), ("kind", "unreachable")];
-    assert_eq!(
-        value(&read, "trapline_sink_failed_tries_total", &unreachable),
-        Some(4.0)
-    );
-    assert_eq!(
-        value(&read, "trapline_sink_kafka_queue_bytes", &[("sink", "siem")]),
-        Some(12.0)
-    );
     let held = [("transform", "notices/mail"), ("verdict", "held")];
-    assert_eq!(value(&read, "trapline_window_events_total", &held), Some(8.0));
-    let bucket = |le| value(&read, "trapline_journal_commit_duration_seconds_bucket", &[("le", le)]);
-    assert_eq!(
-        (bucket("0.0025"), bucket("0.005"), bucket("+Inf")),
-        (Some(0.0), Some(1.0), Some(1.0))
-    );
-    assert_eq!(
-        value(&read, "trapline_journal_commit_duration_seconds_sum", &[]),
-        Some(0.003)
-    );
+    let commits = "trapline_journal_commit_duration_seconds";
+    let (bucket, sum) = (format!("{commits}_bucket"), format!("{commits}_sum"));
+    let expected: [(&str, text::Labels<'_>, f64); 16] = [
+        ("trapline_build_info", &[("version", "1.2.3")], 1.0),
+        (
+            "trapline_contacts_total",
+            &[("decoy", "ssh"), ("transport", "tcp")],
+            3.0,
+        ),
+        (
+            "trapline_contacts_total",
+            &[("decoy", "dns"), ("transport", "udp")],
+            1.0,
+        ),
+        ("trapline_hits_total", &credential, 2.0),
+        ("trapline_health_state", &[("state", "degraded")], 1.0),
+        ("trapline_health_state", &[("state", "ok")], 0.0),
+        ("trapline_sink_state", &[("sink", "siem"), ("state", "retrying")], 1.0),
+        ("trapline_sink_state", &[("sink", "siem"), ("state", "working")], 0.0),
+        ("trapline_sink_lag_seconds", &[("sink", "siem")], 60.0),
+        ("trapline_sink_failed_tries_total", &unreachable, 4.0),
+        ("trapline_sink_kafka_queue_bytes", &[("sink", "siem")], 12.0),
+        ("trapline_window_events_total", &held, 8.0),
+        (&bucket, &[("le", "0.0025")], 0.0),
+        (&bucket, &[("le", "0.005")], 1.0),
+        (&bucket, &[("le", "+Inf")], 1.0),
+        (&sum, &[], 0.003),
+    ];
+    for (name, labels, wanted) in expected {
+        assert_eq!(value(&read, name, labels), Some(wanted), "{name} {labels:?}");
+    }
     // Only what has samples is there: facts() has some for all but the sinks that `status` lists.
     let without: BTreeSet<_> = FAMILIES
         .iter()

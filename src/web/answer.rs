@@ -81,6 +81,13 @@ pub fn json(body: impl Into<Bytes>) -> Answer {
     whole(StatusCode::OK, "application/json", body)
 }
 
+/// For a proxy before us, as nginx reads it: what comes bit by bit is not gathered on its way.
+pub fn unbuffered(mut answer: Answer) -> Answer {
+    let name = HeaderName::from_static("x-accel-buffering");
+    answer.headers_mut().insert(name, HeaderValue::from_static("no"));
+    answer
+}
+
 /// What is wrong: `{"errors": […]}`.
 pub fn wrong(status: StatusCode, errors: &[String]) -> Refused {
     let body = format!("{}\n", json!({ "errors": errors }));

@@ -21,7 +21,8 @@
 //! 4. A stream's id is an offset: who comes back with the last one it had misses nothing and gets nothing twice; what
 //!    retention took meanwhile is told as a gap. Its token is looked at again and again.
 //! 5. Connections, those of one source without a token, streams, heads, pages, searches and sources that guess are
-//!    bounded; a reader that takes nothing is left after [`patient::WRITE_TIME_MAX`] and costs nobody anything until then.
+//!    bounded; where no seat is left, who has shown no token makes room. A reader that takes nothing, or whose network is
+//!    gone, is left after [`patient::WRITE_TIME_MAX`] and costs nobody anything until then.
 //!
 //! What it does not do: write events, change anything, serve pages, speak HTTP/2, keep connections alive.
 
@@ -31,10 +32,13 @@ mod feed;
 mod hosts;
 mod lobby;
 mod misses;
+mod opening;
 mod params;
 pub mod patient;
+mod reader;
 mod route;
 pub mod server;
+mod shown;
 pub mod tls;
 pub mod tokens;
 #[cfg(test)]

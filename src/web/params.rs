@@ -1,66 +1,20 @@
 //! Query strings: the words of `trapline events`, checked, all mistakes at once.
 
-use trapline_schemas::Format;
-use trapline_schemas::{Event, codec, render};
-use trapline_sink::config::{listed, nearest, one_of, shown};
+use trapline_sink::config::shown;
 
+use super::reader::Reader;
+use super::shown::Shown;
 use crate::control::paging::Order;
-use crate::control::protocol::Query;
-use crate::control::query::{Filter, instant};
+use crate::control::query::Filter;
 use crate::journal::Offset;
 
 /// Events of a page, if no number is asked for.
 const LIMIT: usize = 100;
 /// Events of a page at most.
 pub(super) const LIMIT_MAX: usize = 1_000;
-/// Longest value, bytes.
-const VALUE_BYTES_MAX: usize = 1_024;
 
-/// What both lists and streams are filtered by.
-const FILTERS: [&str; 9] = [
-    "since", "until", "source", "port", "decoy", "action", "level", "user", "incident",
-];
 const PAGES: [&str; 4] = ["format", "limit", "order", "cursor"];
 const STREAMS: [&str; 4] = ["format", "framing", "after", "last_event_id"];
-const LEVELS: [&str; 3] = ["contact", "intent", "proof"];
-
-/// How an event is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// By catalogue names, as `events --json` does.
-    Json,
-    /// In a form that sinks send.
-    As(Format),
-}
-
-impl Shown {
-    /// Appends an event as one line of JSON: an object, or a text of the forms that are none.
-    pub(super) fn append_json(self, event: &Event, out: &mut Vec<u8>) {
-        match self {
-            Self::As(format) if !format.is_json() => {
-                let mut line = Vec::new();
-                render::render(event, format, &mut line);
-                let text = String::from_utf8_lossy(&line);
-                out.extend_from_slice(serde_json::Value::from(text.as_ref()).to_string().as_bytes());
-            }
-            _ => self.append(event, out),
-        }
-    }
-
-    /// Appends an event as one line without its end.
-    pub(super) fn append(self, event: &Event, out: &mut Vec<u8>) {
-        let from = out.len();
-        match self {
-            Self::Json => codec::encode_into(event, out),
-            Self::As(format) => render::render(event, format, out),
-        }
-        // Only white space between the names of a body that another version wrote can be a line end.
-        let line = out.get_mut(from..).unwrap_or_default();
-        for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
-            *byte = b' ';
-        }
-    }
-}
 
 /// What a page is asked for with.
 #[derive(Debug)]
@@ -129,9 +83,7 @@ pub(super) fn streaming(query: &str) -> Result<Streaming, Vec<String>> {
     let after = reader.number("after", 0, OFFSET_MAX);
     let last = reader.number("last_event_id", 0, OFFSET_MAX);
     if filter.until.is_some() {
-        reader
-            .wrong
-            .push("a stream has no `until`: it goes on with what comes; pages have one".into());
+        reader.refuse("a stream has no `until`: it goes on with what comes; pages have one");
     }
     reader.end()?;
     Ok(Streaming {
@@ -186,147 +138,10 @@ pub(super) fn number(text: &str) -> Option<u64> {
         .filter(|number| *number <= OFFSET_MAX)
 }
 
-/// Takes parameters out of a query, and notes what is wrong with them.
-struct Reader {
-    pairs: Vec<(String, String)>,
-    allowed: Vec<&'static str>,
-    wrong: Vec<String>,
-}
-
-impl Reader {
-    /// For a query with filters, and these.
-    fn new(query: &str, others: &[&'static str]) -> Self {
-        Self::named(query, FILTERS.iter().chain(others).copied().collect())
-    }
-
-    fn named(query: &str, allowed: Vec<&'static str>) -> Self {
-        let pairs = form_urlencoded::parse(query.as_bytes());
-        Self {
-            pairs: pairs
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-            allowed,
-            wrong: Vec::new(),
-        }
-    }
-
-    /// One parameter, out of the query.
-    fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(there, _)| there == name)?;
-        let (_, value) = self.pairs.remove(at);
-        if value.len() > VALUE_BYTES_MAX {
-            self.wrong
-                .push(format!("`{name}` is longer than {VALUE_BYTES_MAX} bytes"));
-            return None;
-        }
-        Some(value)
-    }
-
-    fn keep<T>(&mut self, read: Result<T, String>) -> Option<T> {
-        read.map_err(|wrong| self.wrong.push(wrong)).ok()
-    }
-
-    fn choice(&mut self, name: &str, words: &'static [&'static str]) -> Option<&'static str> {
-        let value = self.take(name)?;
-        let found = words.iter().copied().find(|word| *word == value);
-        let wrong = || {
-            format!(
-                "`{name}` is `{}`; allowed: {}",
-                shown(&value),
-                one_of(words.iter().copied())
-            )
-        };
-        self.keep(found.ok_or_else(wrong))
-    }
-
-    fn number(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let value = self.take(name)?;
-        let found = number(&value).filter(|number| (min..=max).contains(number));
-        let wrong = || {
-            format!(
-                "`{name}` is `{}`; allowed: a whole number in {min}..={max}",
-                shown(&value)
-            )
-        };
-        self.keep(found.ok_or_else(wrong))
-    }
-
-    fn time(&mut self, name: &str) -> Option<i64> {
-        let value = self.take(name)?;
-        let read = instant(&value).map_err(|_| {
-            let value = shown(&value);
-            format!(
-                "`{name}` is `{value}`; allowed: a span back such as 15m or 2d, or a time such as 2026-11-22T10:00:00Z"
-            )
-        });
-        self.keep(read).map(jiff::Timestamp::as_microsecond)
-    }
-
-    fn shown(&mut self) -> Shown {
-        let Some(word) = self.take("format") else {
-            return Shown::As(Format::Ecs);
-        };
-        if word == "json" {
-            return Shown::Json;
-        }
-        let words = || Format::ALL.iter().map(|format| format.name()).chain(["json"]);
-        let found =
-            Format::find(&word).ok_or_else(|| format!("`format` is `{}`; allowed: {}", shown(&word), one_of(words())));
-        Shown::As(self.keep(found).unwrap_or(Format::Ecs))
-    }
-
-    fn filter(&mut self) -> Filter {
-        let query = Query {
-            since: self.time("since"),
-            until: self.time("until"),
-            source: self.take("source"),
-            port: self
-                .number("port", 0, u16::MAX.into())
-                .and_then(|port| port.try_into().ok()),
-            decoy: self.take("decoy"),
-            action: self.take("action"),
-            level: self.choice("level", &LEVELS).map(str::to_owned),
-            user: self.take("user"),
-            incident: self.take("incident"),
-            ..Query::default()
-        };
-        match Filter::parse(&query) {
-            Ok(filter) => filter,
-            Err(wrong) => {
-                self.wrong.extend(wrong);
-                Filter::default()
-            }
-        }
-    }
-
-    /// Whether all was right, and nothing is left.
-    fn end(mut self) -> Result<(), Vec<String>> {
-        for (name, _) in &self.pairs {
-            let name = shown(name);
-            let allowed = match self.allowed.is_empty() {
-                true => "none".to_owned(),
-                false => listed(self.allowed.iter().copied()),
-            };
-            let near = nearest(&name, self.allowed.iter().copied());
-            self.wrong.push(match (self.allowed.contains(&name.as_str()), near) {
-                (true, _) => format!("parameter `{name}` stands there twice"),
-                (false, Some(near)) => format!("unknown parameter `{name}`, did you mean `{near}`? allowed: {allowed}"),
-                (false, None) => format!("unknown parameter `{name}`; allowed: {allowed}"),
-            });
-            if self.wrong.len() > WRONG_MAX {
-                break;
-            }
-        }
-        if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong) }
-    }
-}
-
-/// Mistakes told at once.
-const WRONG_MAX: usize = 20;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use trapline_schemas::Format;
 
     use super::*;
 
@@ -342,11 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn a_time_with_an_offset_is_read_also_where_its_plus_was_not_encoded() {
+        let wanted = |query: &str| listing(query).unwrap().filter.since.unwrap();
+        let utc = wanted("since=2026-11-22T10:00:00Z");
+        for same in ["2026-11-22T11:00:00%2B01:00", "2026-11-22T11:00:00+01:00"] {
+            assert_eq!(wanted(&format!("since={same}")), utc, "{same}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_told_with_what_is_allowed() {
-        let wrong = listing("sorce=x&limit=1001&format=xml&level=grave&since=soon&user=a&user=b&cursor=x").unwrap_err();
+        let wrong =
+            listing("sorce=x&decoy=&limit=1001&format=xml&level=grave&since=soon&user=a&user=b&cursor=x").unwrap_err();
         let all = wrong.join("\n");
         for part in [
             "unknown parameter `sorce`, did you mean `source`? allowed: since, until, source,",
+            "`decoy` is empty; allowed: a name",
             "`limit` is `1001`; allowed: a whole number in 1..=1000",
             "`format` is `xml`; allowed: \"ecs\", \"ocsf\", \"cef\", \"leef\", \"text\" or \"json\"",
             "`level` is `grave`; allowed: \"contact\", \"intent\" or \"proof\"",
@@ -369,25 +195,6 @@ mod tests {
         }
         for bad in ["", "n", "n-1", "n+1", "n99999999999999999999", "é"] {
             assert!(read_cursor(bad, Order::Newest).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_event_of_any_form_is_one_line_of_json() {
-        let at = trapline_schemas::Timestamp::from_micros(5);
-        let mut event = Event::new(uuid::Uuid::nil(), at, trapline_schemas::Action::Credential);
-        event.set(trapline_schemas::Field::UserName, "ro\"ot\r\nid: 7\u{2028}");
-        event.keep_unknown("new".into(), "{\n\"a\":1}".into());
-        for shown in [Shown::Json]
-            .into_iter()
-            .chain(Format::ALL.iter().copied().map(Shown::As))
-        {
-            let mut line = Vec::new();
-            shown.append_json(&event, &mut line);
-            serde_json::from_slice::<serde_json::Value>(&line).unwrap();
-            line.clear();
-            shown.append(&event, &mut line);
-            assert!(!line.contains(&b'\n') && !line.contains(&b'\r'), "{shown:?}");
         }
     }
 

@@ -5,30 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::answer::{self, Answer, Content, Refused};
+use super::answer::{self, Answer, Refused};
 use super::bearers::Bearer;
-use super::feed::Feed;
 use super::hosts::{Stranger, is_ours};
 use super::lobby::Guest;
-use super::params::{self, Framing, Shown};
+use super::opening;
+use super::params;
 use super::server::{Look, Web, now};
+use super::shown::Shown;
 use crate::app::Core;
-use crate::control::paging::{self, Lookup, Wanted};
-use crate::control::query::Filter;
+use crate::control::lookup::{self, Lookup};
+use crate::control::paging::{self, Wanted};
 use crate::control::search::Places;
 use crate::control::status::Health;
-use crate::journal::{JournalError, Offset};
+use crate::journal::JournalError;
 use crate::metrics;
 
 /// How long one answer is searched for; what is not found by then is on the next page.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long a search waits for its turn.
+const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// When one who found no room is to come back.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Longest `Authorization` that is looked at, bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
 
@@ -76,10 +81,10 @@ async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
             no_parameters(query)?;
             status(core).await
         }
-        Some("events") => events(core, query).await,
-        Some("events/stream") => stream(caller, head, query, bearer).await,
+        Some("events") => events(caller, query).await,
+        Some("events/stream") => opening::stream(caller, head, query, bearer).await,
         Some(rest) => match rest.strip_prefix("events/") {
-            Some(id) => event(core, id, query).await,
+            Some(id) => event(caller, id, query).await,
             None => Err(nothing()),
         },
         None => Err(nothing()),
@@ -175,13 +180,25 @@ fn failed(error: &str) -> Refused {
     answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
-fn unread(error: &JournalError) -> Refused {
+pub(super) fn unread(error: &JournalError) -> Refused {
     failed(&error.to_string())
 }
 
+/// A turn to search: who records shares the processors with who searches.
+async fn turn(searches: &Semaphore) -> Result<SemaphorePermit<'_>, Refused> {
+    match timeout(TURN_TIME_MAX, searches.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => {
+            let busy = "too many searches are under way, come back";
+            Err(answer::later(StatusCode::SERVICE_UNAVAILABLE, busy, BUSY))
+        }
+    }
+}
+
 /// A page: `{"events": […], "next": "CURSOR" or null}`.
-async fn events(core: &Core, query: &str) -> Result<Answer, Refused> {
+async fn events(caller: &Caller, query: &str) -> Result<Answer, Refused> {
     let wanted = params::listing(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
+    let (core, _turn) = (&caller.core, turn(&caller.web.searches).await?);
     let places = Places {
         journal: core.journal(),
         index: Some(core.index()),
@@ -206,12 +223,12 @@ async fn events(core: &Core, query: &str) -> Result<Answer, Refused> {
 }
 
 /// One event, by its id, or by its offset.
-async fn event(core: &Core, id: &str, query: &str) -> Result<Answer, Refused> {
+async fn event(caller: &Caller, id: &str, query: &str) -> Result<Answer, Refused> {
     let shown = params::single(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
-    let journal = core.journal();
+    let (journal, _turn) = (caller.core.journal(), turn(&caller.web.searches).await?);
     let found = match (params::number(id), id.parse::<Uuid>()) {
-        (Some(offset), _) => paging::at(journal, offset).await,
-        (None, Ok(id)) => paging::find(journal, id, Instant::now() + SEARCH_TIME_MAX).await,
+        (Some(offset), _) => lookup::at(journal, offset).await,
+        (None, Ok(id)) => lookup::find(journal, id, Instant::now() + SEARCH_TIME_MAX).await,
         (None, Err(_)) => {
             let error = "an event is asked for by its `event.id`, or by its `honeyport.journal.sequence`";
             return Err(answer::refused(StatusCode::BAD_REQUEST, error));
@@ -224,7 +241,7 @@ async fn event(core: &Core, id: &str, query: &str) -> Result<Answer, Refused> {
             "there is no such event, or not any more",
         )),
         Lookup::Late => Err(answer::refused(
-            StatusCode::NOT_FOUND,
+            StatusCode::SERVICE_UNAVAILABLE,
             "not found among those that could be looked at in time: ask by its `honeyport.journal.sequence`",
         )),
     }
@@ -237,86 +254,18 @@ fn one(event: &trapline_schemas::Event, shown: Shown) -> Answer {
     answer::json(out)
 }
 
-/// Events as they come, from where the client was, from a time, or from now on.
-async fn stream(caller: &Caller, head: &Parts, query: &str, bearer: Bearer) -> Result<Answer, Refused> {
-    let wanted = params::streaming(query).map_err(|wrong| answer::wrong(StatusCode::BAD_REQUEST, &wrong))?;
-    let framing = wanted.framing.unwrap_or_else(|| accepted(head));
-    let kind = match framing {
-        Framing::Sse => "text/event-stream",
-        Framing::Ndjson => "application/x-ndjson",
-    };
-    // What a browser comes back with wins over the address that it was given at first.
-    let after = last_event_id(head)?.or(wanted.after);
-    if head.method == Method::HEAD {
-        return Ok(answer::typed(StatusCode::OK, kind, Content::Whole(None)));
-    }
-    let web = &caller.web;
-    let Ok(seat) = web.streams.clone().try_acquire_owned() else {
-        let full = "all streams are taken, come back";
-        return Err(answer::later(StatusCode::SERVICE_UNAVAILABLE, full, BUSY));
-    };
-    let (next, foreign) = begin(&caller.core, &wanted.filter, after)
-        .await
-        .map_err(|error| unread(&error))?;
-    let journal = caller.core.journal();
-    let feed = Feed {
-        journal: journal.clone(),
-        head: journal.head(),
-        filter: wanted.filter,
-        shown: wanted.shown,
-        framing,
-        next,
-        foreign,
-        tokens: web.tokens.clone(),
-        bearer,
-        stop: web.stop.clone(),
-        _seat: seat,
-    };
-    Ok(answer::typed(StatusCode::OK, kind, Content::Coming(feed.stream())))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where a stream begins, and the offset that was given if it is not of this journal.
-async fn begin(core: &Core, filter: &Filter, after: Option<Offset>) -> Result<(Offset, Option<Offset>), JournalError> {
-    let journal = core.journal();
-    let head = *journal.head().borrow();
-    match (after, filter.since) {
-        (Some(after), _) if after < head => Ok((after + 1, None)),
-        (Some(after), _) => Ok((journal.oldest().await?, Some(after))),
-        (None, Some(since)) => Ok((journal.offset_at(since).await?, None)),
-        (None, None) => Ok((head, None)),
-    }
-}
-
-/// `Err`: it is no offset.
-fn last_event_id(head: &Parts) -> Result<Option<Offset>, Refused> {
-    let Some(value) = head.headers.get("last-event-id") else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim();
-    match params::number(text) {
-        Some(offset) => Ok(Some(offset)),
-        None if text.is_empty() => Ok(None),
-        None => Err(answer::refused(
-            StatusCode::BAD_REQUEST,
-            "`Last-Event-ID` is the `id` of the last event that came: a whole number",
-        )),
-    }
-}
-
-/// NDJSON, if it is asked for by name.
-fn accepted(head: &Parts) -> Framing {
-    let accepts = head
-        .headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut kinds = accepts.flat_map(|value| value.split(','));
-    let is_wanted = |kind: &str| {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/x-ndjson")
-    };
-    match kinds.any(is_wanted) {
-        true => Framing::Ndjson,
-        false => Framing::Sse,
+    #[tokio::test(start_paused = true)]
+    async fn a_search_waits_for_its_turn_and_is_told_to_come_back_if_there_is_none() {
+        let searches = Semaphore::new(1);
+        let first = turn(&searches).await.ok().unwrap();
+        let refused = turn(&searches).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key("retry-after"));
+        let (second, ()) = tokio::join!(turn(&searches), async { drop(first) });
+        assert!(second.is_ok());
     }
 }

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
@@ -20,7 +20,7 @@ use trapline_schemas::Timestamp;
 use super::bearers::Tokens;
 use super::lobby::{Guest, Lobby};
 use super::misses::Misses;
-use super::patient::Patient;
+use super::patient::{Patient, WRITE_TIME_MAX};
 use super::route;
 use super::tls::{Secured, secured};
 use crate::app::{Core, Tasks};
@@ -30,10 +30,12 @@ use crate::decoy::bind::{self, BindError, RETRY_EVERY};
 use crate::decoy::services::Transport;
 use crate::decoy::tls::certificate::TlsFault;
 
-/// Connections at once; more wait until one ends.
+/// Connections at once. One more takes the place of one that has shown no token, or waits until one ends.
 pub const CONNECTIONS_MAX: usize = 96;
 /// Streams among them; one more is told to come back.
 pub const STREAMS_MAX: usize = 64;
+/// Searches at once; more wait for their turn.
+const SEARCHES_MAX: usize = 4;
 /// How long a peer may take for the handshake of TLS, and for its request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Largest head of a request, bytes.
@@ -44,6 +46,8 @@ const HEAD_LINES_MAX: usize = 64;
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// How long connections may go on once the instance stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// At most so often is said that connections cannot be taken.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 /// How long `/healthz` tells what it found: whoever asks more often costs nothing.
 const HEALTH_TIME: Duration = Duration::from_secs(1);
 /// Longest that a look at the instance takes before it is no good one.
@@ -89,8 +93,11 @@ pub struct Web {
     lobby: Arc<Lobby>,
     connections: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) searches: Semaphore,
     pub(super) stop: CancellationToken,
     health: tokio::sync::Mutex<Option<(Instant, Health)>>,
+    /// When it was last said that connections cannot be taken.
+    complained: Mutex<Option<Instant>>,
 }
 
 impl Web {
@@ -108,8 +115,10 @@ impl Web {
             lobby: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            searches: Semaphore::new(SEARCHES_MAX),
             stop,
             health: tokio::sync::Mutex::default(),
+            complained: Mutex::default(),
         }
     }
 
@@ -144,6 +153,15 @@ impl Web {
     /// The tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// What each connection could make us say is said once in a while.
+    fn complain(&self, say: impl FnOnce()) {
+        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+            *last = Some(Instant::now());
+            say();
+        }
     }
 
     /// Opens the listener; it may be tried again.
@@ -226,15 +244,12 @@ pub async fn serve(web: Arc<Web>, core: Arc<Core>, tasks: Tasks, stop: Cancellat
     let _ = timeout(STOP_GRACE, web.connections.acquire_many(all)).await;
 }
 
-/// Takes one connection, once there is room for it.
+/// Takes one connection, and waits until there is room for it.
 async fn accept(listener: &TcpListener, web: &Arc<Web>, core: &Arc<Core>, tasks: &Tasks) {
-    let Ok(seat) = web.connections.clone().acquire_owned().await else {
-        return;
-    };
     let (stream, peer) = match listener.accept().await {
         Ok(accepted) => accepted,
         Err(error) => {
-            tracing::warn!(error = %error, "the live feed cannot accept, trying again");
+            web.complain(|| tracing::warn!(error = %error, "the live feed cannot accept, trying again"));
             tokio::time::sleep(Duration::from_millis(100)).await;
             return;
         }
@@ -243,13 +258,34 @@ async fn accept(listener: &TcpListener, web: &Arc<Web>, core: &Arc<Core>, tasks:
         tracing::debug!(source.ip = %peer.ip(), "too many connections of {} without a token", peer.ip());
         return;
     };
+    let Some(seat) = seat(web, &guest).await else {
+        return;
+    };
     let (web, core) = (web.clone(), core.clone());
     tasks.spawn("web-connection", async move {
         let _seat = seat;
-        if let Err(error) = connection(stream, (peer.ip(), guest), &web, &core).await {
+        let shown_out = guest.shown_out();
+        let ended = tokio::select! {
+            // Cancel: the connection is closed, which is what is wanted.
+            ended = connection(stream, (peer.ip(), guest), &web, &core) => ended,
+            () = shown_out.cancelled() => Err(io::Error::other("it made room for another, having shown no token")),
+        };
+        if let Err(error) = ended {
             tracing::debug!(source.ip = %peer.ip(), error = %error, "a connection of the live feed broke");
         }
     });
+}
+
+/// A seat for who is at the door. Where all are taken, one who has not shown a token makes room.
+async fn seat(web: &Web, guest: &Guest) -> Option<OwnedSemaphorePermit> {
+    if let Ok(seat) = web.connections.clone().try_acquire_owned() {
+        return Some(seat);
+    }
+    web.complain(|| {
+        tracing::warn!("all {CONNECTIONS_MAX} connections of the live feed are taken, those without a token make room");
+    });
+    web.lobby.make_room(guest);
+    web.connections.clone().acquire_owned().await.ok()
 }
 
 /// One connection: TLS if it is on, one request, its answer.
@@ -261,7 +297,10 @@ async fn connection(
 ) -> io::Result<()> {
     let local = stream.local_addr()?.ip();
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    let socket = SockRef::from(&stream);
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    // A peer whose network is gone would keep the seat of a quiet stream for a quarter of an hour.
+    socket.set_tcp_user_timeout(Some(WRITE_TIME_MAX))?;
     let look = web.look();
     let caller = route::Caller {
         web: web.clone(),

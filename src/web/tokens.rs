@@ -251,7 +251,10 @@ impl Files {
 
     /// Whoever runs the command, the file is the folder's owner's: the service runs as another user than root.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let draft = path.with_extension(format!("{}.new", std::process::id()));
+        // Each file has one writer at a time, and a name of its own: two containers may have the same process id.
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".new");
+        let draft = PathBuf::from(draft);
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new()
             .write(true)
@@ -265,7 +268,9 @@ impl Files {
                 rustix::fs::fchown(&file, Some(user), Some(group))?;
             }
             file.sync_all()?;
-            fs::rename(&draft, path)
+            fs::rename(&draft, path)?;
+            // A token that was revoked must not come back when the power fails.
+            File::open(&self.0)?.sync_all()
         });
         if written.is_err() {
             let _ = fs::remove_file(&draft);

@@ -64,6 +64,24 @@ fn only_hashes_are_kept_for_the_owner_alone() {
 }
 
 #[test]
+fn the_two_files_may_be_written_at_once_also_by_processes_of_one_id_as_containers_have() {
+    let (_folder, files, _) = folder();
+    files.create("soc", 1, None).unwrap();
+    let other = files.clone();
+    let uses = std::thread::spawn(move || {
+        for _ in 0..50 {
+            other.replace(&other.used(), b"{}").unwrap();
+        }
+    });
+    for _ in 0..50 {
+        let tokens = files.list().unwrap();
+        files.store(tokens).unwrap();
+    }
+    uses.join().unwrap();
+    assert_eq!(files.list().unwrap().len(), 1);
+}
+
+#[test]
 fn the_last_use_is_written_to_the_minute_and_outlives_the_instance() {
     let (folder, files, tokens) = folder();
     let text = files.create("soc", 1, None).unwrap();

@@ -1,11 +1,12 @@
 //! The live feed, by curl and a client of Server-Sent Events.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::clients::{curl, has};
 use crate::harness::feed::{Got, Stream, WEB, feed_address, get, token};
@@ -199,6 +200,36 @@ fn figures_are_for_who_has_a_token_in_the_form_of_prometheus() {
     };
     assert_eq!(names(&figures.body), names(&command));
     assert!(names(&command).len() > 10, "{command}");
+}
+
+/// A connection that says nothing, from an address of this machine.
+fn silent(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+#[test]
+fn silent_connections_of_many_sources_make_room_for_who_has_a_token() {
+    let (trap, address, soc) = fed();
+    let sources = (1..=6).flat_map(|last| [[127, 0, 1, last]; 16]);
+    let silent: Vec<_> = sources.map(|from| silent(from, address)).collect();
+    eventually("they have every seat", || {
+        (trap.status()["web"]["connections"] == 96).then_some(())
+    });
+    let mut asked = TcpStream::connect(address).unwrap();
+    let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {soc}\r\n\r\n");
+    asked.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // It did not wait until they had no more time.
+    let is_open =
+        |stream: &&TcpStream| matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    assert_eq!(silent.iter().filter(is_open).count(), 95);
 }
 
 #[test]

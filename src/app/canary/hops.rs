@@ -112,7 +112,11 @@ impl Judged<'_> {
         let told = |state, said: &str, after| hop(Place::Sink, name, state, said, after);
         let status = self.statuses.iter().find(|status| status.name == name);
         let unconfirmed = status.is_some_and(|status| status.unconfirmed);
-        let seen = self.flight.iter().filter(|seen| seen.node == name);
+        // A window may have the sink's name.
+        let seen = self
+            .flight
+            .iter()
+            .filter(|seen| seen.node == name && seen.sight != Sight::Passed);
         let last = seen.max_by_key(|seen| seen.at);
         let after = last.map(|seen| seen.at.saturating_duration_since(self.begun));
         match last.map(|seen| &seen.sight) {

@@ -94,6 +94,27 @@ async fn what_was_learned_from_a_batch_that_failed_is_kept_without_waiting_for_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_learned_while_the_disk_failed_is_kept_when_it_is_back_though_the_cursor_stands_still() {
+    let store = MemoryStore::new();
+    let sink = ScriptedSink::new(|_, batch| {
+        Answer::Is(Delivery {
+            retry_after: Some(Duration::from_secs(3_600)),
+            ..Delivery::retry(batch.len(), fault(FaultKind::Server))
+        })
+    });
+    sink.remember_each();
+    store.set_disk(Disk::Fails);
+    hits(&store, 1);
+    let _rig = Rig::start(&store, vec![sunk("desk", &sink)]).await;
+    sink.wait_for_calls(1).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(kept(&store), offsets(1..1));
+    store.set_disk(Disk::Works);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((kept(&store), sink.calls().len()), (offsets(1..2), 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_disk_fails_a_bounded_number_of_rows_waits_in_memory_and_all_are_kept_when_it_is_back() {
     let store = MemoryStore::new();
     let sink = ScriptedSink::good();

@@ -5,6 +5,7 @@ use trapline_sink::{Fault, FaultKind, StreamSink};
 
 use super::Worker;
 use crate::delivery::memory::{Memory, memory_prefix};
+use crate::delivery::store::is_failing;
 
 impl Worker {
     /// Gives a new sink what the journal has of it. Errors: the journal cannot be read now.
@@ -32,8 +33,10 @@ impl Worker {
     }
 
     fn note_memory(&mut self) {
-        if self.memory.unkept() > 0 && !crate::delivery::store::is_failing(self.parts.store.as_ref()) {
-            self.save_at = Some(Instant::now());
+        if self.memory.unkept() > 0 {
+            // A disk that fails is asked again when it is due, and not forgotten where the cursor does not move.
+            let waits_for_disk = self.save_at.filter(|_| is_failing(self.parts.store.as_ref()));
+            self.save_at = Some(waits_for_disk.unwrap_or_else(Instant::now));
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::open::Open;
-use super::{StateRow, json};
+use super::rows::json;
+use crate::graph::window::StateRow;
 use crate::journal::Offset;
 
 /// Incidents that were closed.

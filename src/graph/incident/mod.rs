@@ -23,6 +23,7 @@
 
 mod closed;
 mod open;
+mod rows;
 mod shelf;
 
 #[cfg(test)]
@@ -30,7 +31,6 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use trapline_schemas::{Event, Field, Timestamp, Value};
 use trapline_sink::config::duration_text;
 use uuid::Uuid;
@@ -39,7 +39,6 @@ use self::closed::Closed;
 use self::open::{Facts, Open, span};
 use self::shelf::Shelf;
 use super::inputs::Class;
-use super::window::StateRow;
 use crate::journal::Offset;
 
 /// Most incidents open at once.
@@ -123,61 +122,7 @@ pub struct Incidents {
     latest: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    v: u32,
-    /// The cursor that it was committed with.
-    next: Offset,
-    /// What is read first.
-    from: Offset,
-}
-
 impl Incidents {
-    /// Goes on from the state rows; none at first. Out: also how many rows could not be read and are dropped.
-    pub fn restore(node: &str, spec: &FollowSpec, rows: Vec<(String, Vec<u8>)>) -> (Self, usize) {
-        let mut incidents = Self {
-            node: node.to_owned(),
-            quiet: micros(spec.close_after),
-            told: Shelf::default(),
-            untold: Shelf::default(),
-            closed: Closed::default(),
-            closing: Vec::new(),
-            unreadable: Vec::new(),
-            facts: Facts::default(),
-            resume: 0,
-            is_resumed: false,
-            from: None,
-            now: 0,
-            settle: micros(spec.settle),
-            begun: None,
-            latest: 0,
-        };
-        for (key, row) in rows {
-            if incidents.restore_row(&key, &row).is_none() {
-                incidents.unreadable.push(key);
-            }
-        }
-        let dropped = incidents.unreadable.len();
-        (incidents, dropped)
-    }
-
-    fn restore_row(&mut self, key: &str, row: &[u8]) -> Option<()> {
-        let name = key.strip_prefix(self.node.as_str())?;
-        if name.is_empty() {
-            let meta: Meta = serde_json::from_slice(row).ok().filter(|meta: &Meta| meta.v == 1)?;
-            (self.resume, self.from) = (meta.next, Some(meta.from));
-            return Some(());
-        }
-        let id = name.strip_prefix('/')?.parse().ok()?;
-        if self.closed.restore_row(id, row) {
-            return Some(());
-        }
-        let open = Open::decode(row, &mut self.facts)?;
-        self.latest = self.latest.max(open.last);
-        self.told.put(id, open, self.quiet);
-        Some(())
-    }
-
     /// The entry to begin with, where that is not the one after the cursor.
     pub fn reads_from(&self) -> Option<Offset> {
         self.from
@@ -321,45 +266,8 @@ impl Incidents {
         }
         std::mem::take(&mut self.closing)
     }
-
-    /// The rows that changed since the last call; `next`: all entries before it have been seen.
-    pub fn changes(&mut self, next: Offset) -> Vec<StateRow> {
-        if !self.is_resumed {
-            return Vec::new();
-        }
-        let mut rows: Vec<StateRow> = self.unreadable.drain(..).map(|key| (key, None)).collect();
-        self.untold.forget_before(next.saturating_sub(AGAIN_MAX));
-        let saved = match self.must_save(next) {
-            true => self.told.save(|id| row_key(&self.node, id)),
-            false => Vec::new(),
-        };
-        let unsaved = [&mut self.told, &mut self.untold].map(Shelf::unsaved_from);
-        let from = unsaved.into_iter().flatten().fold(next, Offset::min);
-        rows.extend(self.closed.settle(from, |id| row_key(&self.node, id)));
-        for (id, key, row) in saved {
-            self.closed.reopen(id);
-            rows.push((key, Some(row)));
-        }
-        let meta = Meta { v: 1, next, from };
-        rows.push((self.node.clone(), Some(json(&meta))));
-        self.from = Some(from);
-        rows
-    }
-
-    fn must_save(&mut self, next: Offset) -> bool {
-        let first = self.told.unsaved_from();
-        !self.is_patient() || first.is_some_and(|first| first.saturating_add(SAVE_ENTRIES) <= next)
-    }
-}
-
-fn row_key(node: &str, id: Uuid) -> String {
-    format!("{node}/{id}")
 }
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
-}
-
-fn json<T: Serialize>(row: &T) -> Vec<u8> {
-    serde_json::to_vec(row).expect("numbers are always JSON")
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 use trapline_schemas::Action;
 
+use super::rows::row_key;
 use super::*;
 
 const SECOND: i64 = 1_000_000;
