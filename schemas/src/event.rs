@@ -89,6 +89,9 @@ impl Action {
     }
 }
 
+/// In `honeyport.release.by`, who lets the owner of a source be written to because something was done about it.
+pub const ENFORCEMENT: &str = "enforcement";
+
 /// One finished record.
 ///
 /// Invariants: facts are sorted by field, each at most once, only of fields that are stored; texts hide nothing

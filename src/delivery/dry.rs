@@ -18,7 +18,10 @@ pub async fn count_for(
         return Ok(0);
     };
     let wanted = graph.ancestry(node);
-    let decoder = Decoder { store, graph: Arc::clone(&graph) };
+    let decoder = Decoder {
+        store,
+        graph: Arc::clone(&graph),
+    };
     let (mut next, mut count) = (first, 0);
     while next < end {
         let items = decoder.read(next, None, wanted).await?;

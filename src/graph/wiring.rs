@@ -329,7 +329,10 @@ impl Graph {
             return Reach::default();
         };
         let is_named = |at: &usize| named.contains(&self.vertices[*at].name);
-        self.to_owners.iter().filter(is_named).fold(Reach::default(), Reach::with)
+        self.to_owners
+            .iter()
+            .filter(is_named)
+            .fold(Reach::default(), Reach::with)
     }
 
     /// Whether the event is for the sink to have once and no more: a replay leaves it out, for a mail to an owner needs a

@@ -299,7 +299,10 @@ fn released(sinks: &[&str]) -> Arc<Event> {
     let mut event = Event::new(Uuid::nil(), Timestamp::from_micros(1), Action::NoticeReleased);
     event.set(Field::IncidentId, Uuid::from_u128(1));
     event.set(Field::TouchLevel, "proof");
-    event.set(Field::ReleaseSinks, sinks.iter().map(|name| SmolStr::new(name)).collect::<Vec<_>>());
+    event.set(
+        Field::ReleaseSinks,
+        sinks.iter().map(|name| SmolStr::new(name)).collect::<Vec<_>>(),
+    );
     Arc::new(event)
 }
 
@@ -324,7 +327,10 @@ fn a_release_goes_to_the_sinks_it_names_if_they_write_to_owners_and_is_a_decisio
         let is_there = |name: &&str| nodes.contains(graph.sink(name).unwrap());
         names.into_iter().filter(is_there).collect::<Vec<_>>()
     };
-    assert_eq!(reached(&released(&["both", "alone", "team", "hits"])), ["both", "alone", "archive"]);
+    assert_eq!(
+        reached(&released(&["both", "alone", "team", "hits"])),
+        ["both", "alone", "archive"]
+    );
     assert_eq!(reached(&released(&["later"])), ["later", "archive"]);
     assert_eq!(reached(&released(&[])), ["archive"]);
     let mut unnamed = Event::clone(&released(&[]));

@@ -301,7 +301,10 @@ impl Line<'_> {
 
     /// `Owner 'lab' of 10.3.4.5 may be written to, released by alice: 412 events in 15 minutes: seen with the team`.
     fn released(&mut self, view: &View<'_>) -> &mut Self {
-        self.add("Owner").name(view, Field::SourceOwner).add(" of ").source(view);
+        self.add("Owner")
+            .name(view, Field::SourceOwner)
+            .add(" of ")
+            .source(view);
         self.add(" may be written to, released by");
         self.name(view, Field::ReleaseBy).add(": ");
         self.several(view.int(Field::FindingHits), " event");
