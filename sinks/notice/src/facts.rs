@@ -18,14 +18,14 @@ pub const FACT_CHARS_MAX: usize = 300;
 /// Most entries of a list that are told.
 const SHOWN: usize = 12;
 
-/// The facts of an event, in the order in which a person asks for them.
-pub(crate) fn facts(kind: Kind, event: &Event) -> Vec<Fact> {
+/// The facts of an event, in the order in which a person asks for them; `contact` is who is to be asked, or empty.
+pub(crate) fn facts(kind: Kind, event: &Event, contact: &str) -> Vec<Fact> {
     let mut facts = Facts {
         event,
         told: Vec::new(),
     };
     if kind == Kind::Owner {
-        facts.to_owner();
+        facts.for_owner(contact);
         return facts.told;
     }
     if kind.has(Group::Source) {

@@ -11,7 +11,7 @@ use super::Facts;
 use crate::{scope, words};
 
 impl Facts<'_> {
-    pub(super) fn to_owner(&mut self) {
+    pub(super) fn for_owner(&mut self, contact: &str) {
         match self.event.ip(Field::SourceIp) {
             Some(ip) => self.ours("your machine", &ip.to_string()),
             None => self.given("your machine", Field::SourceAddress),
@@ -31,6 +31,11 @@ impl Facts<'_> {
             false => "it was written down, and nothing else",
         };
         self.ours("what was done", done);
+        let asked = match contact {
+            "" => "answer this mail".to_owned(),
+            contact => format!("ask {contact}"),
+        };
+        self.ours("to be let in again", &asked);
         if let Some(incident) = self.event.uuid(Field::IncidentId) {
             self.ours("reference", &incident.to_string());
         }
