@@ -91,6 +91,16 @@ fn row(body: &[u8]) -> Option<IndexRow> {
         risk: Some((number % 100) as u8),
         incident: Some(Uuid::from_u128(u128::from(number / 20))),
         user: number.is_multiple_of(7).then(|| "root".into()),
+        owned: number.is_multiple_of(2).then(|| Owned {
+            owner: "lab".into(),
+            span: (
+                Timestamp::from_micros(number.into()),
+                Timestamp::from_micros(number.into()),
+            ),
+            visits: 1,
+            gravity: (number % 4) as u8,
+            service: number.is_multiple_of(4).then(|| "ssh".into()),
+        }),
     })
     .filter(|_| !number.is_multiple_of(50))
 }
