@@ -15,6 +15,7 @@
 pub mod canary;
 pub mod client;
 pub mod letters;
+pub mod owners;
 pub mod paging;
 pub mod protocol;
 pub mod query;
