@@ -62,7 +62,7 @@ impl Letterhead {
             true => {
                 let kicker = match reader {
                     Reader::Team => html::weight(notice.weight),
-                    Reader::Owner(_) => "about your machine",
+                    Reader::Owner(_) => "to the owner",
                 };
                 let rich = part(ContentType::TEXT_HTML, html::body(notice, kicker, &footer));
                 let boundary = format!("=_{}", notice.event.simple());
@@ -126,8 +126,8 @@ impl Letterhead {
     fn footer(&self, notice: &Notice, reader: Reader<'_>) -> Vec<String> {
         if let Reader::Owner(_) = reader {
             return vec![
-                "This was sent to you alone, because you are recorded as answering for the machine, and a person let it be \
-                 sent or its access was shut. If somebody else answers for it now, please say so."
+                "This was sent to you alone, because you are recorded as answering for this machine, and not before somebody \
+                 decided that it should be. If somebody else answers for it now, please say so."
                     .to_owned(),
             ];
         }

@@ -24,7 +24,7 @@ impl Facts<'_> {
         );
         self.first_and_last();
         if let Some(hits) = self.event.int(Field::FindingHits) {
-            self.ours("how often", &words::figures(hits.max(1)));
+            self.ours("how often", &words::times(hits.max(1)));
         }
         let done = match scope::is_acted_upon(self.event) {
             true => "it was shut out",
@@ -35,7 +35,7 @@ impl Facts<'_> {
             "" => "answer this mail".to_owned(),
             contact => format!("ask {contact}"),
         };
-        self.ours("to be let in again", &asked);
+        self.ours("let in again", &asked);
         if let Some(incident) = self.event.uuid(Field::IncidentId) {
             self.ours("reference", &incident.to_string());
         }
