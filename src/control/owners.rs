@@ -231,10 +231,7 @@ mod tests {
             (event.int(Field::FindingHits), event.int(Field::EventDuration)),
             (Some(412), Some(4000))
         );
-        assert_eq!(
-            event.get(Field::ReleaseSinks),
-            Some(&Value::Texts(vec!["mail".into()].into()))
-        );
+        assert_eq!(event.get(Field::ReleaseSinks), Some(&Value::Texts(vec!["mail".into()])));
         assert_eq!(event.uuid(Field::ResponseId), None);
     }
 

@@ -299,10 +299,7 @@ fn released(sinks: &[&str]) -> Arc<Event> {
     let mut event = Event::new(Uuid::nil(), Timestamp::from_micros(1), Action::NoticeReleased);
     event.set(Field::IncidentId, Uuid::from_u128(1));
     event.set(Field::TouchLevel, "proof");
-    event.set(
-        Field::ReleaseSinks,
-        sinks.iter().map(|name| SmolStr::new(name)).collect::<Vec<_>>(),
-    );
+    event.set(Field::ReleaseSinks, sinks.iter().map(SmolStr::new).collect::<Vec<_>>());
     Arc::new(event)
 }
 
