@@ -1,8 +1,8 @@
 //! The sink: notices into mails, mails onto a session, and what became of each.
 //!
-//! A batch has one session. A mail has either the recipients in `to`, or one owner of a source. Of mails that some recipients have and some have not, what is settled is remembered, at most
-//! [`OPEN_MAIL_MAX`] of them: nobody gets a second one while this process lives. After a restart the mail comes again,
-//! under the same Message-ID.
+//! A batch has one session; a mail has either the recipients in `to`, or one owner of a source. Of mails that some recipients
+//! have and some have not, what is settled is remembered, at most [`OPEN_MAIL_MAX`] of them: nobody gets a second one while
+//! this process lives. After a restart the mail comes again, under the same Message-ID.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,10 @@ const BATCH_TIME: Duration = Duration::from_secs(120);
 const OPEN_MAIL_MAX: usize = 256;
 /// Most mails of one session: servers limit them.
 const MAILS_A_BATCH: usize = 20;
+
+/// What a sink without `to` says to all but releases; none but a test comes here.
+const NO_TEAM: &str = "this sink has no `to`: it writes to owners alone, and `trapline owners release` alone lets it; \
+                       `trapline check --connect` tries the server";
 
 /// A mail server.
 #[derive(Debug)]
@@ -78,11 +82,7 @@ impl EmailSink {
         if event.action != Action::NoticeReleased {
             return match self.recipients.is_empty() {
                 false => Ok(Addressed::Team),
-                true => Err(
-                    "this sink has no `to`: it writes to owners alone, and `trapline owners release` alone lets \
-                             it; `trapline check --connect` tries the server"
-                        .to_owned(),
-                ),
+                true => Err(NO_TEAM.to_owned()),
             };
         }
         if !self.owners {
