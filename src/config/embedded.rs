@@ -57,10 +57,6 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
             "https://prod-1.westeurope.logic.azure.com/workflows/0/triggers/manual/paths/invoke?sig=token",
         ),
         ("OTLP_HEADERS", "api-key=token"),
-        ("SLACK_TOKEN", "xoxb-token"),
-        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
-        ("SMTP_PASSWORD", "token"),
-        ("SPLUNK_HEC_TOKEN", "token"),
     ];
     let variables: BTreeMap<_, _> = variables
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

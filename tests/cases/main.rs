@@ -7,59 +7,21 @@
 )]
 #![allow(dead_code, reason = "what is shared with other tests is not all used")]
 
-#[path = "../../sinks/case/tests/fake/mod.rs"]
-mod fake;
+#[path = "../harness/desk.rs"]
+mod desk;
 #[path = "../harness/mod.rs"]
 mod harness;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 
-use fake::{Desk, Ticket, Vendor};
+use desk::{Desk, Ticket, Vendor};
+use harness::killer::Killer;
 use harness::{PATIENCE, Trap, eventually};
 use tokio::runtime::Runtime;
-use trapline_sink::conformance::web::{Reply, Request, Server, Service};
+use trapline_sink::conformance::web::Server;
 
-/// A desk that kills whoever asks, once, when the request is done and before it is answered.
-struct Killer {
-    desk: Desk,
-    victim: Option<u32>,
-    /// The end of the path of the deadly request.
-    deadly: &'static str,
-}
-
-impl Service for Killer {
-    fn answer(&mut self, request: &Request) -> Reply {
-        let reply = self.desk.answer(request);
-        let is_deadly = request.method == "POST" && request.path().ends_with(self.deadly);
-        if is_deadly && let Some(pid) = self.victim.take() {
-            let killed = Command::new("kill").arg("-KILL").arg(pid.to_string()).status().unwrap();
-            assert!(killed.success());
-        }
-        reply
-    }
-}
-
-/// A desk, and a trap that has cases there.
-struct World {
-    trap: Trap,
-    server: Server<Killer>,
-    _runtime: Runtime,
-}
-
-impl World {
-    fn new(vendor: Vendor, deadly: &'static str) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let killer = Killer {
-            desk: Desk::new(vendor),
-            victim: None,
-            deadly,
-        };
-        let server = runtime.block_on(Server::start(killer, None));
-        let (word, login, fields) = (vendor.word(), vendor.login(), vendor.fields());
-        let config = format!(
-            r#"
+const CONFIG: &str = r#"
 [journal]
 path = "state/journal.db"
 [decoys.door]
@@ -67,20 +29,24 @@ service = "http"
 listen = ["127.0.0.1:0"]
 [limits]
 sessions_per_source = 10000
-[sinks.desk]
-type = "case"
-inputs = ["decoys", "findings"]
-vendor = "{word}"
-endpoint = "{}"
-{login}
-fields = {fields}
-interval = "1ms"
-"#,
-            server.url()
-        );
-        let trap = Trap::idle(&config);
+"#;
+
+/// A desk, and a trap that has cases there.
+struct World {
+    trap: Trap,
+    server: Server<Killer<Desk>>,
+    _runtime: Runtime,
+}
+
+impl World {
+    fn new(vendor: Vendor) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::start(Killer::new(Desk::new(vendor)), None));
+        let table = desk::table("desk", vendor, &server.url(), "inputs = [\"decoys\", \"findings\"]\n");
+        let trap = Trap::idle(&format!("{CONFIG}{table}"));
         // The file holds credentials, and an index that is quick.
         private(&trap.config());
+        let word = vendor.word();
         let shipped = std::fs::read_to_string(format!("config/vendors/{word}.toml")).unwrap();
         std::fs::create_dir(trap.path("vendors")).unwrap();
         let quick = shipped.replace("settle = \"15s\"", "settle = \"300ms\"");
@@ -94,8 +60,8 @@ interval = "1ms"
 
     fn tickets(&self) -> Vec<Ticket> {
         self.server.with(|killer| {
-            assert_eq!(killer.desk.wrong, Vec::<String>::new());
-            killer.desk.there()
+            assert_eq!(killer.service.wrong, Vec::<String>::new());
+            killer.service.there()
         })
     }
 
@@ -135,14 +101,16 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
         (Vendor::ServiceNowSir, "/sn_si_incident", 0),
         (Vendor::JiraCloud, "/issue", 1),
     ] {
-        let mut world = World::new(vendor, deadly);
+        let mut world = World::new(vendor);
         world.trap.launch();
         let pid = world.trap.pid();
-        world.server.with(|killer| killer.victim = Some(pid));
+        world
+            .server
+            .with(|killer| killer.arm(pid, move |path| path.ends_with(deadly)));
         log_in(world.trap.address("door"));
         assert!(!world.trap.ended().success(), "killed");
         assert_eq!((world.tickets().len(), world.remembered()), (1, 0), "{vendor:?}");
-        world.server.with(|killer| killer.desk.late = late);
+        world.server.with(|killer| killer.service.late = late);
         world.trap.launch();
         eventually("the notice has come again", || {
             world
@@ -162,7 +130,7 @@ fn killed_between_the_case_and_our_memory_of_it_there_is_one_case() {
 
 #[test]
 fn a_flood_of_one_source_is_one_case_with_a_handful_of_comments() {
-    let mut world = World::new(Vendor::TheHive, "nothing");
+    let mut world = World::new(Vendor::TheHive);
     world.trap.launch();
     let door = world.trap.address("door");
     (0..300).for_each(|_| log_in(door));

@@ -32,6 +32,39 @@ fn every_example_is_a_configuration_without_a_mistake() {
     }
 }
 
+#[test]
+fn what_the_readme_shows_is_a_configuration_without_a_mistake() {
+    const VARIABLES: &[(&str, &str)] = &[
+        ("AZURE_CLIENT_SECRET", "token"),
+        ("ELASTIC_API_KEY", "token"),
+        ("OTLP_HEADERS", "api-key=token"),
+        ("PAGERDUTY_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/token"),
+        ("SMTP_PASSWORD", "token"),
+        ("SOAR_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("SPLUNK_HEC_TOKEN", "token"),
+        (
+            "TEAMS_WEBHOOK_URL",
+            "https://prod-1.westeurope.logic.azure.com/workflows/0?sig=token",
+        ),
+        ("THEHIVE_TOKEN", "token"),
+    ];
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let blocks: Vec<_> = readme
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() > 2, "{blocks:?}");
+    let trap = Trap::idle(&blocks.concat());
+    let output = trap
+        .command(&["check", "--json"])
+        .envs(VARIABLES.iter().copied())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), DONE, "{:#}", json(&output));
+}
+
 /// With stand-ins for what it names outside.
 fn accepted(example: &Path) {
     let trap = Trap::idle("");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{Trap, eventually};
+use crate::harness::{Trap, eventually, told};
 use crate::notices::{login, request};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -71,13 +71,18 @@ fn an_incident_is_one_alert_that_is_resolved_once_when_it_closes_over_kills() {
     trap.launch();
     let resolved = eventually("it is resolved", || service.sent("resolve").into_iter().next());
     let closed = trap.events(&["--action", "incident-closed", "--format", "ecs"]);
-    let hits = hits(&trap);
+    let hits = told::hits(&trap).len();
     assert!(hits >= 9, "{hits}");
-    let counted: i64 = closed
+    let counted: u64 = closed
         .iter()
-        .map(|event| event["honeyport"]["finding"]["hits"].as_i64().unwrap())
+        .map(|event| event["honeyport"]["finding"]["hits"].as_u64().unwrap())
         .sum();
-    assert_eq!(counted, hits);
+    assert_eq!(usize::try_from(counted).unwrap(), hits);
+    eventually("every hit is told of", || {
+        let told = told::in_all(service.sent("trigger").iter().map(told::of_pager));
+        assert!(told <= hits, "{told} of {hits} hits are told of");
+        (told == hits).then_some(())
+    });
     let triggers = service.sent("trigger");
     assert!(
         triggers
@@ -126,16 +131,6 @@ fn later(shift: &PathBuf, by: &str) {
     // In one piece: the library may read at any time.
     std::fs::write(shift.with_extension("new"), by).unwrap();
     std::fs::rename(shift.with_extension("new"), shift).unwrap();
-}
-
-/// How many events of decoys are in the journal.
-fn hits(trap: &Trap) -> i64 {
-    let events = trap.events(&["--limit", "0", "--format", "ecs"]);
-    let is_hit = |event: &&Value| {
-        let action = event["event"]["action"].as_str().unwrap();
-        action.starts_with("decoy-") && action != "decoy-scan" || action == "session-end"
-    };
-    i64::try_from(events.iter().filter(is_hit).count()).unwrap()
 }
 
 /// As much of PagerDuty as takes events.

@@ -236,7 +236,10 @@ fn a_block_for_want_of_disk_and_a_wrong_setting_alarm_and_nothing_is_lost() {
     assert!(trap.trapline(&["reload"]).status.success());
     all_arrive(&node, "hp", &trap);
 
+    let strict = json!({"mappings": {"dynamic": "strict", "properties": {"@timestamp": {"type": "date"}}}});
+    node.ask("PUT", "strict", Some(&strict));
     for (lines, words) in [
+        ("index = \"strict\"", "no event is at fault"),
         ("pipeline = \"nope\"\nindex = \"hp\"", "pipeline"),
         ("index = \"missing\"", "make it"),
     ] {

@@ -61,7 +61,7 @@ impl Node {
         serde_json::from_slice(&said.stdout).unwrap_or_default()
     }
 
-    /// Every document of an index or a data stream, as it was sent, with `_id` and `_index` in it.
+    /// Every event of an index or a data stream, as it was sent, with `_id` and `_index` in it.
     pub fn documents(&self, index: &str) -> Vec<Value> {
         self.ask("POST", &format!("{index}/_refresh"), None);
         let found = self.ask("GET", &format!("{index}/_search?size=10000"), None);
@@ -73,6 +73,7 @@ impl Node {
                 document["_index"] = hit["_index"].clone();
                 document
             })
+            .filter(|document| document["event"]["action"] != "record-control")
             .collect()
     }
 

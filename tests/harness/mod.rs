@@ -6,6 +6,7 @@
 pub mod again;
 pub mod clients;
 pub mod feed;
+pub mod killer;
 pub mod manager;
 pub mod maven;
 pub mod promises;
@@ -154,12 +155,7 @@ impl Trap {
 
     /// Sends a signal by its name (`TERM`, `HUP`, `KILL`).
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        kill(self.pid(), name);
     }
 
     /// Waits for the process to end.
@@ -198,6 +194,13 @@ pub fn trapline() -> Command {
     command
 }
 
+/// Sends a process a signal by its name.
+pub fn kill(pid: u32, signal: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+    assert!(sent.success());
+}
+
 /// Calls `look` until it finds something.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -206,6 +209,22 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "gave up waiting until {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Calls `look` until what it finds on both sides is the same; tells both where it never is.
+pub fn agree<T: PartialEq + std::fmt::Debug>(what: &str, mut look: impl FnMut() -> (T, T)) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (found, wanted) = look();
+        if found == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "gave up waiting until {what}: {found:?} of {wanted:?}"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

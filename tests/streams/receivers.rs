@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use trapline_sink::conformance::web::{Reply, Request, Server, Service};
 
+use crate::desk::{Desk, Ticket, Vendor};
+use crate::harness::killer::Killer;
+
 /// A token that every receiver knows.
 pub const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -26,18 +29,39 @@ const RECEIVERS: &[Receiver] = &[
     ("webhook", webhook),
 ];
 
+/// All receivers behind their server.
+pub type Web = Server<Killer<Receivers>>;
+
 /// All receivers.
-#[derive(Default)]
 pub struct Receivers {
     held: BTreeMap<String, Vec<String>>,
     bodies: BTreeMap<String, Vec<Value>>,
+    /// Where cases are, at TheHive.
+    desks: BTreeMap<&'static str, Desk>,
     /// What nobody could take, in words.
-    pub wrong: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Default for Receivers {
+    fn default() -> Self {
+        let desks = ["desk", "corner"].map(|name| (name, Desk::new(Vendor::TheHive)));
+        Self {
+            held: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            desks: desks.into(),
+            wrong: Vec::new(),
+        }
+    }
 }
 
 impl Service for Receivers {
     fn answer(&mut self, request: &Request) -> Reply {
         let name = request.path().split('/').nth(1).unwrap_or_default().to_owned();
+        if let Some(desk) = self.desks.get_mut(name.as_str()) {
+            let reply = at_desk(desk, &name, request);
+            self.wrong.append(&mut desk.wrong);
+            return reply;
+        }
         let Some((_, take)) = RECEIVERS.iter().find(|(known, _)| *known == name) else {
             self.wrong.push(format!("nobody is at {}", request.target));
             return Reply::status(404);
@@ -55,13 +79,44 @@ impl Service for Receivers {
 }
 
 /// The ids that a receiver holds, doubles included.
-pub fn held(server: &Server<Receivers>, name: &str) -> Vec<String> {
-    server.with(|receivers| receivers.held.get(name).cloned().unwrap_or_default())
+pub fn held(server: &Web, name: &str) -> Vec<String> {
+    server.with(|web| web.service.held.get(name).cloned().unwrap_or_default())
 }
 
 /// The bodies that a receiver took; `Null` where it is no JSON value.
-pub fn bodies(server: &Server<Receivers>, name: &str) -> Vec<Value> {
-    server.with(|receivers| receivers.bodies.get(name).cloned().unwrap_or_default())
+pub fn bodies(server: &Web, name: &str) -> Vec<Value> {
+    server.with(|web| web.service.bodies.get(name).cloned().unwrap_or_default())
+}
+
+/// The cases of a desk.
+pub fn tickets(server: &Web, name: &str) -> Vec<Ticket> {
+    server.with(|web| web.service.desks[name].there())
+}
+
+/// A desk knows nothing of the path that it is behind. Whatever it refuses is wrong.
+fn at_desk(desk: &mut Desk, name: &str, request: &Request) -> Reply {
+    let mut inner = request.clone();
+    inner.target = request.target.replacen(&format!("/{name}"), "", 1);
+    let reply = desk.answer(&inner);
+    if reply.status >= 300 {
+        desk.wrong.push(format!(
+            "{} {} was answered {}",
+            request.method, request.target, reply.status
+        ));
+    }
+    reply
+}
+
+/// What nobody could take.
+pub fn wrong(server: &Web) -> Vec<String> {
+    server.with(|web| web.service.wrong.clone())
+}
+
+/// Kills a process as soon as this receiver of people has been told something by it.
+pub fn kill_at(server: &Web, pid: u32, name: &str) {
+    let begin = format!("/{name}/");
+    let is_told = |path: &str| !path.contains("/api/v1/") || path.ends_with("/comment");
+    server.with(|web| web.arm(pid, move |path| path.starts_with(&begin) && is_told(path)));
 }
 
 /// The JSON values of a body, one after the other.

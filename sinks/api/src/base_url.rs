@@ -1,7 +1,8 @@
-//! A base URL as a key of a sink's table.
+//! URLs as keys of a sink's table.
 //!
 //! In: the text of an address key. Out: a URL that holds no secret and goes in clear only where that is harmless or was
-//! asked for. What is wrong is told without showing more of it than host and port.
+//! asked for. What is wrong is told without showing more of it than host and port. For a URL that is itself the
+//! credential there is [`crate::secret_url`]; the rules of the way hold for it as well ([`objection_to_way`]).
 
 use std::net::IpAddr;
 
@@ -11,9 +12,14 @@ use crate::config::Table;
 
 /// Reads the URL of `key`; `example` is one. A wrong one is told, and stood in for.
 pub fn read(table: &Table, key: &str, example: &str) -> Url {
+    read_with(table, key, example, |_| None)
+}
+
+/// Like [`read`], with a rule of the sink's own: what is allowed instead of a URL that breaks it.
+pub fn read_with(table: &Table, key: &str, example: &str, rule: fn(&Url) -> Option<&'static str>) -> Url {
     let text = table.text(key);
     match Url::parse(&text) {
-        Ok(url) => match objection(&url, table.is_off("tls")) {
+        Ok(url) => match objection(&url, table.is_off("tls")).or_else(|| rule(&url)) {
             None => return url,
             Some(allowed) => table.problem_with_address(key, allowed),
         },
@@ -25,9 +31,16 @@ pub fn read(table: &Table, key: &str, example: &str) -> Url {
 
 /// What is wrong with a base URL: what is allowed instead.
 pub fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+    if url.query().is_some() || url.fragment().is_some() || has_login(url) {
         Some("a base URL without user, password, query or fragment")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+    } else {
+        objection_to_way(url, tls_off)
+    }
+}
+
+/// What is wrong with the way to a URL's host: it is encrypted, or leads to this machine, or to go in clear was asked for.
+pub fn objection_to_way(url: &Url, tls_off: bool) -> Option<&'static str> {
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         Some("a URL with `https://` (or `http://` to this machine) and a host")
     } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
         Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
@@ -36,14 +49,24 @@ pub fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
     }
 }
 
+/// Whether there is a user or a password in it.
+pub fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Its host, of an IPv6 address without the brackets.
+pub fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+}
+
 /// Whether it is on this machine.
 pub fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let address = host(url).parse::<IpAddr>();
+    host(url) == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Stands in for a URL that is wrong, which is told.
-fn harmless() -> Url {
+pub fn harmless() -> Url {
     Url::parse("https://localhost").expect("a constant URL parses")
 }
 

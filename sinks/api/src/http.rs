@@ -23,6 +23,8 @@ pub const ANSWER_MAX: usize = 64 * 1024;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Idle connections are closed before common servers would close them under a request.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Most bytes of headers or trailers of HTTP/2: gRPC has its words there, and some servers repeat what they refuse.
+const HEADERS_MAX: u32 = 256 * 1024;
 /// Dead peers are noticed within a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -54,6 +56,7 @@ impl HttpClient {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let builder = builder(&base, config, deadline, resolver)?
             .http2_prior_knowledge()
+            .http2_max_header_list_size(HEADERS_MAX)
             .http2_keep_alive_interval(KEEPALIVE)
             .http2_keep_alive_timeout(DEAD_PEER - KEEPALIVE);
         Self::built(builder, base, tls)
@@ -216,6 +219,12 @@ impl Answer {
         self.status / 100 == 2
     }
 
+    /// Whether it may be refused for what stands in the request: a firewall that reads along blocks what an attacker wrote,
+    /// and does not say so. What tells of the address, the login, the size or the pace is about those.
+    pub const fn may_be_content(&self) -> bool {
+        matches!(self.status, 400 | 402 | 403 | 406 | 409 | 411 | 412 | 414..=424 | 426..=428 | 430..=499)
+    }
+
     /// The fault that a status other than 2xx stands for; `what` is the destination in an operator's words.
     ///
     /// No status is about one event: a sink that knows better (400, 413, 422) asks before.
@@ -277,6 +286,8 @@ pub struct Broken {
     pub fault: Fault,
     /// Whether the peer answered, but in no HTTP of the version that was spoken to it.
     pub is_foreign: bool,
+    /// Whether the peer's answer has more before or behind its body than is read.
+    pub is_too_long: bool,
     /// Whether the peer took the connection and cut it.
     pub is_cut: bool,
 }
@@ -315,10 +326,12 @@ async fn bounded_frames(mut body: reqwest::Body) -> Result<(Vec<u8>, HeaderMap),
 
 fn broken(error: reqwest::Error) -> Broken {
     let is_foreign = causes(&error).any(is_foreign);
-    let was_open = !error.is_connect() && !error.is_timeout();
+    let is_too_long = causes(&error).any(is_too_long);
+    let was_open = !is_too_long && !error.is_connect() && !error.is_timeout();
     let fault = transport_fault(error);
     Broken {
         is_foreign,
+        is_too_long,
         is_cut: was_open && fault.kind == FaultKind::Unreachable,
         fault,
     }
@@ -333,6 +346,12 @@ fn is_foreign(cause: &(dyn std::error::Error + 'static)) -> bool {
         !error.is_remote() && matches!(reason, Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
     };
     cause.downcast_ref().is_some_and(no_answer) || cause.downcast_ref().is_some_and(no_frame)
+}
+
+/// Whether a cause is that we broke the connection off because of endless headers.
+fn is_too_long(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let is_excess = |error: &h2::Error| !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    cause.downcast_ref().is_some_and(is_excess)
 }
 
 /// What hyper says, by text alone, of bytes that come before a request went out.
@@ -350,7 +369,8 @@ async fn bounded_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8
     Ok(body)
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), capped.
+/// `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), capped. No time at all, or a date that has passed (which
+/// our clock decides, or theirs), asks for nothing: it would be a try at once, and one more, without end.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
@@ -360,7 +380,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
             .duration_since(now)
             .unwrap_or_default(),
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
 }
 
 /// The fault of a transport error: what failed and why, without the URL.
@@ -419,7 +439,9 @@ mod tests {
     fn retry_after_is_read_as_seconds_or_date_and_capped() {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        for none in ["0", "Sun, 06 Nov 1994 08:00:00 GMT"] {
+            assert_eq!(asked(none), None, "{none}: the pace is then our own");
+        }
         assert_eq!(asked("86400"), Some(RETRY_AFTER_MAX));
         assert_eq!(asked("soon"), None);
     }
@@ -439,6 +461,12 @@ mod tests {
                 _ => FaultKind::Server,
             };
             assert_eq!(answer(status).fault("the collector").kind, expected, "{status}");
+        }
+        for status in 100..=599 {
+            let kind = answer(status).fault("the collector").kind;
+            let by_name = [401, 404, 405, 407, 408, 410, 413, 425, 429].contains(&status);
+            let expected = matches!(kind, FaultKind::Auth | FaultKind::Config) && status / 100 == 4 && !by_name;
+            assert_eq!(answer(status).may_be_content(), expected, "{status}");
         }
         let asked = Answer {
             retry_after: Some(Duration::from_secs(1)),

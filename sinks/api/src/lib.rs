@@ -2,12 +2,15 @@
 //!
 //! A *stream* sink wants every event at least once. It gets batches of [`Parcel`]s and answers with one [`Outcome`]
 //! per event; reading, retrying, splitting, dead letters and the cursor are the delivery worker's business, so a sink
-//! knows neither journal nor queue.
+//! knows neither journal nor queue. One that sends a message per event, and judges each answer, is a
+//! [`courier::Courier`], for which the loop, the pace and the second try in short are written.
 
 pub mod base_url;
+pub mod codes;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod courier;
 pub mod dial;
 pub mod http;
 pub mod kernel;
@@ -18,7 +21,9 @@ pub mod pace;
 pub mod parcel;
 pub mod pattern;
 pub mod said;
+pub mod secret_url;
 pub mod stream;
+pub mod stubborn;
 pub mod task;
 pub mod tls;
 

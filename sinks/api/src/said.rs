@@ -15,9 +15,7 @@ impl Said {
     /// Keeps these words in the place of those before: clean, bounded, and with stars for each of `secrets`, which a
     /// destination may repeat.
     pub fn keep(&self, words: &str, secrets: &[&str]) {
-        let secrets = secrets.iter().filter(|secret| !secret.is_empty());
-        let hidden = secrets.fold(words.to_owned(), |words, secret| words.replace(secret, "***"));
-        let clean = clean_within(hidden.trim().as_bytes(), SAID_CHARS_MAX).into();
+        let clean = clean_within(hidden(words, secrets).trim().as_bytes(), SAID_CHARS_MAX).into();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(clean);
     }
 
@@ -26,6 +24,12 @@ impl Said {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.clone().filter(|said| !said.is_empty())
     }
+}
+
+/// The words with stars for each of `secrets`.
+pub(crate) fn hidden(words: &str, secrets: &[&str]) -> String {
+    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+    secrets.fold(words.to_owned(), |words, secret| words.replace(secret, "***"))
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use trapline_notice::Voice;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table, parse_duration};
 use trapline_sink::http::HttpClient;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
-use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, keys, load, url};
+use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, keys, load};
 
 use crate::desk::{Desk, Habits};
 use crate::markup::Markup;
@@ -220,7 +221,7 @@ fn config(message: String) -> Fault {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let base = endpoint(table);
+    let base = base_url::read(table, "endpoint", "https://thehive.example");
     let settings = Settings {
         vendor: table.text("vendor"),
         login: LoginSettings::read(table),
@@ -239,18 +240,6 @@ fn parse(table: &Table) -> Box<dyn Factory> {
         unfit.into_iter().for_each(|problem| table.report("vendor", problem));
     }
     Box::new(settings)
-}
-
-/// The base URL.
-fn endpoint(table: &Table) -> Url {
-    match Url::parse(&table.text("endpoint")) {
-        Ok(base) => match url::objection(&base, table.is_off("tls")) {
-            None => return base,
-            Some(allowed) => table.problem_with_address("endpoint", allowed),
-        },
-        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://thehive.example`"),
-    }
-    url::harmless()
 }
 
 #[cfg(test)]

@@ -139,9 +139,9 @@ impl Desk {
                 self.known().note(told.key, case.clone());
                 self.close_test(told, case).await
             }
-            // It was there all the time: by whoever else, or by an answer that was lost.
+            // It was there all the time: by whoever else, who knows nothing of this event, or by an answer that was lost.
             Ok(Acted::Exists) => {
-                self.known().doubt(told.key, told.id());
+                self.known().doubt_whose(told.key);
                 Ok(Acted::Exists)
             }
             Ok(Acted::Gone) => Ok(Acted::Gone),

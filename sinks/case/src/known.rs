@@ -153,6 +153,12 @@ impl Known {
         }
     }
 
+    /// A case was opened, by the event that may have done so, else by nobody here.
+    pub(crate) fn doubt_whose(&mut self, key: Uuid) {
+        let opener = self.opener(&key).unwrap_or_default();
+        self.doubt(key, opener);
+    }
+
     /// Whether a case may have been opened that nobody remembers.
     pub(crate) fn is_unsure(&self, key: &Uuid) -> bool {
         self.fresh || self.unsure.contains_key(key)

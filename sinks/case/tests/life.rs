@@ -3,10 +3,11 @@
 
 mod fake;
 
-use fake::{CLIENT_SECRET, Office, PASSWORD, TOKEN, Vendor, end, touch};
+use fake::{CLIENT_SECRET, Office, PASSWORD, TOKEN, Vendor, end, sink_at, touch};
 use serde_json::json;
 use trapline_schemas::Field;
 use trapline_sink::conformance::web::{Fault, Reply};
+use trapline_sink::dial::Resolver;
 use trapline_sink::{FaultKind, Outcome};
 
 /// How grave, from 1.
@@ -176,6 +177,23 @@ async fn a_case_whose_answer_was_lost_is_found_and_told_nothing_twice() {
             let tickets = office.tickets();
             assert_eq!((tickets.len(), tickets[1].comments.len()), (2, 0), "{vendor:?}");
         }
+    }
+}
+
+/// Sensors of one site give a source's incident the same id.
+#[tokio::test]
+async fn a_case_that_another_sensor_opened_a_moment_ago_is_told_what_this_one_saw() {
+    for late in [1, 2] {
+        let mut office = Office::new(Vendor::TheHive).await;
+        let other = sink_at(Vendor::TheHive, &office.server.url(), "", Resolver::default());
+        office.tell(&[touch(9, 9, "intent")]).await;
+        let here = std::mem::replace(&mut office.sink, other);
+        office.tell(&[touch(1, 1, "intent")]).await;
+        office.sink = here;
+        office.server.with(|desk| desk.late = late);
+        office.tell(&[touch(2, 1, "intent"), touch(3, 1, "intent")]).await;
+        let comments: Vec<_> = office.tickets().iter().map(|ticket| ticket.comments.len()).collect();
+        assert_eq!(comments, [0, 2], "{late} searches too early");
     }
 }
 

@@ -64,6 +64,8 @@ fn what_is_there_is_delivered_also_when_it_was_there_before() {
     );
     let stored = json!({"status": 201, "failure_store": "used"});
     assert_eq!(item_of(Op::Create, &stored), Item::InFailureStore);
+    let left_out = json!({"status": 200, "result": "noop"});
+    assert_eq!(item_of(Op::Create, &left_out), Item::LeftOut);
     let both = error(201, "mapper_parsing_exception", "");
     assert_eq!(kind(&item_of(Op::Create, &both)), Some(FaultKind::Server));
 }
@@ -151,6 +153,33 @@ fn the_state_of_the_cluster_and_the_settings_are_no_fault_of_an_event() {
             FaultKind::Config,
             "op = \"create\"",
         ),
+        (
+            error(
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000]",
+            ),
+            FaultKind::Config,
+            "limit of shards",
+        ),
+        (
+            error(
+                400,
+                "illegal_argument_exception",
+                "Validation Failed: 1: this action would add [3] shards, but this cluster currently has [56]/[1]",
+            ),
+            FaultKind::Config,
+            "limit of shards",
+        ),
+        (
+            error(
+                400,
+                "illegal_argument_exception",
+                "no write index is defined for alias [hp]. The write index may be explicitly disabled",
+            ),
+            FaultKind::Config,
+            "is_write_index",
+        ),
         (error(401, "security_exception", ""), FaultKind::Auth, "credentials"),
         (
             error(503, "unavailable_shards_exception", ""),
@@ -160,7 +189,7 @@ fn the_state_of_the_cluster_and_the_settings_are_no_fault_of_an_event() {
         (error(500, "x", ""), FaultKind::Server, "500"),
         (json!({"status": 302}), FaultKind::Server, "302"),
     ] {
-        let Item::Retry(fault) = item_of(Op::Index, &second) else {
+        let (Item::Retry(fault) | Item::Failed(fault)) = item_of(Op::Index, &second) else {
             panic!("{second}")
         };
         assert_eq!(fault.kind, expected, "{second}");
@@ -178,7 +207,7 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
     for items in [
         json!([]),
         json!([first]),
-        json!([second, first]),
+        json!([first, first]),
         json!([first, second, second]),
         json!([first, {"delete": {"_id": IDS[1].to_string(), "status": 201}}]),
         json!([first, {"create": {"_id": IDS[1].to_string()}}]),
@@ -188,14 +217,19 @@ fn an_answer_without_exactly_one_item_an_event_under_its_id_is_none() {
         let body = json!({"errors": false, "items": items}).to_string();
         let verdict = judge(&answer(200, &body), Op::Create, &IDS);
         assert!(
-            matches!(&verdict, Verdict::Fault(fault) if fault.kind == FaultKind::Server),
+            matches!(&verdict, Verdict::Fault(fault) | Verdict::Doubtful(fault) if [FaultKind::Server, FaultKind::Config].contains(&fault.kind)),
             "{body}: {verdict:?}"
         );
     }
+    let reordered = json!({"items": [second, {"create": {"_id": IDS[0].to_string(), "status": 503}}]}).to_string();
+    let Verdict::Items(items) = judge(&answer(200, &reordered), Op::Create, &IDS) else {
+        panic!("each has its item")
+    };
+    assert!(matches!(&items[..], [Item::Retry(_), Item::Delivered]));
     for body in ["", "{}", "<html>welcome</html>", "{\"items\":[", "null"] {
         let verdict = judge(&answer(200, body), Op::Create, &IDS);
         assert!(
-            matches!(verdict, Verdict::Fault(fault) if fault.kind == FaultKind::Server),
+            matches!(verdict, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server),
             "{body}"
         );
     }
@@ -210,6 +244,12 @@ fn a_whole_request_is_refused_for_its_size_or_its_form_alone() {
         refused(400, &with("json_e_o_f_exception")),
         Verdict::Suspect(_)
     ));
+    // The body of one event alone is whole and JSON: something on the way changes it.
+    let lone = judge(&answer(400, &with("not_x_content_exception")), Op::Create, &IDS[..1]);
+    assert!(
+        matches!(&lone, Verdict::Fault(fault) if fault.kind == FaultKind::Config && fault.message.contains("compression")),
+        "{lone:?}"
+    );
     for (status, body, expected) in [
         (400, with("illegal_argument_exception"), FaultKind::Config),
         (400, "<html>bad request</html>".to_owned(), FaultKind::Config),
@@ -222,11 +262,12 @@ fn a_whole_request_is_refused_for_its_size_or_its_form_alone() {
         (301, String::new(), FaultKind::Config),
         (502, "<html>".to_owned(), FaultKind::Server),
         (503, with("cluster_block_exception"), FaultKind::Server),
+        (501, String::new(), FaultKind::Server),
         (504, String::new(), FaultKind::Server),
     ] {
         let verdict = refused(status, &body);
         assert!(
-            matches!(&verdict, Verdict::Fault(fault) if fault.kind == expected),
+            matches!(&verdict, Verdict::Fault(fault) | Verdict::Doubtful(fault) if fault.kind == expected),
             "{status} {body}: {verdict:?}"
         );
     }
@@ -239,6 +280,35 @@ fn every_status_of_a_request_that_is_no_success_retries_or_splits() {
         assert_eq!(matches!(verdict, Verdict::Suspect(_)), status == 413, "{status}");
         assert!(!matches!(verdict, Verdict::Items(_)), "{status}");
     }
+}
+
+#[test]
+fn an_answer_that_was_cut_is_got_in_parts_and_garbage_without_end_is_none() {
+    let item = json!({"create": error(400, "mapper_parsing_exception", &"x".repeat(bytes_max(2)))});
+    let mut body = json!({"errors": true, "items": [item]}).to_string();
+    body.truncate(bytes_max(2));
+    let verdict = judge(&answer(200, &body), Op::Create, &IDS);
+    assert!(
+        matches!(&verdict, Verdict::Suspect(why) if why.contains("longer than")),
+        "{verdict:?}"
+    );
+    let lone = judge(&answer(200, &body), Op::Create, &IDS[..1]);
+    assert!(matches!(lone, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
+    let garbage = judge(&answer(200, &"x".repeat(bytes_max(2))), Op::Create, &IDS);
+    assert!(matches!(garbage, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
+}
+
+#[test]
+fn what_the_cluster_breaks_down_over_is_told_from_what_it_cannot_take_now() {
+    let of = |status| item_of(Op::Create, &error(status, "x", ""));
+    assert!(matches!(of(500), Item::Failed(fault) if fault.kind == FaultKind::Server));
+    assert!(
+        [502, 503, 504]
+            .into_iter()
+            .all(|status| matches!(of(status), Item::Retry(_)))
+    );
+    let whole = judge(&answer(500, "no"), Op::Create, &IDS);
+    assert!(matches!(whole, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
 }
 
 fn any_json() -> impl Strategy<Value = String> {
@@ -264,14 +334,14 @@ fn any_json() -> impl Strategy<Value = String> {
 
 fn texts(verdict: &Verdict) -> Vec<String> {
     let of_item = |item: &Item| match item {
-        Item::Retry(fault) => fault.message.clone(),
-        Item::Rejected(reason) => reason.clone(),
-        Item::Delivered | Item::InFailureStore => String::new(),
+        Item::Retry(fault) | Item::Failed(fault) => fault.message.clone(),
+        Item::Rejected(reason) | Item::Suspect(reason) => reason.clone(),
+        Item::Delivered | Item::InFailureStore | Item::LeftOut => String::new(),
     };
     match verdict {
         Verdict::Items(items) => items.iter().map(of_item).collect(),
         Verdict::Suspect(reason) => vec![reason.clone()],
-        Verdict::Fault(fault) => vec![fault.message.clone()],
+        Verdict::Doubtful(fault) | Verdict::Fault(fault) => vec![fault.message.clone()],
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use trapline_schemas::{Event, Format};
+use serde_json::json;
+use trapline_schemas::{Event, Format, Timestamp};
 use trapline_sink::Parcel;
 use trapline_sink::pattern::Pattern;
 use uuid::Uuid;
@@ -37,14 +38,27 @@ impl Form {
     pub(crate) fn lines(&self, batch: &[Arc<Parcel>]) -> Vec<u8> {
         let mut out = Vec::with_capacity(batch.len() * EVENT_BYTES);
         for parcel in batch {
-            self.action(&parcel.event, &mut out);
+            self.action(parcel.event.id, &parcel.event, &mut out);
             self.document(parcel, &mut out);
         }
         out
     }
 
+    /// The lines of a document that no peer has a part in, in the index of an event that was not taken.
+    pub(crate) fn control(&self, own: Uuid, event: &Event, at: Timestamp) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.action(own, event, &mut out);
+        let id = event.id;
+        let said =
+            format!("the cluster did not take a request with event {id}; this document asks whether it takes any");
+        let document = json!({"@timestamp": at.to_string(), "message": said, "event": {"action": "record-control"}});
+        out.extend_from_slice(document.to_string().as_bytes());
+        out.push(b'\n');
+        out
+    }
+
     /// Names of indices and ids need no escape.
-    fn action(&self, event: &Event, out: &mut Vec<u8>) {
+    fn action(&self, own: Uuid, event: &Event, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"");
         out.extend_from_slice(self.op.name().as_bytes());
         out.extend_from_slice(b"\":{");
@@ -54,7 +68,7 @@ impl Form {
             out.extend_from_slice(b"\",");
         }
         out.extend_from_slice(b"\"_id\":\"");
-        out.extend_from_slice(id(event.id, &mut [0; 36]).as_bytes());
+        out.extend_from_slice(id(own, &mut [0; 36]).as_bytes());
         out.extend_from_slice(b"\"}}\n");
     }
 
@@ -140,6 +154,34 @@ mod tests {
         assert_eq!(document["@timestamp"], batch[0].event.at.to_string());
         assert_eq!(document["metadata"]["uid"], batch[0].event.id.to_string());
         assert_eq!(document["time"], batch[0].event.at.millis());
+    }
+
+    #[test]
+    fn the_document_that_is_about_no_event_stands_in_the_events_index_under_an_id_of_its_own() {
+        let (parcel, own) = (events(1, false).remove(0), Uuid::from_u128(7));
+        let text = form("hp-{level}", Format::Ecs).control(own, &parcel.event, Timestamp::now());
+        let text = String::from_utf8(text).unwrap();
+        let [action, document] = &text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<Value>>()[..]
+        else {
+            panic!("{text}")
+        };
+        assert_eq!(
+            action,
+            &json!({"create": {"_index": "hp-proof", "_id": own.to_string()}})
+        );
+        assert!(
+            document["message"]
+                .as_str()
+                .unwrap()
+                .contains(&parcel.event.id.to_string())
+        );
+        assert!(
+            document["event"]["id"].is_null(),
+            "whoever counts events does not count it"
+        );
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
+use trapline_schemas::Timestamp;
 use trapline_sink::config::Common;
 use trapline_sink::http::{HttpClient, exchange_within};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::stubborn::Stubborn;
 use trapline_sink::tls::Tls;
 use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
@@ -17,6 +19,7 @@ use uuid::Uuid;
 use crate::answer::{FILTER, Item, Verdict, bytes_max, judge};
 use crate::check;
 use crate::config::{Op, Require, Settings};
+use crate::doubt::{Control, TRIES_OF_EVENT, is_breakdown, is_open, weigh};
 use crate::request::{Form, body};
 
 /// A cluster.
@@ -25,9 +28,15 @@ pub(crate) struct Elasticsearch {
     pub(crate) client: HttpClient,
     pub(crate) settings: Settings,
     form: Form,
+    /// How long the cluster waits for a shard: less than we wait for the cluster, or it could not say that it did.
+    patience: String,
     authorization: Option<HeaderValue>,
     /// Events that the cluster put into a failure store.
     stored_as_failures: AtomicU64,
+    /// Events that an ingest pipeline left out.
+    left_out: AtomicU64,
+    /// Events that the cluster breaks down over.
+    stubborn: Stubborn,
     said: Said,
 }
 
@@ -46,8 +55,11 @@ impl Elasticsearch {
                 index: settings.index.clone(),
                 op: settings.op,
             },
+            patience: format!("{}ms", (settings.timeout * 2 / 3).as_millis()),
             authorization: settings.auth.header().map_err(unfit)?,
             stored_as_failures: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+            stubborn: Stubborn::default(),
             said: Said::default(),
             settings,
         })
@@ -62,19 +74,36 @@ impl Elasticsearch {
         }
     }
 
-    fn bulk(&self, batch: &[Arc<Parcel>]) -> RequestBuilder {
+    fn bulk(&self, lines: Vec<u8>) -> RequestBuilder {
         let request = self
             .request(Method::POST, &self.form.path(), &self.query())
             .header(CONTENT_TYPE, "application/x-ndjson")
-            .body(body(self.form.lines(batch), self.settings.gzip));
+            .body(body(lines, self.settings.gzip));
         match self.settings.gzip {
             true => request.header(CONTENT_ENCODING, "gzip"),
             false => request,
         }
     }
 
+    /// Looks into a verdict that leaves open whose fault it is, by a document that no event has a part in.
+    async fn weighed(&self, verdict: Verdict, batch: &[Arc<Parcel>]) -> Verdict {
+        let Some(event) = batch.first().map(|parcel| &parcel.event).filter(|_| is_open(&verdict)) else {
+            return verdict;
+        };
+        let own = Uuid::new_v4();
+        let lines = self.form.control(own, event, Timestamp::now());
+        let control = match exchange_within(self.bulk(lines), bytes_max(1)).await {
+            Ok(answer) => Control::of(judge(&answer, self.settings.op, &[own])),
+            Err(fault) => Control::Unknown(fault),
+        };
+        let counts = control == Control::Taken && is_breakdown(&verdict);
+        // To split costs nothing; an event alone has some tries.
+        let is_row = counts && (batch.len() > 1 || self.stubborn.is_at_fault(event.id, TRIES_OF_EVENT));
+        weigh(verdict, &control, is_row)
+    }
+
     fn query(&self) -> Vec<(&'static str, &str)> {
-        let mut query = vec![("filter_path", FILTER)];
+        let mut query = vec![("filter_path", FILTER), ("timeout", self.patience.as_str())];
         query.extend(self.settings.pipeline.as_deref().map(|name| ("pipeline", name)));
         match self.settings.require {
             Require::Nothing => {}
@@ -90,8 +119,13 @@ impl Elasticsearch {
             let outcome = match item {
                 Item::Delivered => Outcome::Delivered,
                 Item::InFailureStore => self.note_failure(),
+                Item::LeftOut => {
+                    self.left_out.fetch_add(1, Ordering::Relaxed);
+                    Outcome::Delivered
+                }
                 Item::Rejected(reason) => Outcome::Rejected(reason),
-                Item::Retry(fault) => {
+                Item::Suspect(reason) => Outcome::Suspect(reason),
+                Item::Retry(fault) | Item::Failed(fault) => {
                     keep_graver(&mut delivery.fault, fault);
                     Outcome::Retry
                 }
@@ -137,16 +171,18 @@ impl StreamSink for Elasticsearch {
 
     async fn deliver(&self, batch: &[Arc<Parcel>]) -> Delivery {
         let sent: Vec<Uuid> = batch.iter().map(|parcel| parcel.event.id).collect();
-        let answer = match exchange_within(self.bulk(batch), bytes_max(batch.len())).await {
+        let answer = match exchange_within(self.bulk(self.form.lines(batch)), bytes_max(batch.len())).await {
             Ok(answer) => answer,
             Err(fault) => return Delivery::retry(batch.len(), fault),
         };
-        let mut delivery = match judge(&answer, self.settings.op, &sent) {
+        let verdict = judge(&answer, self.settings.op, &sent);
+        let mut delivery = match self.weighed(verdict, batch).await {
             Verdict::Items(items) => self.delivery(items),
             Verdict::Suspect(reason) => Delivery::suspect(batch.len(), &reason),
-            Verdict::Fault(fault) => Delivery::retry(batch.len(), fault),
+            Verdict::Doubtful(fault) | Verdict::Fault(fault) => Delivery::retry(batch.len(), fault),
         };
-        delivery.retry_after = answer.retry_after;
+        // A pause is for what is sent again; some proxies name one with every answer.
+        delivery.retry_after = answer.retry_after.filter(|_| delivery.fault.is_some());
         let taken = delivery
             .outcomes
             .iter()
@@ -182,6 +218,13 @@ impl StreamSink for Elasticsearch {
             0 => {}
             count => notes.push(format!(
                 "{count} events are in the failure store: they did not fit the mapping"
+            )),
+        }
+        match self.left_out.load(Ordering::Relaxed) {
+            0 => {}
+            1 => notes.push("1 event was left out by an ingest pipeline of the cluster".to_owned()),
+            count => notes.push(format!(
+                "{count} events were left out by an ingest pipeline of the cluster"
             )),
         }
         notes

@@ -4,13 +4,15 @@
 mod fake;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fake::Cluster;
 use serde_json::json;
 use trapline_schemas::Format;
-use trapline_sink::conformance::events;
 use trapline_sink::conformance::web::{Fault, Reply, Server};
+use trapline_sink::conformance::{BAD_USER, Driver, events};
 use trapline_sink::dial::Resolver;
+use trapline_sink::stubborn::TRIES;
 use trapline_sink::{Delivery, FaultKind, Outcome, Parcel, StreamSink};
 
 async fn start(cluster: Cluster) -> Server<Cluster> {
@@ -119,7 +121,7 @@ async fn an_answer_for_other_events_is_none_and_a_repeat_mends_it() {
     let fault = delivery.fault.unwrap();
     assert_eq!(
         (delivery.outcomes, fault.kind),
-        (vec![Outcome::Retry; 2], FaultKind::Server)
+        (vec![Outcome::Retry; 2], FaultKind::Config)
     );
     assert!(fault.message.contains("other ids"), "{fault:?}");
     assert_eq!(sink.deliver(&batch).await, Delivery::all(2));
@@ -166,5 +168,179 @@ async fn the_check_names_product_and_index_and_writes_nothing() {
         asked.iter().filter(|asked| !asked.starts_with("GET ")).count(),
         1,
         "{asked:?}"
+    );
+}
+
+/// Sends until every event is delivered or a dead letter.
+async fn drive(sink: &Arc<dyn StreamSink>, batch: &[Arc<Parcel>]) -> Driver {
+    let mut driver = Driver::new(sink.clone(), batch.to_vec());
+    while !driver.is_done() {
+        driver.step(Duration::from_secs(30)).await.unwrap();
+    }
+    driver
+}
+
+#[tokio::test]
+async fn an_index_that_takes_no_document_is_a_fault_and_makes_no_dead_letter() {
+    let server = start(Cluster {
+        fits_nothing: true,
+        ..Cluster::default()
+    })
+    .await;
+    let (batch, sink) = (events(4, false), sink(&server, "", Format::Ecs));
+    for part in [&batch[..], &batch[..1], &batch[3..]] {
+        let delivery = sink.deliver(part).await;
+        let fault = delivery.fault.unwrap();
+        assert_eq!(
+            (delivery.outcomes, fault.kind),
+            (vec![Outcome::Retry; part.len()], FaultKind::Config)
+        );
+        for word in ["strict_dynamic_mapping_exception", "no event is at fault"] {
+            assert!(fault.message.contains(word), "{fault:?}");
+        }
+    }
+    server.with(|cluster| cluster.fits_nothing = false);
+    assert_eq!(sink.deliver(&batch).await, Delivery::all(4));
+    server.with(|cluster| assert!(cluster.controls.is_empty() && cluster.wrong.is_empty()));
+}
+
+#[tokio::test]
+async fn a_lone_event_that_does_not_fit_is_a_dead_letter_where_a_document_of_ours_does() {
+    for format in [Format::Ecs, Format::Ocsf] {
+        let server = start(Cluster {
+            poison: Some(BAD_USER),
+            streams: true,
+            ..Cluster::default()
+        })
+        .await;
+        let sink = sink(&server, "index = \"hp-{level}\"", format);
+        let delivery = sink.deliver(&events(1, true)).await;
+        assert!(matches!(&delivery.outcomes[..], [Outcome::Rejected(_)]), "{delivery:?}");
+        assert!(delivery.fault.is_none());
+        server.with(|cluster| assert_eq!((cluster.controls.len(), cluster.wrong.len()), (1, 0)));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_the_cluster_breaks_down_over_holds_nobody_up_for_ever() {
+    let server = start(Cluster {
+        poison: Some(BAD_USER),
+        poison_as: Some((500, "exception")),
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "", Format::Ecs);
+    let driver = drive(&sink, &events(8, true)).await;
+    assert_eq!(driver.delivered().len(), 7);
+    assert!(
+        matches!(driver.dead(), [(_, reason)] if reason.contains("500")),
+        "{:?}",
+        driver.dead()
+    );
+    server.with(|cluster| assert!(cluster.controls.len() >= TRIES as usize));
+}
+
+#[tokio::test]
+async fn a_cluster_that_breaks_down_over_everything_loses_nothing() {
+    let server = start(Cluster::default()).await;
+    let sink = sink(&server, "", Format::Ecs);
+    let sent = events(2, false);
+    server.order_lasting(Fault::Answer(Reply::status(500)));
+    for batch in [&sent[..], &sent[..1]].repeat(3 * TRIES as usize) {
+        let delivery = sink.deliver(batch).await;
+        assert_eq!(delivery.outcomes, vec![Outcome::Retry; batch.len()]);
+        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Server);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_comes_with_a_success_does_not_stop_the_sink() {
+    let server = start(Cluster::default()).await;
+    let (batch, sink) = (events(1, false), sink(&server, "", Format::Ecs));
+    let item = json!({"create": {"_id": batch[0].event.id.to_string(), "status": 201}});
+    let reply = Reply::json(200, &json!({"errors": false, "items": [item]}));
+    server.order(Fault::Answer(reply.with("Retry-After", "3600")));
+    assert_eq!(sink.deliver(&batch).await, Delivery::all(1));
+}
+
+/// A mapping that a long value does not fit is told with the value.
+#[tokio::test]
+async fn reasons_of_any_length_are_read_to_their_end() {
+    let server = start(Cluster {
+        poison: Some(BAD_USER),
+        long_reasons: true,
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "", Format::Ecs);
+    let batch: Vec<_> = (0..40).flat_map(|_| events(1, true)).chain(events(8, false)).collect();
+    let driver = drive(&sink, &batch).await;
+    assert_eq!((driver.delivered().len(), driver.dead().len()), (8, 40));
+}
+
+/// A firewall that reads what an attacker wrote, and blocks it.
+#[tokio::test]
+async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
+    for status in [403, 200] {
+        let server = start(Cluster {
+            filtered: Some((status, BAD_USER)),
+            ..Cluster::default()
+        })
+        .await;
+        let sink = sink(&server, "compression = \"none\"", Format::Ecs);
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7);
+        let [(_, reason)] = driver.dead() else {
+            panic!("{:?}", driver.dead())
+        };
+        assert!(reason.contains(&status.to_string()) && reason.contains("without an event"));
+    }
+    let server = start(Cluster::default()).await;
+    let sink = sink(&server, "", Format::Ecs);
+    server.order_lasting(Fault::Answer(Reply::text(403, "<html>firewall</html>")));
+    for _ in 0..3 * TRIES {
+        let delivery = sink.deliver(&events(1, false)).await;
+        assert_eq!(
+            (delivery.outcomes, delivery.fault.unwrap().kind),
+            (vec![Outcome::Retry], FaultKind::Auth)
+        );
+    }
+}
+
+#[tokio::test]
+async fn items_in_another_order_are_each_their_own_events() {
+    let server = start(Cluster {
+        poison: Some(BAD_USER),
+        backwards: true,
+        ..Cluster::default()
+    })
+    .await;
+    let delivery = sink(&server, "", Format::Ecs).deliver(&events(4, true)).await;
+    assert!(matches!(
+        &delivery.outcomes[..],
+        [
+            Outcome::Delivered,
+            Outcome::Delivered,
+            Outcome::Rejected(_),
+            Outcome::Delivered
+        ]
+    ));
+}
+
+#[tokio::test]
+async fn what_an_ingest_pipeline_leaves_out_is_told_of() {
+    let server = start(Cluster {
+        dropped: Some(BAD_USER),
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "", Format::Ecs);
+    assert_eq!(sink.deliver(&events(4, true)).await, Delivery::all(4));
+    let notes = sink.notes();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("1 event was left out by an ingest pipeline")),
+        "{notes:?}"
     );
 }

@@ -50,6 +50,11 @@ pub(crate) fn purge(producer: &Producer) {
     producer.purge(PurgeConfig::default().queue().inflight());
 }
 
+/// Takes back what is not under way to a broker.
+pub(crate) fn purge_queue(producer: &Producer) {
+    producer.purge(PurgeConfig::default().queue());
+}
+
 /// Drops a producer on a thread of its own: it waits for its threads, which no task may.
 pub(crate) fn retire<T: Send + 'static>(producer: T) {
     let thread = std::thread::Builder::new().name("kafka-retire".to_owned());
@@ -71,6 +76,8 @@ fn config(settings: &Settings, client_id: &str, batch_bytes: usize) -> ClientCon
         ("bootstrap.servers", brokers.join(",")),
         ("client.id", client_id.to_owned()),
         ("enable.idempotence", "true".to_owned()),
+        // Without it what stands behind a refused request is sent on, and overtakes it.
+        ("enable.gapless.guarantee", "true".to_owned()),
         ("acks", "all".to_owned()),
         ("partitioner", "murmur2_random".to_owned()),
         ("compression.type", settings.compression.to_owned()),

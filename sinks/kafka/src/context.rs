@@ -19,6 +19,9 @@ use trapline_sink::{Fault, FaultKind};
 use crate::fault::{self, bounded};
 use crate::stats::Counts;
 
+/// The facility of librdkafka's log lines about a fatal error.
+const STOPPED: &str = "FATAL";
+
 /// What became of a record: its offset, or why it has none.
 pub(crate) type Report = Result<i64, RDKafkaErrorCode>;
 
@@ -115,11 +118,12 @@ fn is_refusal(fault: &Fault) -> bool {
 }
 
 impl ClientContext for Context {
-    /// Only in detail: what matters of it is a fault of the sink, told once.
+    /// Only in detail: what matters of it is a fault of the sink, told once. That a producer stopped is no more than a
+    /// refusal that we judge by its code, and a new one takes over.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let (facility, message) = (bounded(facility), bounded(message));
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical if facility != STOPPED => {
                 tracing::warn!(kafka.facility = %facility, "librdkafka: {message}");
             }
             _ => tracing::debug!(kafka.facility = %facility, "librdkafka: {message}"),

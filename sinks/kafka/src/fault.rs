@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
     Suspect(String),
     /// It can be made no smaller.
     Unfit(String),
+    /// Not sent, because something in front of it was refused.
+    Behind,
     /// Not delivered, for a reason that is not its own.
     Fault(Fault),
 }
@@ -34,6 +36,11 @@ pub(crate) fn judge(code: Code, topic: &str, fatal: Option<Code>, trouble: Optio
         Code::InvalidRecord => Verdict::Suspect("the broker refuses the record as invalid for its topic".to_owned()),
         Code::InvalidTimestamp => {
             Verdict::Suspect("the broker refuses the record's time; look at this host's clock".to_owned())
+        }
+        Code::Fatal | Code::MessageTimedOut | Code::PurgeQueue | Code::PurgeInflight
+            if fatal == Some(Code::GaplessGuarantee) =>
+        {
+            Verdict::Behind
         }
         Code::Fatal => Verdict::Fault(of_topic(fatal.unwrap_or(code), topic)),
         Code::MessageTimedOut | Code::PurgeQueue | Code::PurgeInflight => Verdict::Fault(
@@ -205,10 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_timed_out_has_the_trouble_of_the_brokers() {
+    fn what_stands_behind_a_refusal_has_no_fault_and_what_timed_out_has_the_trouble_of_the_brokers() {
         let trouble = of_broker(Code::SSL, "certificate verify failed").unwrap();
         let judged = judge(Code::MessageTimedOut, "t", None, Some(trouble.clone()));
         assert_eq!(judged, Verdict::Fault(trouble.clone()));
+        for code in [Code::Fatal, Code::PurgeQueue, Code::PurgeInflight] {
+            let behind = judge(code, "t", Some(Code::GaplessGuarantee), Some(trouble.clone()));
+            assert_eq!(behind, Verdict::Behind, "{code:?}");
+        }
         let fatal = judge(Code::Fatal, "t", Some(Code::ClusterAuthorizationFailed), Some(trouble));
         assert!(matches!(fatal, Verdict::Fault(fault) if fault.kind == FaultKind::Auth));
     }

@@ -10,8 +10,6 @@ pub(crate) struct Ledger {
     outcomes: Vec<Outcome>,
     /// The first that was met.
     pub(crate) fault: Option<Fault>,
-    /// Whether the next delivery needs another producer although nothing is wrong.
-    pub(crate) renew: bool,
 }
 
 impl Ledger {
@@ -20,7 +18,6 @@ impl Ledger {
         Self {
             outcomes: vec![Outcome::Retry; count],
             fault: None,
-            renew: false,
         }
     }
 
@@ -30,9 +27,9 @@ impl Ledger {
             Verdict::Delivered => Outcome::Delivered,
             Verdict::Suspect(reason) => Outcome::Suspect(reason),
             Verdict::Unfit(reason) => Outcome::Rejected(reason),
-            Verdict::TooLarge => Outcome::Retry,
+            Verdict::TooLarge | Verdict::Behind => Outcome::Retry,
             Verdict::Fault(fault) => {
-                self.fault.get_or_insert(fault);
+                self.meet(fault);
                 Outcome::Retry
             }
         };
@@ -41,9 +38,24 @@ impl Ledger {
         }
     }
 
-    /// Whether one event is delivered.
-    pub(crate) fn is_delivered(&self, at: usize) -> bool {
-        self.outcomes.get(at) == Some(&Outcome::Delivered)
+    /// Notes a fault that is not one event's, if it is the first.
+    pub(crate) fn meet(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The places of what is to be sent.
+    pub(crate) fn open(&self) -> Vec<usize> {
+        let places = self.outcomes.iter().enumerate();
+        places
+            .filter(|(_, outcome)| **outcome == Outcome::Retry)
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Whether there is something to send, and nothing in front of it that must be settled by others first.
+    pub(crate) fn goes_on(&self) -> bool {
+        let is_suspect = |outcome: &Outcome| matches!(outcome, Outcome::Suspect(_));
+        self.fault.is_none() && self.outcomes.contains(&Outcome::Retry) && !self.outcomes.iter().any(is_suspect)
     }
 
     /// The answer to the whole batch.

@@ -24,8 +24,9 @@
 //!    fatal error and an epoch for as long as the producer lives.
 //! 4. `deliver` comes back: at once where credentials or certificates are refused by all brokers, `timeout` after all
 //!    brokers were lost, and soon after `delivery_timeout` in any case.
-//! 5. A record that the topic refuses as too large is sent alone, then smaller and smaller by the drop order; what the
-//!    topic refuses in its smallest form is a dead letter.
+//! 5. Where the topic refuses a request as too large, requests become smaller; a record that is refused by itself becomes
+//!    smaller and smaller by the drop order; what the topic refuses in its smallest form is a dead letter.
+//! 6. Nothing overtakes what was refused: one source's events stay in order whatever becomes of a request.
 //!
 //! Doubles: sending again inside one delivery is the producer's business, and brokers drop what they have already. After
 //! a fault nobody knows what was stored, so those events come again, under the same `event.id`.
@@ -45,6 +46,7 @@ mod context;
 mod fault;
 mod ledger;
 mod record;
+mod send;
 mod sink;
 mod stats;
 mod topic;

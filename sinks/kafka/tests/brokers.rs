@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, PARTITIONS, TOPIC, sink, sink_to, stored};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+use trapline_schemas::Field;
 use trapline_sink::conformance::events;
 use trapline_sink::stream::{Delivery, FaultKind, Outcome};
 use trapline_sink::{Parcel, StreamSink};
@@ -209,6 +210,58 @@ async fn a_request_too_large_is_taken_apart_and_the_next_are_smaller() {
     deliver_all(&sink, &events(10, false)).await;
 }
 
+/// Events of one source that need some requests, since each is about 2.5 kB.
+fn large_events(count: usize) -> Vec<Arc<Parcel>> {
+    let grow = |parcel: &Arc<Parcel>| {
+        let mut event = (*parcel.event).clone();
+        event.set(Field::UserAgent, "x".repeat(2_000).as_str());
+        Arc::new(Parcel::new(parcel.offset, Arc::new(event)))
+    };
+    events(count, false).iter().map(grow).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_behind_a_refused_request_does_not_overtake_it() {
+    const FINE: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
+    for code in [
+        Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    ] {
+        for refused in 0..3_usize {
+            let cluster = Cluster::new(1);
+            let sink = sink(cluster.servers(), "compression = \"none\"");
+            cluster.act(move |mock| {
+                let mut answers = vec![FINE; refused];
+                answers.push(code);
+                mock.request_errors(Api::Produce, &answers);
+            });
+            let batch = large_events(1000);
+            deliver_in_order(&sink, batch.clone()).await;
+            let found: Vec<_> = cluster.stored().iter().map(cluster::Stored::id).collect();
+            let sent: Vec<_> = batch.iter().map(|parcel| parcel.event.id).collect();
+            assert_eq!(found, sent, "{code:?} for request {refused}");
+        }
+    }
+}
+
+/// Delivers as a worker does: what is left goes again, in its order; what is suspect goes in halves.
+async fn deliver_in_order(sink: &Arc<dyn StreamSink>, batch: Vec<Arc<Parcel>>) {
+    let mut left = vec![batch];
+    for _ in 0..100 {
+        let Some(batch) = left.pop() else { return };
+        let delivery = sink.deliver(&batch).await;
+        let pairs = || batch.iter().zip(&delivery.outcomes);
+        let again = pairs().filter(|(_, outcome)| **outcome == Outcome::Retry);
+        let suspects = pairs().filter(|(_, outcome)| matches!(outcome, Outcome::Suspect(_)));
+        let mut front: Vec<_> = suspects.map(|(parcel, _)| parcel.clone()).collect();
+        let back = front.split_off(front.len().div_ceil(2));
+        left.extend([again.map(|(parcel, _)| parcel.clone()).collect(), back, front]);
+        left.retain(|batch: &Vec<_>| !batch.is_empty());
+    }
+    panic!("not delivered in 100 tries");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_stays_too_large_is_a_dead_letter_and_those_around_it_are_not() {
     let cluster = Cluster::new(1);
@@ -219,6 +272,11 @@ async fn an_event_that_stays_too_large_is_a_dead_letter_and_those_around_it_are_
         panic!("{refused:?}")
     };
     assert!(reason.contains("cannot be made smaller"), "{reason}");
+    let notes = sink.notes().join("; ");
+    assert!(
+        notes.contains("a topic refused events of ") && notes.contains("`event_bytes_max`"),
+        "{notes}"
+    );
     cluster.act(|mock| mock.clear_request_errors(Api::Produce));
     assert!(all(&sink.deliver(&events(2, false)).await, &Outcome::Delivered));
     assert_eq!(cluster.stored().len(), 2);

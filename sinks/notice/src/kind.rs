@@ -108,7 +108,7 @@ impl Kind {
             Action::Scan if is_word(event, Field::FindingStatus, "closed") => Self::ScanOver,
             Action::Scan | Action::Digest if benign.is_some() => Self::Benign,
             Action::Scan => Self::Scan,
-            Action::Digest if has_door(event) && !is_word(event, Field::TransformKey, OTHERS) => Self::Digest,
+            Action::Digest if is_of_touches(event) && !is_word(event, Field::TransformKey, OTHERS) => Self::Digest,
             Action::Digest | Action::HeldBack | Action::SourceFolded => Self::Folded,
             Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::of_act(event),
             Action::SinkFailed => Self::SinkFailed,
@@ -168,14 +168,15 @@ fn has_door(event: &Event) -> bool {
     event.get(Field::DecoyId).is_some() || event.int(Field::ScanDecoyCount).is_some_and(|decoys| decoys > 0)
 }
 
-/// Whether an event tells of somebody, rather than of trapline.
+/// Whether a digest is one of touches: those of acts know no decoy, and those of listeners nobody who came.
+fn is_of_touches(event: &Event) -> bool {
+    has_door(event) && is_of_somebody(event)
+}
+
+/// Whether an event tells of somebody, rather than of trapline. A decoy alone is no sign of it: decoys start and stop.
 fn is_of_somebody(event: &Event) -> bool {
     let has = |field| event.get(field).is_some();
-    has_door(event)
-        || has(Field::SourceIp)
-        || has(Field::SourceAddress)
-        || has(Field::DigestSourceCount)
-        || has(Field::TouchLevel)
+    has(Field::SourceIp) || has(Field::SourceAddress) || has(Field::DigestSourceCount) || has(Field::TouchLevel)
 }
 
 fn is_word(event: &Event, field: Field, word: &str) -> bool {
@@ -252,6 +253,13 @@ mod tests {
         assert_eq!(
             weight(&event(Action::Digest, &[(Field::SinkName, "siem")])),
             Weight::News
+        );
+        let listeners = event(Action::Digest, &[(Field::DecoyId, "ssh")]);
+        assert_eq!((Kind::of(&listeners), weight(&listeners)), (Kind::Folded, Weight::News));
+        let listener = event(Action::ListenerStarted, &[(Field::DecoyId, "ssh")]);
+        assert_eq!(
+            (Kind::of(&listener), weight(&listener)),
+            (Kind::Lifecycle, Weight::News)
         );
         let acts = event(Action::Digest, &[(Field::SourceAddress, "p-77")]);
         assert_eq!((Kind::of(&acts), weight(&acts)), (Kind::Folded, Weight::Contact));

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use trapline_sink::{Fault, FaultKind};
 
 use crate::book::Mistake;
 
@@ -44,6 +45,16 @@ pub enum VoiceError {
     /// The file says something that cannot be.
     #[error("{0}")]
     Wrong(Mistake),
+}
+
+/// A sink without a voice cannot work before somebody acts.
+impl From<VoiceError> for Fault {
+    fn from(error: VoiceError) -> Self {
+        Self {
+            kind: FaultKind::Config,
+            message: error.to_string(),
+        }
+    }
 }
 
 /// The names of all voices there would be.

@@ -1,8 +1,10 @@
 //! What the receiver's answer means: judged by status, content type and counts, never by its words.
 //!
 //! In: an answer of HTTP, or of gRPC. Out: a [`Judgement`]. Only a refusal that can be about a record makes its events
-//! suspects (400, 413, 422; INVALID_ARGUMENT, ALREADY_EXISTS): every other one is about the receiver or the way there, and
-//! losing events would not mend it, also where the specification has a client drop them (500, INTERNAL).
+//! suspects (400, 413, 422; INVALID_ARGUMENT, ALREADY_EXISTS); what the specification does not let a client repeat, and
+//! names nobody (500, INTERNAL, UNKNOWN, RESOURCE_EXHAUSTED without a pause), is doubtful, and so is what a filter on the way
+//! may say of a record's content (403, PERMISSION_DENIED). Either is weighed before an event
+//! is lost for it (`doubt.rs`). Every other refusal is about the receiver or the way there, and is sent again.
 
 use std::time::Duration;
 
@@ -33,8 +35,11 @@ pub(crate) enum Verdict {
     Suspect(String),
     /// The receiver took a part, and does not say which records.
     Partial(String),
-    /// Too much at once, or too much for now: the receiver does not say which.
-    TooMuch(Fault),
+    /// The receiver, or something on the way, failed over the request, and may do so always: too much at once or for now, it
+    /// broke down, or this was blocked.
+    Doubtful(Fault),
+    /// The connection was over before the answer: so it is where a receiver is stopped, and where it breaks down over this.
+    Cut(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -52,7 +57,7 @@ pub(crate) fn of_http(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
     let verdict = match answer.is_success() {
         true => match response(&whole.headers, &answer.body) {
             Some(partial) => taken(partial, count, secrets),
-            None => Verdict::Fault(not_a_receivers(answer, "OTLP")),
+            None => Verdict::Doubtful(not_a_receivers(answer, "OTLP")),
         },
         false => refused(answer, &said(&words(&whole.headers, &answer.body), secrets)),
     };
@@ -103,16 +108,19 @@ fn of_json(body: &[u8]) -> Option<PartialSuccess> {
     })
 }
 
-/// What a success means. All refused: each is. Some, or a number that cannot be: nobody knows which.
+/// What a success means. All refused: each is, and a lone one also where more are said to be. Some: nobody
+/// knows which. Less than none is no answer.
 fn taken(partial: PartialSuccess, count: usize, secrets: &HeaderMap) -> Verdict {
     let words = said(&partial.error_message, secrets);
-    match usize::try_from(partial.rejected_log_records) {
+    let rejected = partial.rejected_log_records;
+    match usize::try_from(rejected) {
         Ok(0) => Verdict::Accepted(words),
-        Ok(rejected) if rejected == count => Verdict::Refused(format!("the receiver refused the record{words}")),
-        _ => Verdict::Partial(format!(
-            "the receiver refused {} of {count} records{words}",
-            partial.rejected_log_records
-        )),
+        Ok(all) if all == count || count == 1 => Verdict::Refused(format!("the receiver refused the record{words}")),
+        Ok(_) => Verdict::Partial(format!("the receiver refused {rejected} of {count} records{words}")),
+        Err(_) => Verdict::Fault(Fault {
+            kind: FaultKind::Server,
+            message: format!("the receiver refused {rejected} of {count} records, which means nothing{words}"),
+        }),
     }
 }
 
@@ -144,11 +152,16 @@ fn refused(answer: &Answer, words: &str) -> Verdict {
         400 | 413 | 422 => Verdict::Suspect(format!("the receiver refused the record: http status {status}{words}")),
         404 | 405 => config(&format!("has no `/v1/logs` below `endpoint`; {IS_IT_GRPC}")),
         415 => config("takes neither the encoding nor the compression: set `protocol` or `compression`"),
+        500 | 501 | 505..=510 if answer.retry_after.is_none() => {
+            Verdict::Doubtful(with(answer.fault("the receiver"), words))
+        }
+        _ if answer.may_be_content() => Verdict::Doubtful(with(answer.fault("the receiver"), words)),
         _ => Verdict::Fault(with(answer.fault("the receiver"), words)),
     }
 }
 
-fn with(fault: Fault, words: &str) -> Fault {
+/// The fault with further words.
+pub(crate) fn with(fault: Fault, words: &str) -> Fault {
     Fault {
         message: format!("{}{words}", fault.message),
         ..fault
@@ -175,9 +188,9 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
         .and_then(|encoding| encoding.to_str().ok());
     let encoding = encoding.unwrap_or_default();
     let verdict = match told.code {
-        0 => match grpc::message(&whole.answer.body, encoding).and_then(|message| of_protobuf(&message)) {
+        0 => match grpc_response(whole, encoding) {
             Some(partial) => taken(partial, count, secrets),
-            None => Verdict::Fault(not_a_receivers(&whole.answer, "gRPC")),
+            None => Verdict::Doubtful(not_a_receivers(&whole.answer, "gRPC")),
         },
         code => failed(code, told.pause.is_some(), &words),
     };
@@ -185,6 +198,13 @@ pub(crate) fn of_grpc(whole: &Whole, count: usize, secrets: &HeaderMap) -> Judge
         verdict,
         pause: told.pause,
     }
+}
+
+/// The response of a success: one whole message, and behind it the status. A status before a message is a promise alone.
+fn grpc_response(whole: &Whole, encoding: &str) -> Option<PartialSuccess> {
+    let is_whole = whole.answer.status == 200 && whole.trailers.contains_key("grpc-status");
+    let message = grpc::message(&whole.answer.body, encoding).filter(|_| is_whole)?;
+    of_protobuf(&message)
 }
 
 /// A proxy, or a server of something else. 200 without a status is a call that was broken off.
@@ -197,8 +217,14 @@ fn not_grpc(answer: &Answer) -> Judgement {
         },
         _ => answer.fault("the receiver, or a proxy before it,"),
     };
+    // Some filters show a page as if nothing were wrong.
+    let is_page = answer.is_success() || answer.may_be_content() && answer.status != 415;
+    let verdict = match is_page {
+        true => Verdict::Doubtful(fault),
+        false => Verdict::Fault(fault),
+    };
     Judgement {
-        verdict: Verdict::Fault(fault),
+        verdict,
         pause: answer.retry_after,
     }
 }
@@ -211,16 +237,18 @@ fn failed(code: u32, asks_for_a_pause: bool, words: &str) -> Verdict {
     };
     match code {
         3 | 6 => Verdict::Suspect(fault(FaultKind::Server, "refused the record").message),
-        7 | 16 => Verdict::Fault(fault(FaultKind::Auth, "refused the credentials")),
+        7 => Verdict::Doubtful(fault(FaultKind::Auth, "refused the credentials")),
+        16 => Verdict::Fault(fault(FaultKind::Auth, "refused the credentials")),
         // Receivers say either of a request that is too large, and the first of a quota too.
-        8 | 11 if !asks_for_a_pause => Verdict::TooMuch(fault(FaultKind::Busy, "takes no more")),
+        8 | 11 if !asks_for_a_pause => Verdict::Doubtful(fault(FaultKind::Busy, "takes no more")),
         5 | 9 => Verdict::Fault(fault(FaultKind::Config, "lacks what the request names")),
         12 => {
             let what = format!("has no such method; {IS_IT_HTTP}");
             Verdict::Fault(fault(FaultKind::Config, &what))
         }
         _ if asks_for_a_pause => Verdict::Fault(fault(FaultKind::Busy, "asks for a pause")),
-        _ => Verdict::Fault(fault(FaultKind::Server, "failed")),
+        1 | 4 | 10 | 14 | 15 => Verdict::Fault(fault(FaultKind::Server, "failed")),
+        _ => Verdict::Doubtful(fault(FaultKind::Server, "failed")),
     }
 }
 

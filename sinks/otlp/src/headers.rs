@@ -13,6 +13,7 @@ const SECRET_BYTES_MIN: usize = 4;
 
 /// Those that the transport sets itself, or with a dash at the end all that begin so.
 const OWN: &[&str] = &[
+    "accept",
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -126,10 +127,15 @@ fn escaped(behind: &[u8]) -> Option<u8> {
 
 /// Whether a text holds the value of one of these headers, or a word of it, as a receiver may that tells what it refused.
 pub(crate) fn gives_away(headers: &HeaderMap, text: &str) -> bool {
-    let words = headers.values().filter_map(|value| value.to_str().ok());
-    words
-        .flat_map(str::split_ascii_whitespace)
-        .any(|word| word.len() >= SECRET_BYTES_MIN && !is_scheme(word) && text.contains(word))
+    // Not `to_str`, which has nothing of a value with a sign beyond ASCII.
+    headers
+        .values()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .any(|value| value.split_ascii_whitespace().any(|word| holds(text, word)))
+}
+
+fn holds(text: &str, word: &str) -> bool {
+    word.len() >= SECRET_BYTES_MIN && !is_scheme(word) && text.contains(word)
 }
 
 fn is_scheme(word: &str) -> bool {
@@ -162,6 +168,7 @@ mod tests {
             ("a=1,=hush", Mistake::NoPair(2)),
             ("a b=hush", Mistake::Name(1)),
             ("content-type=hush", Mistake::Own(1, "content-type")),
+            ("Accept=hush", Mistake::Own(1, "accept")),
             ("grpc-timeout=hush", Mistake::Own(1, "grpc-")),
             ("a=hush%0d%0aX-Evil: 1", Mistake::Value(1)),
             ("a=hush\nb", Mistake::Value(1)),
@@ -180,6 +187,8 @@ mod tests {
         let headers = of("authorization=Bearer s3cr3t-t0ken,x=ab").unwrap();
         assert!(gives_away(&headers, "invalid token `s3cr3t-t0ken`"));
         assert!(!gives_away(&headers, "a Bearer token and ab"));
+        let headers = of("api-key=clé-s3crète").unwrap();
+        assert!(gives_away(&headers, "unknown key clé-s3crète"));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use trapline_schemas::{Event, Field, Format, Timestamp, Value as Fact};
 use trapline_sink::Parcel;
+use uuid::Uuid;
 
 use crate::json::{any, leaves};
 use crate::names::{attribute, is_found_by, role};
@@ -31,6 +32,21 @@ impl Maker {
             observed_time_unix_nano: nanos(observed(event)),
             event_name: event_name(event.action_name()),
         })
+    }
+
+    /// A record that no peer has a part in, about an event that was not taken.
+    pub(crate) fn control(id: Uuid, at: Timestamp) -> LogRecord {
+        let body =
+            format!("the receiver did not take a request with event {id}; this record asks whether it takes any");
+        LogRecord {
+            time_unix_nano: nanos(at),
+            severity_number: severity_number(6),
+            severity_text: "Informational".to_owned(),
+            body: Some(body.as_str().into()),
+            attributes: Vec::new(),
+            observed_time_unix_nano: nanos(at),
+            event_name: event_name("record-control"),
+        }
     }
 
     fn body(&self, parcel: &Parcel) -> Option<AnyValue> {

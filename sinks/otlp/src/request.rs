@@ -17,6 +17,9 @@ const AROUND: usize = 256;
 /// What stands before a record in its list: a tag and a length, or a comma.
 const BEFORE_RECORD: usize = 6;
 
+/// So many records of a request of which a part was refused go each by itself.
+const ALONE_MAX: usize = 32;
+
 /// How a request is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -44,6 +47,21 @@ pub(crate) struct Load {
     records: Vec<LogRecord>,
 }
 
+impl Load {
+    /// A record that is about no event of the batch.
+    pub(crate) fn control(record: LogRecord) -> Self {
+        Self {
+            places: Vec::new(),
+            records: vec![record],
+        }
+    }
+
+    /// How many records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
 /// A batch as requests.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
@@ -55,9 +73,23 @@ pub(crate) struct Packed {
 impl Envelope {
     /// Makes the records of a batch and parts them, in order, into requests.
     pub(crate) fn pack(&self, maker: Maker, batch: &[Arc<Parcel>]) -> Packed {
+        self.pack_some(maker, batch.iter().enumerate())
+    }
+
+    /// Like [`pack`](Self::pack), for a request of which a part was refused: what was in it, each by itself or, of many, in
+    /// groups, so that each of them is sent three times at most until the refused are known.
+    pub(crate) fn pack_apart(&self, maker: Maker, batch: &[Arc<Parcel>], places: &[usize]) -> Vec<Load> {
+        let parcel = |place: &usize| Some((*place, batch.get(*place)?));
+        let groups = places.chunks(group(places.len()));
+        groups
+            .flat_map(|group| self.pack_some(maker, group.iter().filter_map(parcel)).loads)
+            .collect()
+    }
+
+    fn pack_some<'a>(&self, maker: Maker, parcels: impl Iterator<Item = (usize, &'a Arc<Parcel>)>) -> Packed {
         let (mut packed, mut load, mut bytes) = (Packed::default(), Load::default(), 0);
         let room = self.bytes_max.saturating_sub(AROUND + self.size_of_resource());
-        for (place, parcel) in batch.iter().enumerate() {
+        for (place, parcel) in parcels {
             let Some((record, size)) = self.sized(maker, parcel).filter(|(_, size)| *size <= room) else {
                 packed.unfit.push(place);
                 continue;
@@ -117,6 +149,14 @@ impl Envelope {
                 }],
             }],
         }
+    }
+}
+
+/// How many of so many go together when some of them are refused.
+fn group(count: usize) -> usize {
+    match count {
+        0..=ALONE_MAX => 1,
+        _ => count.isqrt(),
     }
 }
 
@@ -191,6 +231,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_was_refused_in_part_goes_again_in_at_most_two_steps() {
+        let batch = events(500, false);
+        let envelope = envelope(Encoding::Protobuf, 1 << 22);
+        let places: Vec<usize> = (0..500).collect();
+        let groups = envelope.pack_apart(MAKER, &batch, &places);
+        let found: Vec<usize> = groups.iter().flat_map(|load| load.places.clone()).collect();
+        assert_eq!(found, places, "none is forgotten");
+        assert!(groups.len() <= 24 && groups.iter().all(|load| load.len() <= ALONE_MAX));
+        let alone = envelope.pack_apart(MAKER, &batch, &groups[3].places);
+        assert!(alone.iter().all(|load| load.len() == 1) && alone.len() == groups[3].len());
+        assert_eq!((group(0), group(ALONE_MAX), group(10_000)), (1, 1, 100));
     }
 
     #[test]

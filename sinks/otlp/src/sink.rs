@@ -1,25 +1,33 @@
 //! Sending a batch and judging each record of it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TE};
 use reqwest::{Method, RequestBuilder};
+use trapline_schemas::Timestamp;
 use trapline_sink::config::Common;
 use trapline_sink::http::{Broken, HttpClient, exchange_whole};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
+use trapline_sink::stubborn::{Stubborn, TRIES};
 use trapline_sink::tls::Tls;
 use trapline_sink::{Parcel, Said};
+use uuid::Uuid;
 
-use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http};
+use crate::answer::{IS_IT_GRPC, IS_IT_HTTP, Judgement, Verdict, of_grpc, of_http, with};
 use crate::config::{Protocol, Settings};
+use crate::doubt::{is_open, is_row, weigh};
 use crate::grpc;
 use crate::proto::{Resource, Scope};
 use crate::record::Maker;
 use crate::request::{Encoding, Envelope, Load};
+
+/// So long after it began a delivery sends nothing more, and what is left comes again: it answers before anybody gives it up.
+const DELIVERY_MAX: Duration = Duration::from_secs(120);
 
 /// A receiver.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub(crate) struct Otlp {
     partial: AtomicU64,
     /// What the receiver last said although it took everything.
     warning: Mutex<String>,
+    /// Events that the receiver fails over.
+    stubborn: Stubborn,
     said: Said,
 }
 
@@ -78,27 +88,39 @@ impl Otlp {
             answers: AtomicBool::new(false),
             partial: AtomicU64::new(0),
             warning: Mutex::default(),
+            stubborn: Stubborn::default(),
             said: Said::default(),
         })
     }
 
     /// Sends records and says what became of them.
     async fn export(&self, load: Load) -> Judgement {
-        let count = load.places.len();
+        let count = load.len();
         let answer = exchange_whole(self.request(self.envelope.body(load))).await;
         self.answers.fetch_or(answer.is_ok(), Ordering::Relaxed);
-        let judgement = match answer {
+        match answer {
             Ok(whole) if self.protocol == Protocol::Grpc => of_grpc(&whole, count, &self.headers),
             Ok(whole) => of_http(&whole, count, &self.headers),
             Err(broken) => Judgement {
-                verdict: Verdict::Fault(self.explained(broken)),
+                verdict: self.explained(broken),
                 pause: None,
             },
-        };
-        if let Verdict::Accepted(words) = &judgement.verdict {
-            self.said.keep(&format!("the receiver took all{words}"), &[]);
         }
-        judgement
+    }
+
+    /// Looks into a verdict that leaves open whose fault it is, by a record that no event has a part in.
+    async fn weighed(&self, judgement: Judgement, id: Uuid, ledger: &Ledger) -> Judgement {
+        let events = ledger.outcomes.len();
+        if !is_open(&judgement.verdict, events, ledger.is_taken()) {
+            return judgement;
+        }
+        let control = self.export(Load::control(Maker::control(id, Timestamp::now()))).await;
+        let is_taken = matches!(control.verdict, Verdict::Accepted(_));
+        let is_at_fault = || self.stubborn.is_at_fault(id, TRIES);
+        let is_row = is_taken && is_row(&judgement.verdict, events, is_at_fault);
+        let verdict = weigh(judgement.verdict, control.verdict, is_row);
+        let pause = judgement.pause.max(control.pause);
+        Judgement { verdict, pause }
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
@@ -131,49 +153,43 @@ impl Otlp {
     }
 
     /// The fault with what to look at. A server of the other HTTP may cut the connection before its answer is read, so that
-    /// nothing tells it from one that breaks down, unless it has ever answered.
-    fn explained(&self, broken: Broken) -> Fault {
+    /// nothing tells it from one that breaks down, unless it has ever answered. An answer that cannot be read may be one
+    /// that repeats what it refuses.
+    fn explained(&self, broken: Broken) -> Verdict {
         let hint = match self.protocol {
             Protocol::Grpc => IS_IT_HTTP,
             _ => IS_IT_GRPC,
         };
-        let Broken {
-            fault,
-            is_foreign,
-            is_cut,
-        } = broken;
-        if is_foreign {
-            return Fault {
-                kind: FaultKind::Config,
-                message: format!("the peer does not understand the request; {hint}"),
-            };
-        }
-        match is_cut && !self.answers.load(Ordering::Relaxed) {
-            true => Fault {
-                message: format!("{}; {hint}", fault.message),
-                ..fault
-            },
-            false => fault,
+        let unread = |kind, message| Verdict::Doubtful(Fault { kind, message });
+        let answers = self.answers.load(Ordering::Relaxed);
+        match broken {
+            _ if broken.is_too_long || broken.is_foreign && answers => unread(
+                FaultKind::Server,
+                "the receiver gave an answer that cannot be read, or is too long".to_owned(),
+            ),
+            _ if broken.is_foreign => unread(
+                FaultKind::Config,
+                format!("the peer does not understand the request; {hint}"),
+            ),
+            _ if broken.is_cut && !answers => Verdict::Cut(with(broken.fault, &format!("; {hint}"))),
+            _ if broken.is_cut => Verdict::Cut(broken.fault),
+            _ => Verdict::Fault(broken.fault),
         }
     }
 
     /// Books a judgement; `false` if what comes behind it is not to be sent now.
     fn settle(&self, places: &[usize], judgement: Judgement, ledger: &mut Ledger) -> bool {
-        ledger.retry_after = judgement.pause;
         match judgement.verdict {
             Verdict::Accepted(words) => {
+                self.said.keep(&format!("the receiver took all{words}"), &[]);
                 self.remember(words);
                 ledger.mark(places, &Outcome::Delivered);
             }
             Verdict::Refused(reason) => ledger.mark(places, &Outcome::Rejected(reason)),
-            Verdict::Suspect(reason) => ledger.mark(places, &Outcome::Suspect(reason)),
-            Verdict::Partial(reason) => {
-                self.partial.fetch_add(1, Ordering::Relaxed);
-                ledger.mark(places, &Outcome::Suspect(reason));
-            }
-            Verdict::TooMuch(fault) if places.len() > 1 => ledger.mark(places, &Outcome::Suspect(fault.message)),
-            Verdict::TooMuch(fault) | Verdict::Fault(fault) => {
+            Verdict::Suspect(reason) | Verdict::Partial(reason) => ledger.mark(places, &Outcome::Suspect(reason)),
+            Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault) => {
                 ledger.fault = Some(fault);
+                ledger.retry_after = judgement.pause.filter(|pause| !pause.is_zero());
                 return false;
             }
         }
@@ -209,10 +225,18 @@ impl StreamSink for Otlp {
             self.maker.bytes_max, self.request_bytes_max
         );
         ledger.mark(&packed.unfit, &Outcome::Rejected(unfit));
-        for load in packed.loads {
+        let (mut left, begun) = (VecDeque::from(packed.loads), Instant::now());
+        while let Some(load) = left.pop_front().filter(|_| begun.elapsed() < DELIVERY_MAX) {
             let places = load.places.clone();
             let judgement = self.export(load).await;
-            if !self.settle(&places, judgement, &mut ledger) {
+            let first = places.first().and_then(|place| batch.get(*place));
+            let id = first.map(|parcel| parcel.event.id).unwrap_or_default();
+            let judgement = self.weighed(judgement, id, &ledger).await;
+            if matches!(judgement.verdict, Verdict::Partial(_)) {
+                self.partial.fetch_add(1, Ordering::Relaxed);
+                let apart = self.envelope.pack_apart(self.maker, batch, &places);
+                apart.into_iter().rev().for_each(|load| left.push_front(load));
+            } else if !self.settle(&places, judgement, &mut ledger) {
                 break;
             }
         }
@@ -223,7 +247,7 @@ impl StreamSink for Otlp {
     async fn check(&self) -> Result<String, Fault> {
         match self.export(Load::default()).await.verdict {
             Verdict::Accepted(words) => Ok(format!("the receiver answers{words}")),
-            Verdict::Fault(fault) | Verdict::TooMuch(fault) => Err(fault),
+            Verdict::Fault(fault) | Verdict::Cut(fault) | Verdict::Doubtful(fault) => Err(fault),
             Verdict::Refused(why) | Verdict::Suspect(why) | Verdict::Partial(why) => Err(Fault {
                 kind: FaultKind::Server,
                 message: format!("{why}, of a request without records"),
@@ -278,6 +302,11 @@ impl Ledger {
                 slot.clone_from(outcome);
             }
         }
+    }
+
+    /// Whether the receiver took anything of it.
+    fn is_taken(&self) -> bool {
+        self.outcomes.contains(&Outcome::Delivered)
     }
 
     fn into_delivery(self) -> Delivery {

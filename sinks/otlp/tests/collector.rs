@@ -25,6 +25,7 @@ use trapline_sink::conformance::web::Place;
 use trapline_sink::conformance::{Driver, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::stream::{FaultKind, Outcome};
+use trapline_sink::stubborn::TRIES;
 use trapline_sink::{Parcel, StreamSink};
 
 /// The built receiver, or why there is none.
@@ -113,12 +114,24 @@ impl Collector {
     }
 
     fn sink(&self, protocol: &str, format: Format) -> Arc<dyn StreamSink> {
-        let place = place(format!("http://127.0.0.1:{}", self.port(protocol)));
-        fake::sink(protocol, &place, format, "compression = \"gzip\"")
+        self.sink_of("trapline", protocol, format)
     }
 
-    /// The records of the next export.
+    /// A sink of this service, by which the collector behaves.
+    fn sink_of(&self, service: &str, protocol: &str, format: Format) -> Arc<dyn StreamSink> {
+        let place = place(format!("http://127.0.0.1:{}", self.port(protocol)));
+        let lines = format!("compression = \"gzip\"\nservice_name = \"{service}\"");
+        fake::sink(protocol, &place, format, &lines)
+    }
+
+    /// The records of the next export that is about events.
     fn records(&self) -> Vec<Value> {
+        let is_control = |records: &Vec<Value>| records.iter().any(|one| one["eventName"] == "trapline.record_control");
+        let next = std::iter::repeat_with(|| self.export());
+        next.take(1000).find(|records| !is_control(records)).unwrap()
+    }
+
+    fn export(&self) -> Vec<Value> {
         let line = self.lines.recv_timeout(PATIENCE).unwrap();
         let logs: Value = serde_json::from_str(&line).unwrap();
         logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
@@ -209,6 +222,45 @@ async fn the_collector_takes_a_map_for_a_body() {
                 "{protocol} {record}"
             );
         }
+    }
+}
+
+/// What stands behind the collector is set wrong: nothing gets through, whatever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_collector_cannot_pass_on_of_anybody_is_kept_and_told() {
+    let Some(collector) = Collector::start(None) else {
+        return;
+    };
+    for protocol in PROTOCOLS {
+        for (service, kind) in [("invalid", FaultKind::Config), ("permanent", FaultKind::Server)] {
+            let sink = collector.sink_of(service, protocol, Format::Text);
+            let lone = events(1, false);
+            for _ in 0..2 * TRIES {
+                let delivery = sink.deliver(&lone).await;
+                let found = (delivery.outcomes, delivery.fault.as_ref().map(|fault| fault.kind));
+                assert_eq!(
+                    found,
+                    (vec![Outcome::Retry], Some(kind)),
+                    "{protocol} {service} {:?}",
+                    delivery.fault
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_collector_breaks_down_over_is_found_and_named() {
+    let Some(collector) = Collector::start(None) else {
+        return;
+    };
+    for protocol in PROTOCOLS {
+        let sent = events(16, true);
+        let mut driver = Driver::new(collector.sink_of("breaks", protocol, Format::Text), sent.clone());
+        while !driver.is_done() {
+            driver.step(PATIENCE).await.unwrap();
+        }
+        assert_eq!((driver.delivered().len(), driver.dead().len()), (15, 1), "{protocol}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod fake;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,8 @@ use fake::{KEY, sink};
 use futures_util::future::BoxFuture;
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
-use trapline_sink::conformance::certs::{Authority, Identity, self_signed};
-use trapline_sink::conformance::names::{NAME, Zone};
-use trapline_sink::conformance::web::{Destination, Impostor, Place, run};
+use trapline_sink::conformance::web::{Destination, Peer, Place, rig_around, run};
 use trapline_sink::conformance::{BUSY_FOR, Case, Rig, Suite, TAKES_AT_ONCE};
-use trapline_sink::dial::Resolver;
 use uuid::Uuid;
 
 /// What nobody but the receiver may see: the key, and words of every record.
@@ -82,15 +79,6 @@ async fn every_fault_is_survived_over_grpc() {
     suite.run().await.unwrap();
 }
 
-struct GrpcRig {
-    receiver: grpc::Receiver,
-    sink: Arc<dyn StreamSink>,
-    zone: Zone,
-    /// Whether nobody listens, or an impostor does.
-    away: bool,
-    impostor: Option<Impostor>,
-}
-
 /// `google.rpc.Status` of code 8 with a `RetryInfo` of 7 s, by hand from the public .proto files.
 const PAUSE: &str = "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBw==";
 
@@ -122,106 +110,56 @@ fn bomb() -> Vec<u8> {
 }
 
 async fn rig(case: Case) -> Option<Box<dyn Rig>> {
-    let authority = Authority::new().unwrap();
-    let by_name = matches!(case, Case::NameGone | Case::ResolverDead | Case::NameLost);
-    let of_tls = matches!(
-        case,
-        Case::TlsExpired | Case::TlsWrongHost | Case::TlsSelfSigned | Case::TlsPlainPort
-    );
-    let host = if by_name { NAME } else { "localhost" };
-    let tls = (by_name || of_tls).then(|| authority.issue(host).unwrap().server(None).unwrap());
-    let encrypted = tls.is_some();
-    let receiver = grpc::Receiver::start(store(case), tls).await;
-    let zone = Zone::new(receiver.address);
-    let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        base: match encrypted {
-            true => format!("https://{host}:{}", receiver.address.port()),
-            false => receiver.url(),
-        },
-        ca: encrypted.then(|| written(&folder, &authority)),
-        resolver: if by_name { zone.resolver() } else { Resolver::default() },
-    };
-    let sink = sink("grpc", &place, Format::Text, "timeout = \"1s\"");
-    let mut rig = GrpcRig {
-        receiver,
-        sink,
-        zone,
-        away: false,
-        impostor: None,
-    };
-    rig.break_it(case, &authority).await;
-    Some(Box::new(rig))
+    let start = |tls| async move { Grpc(grpc::Receiver::start(store(case), tls).await) };
+    let sink = |place: &Place| sink("grpc", place, Format::Text, "timeout = \"1s\"");
+    Some(rig_around(case, start, sink).await)
 }
 
-fn written(folder: &tempfile::TempDir, authority: &Authority) -> PathBuf {
-    let path = folder.path().join("ca.crt");
-    std::fs::write(&path, authority.pem()).unwrap();
-    path
-}
+struct Grpc(grpc::Receiver);
 
-impl GrpcRig {
-    async fn break_it(&mut self, case: Case, authority: &Authority) {
+#[async_trait]
+impl Peer for Grpc {
+    fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    fn spoil(&self, case: Case) {
+        let orders = self.0.orders();
         if let Some(fault) = lasting(case) {
-            self.receiver.order_lasting(fault);
+            orders.order_lasting(fault);
         }
         match case {
             Case::ServerError => {
                 for status in [14, 13, 2, 10] {
-                    self.receiver.order(grpc::Fault::Status(status, ""));
+                    orders.order(grpc::Fault::Status(status, ""));
                 }
             }
-            Case::ResetAfterStored => self.receiver.order(grpc::Fault::ResetAfterStored),
-            Case::Refused => self.leave().await,
-            Case::NameGone | Case::ResolverDead => self.zone.fail(case),
-            Case::NameLost => {
-                // The next call needs the address again.
-                self.receiver.close_after_each();
-                self.sink.check().await.unwrap();
-                assert!(self.zone.asked() >= 1, "the name was never asked for");
-                self.zone.fail(case);
-            }
-            Case::TlsPlainPort => self.replace(None).await,
-            Case::TlsExpired => self.replace(Some(authority.issue_expired("localhost").unwrap())).await,
-            Case::TlsWrongHost => self.replace(Some(authority.issue("elsewhere.example").unwrap())).await,
-            Case::TlsSelfSigned => self.replace(Some(self_signed("localhost").unwrap())).await,
+            Case::ResetAfterStored => orders.order(grpc::Fault::ResetAfterStored),
             _ => {}
         }
     }
 
-    async fn leave(&mut self) {
-        self.receiver.stop().await;
-        self.away = true;
+    fn heal(&self) {
+        self.0.orders().heal();
     }
 
-    async fn replace(&mut self, tls: Option<Identity>) {
-        self.leave().await;
-        self.impostor = Some(Impostor::listen(self.receiver.address, tls).await);
-    }
-}
-
-#[async_trait]
-impl Rig for GrpcRig {
-    fn sink(&self) -> Arc<dyn StreamSink> {
-        self.sink.clone()
+    fn close_after_each(&self) {
+        self.0.orders().close_after_each();
     }
 
-    async fn heal(&mut self) {
-        if let Some(impostor) = self.impostor.take() {
-            impostor.leave().await;
-        }
-        self.zone.heal();
-        self.receiver.heal();
-        if std::mem::take(&mut self.away) {
-            self.receiver.resume().await;
-        }
+    async fn stop(&mut self) {
+        self.0.stop().await;
+    }
+
+    async fn resume(&mut self) {
+        self.0.resume().await;
     }
 
     fn stored(&self) -> Vec<Uuid> {
-        self.receiver.with(|store| store.ids())
+        self.0.with(|store| store.ids())
     }
 
-    fn leaked(&self) -> bool {
-        self.impostor.as_ref().is_some_and(|impostor| impostor.saw(SECRETS))
+    fn secrets(&self) -> &[&str] {
+        SECRETS
     }
 }

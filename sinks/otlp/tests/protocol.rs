@@ -3,7 +3,7 @@
 
 mod fake;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fake::store::{Poison, Store, attributes};
@@ -11,10 +11,11 @@ use fake::{grpc, http, place, sink};
 use serde_json::{Value, json};
 use trapline_schemas::{Action, Event, Field, Format, Timestamp};
 use trapline_sink::conformance::certs::Authority;
-use trapline_sink::conformance::web::{Place, Server};
+use trapline_sink::conformance::web::{self, Place, Server};
 use trapline_sink::conformance::{BAD_USER, Driver, events};
 use trapline_sink::dial::Resolver;
 use trapline_sink::stream::{FaultKind, Outcome};
+use trapline_sink::stubborn::TRIES;
 use trapline_sink::{Parcel, StreamSink};
 
 /// A receiver of either transport.
@@ -196,6 +197,33 @@ async fn what_a_partial_success_refused_is_found_and_named_and_the_rest_is_there
 }
 
 #[tokio::test]
+async fn what_stood_beside_a_refused_record_is_there_three_times_at_most() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::Record,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let sent = events(200, true);
+        let delivery = sink.deliver(&sent).await;
+        let dead = delivery
+            .outcomes
+            .iter()
+            .position(|one| *one != Outcome::Delivered)
+            .unwrap();
+        assert_eq!(dead, 100, "{protocol}");
+        assert!(matches!(&delivery.outcomes[dead], Outcome::Rejected(_)) && delivery.fault.is_none());
+        let mut copies = BTreeMap::new();
+        for id in receiver.with(|store| store.ids()) {
+            *copies.entry(id).or_insert(0) += 1;
+        }
+        assert_eq!((copies.len(), copies.values().max()), (199, Some(&3)), "{protocol}");
+        assert!(copies.values().sum::<i32>() < 2 * 199 + 20, "nearly all twice");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_that_is_refused_whole_is_named_without_being_sent_again() {
     for protocol in PROTOCOLS {
         let store = Store {
@@ -207,7 +235,33 @@ async fn a_batch_that_is_refused_whole_is_named_without_being_sent_again() {
         let delivery = receiver.sink(protocol, Format::Text, "").deliver(&batch).await;
         let refused = Outcome::Rejected("the receiver refused the record (bad record)".into());
         assert_eq!(delivery.outcomes, [refused.clone(), refused], "{protocol}");
-        assert_eq!(receiver.with(|store| store.sizes.len()), 1);
+        let found = receiver.with(|store| (store.sizes.len(), store.controls.len()));
+        assert_eq!(found, (2, 1), "once, and then a record of ours");
+    }
+}
+
+/// As where a quota is used up.
+#[tokio::test]
+async fn a_receiver_that_refuses_everything_by_number_loses_nothing() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::All,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let sent = events(4, false);
+        let delivery = sink.deliver(&sent).await;
+        let found = (delivery.outcomes, delivery.fault.unwrap());
+        assert_eq!(
+            (found.0, found.1.kind),
+            (vec![Outcome::Retry; 4], FaultKind::Config),
+            "{protocol}"
+        );
+        assert!(found.1.message.contains("bad record"), "{:?}", found.1);
+        receiver.with(|store| store.poison = Poison::None);
+        assert_eq!(drive(&sink, &sent).await.delivered().len(), 4);
+        assert_eq!(receiver.with(|store| store.ids().len()), 4, "once each");
     }
 }
 
@@ -282,15 +336,184 @@ async fn whoever_is_spoken_to_in_the_wrong_protocol_is_told_to_the_operator() {
     }
 }
 
+impl Receiver {
+    /// From now on every request is answered so: the status of gRPC, and that of HTTP.
+    fn refuse_all(&self, (grpc, http): (u16, u16)) {
+        match self {
+            Self::Grpc(receiver) => receiver.orders().order_lasting(grpc::Fault::Status(grpc, "")),
+            Self::Http(server) => server.order_lasting(web::Fault::Answer(web::Reply::status(http))),
+        }
+    }
+
+    fn heal(&self) {
+        match self {
+            Self::Grpc(receiver) => receiver.orders().heal(),
+            Self::Http(server) => server.heal(),
+        }
+    }
+}
+
+/// Sends until every event is delivered or a dead letter.
+async fn drive(sink: &Arc<dyn StreamSink>, sent: &[Arc<Parcel>]) -> Driver {
+    let mut driver = Driver::new(sink.clone(), sent.to_vec());
+    while !driver.is_done() {
+        driver.step(std::time::Duration::from_secs(30)).await.unwrap();
+    }
+    driver
+}
+
 #[tokio::test]
-async fn too_much_for_now_is_tried_again_when_it_is_one_record() {
+async fn what_is_refused_of_every_record_is_a_fault_and_makes_no_dead_letter() {
+    for protocol in PROTOCOLS {
+        for (refusal, kind) in [
+            ((3, 400), FaultKind::Config),
+            ((6, 422), FaultKind::Config),
+            ((13, 500), FaultKind::Server),
+        ] {
+            let receiver = Receiver::start(protocol, Store::default()).await;
+            let sink = receiver.sink(protocol, Format::Text, "");
+            receiver.refuse_all(refusal);
+            let sent = events(3, false);
+            for event in sent.chunks(1).chain(sent.chunks(1)).chain(sent.chunks(1)) {
+                let delivery = sink.deliver(event).await;
+                let found = (delivery.outcomes, delivery.fault.as_ref().map(|fault| fault.kind));
+                assert_eq!(found, (vec![Outcome::Retry], Some(kind)), "{protocol} {refusal:?}");
+                let said = delivery.fault.unwrap().message;
+                assert!(
+                    kind == FaultKind::Server || said.contains("no event is at fault"),
+                    "{said}"
+                );
+            }
+            receiver.heal();
+            assert_eq!(drive(&sink, &sent).await.delivered().len(), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_the_receiver_breaks_down_over_holds_nobody_up_for_ever() {
+    for protocol in PROTOCOLS {
+        let store = Store {
+            poison: Poison::Breaks,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7, "{protocol}");
+        assert!(
+            matches!(driver.dead(), [(_, reason)] if reason.contains("failed")),
+            "{:?}",
+            driver.dead()
+        );
+        let controls = receiver.with(|store| (store.controls.len(), store.wrong.clone()));
+        assert!(controls.0 >= TRIES as usize && controls.1.is_empty(), "{controls:?}");
+    }
+}
+
+/// Whoever knows how to make one makes many.
+#[tokio::test]
+async fn many_records_that_the_receiver_breaks_down_over_cost_one_try_each() {
+    let store = Store {
+        poison: Poison::Breaks,
+        ..Store::default()
+    };
+    let receiver = Receiver::start("grpc", store).await;
+    let sink = receiver.sink("grpc", Format::Text, "");
+    let bad = |_| events(1, true).remove(0);
+    let sent: Vec<_> = (0..30).map(bad).collect();
+    assert_eq!(drive(&sink, &sent[..1]).await.dead().len(), 1);
+    for lone in sent[1..].chunks(1) {
+        let delivery = sink.deliver(lone).await;
+        assert!(matches!(&delivery.outcomes[..], [Outcome::Suspect(_)]), "{delivery:?}");
+    }
+}
+
+/// A firewall that reads what an attacker wrote, and blocks it.
+#[tokio::test]
+async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
+    let kinds = [Poison::Filtered, Poison::Page];
+    let all = PROTOCOLS
+        .iter()
+        .flat_map(|protocol| kinds.map(|poison| (*protocol, poison)));
+    for (protocol, poison) in all.chain([("grpc", Poison::Cut)]) {
+        let store = Store {
+            poison,
+            ..Store::default()
+        };
+        let receiver = Receiver::start(protocol, store).await;
+        let sink = receiver.sink(protocol, Format::Text, "");
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7, "{protocol}");
+        assert!(
+            matches!(driver.dead(), [(_, reason)] if reason.contains("without an event")),
+            "{:?}",
+            driver.dead()
+        );
+        receiver.refuse_all((7, 403));
+        for _ in 0..2 * TRIES {
+            let delivery = sink.deliver(&events(1, false)).await;
+            let found = (delivery.outcomes, delivery.fault.unwrap().kind);
+            assert_eq!(found, (vec![Outcome::Retry], FaultKind::Auth), "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_for_the_receiver_holds_nobody_up_for_ever() {
+    let receiver = grpc::Receiver::start(Store::default(), None).await;
+    let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
+    for _ in 1..TRIES {
+        receiver.orders().order(grpc::Fault::Status(8, ""));
+        assert_eq!(sink.deliver(&events(1, false)[..]).await.outcomes, [Outcome::Retry]);
+    }
+    let lone = events(1, false);
+    for _ in 1..TRIES {
+        receiver.orders().order(grpc::Fault::Status(8, ""));
+        let delivery = sink.deliver(&lone).await;
+        assert_eq!(delivery.outcomes, [Outcome::Retry]);
+        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
+    }
+    receiver.orders().order(grpc::Fault::Status(8, ""));
+    let last = sink.deliver(&lone).await;
+    assert!(
+        matches!(&last.outcomes[..], [Outcome::Suspect(reason)] if reason.contains("RESOURCE_EXHAUSTED")),
+        "{last:?}"
+    );
+}
+
+/// As a receiver says it that repeats what it refuses.
+#[tokio::test]
+async fn a_refusal_of_any_length_is_a_refusal() {
+    let receiver = grpc::Receiver::start(Store::default(), None).await;
+    let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
+    let lone = events(1, false);
+    receiver.orders().order(grpc::Fault::Wordy(3, 100_000));
+    let delivery = sink.deliver(&lone).await;
+    assert!(
+        matches!(&delivery.outcomes[..], [Outcome::Suspect(why)] if why.contains("INVALID_ARGUMENT") && why.len() < 400),
+        "{delivery:?}"
+    );
+    // Beyond what is read nobody knows what it says, but that it is no other protocol's.
+    for bytes in [1_000_000; TRIES as usize] {
+        receiver.orders().order(grpc::Fault::Wordy(3, bytes));
+        let delivery = sink.deliver(&lone).await;
+        let said = format!("{delivery:?}");
+        assert!(!said.contains("OTLP/HTTP port"), "{said}");
+        if let [Outcome::Suspect(_)] = &delivery.outcomes[..] {
+            return;
+        }
+    }
+    panic!("it held the sink up");
+}
+
+#[tokio::test]
+async fn too_much_at_once_goes_in_parts_and_too_much_for_now_is_tried_again() {
     let receiver = grpc::Receiver::start(Store::default(), None).await;
     let sink = sink("grpc", &place(receiver.url()), Format::Text, "");
     for status in [8, 11] {
-        receiver.order_lasting(grpc::Fault::Status(status, ""));
-        let lone = sink.deliver(&events(1, false)).await;
-        assert_eq!(lone.outcomes, [Outcome::Retry]);
-        assert_eq!(lone.fault.unwrap().kind, FaultKind::Busy);
+        // It takes a record of ours, so it is the request.
+        receiver.orders().order(grpc::Fault::Status(status, ""));
         let several = sink.deliver(&events(2, false)).await;
         assert!(
             several
@@ -299,6 +522,15 @@ async fn too_much_for_now_is_tried_again_when_it_is_one_record() {
                 .all(|outcome| matches!(outcome, Outcome::Suspect(_))),
             "{several:?}"
         );
+        // It takes nothing, so it is the receiver, also after many tries.
+        receiver.orders().order_lasting(grpc::Fault::Status(status, ""));
+        let sent = events(2, false);
+        for batch in [&sent[..], &sent[..1]].repeat(2 * TRIES as usize) {
+            let delivery = sink.deliver(batch).await;
+            assert_eq!(delivery.outcomes, vec![Outcome::Retry; batch.len()]);
+            assert_eq!(delivery.fault.unwrap().kind, FaultKind::Busy);
+        }
+        receiver.orders().heal();
     }
 }
 
@@ -312,7 +544,9 @@ async fn a_proxy_before_the_receiver_is_no_receiver() {
         (503, FaultKind::Server),
         (200, FaultKind::Server),
     ] {
-        receiver.order_lasting(grpc::Fault::Page(status, "text/html", b"<html>".to_vec()));
+        receiver
+            .orders()
+            .order_lasting(grpc::Fault::Page(status, "text/html", b"<html>".to_vec()));
         let delivery = sink.deliver(&events(2, false)).await;
         assert_eq!(delivery.outcomes, [Outcome::Retry, Outcome::Retry]);
         assert_eq!(delivery.fault.unwrap().kind, kind, "{status}");

@@ -92,7 +92,7 @@ async fn over_grpc() -> String {
         grpc::Fault::Silence,
         grpc::Fault::ShortBody,
     ] {
-        receiver.order_lasting(fault);
+        receiver.orders().order_lasting(fault);
         said.push_str(&told(&*sink).await);
     }
     said

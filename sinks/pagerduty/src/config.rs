@@ -1,15 +1,16 @@
 //! The sink's keys and what becomes of them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use reqwest::Url;
 use trapline_notice::Voice;
 use trapline_schemas::Format;
+use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
-use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
 use crate::message::{Severities, Shape};
@@ -74,7 +75,7 @@ const KEYS: &[Key] = &[
         "whole_event",
         KeyKind::Bool,
         "false",
-        "Whether the whole event, in `format`, stands among the details as well.",
+        "Whether the whole event, in `format`, stands among the details as well; no text in it is a link.",
     ),
     Key::default(
         "tone",
@@ -82,15 +83,7 @@ const KEYS: &[Key] = &[
         "\"plain\"",
         "Voice of the summaries; not that of `[notices]`, for they wake people.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"10s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"10s\""),
     tls::KEY,
 ];
 
@@ -109,11 +102,8 @@ struct Settings {
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
-        Ok(Arc::new(PagerDuty {
+        let voice = Voice::new(&self.tone, &common.notices)?;
+        let service = PagerDuty {
             client: HttpClient::new(self.endpoint.clone(), tls, self.timeout, common.resolver.clone())?,
             routing_key: self.routing_key.clone(),
             voice,
@@ -122,21 +112,20 @@ impl Factory for Settings {
                 whole: self.whole_event.then_some(common.format),
                 observer: common.observer.clone(),
             },
-            shortened: AtomicU64::new(0),
-        }))
+        };
+        // PagerDuty asks for no pace beforehand, only for pauses.
+        Ok(Arc::new(Dispatch::new(service, Duration::ZERO)))
     }
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
         let mut problems = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
-        if table.is_good("tone") {
-            problems.extend(Voice::look(table, "tone", &common.notices));
-        }
+        problems.extend(Voice::look(table, "tone", &common.notices));
         problems
     }
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let endpoint = endpoint(table);
+    let endpoint = base_url::read_with(table, "endpoint", "https://events.eu.pagerduty.com", has_path);
     let encrypted = endpoint.scheme() == "https";
     Box::new(Settings {
         endpoint,
@@ -175,36 +164,10 @@ fn severities(table: &Table) -> Severities {
     }
 }
 
-/// The base URL: `https`, or `http` to this machine or with `tls = "off"`.
-fn endpoint(table: &Table) -> Url {
-    match Url::parse(&table.text("endpoint")) {
-        Ok(url) => match objection(&url, table.is_off("tls")) {
-            None => return url,
-            Some(allowed) => table.problem_with_address("endpoint", allowed),
-        },
-        Err(_) => table.problem_with_address("endpoint", "a URL such as `https://events.eu.pagerduty.com`"),
-    }
-    Url::parse("https://localhost").expect("a constant URL parses")
-}
-
-fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        Some("a base URL without user, password, query or fragment")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        Some("a URL with `https://` (or `http://` to this machine) and a host")
-    } else if url.path().contains("/v2") {
-        Some("the base URL alone; `/v2/enqueue` is added")
-    } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
-    } else {
-        None
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+/// The whole URL that PagerDuty's documentation shows is no base of it.
+fn has_path(url: &Url) -> Option<&'static str> {
+    let is_whole = url.path().trim_end_matches('/').ends_with("/v2/enqueue") || url.path().ends_with("/v2");
+    is_whole.then_some("the base URL alone; `/v2/enqueue` is added")
 }
 
 #[cfg(test)]

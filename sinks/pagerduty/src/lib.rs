@@ -17,14 +17,17 @@
 //! | `sink-failed` / `sink-recovered` | `trigger` / `resolve` | `trapline/OBSERVER/sink/SINK` |
 //! | anything else: a digest of several sources, a gap, a test | `trigger` | the event's id; a person resolves it |
 //!
-//! Invariants: 1. an event that is sent again is the same alert; 2. what a peer chose stands in `custom_details` alone, one
-//! line each, defanged; summary, source, component, group and class are ours; 3. an event keeps PagerDuty's bounds, and is
-//! at most [`BODY_MAX`](message::BODY_MAX) bytes of the 512 KB; 4. what PagerDuty refuses goes once more without details,
-//! and is put aside only if that is refused too; 5. the routing key is in a request's body and nowhere else.
+//! Invariants: 1. an event that is sent again is the same alert, as long as that is open; 2. what a peer chose stands in `custom_details` alone, one
+//! line each, defanged, and so is every text of the whole event; summary, source, component, group and class are ours; 3.
+//! an event keeps PagerDuty's bounds, and is at most 256 KiB of the 512 KB; 4. what PagerDuty refuses goes once more
+//! without details, and is put aside only if PagerDuty itself refuses that too ([`trapline_sink::courier`]); 5. the routing
+//! key is in a request's body and nowhere else, also where an answer repeats it.
 //!
-//! It does not: fold or count (that is done before), acknowledge, ask for answers, send change events. PagerDuty takes an
-//! event into a queue: a key of the right form that no service has is taken as well, and nobody is called. So
-//! `send-test` is to be looked for in PagerDuty.
+//! It does not: fold or count (that is done before), acknowledge, ask for answers, send change events, or know what is
+//! open: PagerDuty makes a new alert of a trigger whose alert was resolved, so a dead letter that is sent again after its
+//! incident closed opens one that a person resolves; and it drops a resolve under another routing key than the trigger's,
+//! so a new key leaves open what is open. PagerDuty takes an event into a queue: a key of the right form that no service
+//! has is taken as well, and nobody is called. So `send-test` is to be looked for in PagerDuty.
 //!
 //! Source: PagerDuty, "Send an alert event", "PD-CEF", OpenAPI of the Events API v2.
 

@@ -174,7 +174,7 @@ async fn what_is_refused_as_a_whole_goes_without_details() {
     assert!(
         sink.notes()
             .iter()
-            .any(|note| note.starts_with("1 events went without"))
+            .any(|note| note.starts_with("1 notices went without details"))
     );
     server.with(|service| service.poison = Some("203.0.113.77"));
     let refused = sink.deliver(&batch(touch)).await;

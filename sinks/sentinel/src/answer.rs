@@ -4,6 +4,7 @@ use serde_json::Value;
 use trapline_sink::http::Answer;
 use trapline_sink::oauth::Hint;
 use trapline_sink::stream::{Fault, FaultKind};
+use trapline_sink::stubborn::over_these;
 
 /// Longest code word that is shown.
 const CODE_BYTES_MAX: usize = 60;
@@ -17,6 +18,8 @@ pub(crate) enum Verdict {
     Unauthorized(Fault),
     /// The request is refused without a word on which record is at fault.
     Suspect(String),
+    /// The service, or something on the way to it, failed over the request: it may always, or over these records.
+    Doubtful(Fault),
     /// Not delivered; send again later.
     Fault(Fault),
 }
@@ -77,16 +80,40 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
     };
     match (answer.status, &code) {
         (204, _) => Verdict::Accepted,
-        (200..=299, _) => Verdict::Fault(fault(FaultKind::Server, "gave an answer that is not the service's")),
+        // Some filters show a page as if nothing were wrong.
+        (200..=299, _) => Verdict::Doubtful(fault(FaultKind::Server, "gave an answer that is not the service's")),
         (401, _) => Verdict::Unauthorized(fault(FaultKind::Auth, "refused the token")),
-        (403, _) => Verdict::Fault(fault(FaultKind::Auth, NO_ROLE)),
+        (403, _) => Verdict::Doubtful(fault(FaultKind::Auth, NO_ROLE)),
         (404, code) => Verdict::Fault(fault(FaultKind::Config, setting(code).unwrap_or(NO_RULE))),
         (413, _) => Verdict::Suspect(told("refused the records as too large")),
         (400, Some(_)) => match setting(&code) {
             Some(means) => Verdict::Fault(fault(FaultKind::Config, means)),
             None => Verdict::Suspect(told("refused the records")),
         },
+        (500, _) => Verdict::Doubtful(answer.fault("the ingestion endpoint")),
+        _ if answer.may_be_content() => Verdict::Doubtful(answer.fault("the ingestion endpoint")),
         _ => Verdict::Fault(answer.fault("the ingestion endpoint")),
+    }
+}
+
+const NO_RECORD: &str = "and also a record without an event, so no event is at fault: look at the rule, its stream and what its \
+                         `transformKql` does";
+
+/// What `refused` means beside what became of `control`, a record that no event has a part in: where that is not taken
+/// either, no event is at fault. `is_row`: the service failed over these records often enough.
+pub(crate) fn weigh(refused: Verdict, control: Verdict, is_row: bool) -> Verdict {
+    match (refused, control) {
+        (Verdict::Suspect(reason), Verdict::Suspect(_)) => Verdict::Fault(Fault {
+            kind: FaultKind::Config,
+            message: format!("{reason}, {NO_RECORD}"),
+        }),
+        (Verdict::Suspect(_), Verdict::Unauthorized(fault) | Verdict::Doubtful(fault) | Verdict::Fault(fault)) => {
+            Verdict::Fault(fault)
+        }
+        (Verdict::Doubtful(fault), Verdict::Accepted) if is_row => Verdict::Suspect(over_these(fault).message),
+        (Verdict::Doubtful(fault), Verdict::Accepted) => Verdict::Fault(over_these(fault)),
+        (Verdict::Doubtful(fault), _) => Verdict::Fault(fault),
+        (refused, _) => refused,
     }
 }
 
@@ -133,7 +160,7 @@ mod tests {
         match verdict {
             Verdict::Accepted => "",
             Verdict::Suspect(message) => message,
-            Verdict::Unauthorized(fault) | Verdict::Fault(fault) => &fault.message,
+            Verdict::Unauthorized(fault) | Verdict::Doubtful(fault) | Verdict::Fault(fault) => &fault.message,
         }
     }
 
@@ -142,7 +169,7 @@ mod tests {
         assert_eq!(verdict(204, ""), Verdict::Accepted);
         for status in [200, 201, 202] {
             for body in ["", "{}", "<html>welcome</html>"] {
-                assert!(matches!(verdict(status, body), Verdict::Fault(fault) if fault.kind == FaultKind::Server));
+                assert!(matches!(verdict(status, body), Verdict::Doubtful(fault) if fault.kind == FaultKind::Server));
             }
         }
     }
@@ -164,7 +191,7 @@ mod tests {
             (verdict(503, ""), FaultKind::Server, "503"),
             (verdict(302, ""), FaultKind::Config, "redirects"),
         ] {
-            let Verdict::Fault(fault) = verdict else {
+            let (Verdict::Fault(fault) | Verdict::Doubtful(fault)) = verdict else {
                 panic!("{verdict:?}")
             };
             assert_eq!(fault.kind, kind, "{fault:?}");
@@ -182,11 +209,46 @@ mod tests {
         assert!(matches!(&large, Verdict::Suspect(reason) if reason.contains("ContentLengthLimitExceeded")));
         assert!(matches!(with_code(400, "InvalidPayload"), Verdict::Suspect(_)));
         assert!(matches!(verdict(413, ""), Verdict::Suspect(_)));
-        for status in (100..200).chain(205..400).chain([402, 405, 422]).chain(500..600) {
+        for status in [402, 403, 406, 422, 500] {
+            assert!(matches!(with_code(status, "Any"), Verdict::Doubtful(_)), "{status}");
+        }
+        assert!(matches!(verdict(400, "<html>"), Verdict::Doubtful(_)));
+        for status in (100..200).chain(300..400).chain([404, 405, 407, 429]).chain(501..600) {
             assert!(
                 matches!(with_code(status, "InvalidPayload"), Verdict::Fault(_)),
                 "{status}"
             );
+        }
+    }
+
+    #[test]
+    fn an_event_is_at_fault_only_where_a_record_without_one_is_taken() {
+        let refused = || with_code(400, "NobodyKnows");
+        let failed = || with_code(500, "InternalServerError");
+        assert_eq!(weigh(refused(), Verdict::Accepted, false), refused());
+        for (control, kind) in [
+            (refused(), FaultKind::Config),
+            (verdict(413, ""), FaultKind::Config),
+            (with_code(401, "InvalidToken"), FaultKind::Auth),
+            (verdict(429, ""), FaultKind::Busy),
+            (failed(), FaultKind::Server),
+        ] {
+            let weighed = weigh(refused(), control, true);
+            assert!(
+                matches!(&weighed, Verdict::Fault(fault) if fault.kind == kind),
+                "{weighed:?}"
+            );
+        }
+        assert!(message(&weigh(refused(), refused(), true)).contains("NobodyKnows, and also"));
+        assert!(matches!(weigh(failed(), Verdict::Accepted, true), Verdict::Suspect(_)));
+        for (control, is_row) in [
+            (Verdict::Accepted, false),
+            (failed(), true),
+            (refused(), true),
+            (verdict(503, ""), true),
+        ] {
+            let weighed = weigh(failed(), control, is_row);
+            assert!(matches!(&weighed, Verdict::Fault(fault) if fault.message.contains("500")));
         }
     }
 

@@ -16,8 +16,9 @@
 //! `config/vendors/sentinel-dcr.json` makes the table and the rule.
 //! Invariants: 1 events are delivered when the service answered 204 and in no other case; 2 a request is within the
 //! service's megabyte, and a column within what it keeps; 3 a token that is refused is renewed once, then that is a fault;
-//! 4 a fault says whether it is the token endpoint's or the ingestion endpoint's, and what to do; 5 only 400 with a code of
-//! the service, and 413, can be about events.
+//! 4 a fault says whether it is the token endpoint's or the ingestion endpoint's, and what to do; 5 an event is at
+//! fault only where the service takes, at that moment, a record that no event has a part in ([`record::CONTROL`]): what it
+//! refuses of everybody is a fault of the settings, and nothing is lost.
 //! It does not: make tables or rules, or keep doubles out: the service has no ids, so what was sent and not answered comes
 //! twice, under the same `EventOriginalUid`.
 //!

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use trapline_schemas::text::clean_within;
-use trapline_schemas::{Event, Field, Format, Value as Fact};
+use trapline_schemas::{Event, Field, Format, Timestamp, Value as Fact};
 use trapline_sink::Parcel;
+use uuid::Uuid;
 
 /// Most bytes of a body before it is compressed: the service's megabyte (1,048,576), less what others count as one.
 pub const BODY_BYTES_MAX: usize = 1_000_000;
 /// Most bytes of the whole event: a column keeps 64 KiB and cuts what is longer, and half a JSON is none.
 pub const EVENT_BYTES_MAX: usize = 60_000;
+/// The type of a record that is about no event.
+pub const CONTROL: &str = "record-control";
 /// Longest text in a column of its own.
 const TEXT_CHARS_MAX: usize = 1024;
 
@@ -165,6 +168,18 @@ impl Bodies {
     }
 }
 
+/// The body of a request with one record that no peer has a part in, about an event that was not taken.
+pub(crate) fn control(id: Uuid, at: Timestamp) -> Vec<u8> {
+    let record = json!([{
+        "TimeGenerated": at.to_string(),
+        "EventStartTime": at.to_string(),
+        "EventOriginalType": CONTROL,
+        "EventSeverity": "Informational",
+        "EventMessage": format!("the service did not take a request with event {id}; this record asks whether it takes any"),
+    }]);
+    record.to_string().into_bytes()
+}
+
 /// A body compressed.
 pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
@@ -240,6 +255,26 @@ mod tests {
             };
             assert!(fits, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn the_record_that_is_about_no_event_has_columns_of_the_table_and_no_events_id() {
+        let id = Uuid::from_u128(7);
+        let [record] = &read(&control(id, Timestamp::now()))[..] else {
+            panic!("one record")
+        };
+        for (name, value) in record.as_object().unwrap() {
+            let column = COLUMNS.iter().find(|column| column.name == name).unwrap();
+            assert!(
+                ["string", "datetime"].contains(&column.kind) && value.is_string(),
+                "{name}"
+            );
+        }
+        assert!(
+            record.get("EventOriginalUid").is_none(),
+            "whoever counts events does not count it"
+        );
+        assert!(record["EventMessage"].as_str().unwrap().contains(&id.to_string()));
     }
 
     #[test]

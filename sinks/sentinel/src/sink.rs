@@ -6,15 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use trapline_schemas::Format;
+use trapline_schemas::{Format, Timestamp};
 use trapline_sink::http::{Answer, HttpClient, exchange};
 use trapline_sink::oauth::{NoToken, Token, Tokens};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
+use trapline_sink::stubborn::{Stubborn, TRIES};
 use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
-use crate::answer::{Verdict, judge};
-use crate::record::{Bodies, EVENT_BYTES_MAX, gzip};
+use crate::answer::{Verdict, judge, weigh};
+use crate::record::{Bodies, EVENT_BYTES_MAX, control, gzip};
 
 const API_VERSION: (&str, &str) = ("api-version", "2023-01-01");
 
@@ -26,6 +27,8 @@ pub(crate) struct Sentinel {
     path: String,
     format: Format,
     gzip: bool,
+    /// Events that the service breaks down over.
+    stubborn: Stubborn,
     said: Said,
 }
 
@@ -52,6 +55,7 @@ impl Sentinel {
             path: path.to_owned(),
             format,
             gzip,
+            stubborn: Stubborn::default(),
             said: Said::default(),
         }
     }
@@ -65,6 +69,28 @@ impl Sentinel {
             }
             Ok((told, _)) => told,
             Err(none) => none.into(),
+        }
+    }
+
+    /// Looks into a refusal that can be about events or about the settings. A lone event that is refused, and records that
+    /// the service breaks down over, are held against a record of ours.
+    async fn weighed(&self, told: Told, first: Option<&Arc<Parcel>>, is_lone: bool) -> Told {
+        let id = first.map(|parcel| parcel.event.id).unwrap_or_default();
+        if !matches!(
+            (&told.verdict, is_lone),
+            (Verdict::Suspect(_), true) | (Verdict::Doubtful(_), _)
+        ) {
+            return told;
+        }
+        let asked = self.send(&control(id, Timestamp::now())).await;
+        let is_taken = asked.verdict == Verdict::Accepted;
+        // To split costs nothing; an event alone has some tries.
+        let is_open = is_taken && matches!(told.verdict, Verdict::Doubtful(_));
+        let is_row = is_open && (!is_lone || self.stubborn.is_at_fault(id, TRIES));
+        let verdict = weigh(told.verdict, asked.verdict, is_row);
+        Told {
+            verdict,
+            retry_after: asked.retry_after.max(told.retry_after),
         }
     }
 
@@ -124,10 +150,12 @@ impl StreamSink for Sentinel {
         mark(&mut delivery, &packed.unfit, &Outcome::Rejected(unfit));
         for (body, places) in &packed.bodies {
             let told = self.send(body).await;
+            let first = places.first().and_then(|place| batch.get(*place));
+            let told = self.weighed(told, first, batch.len() == 1).await;
             match told.verdict {
                 Verdict::Accepted => mark(&mut delivery, places, &Outcome::Delivered),
                 Verdict::Suspect(reason) => mark(&mut delivery, places, &Outcome::Suspect(reason)),
-                Verdict::Unauthorized(fault) | Verdict::Fault(fault) => {
+                Verdict::Unauthorized(fault) | Verdict::Doubtful(fault) | Verdict::Fault(fault) => {
                     delivery.fault = Some(fault);
                     delivery.retry_after = told.retry_after;
                     break;
@@ -141,10 +169,9 @@ impl StreamSink for Sentinel {
     async fn check(&self) -> Result<String, Fault> {
         match self.send(b"[]").await.verdict {
             Verdict::Accepted => Ok("the ingestion endpoint takes our token for the rule and the stream".to_owned()),
-            Verdict::Suspect(_) => {
-                Ok("the ingestion endpoint takes our token, and no empty list of records".to_owned())
-            }
-            Verdict::Unauthorized(fault) | Verdict::Fault(fault) => Err(fault),
+            // It may be the empty list, or what is set: the first event will tell.
+            Verdict::Suspect(why) => Ok(format!("{why}, of an empty list; our token is taken")),
+            Verdict::Unauthorized(fault) | Verdict::Doubtful(fault) | Verdict::Fault(fault) => Err(fault),
         }
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use fake::{Azure, SECRET};
 use trapline_schemas::{Event, Field};
-use trapline_sink::conformance::events;
 use trapline_sink::conformance::web::{Fault, Reply, Server};
+use trapline_sink::conformance::{BAD_USER, Driver, events};
 use trapline_sink::dial::Resolver;
+use trapline_sink::stubborn::TRIES;
 use trapline_sink::{Delivery, FaultKind, Outcome, Parcel, StreamSink};
 
 async fn start(azure: Azure) -> (Server<Azure>, Arc<dyn StreamSink>) {
@@ -149,4 +150,101 @@ async fn the_check_asks_for_a_token_and_sends_no_record() {
     assert_eq!(sink.check().await.unwrap_err().kind, FaultKind::Config);
     let shown = format!("{:?}", sink.notes());
     assert!(shown.contains("EventOriginalUid") && !shown.contains(SECRET));
+}
+
+/// Sends until every event is delivered or a dead letter.
+async fn drive(sink: &Arc<dyn StreamSink>, batch: &[Arc<Parcel>]) -> Driver {
+    let mut driver = Driver::new(sink.clone(), batch.to_vec());
+    while !driver.is_done() {
+        driver.step(Duration::from_secs(30)).await.unwrap();
+    }
+    driver
+}
+
+#[tokio::test]
+async fn what_is_refused_of_every_event_is_the_settings_fault_and_makes_no_dead_letter() {
+    let (server, sink) = start(Azure::default()).await;
+    let body = serde_json::json!({"error": {"code": "NobodyKnows", "message": "no"}});
+    server.order_lasting(Fault::Answer(Reply::json(400, &body)));
+    let batch = events(4, false);
+    let several = sink.deliver(&batch).await;
+    assert!(
+        several.outcomes.iter().all(|one| matches!(one, Outcome::Suspect(_))),
+        "splitting loses nothing"
+    );
+    for event in batch.chunks(1) {
+        let lone = sink.deliver(event).await;
+        let fault = lone.fault.unwrap();
+        assert_eq!((lone.outcomes, fault.kind), (vec![Outcome::Retry], FaultKind::Config));
+        for word in ["NobodyKnows", "no event is at fault", "transformKql"] {
+            assert!(fault.message.contains(word), "{fault:?}");
+        }
+    }
+    server.heal();
+    assert_eq!(drive(&sink, &batch).await.delivered().len(), 4);
+    server.with(|azure| assert!(azure.controls.is_empty() && azure.wrong.is_empty(), "{:?}", azure.wrong));
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_alone_is_a_dead_letter_where_the_service_takes_a_record_of_ours() {
+    let (server, sink) = start(Azure {
+        poison: Some(BAD_USER),
+        ..Azure::default()
+    })
+    .await;
+    let driver = drive(&sink, &events(1, true)).await;
+    assert!(matches!(driver.dead(), [(_, reason)] if reason.contains("InvalidPayload")));
+    server.with(|azure| assert_eq!((azure.controls.len(), azure.stored.len()), (1, 0)));
+}
+
+#[tokio::test]
+async fn an_event_that_the_service_breaks_down_over_holds_nobody_up_for_ever() {
+    let (server, sink) = start(Azure {
+        breaks_over: Some(BAD_USER),
+        ..Azure::default()
+    })
+    .await;
+    let driver = drive(&sink, &events(8, true)).await;
+    assert_eq!(driver.delivered().len(), 7);
+    assert!(matches!(driver.dead(), [(_, reason)] if reason.contains("500")));
+    let lone = server.with(|azure| azure.controls.len());
+    assert!(lone >= TRIES as usize, "it had its tries: {lone}");
+}
+
+#[tokio::test]
+async fn a_service_that_breaks_down_over_everything_loses_nothing() {
+    let (server, sink) = start(Azure::default()).await;
+    server.order_lasting(Fault::Answer(Reply::status(500)));
+    for _ in 0..2 * TRIES {
+        let delivery = sink.deliver(&events(1, false)).await;
+        assert_eq!(delivery.outcomes, [Outcome::Retry]);
+        assert_eq!(delivery.fault.unwrap().kind, FaultKind::Server);
+    }
+}
+
+/// A firewall that reads what an attacker wrote, and blocks it.
+#[tokio::test]
+async fn a_filter_on_the_way_blocks_one_event_and_not_the_sink() {
+    for status in [403, 200] {
+        let (_server, sink) = start(Azure {
+            filtered: Some((status, BAD_USER)),
+            ..Azure::default()
+        })
+        .await;
+        let driver = drive(&sink, &events(8, true)).await;
+        assert_eq!(driver.delivered().len(), 7);
+        let [(_, reason)] = driver.dead() else {
+            panic!("{:?}", driver.dead())
+        };
+        assert!(reason.contains(&status.to_string()) && reason.contains("without an event"));
+    }
+    let (server, sink) = start(Azure::default()).await;
+    server.order_lasting(Fault::Answer(Reply::status(403)));
+    for _ in 0..2 * TRIES {
+        let delivery = sink.deliver(&events(1, false)).await;
+        assert_eq!(
+            (delivery.outcomes, delivery.fault.unwrap().kind),
+            (vec![Outcome::Retry], FaultKind::Auth)
+        );
+    }
 }

@@ -4,137 +4,17 @@
 //! Slack's own can be about a message: a proxy that refuses or a page of HTML alarms, and the message is tried again.
 
 use serde_json::Value;
+use trapline_sink::courier::Verdict;
 use trapline_sink::http::Answer;
 use trapline_sink::stream::{Fault, FaultKind};
 
-/// What became of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Done.
-    Accepted,
-    /// This very message is refused as it is; `known` if by a word that can mean nothing else.
-    Refused {
-        /// Why, for the dead letter.
-        reason: String,
-        /// Whether the word is in the table.
-        known: bool,
-    },
-    /// The thread cannot be answered.
-    Unthreaded(String),
-    /// Not delivered; send again later.
-    Fault(Fault),
-}
-
-/// What a code word is about.
-#[derive(Debug, Clone, Copy)]
-enum About {
-    Credentials,
-    Settings,
-    Pace,
-    Server,
-    Message,
-    Thread,
-}
-
-use About::{Credentials, Message, Pace, Server, Settings, Thread};
-
-/// A code word, what it is about, and what to do; empty where the word says it.
-type Row = (&'static str, About, &'static str);
-
-const NEW_TOKEN: &str = "take the bot token of an app that is installed";
-const INVITE: &str = "invite the bot with /invite, and name the channel by its id";
-const NEW_WEBHOOK: &str = "the webhook was removed, make a new one";
-const PREFERENCE: &str = "a preference of the workspace or the channel forbids it";
-
-/// The words that are documented for `auth.test`, `chat.postMessage`, `conversations.*` and webhooks.
-const WORDS: &[Row] = &[
-    ("not_authed", Credentials, NEW_TOKEN),
-    ("invalid_auth", Credentials, NEW_TOKEN),
-    ("invalid_token", Credentials, "copy it again, whole"),
-    ("token_revoked", Credentials, NEW_TOKEN),
-    ("token_expired", Credentials, NEW_TOKEN),
-    ("account_inactive", Credentials, NEW_TOKEN),
-    ("org_login_required", Credentials, ""),
-    ("two_factor_setup_required", Credentials, ""),
-    ("not_allowed_token_type", Credentials, "take a bot token, xoxb-…"),
-    (
-        "missing_scope",
-        Settings,
-        "give the app the scope chat:write and install it again",
-    ),
-    (
-        "no_permission",
-        Settings,
-        "give the app the scope chat:write and install it again",
-    ),
-    ("channel_not_found", Settings, INVITE),
-    ("not_in_channel", Settings, INVITE),
-    ("is_archived", Settings, "the channel is archived"),
-    ("channel_is_archived", Settings, "the channel is archived"),
-    ("action_prohibited", Settings, PREFERENCE),
-    ("posting_to_general_channel_denied", Settings, PREFERENCE),
-    ("restricted_action", Settings, PREFERENCE),
-    ("restricted_action_read_only_channel", Settings, PREFERENCE),
-    ("restricted_action_thread_only_channel", Settings, PREFERENCE),
-    ("no_service", Settings, NEW_WEBHOOK),
-    ("no_service_id", Settings, NEW_WEBHOOK),
-    ("no_active_hooks", Settings, NEW_WEBHOOK),
-    ("no_team", Settings, NEW_WEBHOOK),
-    ("team_disabled", Settings, "the workspace is closed"),
-    ("team_not_found", Settings, ""),
-    ("team_access_not_granted", Settings, ""),
-    ("user_not_found", Settings, NEW_WEBHOOK),
-    ("access_denied", Settings, ""),
-    ("accesslimited", Settings, ""),
-    ("app_access_restricted", Settings, ""),
-    ("ekm_access_denied", Settings, ""),
-    ("enterprise_is_restricted", Settings, ""),
-    ("messages_tab_disabled", Settings, ""),
-    ("method_deprecated", Settings, ""),
-    ("deprecated_endpoint", Settings, ""),
-    ("unknown_method", Settings, "is `endpoint` the API of Slack?"),
-    ("ratelimited", Pace, ""),
-    ("rate_limited", Pace, ""),
-    ("message_limit_exceeded", Pace, ""),
-    ("external_channel_migrating", Pace, ""),
-    ("fatal_error", Server, ""),
-    ("internal_error", Server, ""),
-    ("rollup_error", Server, ""),
-    ("server_error", Server, ""),
-    ("service_unavailable", Server, ""),
-    ("request_timeout", Server, ""),
-    ("team_added_to_org", Server, ""),
-    ("msg_too_long", Message, ""),
-    ("msg_blocks_too_long", Message, ""),
-    ("invalid_blocks", Message, ""),
-    ("invalid_blocks_format", Message, ""),
-    ("invalid_attachments", Message, ""),
-    ("invalid_payload", Message, ""),
-    ("invalid_arguments", Message, ""),
-    ("invalid_json", Message, ""),
-    ("json_not_object", Message, ""),
-    ("no_text", Message, ""),
-    ("too_many_attachments", Message, ""),
-    ("attachment_payload_limit_exceeded", Message, ""),
-    ("markdown_text_conflict", Message, ""),
-    ("metadata_too_large", Message, ""),
-    ("metadata_must_be_sent_from_app", Message, ""),
-    ("invalid_metadata_format", Message, ""),
-    ("invalid_metadata_schema", Message, ""),
-    ("cannot_reply_to_message", Thread, ""),
-    ("invalid_thread_ts", Thread, ""),
-    ("message_not_found", Thread, ""),
-    ("restricted_action_non_threadable_channel", Thread, ""),
-    ("restricted_action_thread_locked", Thread, ""),
-    ("thread_locked", Thread, ""),
-    ("thread_not_found", Thread, ""),
-];
+use crate::words::{CODES, THREADS};
 
 /// Judges a webhook's answer: `ok` is a success and nothing else.
 pub(crate) fn of_webhook(answer: &Answer) -> Verdict {
     let body = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
     match answer.status {
-        200 if body == "ok" => Verdict::Accepted,
+        200 if body == "ok" => Verdict::Accepted(body.to_owned()),
         400..=428 | 430..=499 => by_word(body).unwrap_or_else(|| Verdict::Fault(other(answer))),
         _ => Verdict::Fault(other(answer)),
     }
@@ -154,37 +34,20 @@ pub(crate) fn of_api(answer: &Answer) -> Result<Value, Verdict> {
     }
 }
 
-/// The meaning of a code word; `None` for what is no word at all.
+/// The meaning of a code word; `None` for what is no word at all. One about the thread means that the message may go
+/// without: [`Verdict::Changed`].
 fn by_word(word: &str) -> Option<Verdict> {
     let of_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let is_word = (1..=60).contains(&word.len()) && word.bytes().all(of_word);
     if !is_word {
         return None;
     }
-    let Some((word, about, hint)) = WORDS.iter().find(|(known, ..)| *known == word) else {
-        let reason = format!("slack refused the message: {word}");
-        return Some(Verdict::Refused { reason, known: false });
-    };
-    let hint = if hint.is_empty() {
-        String::new()
-    } else {
-        format!("; {hint}")
-    };
-    let fault = |kind, means: &str| {
-        let message = format!("slack {means}: {word}{hint}");
-        Verdict::Fault(Fault { kind, message })
-    };
-    Some(match about {
-        Credentials => fault(FaultKind::Auth, "refused the credentials"),
-        Settings => fault(FaultKind::Config, "does not let us post"),
-        Pace => fault(FaultKind::Busy, "asked for a pause"),
-        Server => fault(FaultKind::Server, "failed"),
-        Message => Verdict::Refused {
-            reason: format!("slack refused the message: {word}"),
-            known: true,
-        },
-        Thread => Verdict::Unthreaded(format!("slack lets nobody answer in the thread: {word}")),
-    })
+    if THREADS.contains(&word) {
+        return Some(Verdict::Changed(format!(
+            "slack lets nobody answer in the thread: {word}"
+        )));
+    }
+    Some(CODES.verdict(word).unwrap_or_else(|| CODES.refusal(word, false)))
 }
 
 /// Names the scope that is missing, which Slack says beside the word.
@@ -229,7 +92,7 @@ mod tests {
     }
 
     fn api(status: u16, body: &str) -> Verdict {
-        of_api(&answer(status, body)).map_or_else(|verdict| verdict, |_| Verdict::Accepted)
+        of_api(&answer(status, body)).map_or_else(|verdict| verdict, |_| Verdict::Accepted("ok".to_owned()))
     }
 
     fn said(word: &str) -> Verdict {
@@ -245,8 +108,9 @@ mod tests {
 
     #[test]
     fn only_slacks_own_success_counts() {
-        assert_eq!(of_webhook(&answer(200, "ok")), Verdict::Accepted);
-        assert_eq!(api(200, r#"{"ok":true,"ts":"1.2"}"#), Verdict::Accepted);
+        let accepted = || Verdict::Accepted("ok".to_owned());
+        assert_eq!(of_webhook(&answer(200, "ok")), accepted());
+        assert_eq!(api(200, r#"{"ok":true,"ts":"1.2"}"#), accepted());
         for garbage in [
             "",
             "OK!",
@@ -316,7 +180,7 @@ mod tests {
         ] {
             assert!(matches!(said(word), Verdict::Refused { known: true, .. }), "{word}");
         }
-        assert!(matches!(said("thread_not_found"), Verdict::Unthreaded(_)));
+        assert!(matches!(said("thread_not_found"), Verdict::Changed(_)));
         assert!(matches!(
             said("word_of_next_year"),
             Verdict::Refused { known: false, .. }
@@ -364,15 +228,23 @@ mod tests {
     }
 
     #[test]
-    fn words_are_in_the_table_once_and_are_words() {
-        for (at, (word, ..)) in WORDS.iter().enumerate() {
-            assert!(!WORDS[..at].iter().any(|(other, ..)| other == word), "{word}");
+    fn a_known_word_is_a_word() {
+        for word in words() {
             assert!(by_word(word).is_some(), "{word}");
         }
     }
 
+    fn words() -> Vec<&'static str> {
+        CODES
+            .rows
+            .iter()
+            .map(|(word, ..)| *word)
+            .chain(THREADS.iter().copied())
+            .collect()
+    }
+
     fn body() -> impl Strategy<Value = Vec<u8>> {
-        let word = prop::sample::select(WORDS).prop_map(|(word, ..)| word.to_owned());
+        let word = prop::sample::select(words()).prop_map(str::to_owned);
         let api = word
             .clone()
             .prop_map(|word| format!(r#"{{"ok":false,"error":"{word}","needed":"a:b"}}"#));
@@ -396,15 +268,15 @@ mod tests {
             body in body(),
         ) {
             let answer = Answer { status, retry_after: None, body };
-            let api = of_api(&answer).map_or_else(|verdict| verdict, |_| Verdict::Accepted);
+            let api = of_api(&answer).map_or_else(|verdict| verdict, |_| Verdict::Accepted("ok".to_owned()));
             for verdict in [of_webhook(&answer), api] {
                 match verdict {
-                    Verdict::Accepted => {
+                    Verdict::Accepted(_) => {
                         let of_api = answer.body.windows(9).any(|part| part == b"\"ok\":true");
                         prop_assert!(status == 200 && (of_api || answer.body.trim_ascii() == b"ok"));
                     }
                     Verdict::Refused { reason: text, .. }
-                    | Verdict::Unthreaded(text)
+                    | Verdict::Changed(text)
                     | Verdict::Fault(Fault { message: text, .. }) => {
                         prop_assert!(text.len() < 260 && trapline_schemas::text::is_clean(&text), "{}", text);
                         prop_assert!(!text.contains(['<', '>', '{']), "{}", text);

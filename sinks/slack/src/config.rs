@@ -9,7 +9,9 @@ use trapline_notice::Voice;
 use trapline_schemas::Format;
 use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
+use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
@@ -70,15 +72,7 @@ const KEYS: &[Key] = &[
         KeyKind::Text,
         "Voice of the notices; that of `[notices]` if left out.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"10s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"10s\""),
     tls::KEY,
 ];
 
@@ -96,36 +90,23 @@ struct Settings {
 
 #[derive(Debug)]
 enum Way {
-    Webhook { path: Secret },
+    Webhook(SecretUrl),
     Bot { token: Secret, channel: String },
 }
 
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
+        let voice = Voice::new(&self.tone, &common.notices)?;
         let client = HttpClient::new(self.base.clone(), tls, self.timeout, common.resolver.clone())?;
         let route = self.way.route()?;
-        Ok(Arc::new(Slack::new(
-            Line { client, route },
-            voice,
-            self.interval,
-            self.threads,
-        )))
+        let channel = Slack::new(Line { client, route }, voice, self.threads);
+        Ok(Arc::new(Dispatch::new(channel, self.interval)))
     }
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
         let mut problems = self.tls.as_ref().map(|_| tls::look(table)).unwrap_or_default();
-        // The tone that all share is looked at where it stands.
-        if table.is_good("tone")
-            && let Err(error) = Voice::new(&self.tone, &common.notices)
-        {
-            let found = error.to_string();
-            problems.push(Problem::error(table.place("tone"), found, "the name of a voice"));
-        }
+        problems.extend(Voice::look(table, "tone", &common.notices));
         problems
     }
 }
@@ -133,9 +114,10 @@ impl Factory for Settings {
 impl Way {
     fn route(&self) -> Result<Route, Fault> {
         Ok(match self {
-            Self::Webhook { path } => Route::Webhook { path: path.clone() },
+            Self::Webhook(url) => Route::Webhook(url.clone()),
             Self::Bot { token, channel } => Route::Bot {
                 authorization: bearer(token)?,
+                token: token.clone(),
                 channel: channel.clone(),
             },
         })
@@ -193,25 +175,19 @@ fn webhook(table: &Table) -> (Url, Way) {
         }
     }
     let secret = table.secret("webhook_url").unwrap_or_default();
-    let url = Url::parse(secret.expose_secret().trim()).unwrap_or_else(|_| harmless());
-    let path = url.path().trim_start_matches('/').to_owned();
-    let objection = if path.is_empty() {
-        Some(WEBHOOK)
-    } else {
-        base_url::objection(&url, table.is_off("tls"))
+    let url = Url::parse(secret.expose_secret().trim()).unwrap_or_else(|_| base_url::harmless());
+    let objection = match url.path() {
+        "/" => Some(WEBHOOK),
+        _ => base_url::objection(&url, table.is_off("tls")),
     };
-    if let Some(allowed) = objection {
-        table.problem("webhook_url", "a URL that is no webhook's", allowed);
-        return (
-            harmless(),
-            Way::Webhook {
-                path: Secret::default(),
-            },
-        );
-    }
-    let mut base = url;
-    base.set_path("");
-    (base, Way::Webhook { path: path.into() })
+    let url = match objection {
+        None => SecretUrl::of(url),
+        Some(allowed) => {
+            table.problem("webhook_url", "a URL that is no webhook's", allowed);
+            SecretUrl::of(base_url::harmless())
+        }
+    };
+    (url.base.clone(), Way::Webhook(url))
 }
 
 fn bot(table: &Table) -> (Url, Way) {
@@ -229,17 +205,8 @@ fn bot(table: &Table) -> (Url, Way) {
         let allowed = "a channel's id, such as `C0123456789`, or its name";
         table.problem("channel", "a token without the channel to post in", allowed);
     }
-    (endpoint(table), Way::Bot { token, channel })
-}
-
-/// The base URL of the Web API.
-fn endpoint(table: &Table) -> Url {
-    base_url::read(table, "endpoint", "https://slack.com/api")
+    let base = base_url::read(table, "endpoint", "https://slack.com/api");
+    (base, Way::Bot { token, channel })
 }
 
 const WEBHOOK: &str = "`https://hooks.slack.com/services/T…/B…/…`, whole";
-
-/// Stands in for a URL that is wrong, which is told.
-fn harmless() -> Url {
-    Url::parse("https://localhost").expect("a constant URL parses")
-}

@@ -43,12 +43,17 @@
 //! reference", "Formatting message text", "Rate limits".
 
 mod answer;
+mod blocks;
 mod config;
 mod history;
+mod memory;
 mod message;
 mod route;
+#[cfg(test)]
+mod samples;
 mod sink;
 mod text;
 mod threads;
+mod words;
 
 pub use config::SINK;

@@ -1,32 +1,23 @@
 //! A notice as a Slack message.
 //!
-//! In: a [`Notice`] and when its event happened. Out: the JSON of a message, in full or as a short plain text.
-//! Invariants, for any notice: 1. what a peer chose is in `text` elements of `rich_text` alone, which know no markup,
-//! and escaped in the text for notifications; 2. no text is empty or above its bound; 3. the blocks as JSON, with every
-//! character beyond ASCII written as escapes, have at most [`BLOCKS_MAX`] characters.
+//! In: a [`Notice`] and when its event happened. Out: the JSON of a message, in full or as a short plain text. Invariants,
+//! for any notice: 1. what a peer chose is escaped in the text for notifications, and stands in the blocks as
+//! [`crate::blocks`] says; 2. no text is empty or above its bound.
 
 use serde_json::{Value, json};
-use trapline_notice::{Fact, Notice, Weight};
+use trapline_notice::{Notice, Weight};
 use trapline_schemas::Timestamp;
+use trapline_sink::courier::Form;
 use uuid::Uuid;
 
-use crate::text::{escaped, literal};
+use crate::blocks::{blocks, told};
+use crate::text::escaped;
 use crate::threads::Thread;
 
 /// Slack's bound of a header.
-const HEADER_MAX: usize = 150;
-/// Our own bound of an opening or a closing; Slack's for a section is 3,000.
-const WORDS_MAX: usize = 600;
-/// Bound of a fact's label.
-const LABEL_MAX: usize = 60;
-/// Bound of a fact's value.
-const VALUE_MAX: usize = 300;
+pub(crate) const HEADER_MAX: usize = 150;
 /// Bound of the text for notifications. Slack asks for less than 4,000.
 const TEXT_MAX: usize = 3000;
-/// Bound of all blocks. Slack refuses somewhat above 13,000 and does not say how it counts.
-const BLOCKS_MAX: usize = 10_000;
-/// What the JSON of a fact has beside its texts.
-const FACT_COST: usize = 120;
 /// What Slack calls the metadata of our messages.
 pub(crate) const EVENT_TYPE: &str = "trapline_notice";
 
@@ -41,15 +32,6 @@ pub(crate) struct Message {
     /// The notice in a line, for when the rest was refused.
     short: String,
     blocks: Vec<Value>,
-}
-
-/// How much of a message is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// All of it.
-    Full,
-    /// A line of text: what cannot be refused for its looks.
-    Short,
 }
 
 impl Message {
@@ -122,7 +104,8 @@ const fn mark(weight: Weight) -> &'static str {
     }
 }
 
-fn title(notice: &Notice) -> String {
+/// The first line of a notice.
+pub(crate) fn title(notice: &Notice) -> String {
     format!("{} {}", mark(notice.weight), notice.subject)
 }
 
@@ -148,202 +131,15 @@ fn short(notice: &Notice) -> String {
     format!("{} (event {})", escaped(&title(notice), HEADER_MAX), notice.event)
 }
 
-fn blocks(notice: &Notice, at: Timestamp) -> Vec<Value> {
-    let header = plain("header", &title(notice), HEADER_MAX);
-    let opening = plain("section", &notice.opening, WORDS_MAX);
-    let closing = plain("section", &notice.closing, WORDS_MAX);
-    let context = Some(context(notice, at));
-    let around: usize = [&header, &opening, &closing, &context]
-        .into_iter()
-        .flatten()
-        .map(cost)
-        .sum();
-    let facts = facts(notice, BLOCKS_MAX.saturating_sub(around));
-    [header, opening, facts, closing, context]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-/// A block of our own words. In text objects `&`, `<` and `>` are entities, also where there is no markup.
-fn plain(block: &str, words: &str, units_max: usize) -> Option<Value> {
-    let text = escaped(words, units_max);
-    (!text.trim().is_empty()).then(|| json!({ "type": block, "text": plain_text(&text) }))
-}
-
-fn plain_text(text: &str) -> Value {
-    json!({ "type": "plain_text", "text": text, "emoji": false })
-}
-
-/// When it was and what it is called, each on one line if there is room.
-fn context(notice: &Notice, at: Timestamp) -> Value {
-    let mut words = vec![at.to_string(), format!("event {}", notice.event)];
-    words.extend(notice.incident.map(|incident| format!("incident {incident}")));
-    let elements: Vec<_> = words.iter().map(|words| plain_text(words)).collect();
-    json!({ "type": "context", "elements": elements })
-}
-
-/// A fact as it is shown.
-struct Line {
-    label: String,
-    value: String,
-    foreign: bool,
-}
-
-/// The facts that are told; ids stand at the foot.
-fn told(notice: &Notice) -> impl Iterator<Item = Line> {
-    let ids = [Some(notice.event), notice.incident].map(|id| id.map(|id| id.to_string()));
-    let is_id = move |fact: &&Fact| !fact.foreign && ids.iter().flatten().any(|id| *id == fact.value);
-    notice.facts.iter().filter(move |fact| !is_id(fact)).map(|fact| Line {
-        label: literal(fact.label, LABEL_MAX),
-        value: value(fact),
-        foreign: fact.foreign,
-    })
-}
-
-/// What we know as a table, and below it what a peer chose, set apart in type so that none of it passes for a row; as
-/// much as has room.
-fn facts(notice: &Notice, room: usize) -> Option<Value> {
-    let all: Vec<_> = told(notice).collect();
-    let ours = all.iter().filter(|line| !line.foreign);
-    let width = ours.map(|line| line.label.chars().count()).max().unwrap_or(0);
-    let mut left = room.saturating_sub(4 * FACT_COST);
-    let has_room = |line: &&Line| {
-        let cost = FACT_COST + width + characters(&line.label) + characters(&line.value);
-        left = left.saturating_sub(cost);
-        left > 0
-    };
-    let shown: Vec<_> = all.iter().take_while(has_room).collect();
-    let (theirs, ours): (Vec<&Line>, Vec<&Line>) = shown.iter().partition(|line| line.foreign);
-    let parts = [table(&ours, width), sayings(&theirs, all.len() - shown.len())];
-    let elements: Vec<_> = parts.into_iter().flatten().collect();
-    (!elements.is_empty()).then(|| json!({ "type": "rich_text", "elements": elements }))
-}
-
-/// A row per fact, values below each other.
-fn table(lines: &[&Line], width: usize) -> Option<Value> {
-    let row = |(at, line): (usize, &&Line)| format!("{}{:width$}  {}", line_end(at), line.label, line.value);
-    let rows = lines.iter().enumerate().map(row);
-    let elements: Vec<_> = rows.map(|row| json!({ "type": "text", "text": row })).collect();
-    (!elements.is_empty()).then(|| json!({ "type": "rich_text_preformatted", "elements": elements }))
-}
-
-/// A line per fact, and how many had no room.
-fn sayings(lines: &[&Line], more: usize) -> Option<Value> {
-    let mut elements = Vec::with_capacity(2 * lines.len() + 1);
-    for line in lines {
-        let label = format!("{}{}  ", line_end(elements.len()), line.label);
-        elements.push(json!({ "type": "text", "text": label, "style": { "bold": true } }));
-        elements.push(json!({ "type": "text", "text": line.value, "style": { "code": true } }));
-    }
-    if more > 0 {
-        let text = format!("{}and {more} more, in the event", line_end(elements.len()));
-        elements.push(json!({ "type": "text", "text": text }));
-    }
-    (!elements.is_empty()).then(|| json!({ "type": "rich_text_section", "elements": elements }))
-}
-
-/// What ends the line before the element with this number.
-const fn line_end(at: usize) -> &'static str {
-    if at == 0 { "" } else { "\n" }
-}
-
-/// A fact's value: never empty, and no link if a peer chose it.
-fn value(fact: &Fact) -> String {
-    let value = literal(&fact.shown(), VALUE_MAX);
-    if value.trim().is_empty() {
-        "(empty)".to_owned()
-    } else {
-        value
-    }
-}
-
-/// Characters of a block as JSON.
-fn cost(block: &Value) -> usize {
-    json_characters(&block.to_string())
-}
-
-/// Characters of a text within JSON.
-fn characters(text: &str) -> usize {
-    json_characters(&Value::from(text).to_string())
-}
-
-/// Characters of JSON once it is all ASCII, as some write it: a slash is two, what is not ASCII six for each unit.
-fn json_characters(json: &str) -> usize {
-    let of = |ch: char| match ch {
-        '/' => 2,
-        ch if ch.is_ascii() => 1,
-        ch => 6 * ch.len_utf16(),
-    };
-    json.chars().map(of).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn notice() -> Notice {
-        let fact = |label, value: &str, foreign| Fact {
-            label,
-            value: value.to_owned(),
-            foreign,
-        };
-        Notice {
-            event: Uuid::from_u128(1),
-            incident: Some(Uuid::from_u128(2)),
-            weight: Weight::Intent,
-            subject: "203.0.113.77 tries logins at ssh".to_owned(),
-            opening: "Somebody & <friends> try the door.".to_owned(),
-            facts: vec![
-                fact("source", "203.0.113.77", false),
-                fact("user tried", "<!channel> http://evil.example", true),
-                fact("times", "3", false),
-                fact("incident", "00000000-0000-0000-0000-000000000002", false),
-            ],
-            closing: "Ask it-security about it.".to_owned(),
-        }
-    }
+    use crate::samples::{any_notice, notice};
 
     fn message(notice: &Notice) -> Value {
         Message::new(notice, Timestamp::from_micros(1_772_619_370_007_999)).body(Form::Full)
-    }
-
-    #[test]
-    fn a_notice_is_header_opening_facts_closing_and_context() {
-        let body = message(&notice());
-        let kinds: Vec<_> = body["blocks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|block| &block["type"])
-            .collect();
-        assert_eq!(kinds, ["header", "section", "rich_text", "section", "context"]);
-        assert_eq!(body["blocks"][0]["text"]["text"], "🟠 203.0.113.77 tries logins at ssh");
-        let (ours, theirs) = (
-            &body["blocks"][2]["elements"][0],
-            &body["blocks"][2]["elements"][1]["elements"],
-        );
-        assert_eq!(ours["type"], "rich_text_preformatted");
-        assert_eq!(ours["elements"][0]["text"], "source  203.0.113.77");
-        assert_eq!(ours["elements"][1]["text"], "\ntimes   3");
-        assert_eq!(theirs[0]["text"], "user tried  ");
-        let value = json!("<!channel> hxxp[:]//evil[.]example");
-        assert_eq!(
-            (&theirs[1]["text"], &theirs[1]["style"]["code"]),
-            (&value, &json!(true))
-        );
-        let foot = body["blocks"][4]["elements"].as_array().unwrap();
-        let foot: Vec<_> = foot.iter().map(|part| part["text"].as_str().unwrap()).collect();
-        assert_eq!(
-            foot,
-            [
-                "2026-03-04T10:16:10.007Z",
-                "event 00000000-0000-0000-0000-000000000001",
-                "incident 00000000-0000-0000-0000-000000000002"
-            ]
-        );
     }
 
     #[test]
@@ -353,42 +149,6 @@ mod tests {
             "🟠 203.0.113.77 tries logins at ssh\nSomebody &amp; &lt;friends&gt; try the door.\nsource: 203.0.113.77\n\
              user tried: &lt;!channel&gt; hxxp[:]//evil[.]example\ntimes: 3\nAsk it-security about it."
         );
-    }
-
-    #[test]
-    fn what_is_empty_is_left_out_or_said() {
-        let mut empty = notice();
-        empty.opening.clear();
-        empty.closing = " ".to_owned();
-        empty.facts.truncate(1);
-        empty.facts[0].value.clear();
-        let body = message(&empty);
-        assert_eq!(body["blocks"].as_array().unwrap().len(), 3);
-        assert_eq!(
-            body["blocks"][1]["elements"][0]["elements"][0]["text"],
-            "source  (empty)"
-        );
-        empty.facts.clear();
-        assert_eq!(message(&empty)["blocks"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn what_has_no_room_is_counted() {
-        let mut long = notice();
-        long.facts = vec![
-            Fact {
-                value: "v".repeat(300),
-                ..long.facts[0].clone()
-            };
-            60
-        ];
-        for foreign in [false, true] {
-            long.facts.iter_mut().for_each(|fact| fact.foreign = foreign);
-            let facts = message(&long)["blocks"][2].to_string();
-            let shown = facts.matches(&"v".repeat(300)).count();
-            let more = format!("and {} more, in the event", 60 - shown);
-            assert!(shown > 10 && facts.contains(&more), "{facts}");
-        }
     }
 
     #[test]
@@ -409,34 +169,12 @@ mod tests {
         assert!(short.get("blocks").is_none() && short.get("metadata").is_none() && short.get("thread_ts").is_none());
     }
 
-    fn any_notice() -> impl Strategy<Value = Notice> {
-        let hard = prop_oneof![".{0,400}", "[\u{1F600}-\u{1F640}]{0,400}", "[<>&\"\\\\/]{0,400}"];
-        let fact = (hard.clone(), any::<bool>());
-        let facts = prop::collection::vec(fact, 0..50);
-        (hard.clone(), hard.clone(), facts, hard).prop_map(|(subject, opening, facts, closing)| Notice {
-            subject,
-            opening,
-            facts: facts
-                .into_iter()
-                .map(|(value, foreign)| Fact {
-                    label: "user <tried>",
-                    value,
-                    foreign,
-                })
-                .collect(),
-            closing,
-            ..notice()
-        })
-    }
-
     proptest! {
         #[test]
-        fn any_notice_keeps_the_bounds(notice in any_notice()) {
+        fn any_bytes_of_a_notice_keep_the_bound_and_are_not_live(notice in any_notice()) {
             let body = message(&notice);
-            let blocks = body["blocks"].as_array().unwrap();
-            prop_assert!(blocks.iter().map(cost).sum::<usize>() <= BLOCKS_MAX);
-            prop_assert!(body["text"].as_str().unwrap().encode_utf16().count() <= TEXT_MAX);
-            prop_assert!(!body["text"].as_str().unwrap().contains(['<', '>']));
+            let text = body["text"].as_str().unwrap();
+            prop_assert!(text.encode_utf16().count() <= TEXT_MAX && !text.contains(['<', '>']));
         }
     }
 }

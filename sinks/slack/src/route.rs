@@ -11,12 +11,14 @@ use serde_json::Value;
 use trapline_schemas::Timestamp;
 use trapline_schemas::text::clean_within;
 use trapline_sink::config::{ExposeSecret, Secret};
-use trapline_sink::http::{HttpClient, exchange, exchange_within};
+use trapline_sink::courier::{Form, Told, Verdict};
+use trapline_sink::http::{Answer, HttpClient, exchange, exchange_within};
+use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, FaultKind};
 
-use crate::answer::{Verdict, of_api, of_webhook};
+use crate::answer::{of_api, of_webhook};
 use crate::history::Page;
-use crate::message::{Form, Message};
+use crate::message::Message;
 use crate::threads::{MessageId, Thread};
 
 /// Messages on a page of the history; Slack gives 15 to apps that are sold outside of its marketplace.
@@ -29,27 +31,16 @@ const BACK: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How to post.
 #[derive(Debug, Clone)]
 pub(crate) enum Route {
-    /// To a webhook with this path.
-    Webhook {
-        /// Without the leading slash.
-        path: Secret,
-    },
+    /// To a webhook.
+    Webhook(SecretUrl),
     /// As a bot.
     Bot {
+        token: Secret,
         /// `Bearer` and the token, marked as sensitive.
         authorization: HeaderValue,
         /// An id or a name.
         channel: String,
     },
-}
-
-/// What became of a message.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) verdict: Verdict,
-    /// What the message is called, which a webhook does not tell.
-    pub(crate) id: Option<MessageId>,
-    pub(crate) retry_after: Option<Duration>,
 }
 
 /// A way to Slack with the connection for it.
@@ -60,39 +51,47 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Posts a message. Time: the client's deadline. Cancel: safe; counts as not posted.
-    pub(crate) async fn post(&self, message: &Message, thread: Option<&Thread>, form: Form) -> Told {
+    /// Posts a message. Out: what became of it, and what it is called, which a webhook does not tell. Time: the client's
+    /// deadline. Cancel: safe; counts as not posted.
+    pub(crate) async fn post(
+        &self,
+        message: &Message,
+        thread: Option<&Thread>,
+        form: Form,
+    ) -> (Told, Option<MessageId>) {
         let request = match &self.route {
-            Route::Webhook { path } => json(
-                self.client.request(Method::POST, path.expose_secret()),
-                &message.body(form),
-            ),
+            Route::Webhook(url) => json(url.request(&self.client, Method::POST), &message.body(form)),
             Route::Bot { channel, .. } => json(self.call("chat.postMessage"), &message.body_for(channel, thread, form)),
         };
         let answer = match exchange(request).await {
             Ok(answer) => answer,
-            Err(fault) => {
-                return Told {
-                    verdict: Verdict::Fault(fault),
-                    id: None,
-                    retry_after: None,
-                };
-            }
+            Err(fault) => return (fault.into(), None),
         };
-        let (verdict, id) = match &self.route {
-            Route::Webhook { .. } => (of_webhook(&answer), None),
-            Route::Bot { .. } => match of_api(&answer) {
-                Ok(reply) => (
-                    Verdict::Accepted,
-                    reply.get("ts").and_then(Value::as_str).and_then(MessageId::parse),
-                ),
-                Err(verdict) => (verdict, None),
-            },
+        let (verdict, id) = self.judge(&answer);
+        let retry_after = answer.retry_after;
+        (Told { verdict, retry_after }, id)
+    }
+
+    fn judge(&self, answer: &Answer) -> (Verdict, Option<MessageId>) {
+        if matches!(self.route, Route::Webhook(_)) {
+            return (of_webhook(answer), None);
+        }
+        let reply = match of_api(answer) {
+            Ok(reply) => reply,
+            Err(verdict) => return (verdict, None),
         };
-        Told {
-            verdict,
-            id,
-            retry_after: answer.retry_after,
+        let id = reply.get("ts").and_then(Value::as_str).and_then(MessageId::parse);
+        let word = id
+            .as_ref()
+            .map_or_else(|| "ok".to_owned(), |id| format!("ok, message {}", id.as_str()));
+        (Verdict::Accepted(word), id)
+    }
+
+    /// What must not be shown.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        match &self.route {
+            Route::Webhook(url) => url.secrets(),
+            Route::Bot { token, .. } => vec![token.expose_secret()],
         }
     }
 
@@ -119,7 +118,7 @@ impl Line {
     /// Says what answers at the other end, without posting.
     pub(crate) async fn check(&self) -> Result<String, Fault> {
         match &self.route {
-            Route::Webhook { .. } => {
+            Route::Webhook(_) => {
                 let status = exchange(self.client.request(Method::GET, "")).await?.status;
                 Ok(format!(
                     "the host answers (http status {status}); whether the webhook takes messages shows a first one"
@@ -158,7 +157,7 @@ impl Line {
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         match &self.route {
             Route::Bot { authorization, .. } => request.header(AUTHORIZATION, authorization.clone()),
-            Route::Webhook { .. } => request,
+            Route::Webhook(_) => request,
         }
     }
 }
@@ -201,11 +200,11 @@ fn json(request: RequestBuilder, body: &Value) -> RequestBuilder {
 fn fault(verdict: Verdict) -> Fault {
     match verdict {
         Verdict::Fault(fault) => fault,
-        Verdict::Refused { reason, .. } | Verdict::Unthreaded(reason) => Fault {
+        Verdict::Refused { reason, .. } | Verdict::Changed(reason) => Fault {
             kind: FaultKind::Config,
             message: reason,
         },
-        Verdict::Accepted => Fault {
+        Verdict::Accepted(_) => Fault {
             kind: FaultKind::Server,
             message: "slack took a question for an answer".to_owned(),
         },

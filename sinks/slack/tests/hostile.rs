@@ -13,7 +13,8 @@ use fake::notices::{event, parcel};
 use fake::{Settings, Workspace, blocks, bot, webhook};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use trapline_schemas::{Action, CATALOGUE, Event, Field, Kind, Origin};
+use trapline_schemas::{Action, Event, Field};
+use trapline_sink::conformance::samples::filled;
 use trapline_sink::{Outcome, StreamSink};
 
 /// What people have tried on readers of chat.
@@ -39,21 +40,6 @@ const LURES: &[&str] = &[
     "",
     " ",
 ];
-
-/// An event with a text in every field that takes one.
-fn filled(action: Action, text: &str) -> Event {
-    let mut event = event(9, "proof");
-    event.action = action;
-    for row in CATALOGUE.iter().filter(|row| row.origin == Origin::Stored) {
-        match row.kind {
-            Kind::Keyword | Kind::Text if row.field != Field::TouchLevel => event.set(row.field, text),
-            Kind::Keywords => event.set(row.field, trapline_schemas::Value::Texts(vec![text.into(); 3])),
-            Kind::Bytes => event.set(row.field, text.as_bytes().to_vec()),
-            _ => {}
-        }
-    }
-    event
-}
 
 /// A workspace, and both ways to it.
 struct Both {

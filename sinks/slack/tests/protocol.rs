@@ -14,6 +14,7 @@ use fake::notices::{event, one, parcel};
 use fake::{CHANNEL, Settings, TOKEN, WEBHOOK, Workspace, bot, event_of, webhook};
 use futures_util::FutureExt;
 use trapline_sink::config::Table;
+use trapline_sink::conformance::samples::common;
 use trapline_sink::conformance::web::{Fault, Reply};
 use trapline_sink::{FaultKind, Outcome};
 use trapline_sink_slack::SINK;
@@ -129,7 +130,7 @@ async fn messages_keep_the_interval() {
         (1, 1),
         "a crash doubles one notice at most"
     );
-    let sink = webhook_with_interval(&workspace, "1h");
+    let sink = webhook_with_interval(&workspace, "60s");
     assert_eq!(sink.deliver(&one(1, "proof")).await.outcomes, [Outcome::Delivered]);
     let batch = one(1, "proof");
     // The first turn of the second message is to wait, and nothing is asked meanwhile.
@@ -260,13 +261,7 @@ fn a_table_that_would_leak_or_mislead_is_refused_without_showing_a_secret() {
 async fn a_voice_that_is_not_there_is_told_at_its_key() {
     let toml = format!("token = \"x\"\nchannel = \"{CHANNEL}\"\ntone = \"sulking\"");
     let (table, _) = Table::for_test(&toml, SINK.keys);
-    let common = trapline_sink::config::Common {
-        name: "channel".into(),
-        format: trapline_schemas::Format::Text,
-        observer: "lure".into(),
-        resolver: trapline_sink::dial::Resolver::default(),
-        notices: trapline_sink::config::NoticeSettings::default(),
-    };
+    let mut common = common(trapline_schemas::Format::Text, trapline_sink::dial::Resolver::default());
     let factory = (SINK.parse)(&table);
     let told: Vec<_> = factory.look(&table, &common).iter().map(ToString::to_string).collect();
     assert!(
@@ -277,4 +272,9 @@ async fn a_voice_that_is_not_there_is_told_at_its_key() {
         factory.build(&common).err().map(|fault| fault.kind),
         Some(FaultKind::Config)
     );
+    // That of all sinks is told here too: nobody else looks at it.
+    let (table, _) = Table::for_test(&toml.replace("tone = \"sulking\"", ""), SINK.keys);
+    common.notices.tone = "shouting".into();
+    let told = (SINK.parse)(&table).look(&table, &common);
+    assert!(told.len() == 1 && told[0].to_string().contains("shouting"), "{told:?}");
 }

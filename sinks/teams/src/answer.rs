@@ -4,39 +4,11 @@
 //! its own can be about a message: a proxy that refuses alarms, and the message is tried again.
 
 use serde_json::Value;
+use trapline_sink::codes::About::{Credentials, Message, Pace, Server, Settings};
+use trapline_sink::codes::{Codes, Row};
+use trapline_sink::courier::Verdict;
 use trapline_sink::http::Answer;
 use trapline_sink::stream::{Fault, FaultKind};
-
-/// What became of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The workflow has begun.
-    Accepted,
-    /// This very message is refused as it is; `known` if by a code that can mean nothing else.
-    Refused {
-        /// Why, for the dead letter.
-        reason: String,
-        /// Whether the code is in the table.
-        known: bool,
-    },
-    /// Not delivered; send again later.
-    Fault(Fault),
-}
-
-/// What a code is about.
-#[derive(Debug, Clone, Copy)]
-enum About {
-    Credentials,
-    Settings,
-    Pace,
-    Server,
-    Message,
-}
-
-use About::{Credentials, Message, Pace, Server, Settings};
-
-/// A code, what it is about, and what to do; empty where the code says it.
-type Row = (&'static str, About, &'static str);
 
 const WHOLE_URL: &str = "copy the workflow's URL again, whole, with its `sig=…`";
 const ANYONE: &str = "let anyone trigger the workflow (\"Who can trigger the flow?\")";
@@ -45,7 +17,7 @@ const TURN_ON: &str = "turn the workflow on, and look at who owns it";
 const TEMPLATE: &str = "make the workflow from the template \"Post to a channel when a webhook request is received\"";
 
 /// Codes that workflows answer a request with.
-const CODES: &[Row] = &[
+const ROWS: &[Row] = &[
     ("DirectApiAuthorizationRequired", Credentials, WHOLE_URL),
     ("DirectApiInvalidAuthorizationScheme", Credentials, ANYONE),
     ("DirectApiRequestHasMoreThanOneAuthorization", Credentials, ANYONE),
@@ -92,6 +64,14 @@ const CODES: &[Row] = &[
     ("RequestContentTooLarge", Message, ""),
 ];
 
+const CODES: Codes = Codes {
+    who: WHAT,
+    where_unset: "does not run",
+    rows: ROWS,
+};
+
+const WHAT: &str = "the workflow";
+
 /// Judges an answer.
 pub(crate) fn judge(answer: &Answer) -> Verdict {
     if matches!(answer.status, 200..=202 | 204) {
@@ -99,60 +79,46 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
     }
     match code(&answer.body) {
         Some(code) => by_code(answer, &code),
-        None if answer.status == 413 => refused("http status 413", true),
+        None if answer.status == 413 => CODES.refusal("http status 413", true),
         None => Verdict::Fault(answer.fault(WHAT)),
     }
 }
 
-const WHAT: &str = "the workflow";
-
-/// A workflow that has begun answers nothing, or what its maker wrote; never a page.
+/// A workflow that has begun answers nothing, or what its maker wrote; never an error or a page.
 fn success(answer: &Answer) -> Verdict {
-    let body = answer.body.trim_ascii();
-    let is_ours = body.is_empty() || std::str::from_utf8(body).is_ok_and(|text| !text.starts_with('<'));
-    match code(body) {
-        None if is_ours && body.len() < ANSWER_USUAL => Verdict::Accepted,
-        _ => Verdict::Fault(Fault {
-            kind: FaultKind::Server,
-            message: format!(
-                "{WHAT} gave an answer that is not a workflow's: http status {}",
-                answer.status
-            ),
-        }),
+    let status = answer.status;
+    if is_of_workflow(answer.body.trim_ascii()) {
+        return Verdict::Accepted(format!(
+            "http status {status}: the workflow has begun, and its run history tells whether it posted"
+        ));
     }
-}
-
-/// Longer is no answer of a workflow to a webhook.
-const ANSWER_USUAL: usize = 16 << 10;
-
-fn by_code(answer: &Answer, code: &str) -> Verdict {
-    let Some((_, about, advice)) = CODES.iter().find(|(known, ..)| *known == code) else {
-        return match answer.status {
-            400 | 413 | 422 => refused(code, false),
-            _ => Verdict::Fault(with_code(answer.fault(WHAT), code)),
-        };
-    };
-    let (kind, what) = match about {
-        Credentials => (FaultKind::Auth, "refused the credentials"),
-        Settings => (FaultKind::Config, "does not run"),
-        Pace => (FaultKind::Busy, "asked for a pause"),
-        Server => (FaultKind::Server, "failed"),
-        Message => return refused(code, true),
-    };
-    let advice = if advice.is_empty() {
-        String::new()
-    } else {
-        format!("; {advice}")
-    };
     Verdict::Fault(Fault {
-        kind,
-        message: format!("{WHAT} {what}: {code}{advice}"),
+        kind: FaultKind::Server,
+        message: format!("{WHAT} gave an answer that is not a workflow's: http status {status}"),
     })
 }
 
-fn refused(code: &str, known: bool) -> Verdict {
-    let reason = format!("{WHAT} refused the message: {code}");
-    Verdict::Refused { reason, known }
+fn is_of_workflow(body: &[u8]) -> bool {
+    let says_error = serde_json::from_slice(body).is_ok_and(|reply: Value| reply.get("error").is_some());
+    let is_page = |text: &str| text.trim_start_matches('\u{feff}').starts_with(['<']) || text.starts_with(FAILED);
+    let is_text = std::str::from_utf8(body).is_ok_and(|text| !is_page(text));
+    is_text && !says_error && body.len() < ANSWER_USUAL
+}
+
+/// What stands before Teams' own refusal under a status of success.
+const FAILED: &str = "Webhook message delivery failed";
+/// Longer is no answer of a workflow to a webhook.
+const ANSWER_USUAL: usize = 16 << 10;
+
+/// Judges by the code; only under a status that may be about the message can a code be.
+fn by_code(answer: &Answer, code: &str) -> Verdict {
+    let may_be_of_message = matches!(answer.status, 400 | 413 | 422);
+    match CODES.verdict(code) {
+        Some(verdict @ Verdict::Fault(_)) if answer.status != 429 => verdict,
+        Some(verdict) if may_be_of_message => verdict,
+        None if may_be_of_message => CODES.refusal(code, false),
+        _ => Verdict::Fault(with_code(answer.fault(WHAT), code)),
+    }
 }
 
 fn with_code(fault: Fault, code: &str) -> Fault {
@@ -199,7 +165,7 @@ mod tests {
     #[test]
     fn a_workflow_that_has_begun_says_nothing_or_a_word() {
         for body in ["", "1", "\"ok\"", r#"{"id":7}"#] {
-            assert_eq!(verdict(202, body), Verdict::Accepted, "{body}");
+            assert!(matches!(verdict(202, body), Verdict::Accepted(_)), "{body}");
         }
         for body in [
             "<html>welcome</html>",
@@ -262,14 +228,14 @@ mod tests {
 
     #[test]
     fn codes_are_in_the_table_once_and_are_words() {
-        for (at, (code, ..)) in CODES.iter().enumerate() {
-            assert!(!CODES[..at].iter().any(|(other, ..)| other == code), "{code}");
+        assert_eq!(CODES.double(), None);
+        for (code, ..) in ROWS {
             assert!(code.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{code}");
         }
     }
 
     fn body() -> impl Strategy<Value = Vec<u8>> {
-        let coded = prop::sample::select(CODES)
+        let coded = prop::sample::select(ROWS)
             .prop_map(|(code, ..)| format!(r#"{{"error":{{"code":"{code}","message":"x"}}}}"#).into_bytes());
         let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
         let damaged = (coded, damage).prop_map(|(mut body, damage)| {
@@ -287,8 +253,11 @@ mod tests {
         fn any_bytes_of_a_workflow_are_a_verdict_in_plain_words(status in 200_u16..600, body in body()) {
             let answer = Answer { status, retry_after: None, body };
             match judge(&answer) {
-                Verdict::Accepted => prop_assert!(matches!(status, 200..=202 | 204)),
+                Verdict::Accepted(_) => prop_assert!(matches!(status, 200..=202 | 204)),
+                Verdict::Changed(_) => prop_assert!(false, "a card has nothing to change"),
                 Verdict::Refused { reason: text, .. } | Verdict::Fault(Fault { message: text, .. }) => {
+                    let is_refusal = matches!(judge(&answer), Verdict::Refused { .. });
+                    prop_assert!(!is_refusal || matches!(status, 400 | 413 | 422));
                     prop_assert!(text.len() < 260 && trapline_schemas::text::is_clean(&text), "{}", text);
                     prop_assert!(!text.contains(['<', '>', '{']), "{}", text);
                 }

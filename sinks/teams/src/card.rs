@@ -2,14 +2,15 @@
 //!
 //! In: a [`Notice`] and when its event happened. Out: the JSON of a message, in full or short. Invariants, for any
 //! notice: 1. every text is a `TextRun`; 2. no text is empty or hides anything; 3. the message has at most
-//! [`MESSAGE_MAX`] bytes with every character beyond ASCII written as escapes.
+//! [`MESSAGE_MAX`] bytes however they are counted ([`cost`]): what is too long is lost after the workflow has said yes.
 
 use serde_json::{Value, json};
 use trapline_notice::{Fact, Notice, Weight};
 use trapline_schemas::Timestamp;
 use trapline_schemas::text::clean_within;
+use trapline_sink::courier::Form;
 
-/// Most bytes of a message, all ASCII. Teams refuses about 28 KB and does not say how it counts.
+/// Most bytes of a message. Teams refuses about 28 KB and does not say how it counts.
 pub(crate) const MESSAGE_MAX: usize = 26_000;
 /// Bounds of texts, characters.
 const TITLE_MAX: usize = 160;
@@ -18,15 +19,6 @@ const LABEL_MAX: usize = 60;
 const VALUE_MAX: usize = 300;
 /// Room for the line that says how many facts were left out.
 const CUT_COST: usize = 300;
-
-/// How much of a notice is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// All of it.
-    Full,
-    /// A line: what can hardly be refused for its looks.
-    Short,
-}
 
 /// The message of a notice.
 pub(crate) fn message(notice: &Notice, at: Timestamp, form: Form) -> Value {
@@ -165,10 +157,14 @@ fn plain(text: &str, chars_max: usize) -> String {
     clean_within(out.as_bytes(), chars_max).to_string()
 }
 
-/// Bytes of JSON once it is all ASCII: what is beyond takes six for each UTF-16 unit.
+/// The most bytes that JSON has in any way it may be counted: as ASCII, where what is beyond takes six for each UTF-16
+/// unit; or in UTF-16 as a text within JSON, as Teams keeps a card, where quotes and backslashes are two units.
 fn cost(value: &Value) -> usize {
-    let of = |ch: char| if ch.is_ascii() { 1 } else { 6 * ch.len_utf16() };
-    value.to_string().chars().map(of).sum()
+    let json = value.to_string();
+    let ascii = |ch: char| if ch.is_ascii() { 1 } else { 6 * ch.len_utf16() };
+    let nested = |ch: char| 2 * if matches!(ch, '"' | '\\') { 2 } else { ch.len_utf16() };
+    let sum = |of: fn(char) -> usize| json.chars().map(of).sum::<usize>();
+    sum(ascii).max(sum(nested))
 }
 
 #[cfg(test)]

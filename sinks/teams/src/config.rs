@@ -6,12 +6,15 @@ use std::time::Duration;
 use reqwest::Url;
 use trapline_notice::Voice;
 use trapline_schemas::Format;
-use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
+use trapline_sink::base_url::{self, has_login, is_loopback, objection_to_way};
+use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, SinkType, Table};
+use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
-use trapline_sink::stream::{Fault, FaultKind, StreamSink};
+use trapline_sink::secret_url::SecretUrl;
+use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 
-use crate::sink::{Line, Teams};
+use crate::sink::Workflow;
 
 /// The registry row.
 pub static SINK: SinkType = SinkType {
@@ -45,24 +48,14 @@ const KEYS: &[Key] = &[
         KeyKind::Text,
         "Voice of the notices; that of `[notices]` if left out.",
     ),
-    Key::default(
-        "timeout",
-        KeyKind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(300),
-        },
-        "\"30s\"",
-        "Longest wait for one answer, from the connection to its last byte.",
-    ),
+    Key::timeout("\"30s\""),
     tls::KEY,
 ];
 
 /// What the loader keeps.
 #[derive(Debug)]
 struct Settings {
-    base: Url,
-    path: Secret,
-    query: Option<Secret>,
+    url: SecretUrl,
     interval: Duration,
     tone: String,
     timeout: Duration,
@@ -72,16 +65,13 @@ struct Settings {
 impl Factory for Settings {
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let tls = self.tls.as_ref().map(Tls::new).transpose()?;
-        let voice = Voice::new(&self.tone, &common.notices).map_err(|error| Fault {
-            kind: FaultKind::Config,
-            message: error.to_string(),
-        })?;
-        let line = Line {
-            client: HttpClient::new(self.base.clone(), tls, self.timeout, common.resolver.clone())?,
-            path: self.path.clone(),
-            query: self.query.clone(),
+        let voice = Voice::new(&self.tone, &common.notices)?;
+        let workflow = Workflow {
+            client: HttpClient::new(self.url.base.clone(), tls, self.timeout, common.resolver.clone())?,
+            url: self.url.clone(),
+            voice,
         };
-        Ok(Arc::new(Teams::new(line, voice, self.interval)))
+        Ok(Arc::new(Dispatch::new(workflow, self.interval)))
     }
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
@@ -92,16 +82,10 @@ impl Factory for Settings {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let mut base = webhook(table);
-    let encrypted = base.scheme() == "https";
-    let path = base.path().trim_start_matches('/').to_owned().into();
-    let query = base.query().map(|query| query.to_owned().into());
-    base.set_path("");
-    base.set_query(None);
+    let url = webhook(table);
+    let encrypted = url.scheme() == "https";
     Box::new(Settings {
-        base,
-        path,
-        query,
+        url: SecretUrl::of(url),
         interval: table.duration("interval"),
         tone: table.text("tone"),
         timeout: table.duration("timeout"),
@@ -123,30 +107,30 @@ fn webhook(table: &Table) -> Url {
         }
         Err(allowed) => {
             table.problem("webhook_url", "a URL that is no workflow's", allowed);
-            Url::parse("https://localhost").expect("a constant URL parses")
+            base_url::harmless()
         }
     }
 }
 
 const WEBHOOK: &str = "the URL that the workflow shows, whole, from `https://` to the end of `sig=…`";
 
+/// Hosts of the connectors of Office 365, and all that is below them.
+const RETIRED: [&str; 3] = ["webhook.office.com", "outlook.office.com", "outlook.office365.com"];
+
 fn objection(url: &Url, tls_off: bool) -> Option<&'static str> {
-    let host = url.host_str().unwrap_or_default();
-    if host.ends_with(".webhook.office.com") || host == "outlook.office.com" {
+    if RETIRED.iter().any(|host| is_below(base_url::host(url), host)) {
         Some("a workflow's URL: connectors of Office 365 are retired; make a workflow in the channel's menu")
-    } else if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+    } else if url.fragment().is_some() || has_login(url) {
         Some("a URL without user, password or fragment")
     } else if !matches!(url.scheme(), "http" | "https") || url.path() == "/" {
         Some(WEBHOOK)
-    } else if url.scheme() == "http" && !tls_off && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
     } else {
-        None
+        objection_to_way(url, tls_off)
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+/// Whether a host is this one or below it.
+fn is_below(host: &str, above: &str) -> bool {
+    let before = host.strip_suffix(above);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

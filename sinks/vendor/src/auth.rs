@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Url};
+use trapline_sink::base_url;
 use trapline_sink::config::{ExposeSecret, Secret, Table};
 use trapline_sink::dial::Resolver;
 use trapline_sink::http::HttpClient;
@@ -16,10 +17,11 @@ use trapline_sink::{Fault, FaultKind};
 
 use crate::judge::Failed;
 use crate::profile::{AuthKind, Profile};
-use crate::url::{harmless, objection};
 
 /// What is allowed, for messages.
 pub const AUTH_HINT: &str = "`token`, `username` with `password` or `token`, or `client_id` with `client_secret`";
+
+const TOKEN_URL: &str = "https://login.example/oauth/token";
 
 /// Keys of a sink that logs in to a vendor.
 pub mod keys {
@@ -99,7 +101,9 @@ impl LoginSettings {
             return Self::Client {
                 id: table.text("client_id"),
                 secret: table.secret("client_secret").unwrap_or_default(),
-                url: table.is_set("token_url").then(|| token_url(table)),
+                url: table
+                    .is_set("token_url")
+                    .then(|| base_url::read(table, "token_url", TOKEN_URL)),
                 scope: table.text("token_scope"),
             };
         }
@@ -155,16 +159,6 @@ fn need(table: &Table, key: &'static str, other: &'static str) {
             &format!("both, or neither: {AUTH_HINT}"),
         );
     }
-}
-
-fn token_url(table: &Table) -> Url {
-    let url = Url::parse(&table.text("token_url")).ok();
-    match url.map(|url| (objection(&url, table.is_off("tls")), url)) {
-        Some((None, url)) => return url,
-        Some((Some(allowed), _)) => table.problem_with_address("token_url", allowed),
-        None => table.problem_with_address("token_url", "a URL such as `https://login.example/oauth/token`"),
-    }
-    harmless()
 }
 
 /// A login at work.

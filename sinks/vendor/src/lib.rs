@@ -52,7 +52,6 @@ mod read;
 mod remote;
 mod run;
 mod shelf;
-pub mod url;
 
 pub use auth::{AUTH_HINT, Login, LoginSettings, Place, keys};
 pub use judge::Failed;

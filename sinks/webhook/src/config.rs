@@ -8,12 +8,13 @@ use reqwest::header::HeaderMap;
 use trapline_schemas::Format;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::http::HttpClient;
+use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 use trapline_template::{Body, Condition, Mistake, Names, samples};
 
 use crate::answer;
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint;
 use crate::headers;
 use crate::payload::{Payload, WHOLE, Writer};
 use crate::signer::Signer;
@@ -122,7 +123,7 @@ const KEYS: &[Key] = &[
 /// What the loader keeps.
 #[derive(Debug)]
 struct Settings {
-    endpoint: Endpoint,
+    endpoint: SecretUrl,
     method: Method,
     headers: HeaderMap,
     signer: Option<Signer>,
@@ -171,7 +172,7 @@ impl Factory for Settings {
 }
 
 fn parse(table: &Table) -> Box<dyn Factory> {
-    let endpoint = Endpoint::read(table);
+    let endpoint = endpoint::read(table);
     let payload = Payload::of(table.choice("payload"));
     let encrypted = endpoint.base.scheme() == "https";
     let method = match table.choice("method") {

@@ -3,79 +3,49 @@
 use std::net::IpAddr;
 
 use reqwest::Url;
-use trapline_sink::config::{ExposeSecret, Secret, Table};
+use trapline_sink::base_url::{harmless, has_login, host, objection_to_way};
+use trapline_sink::config::{ExposeSecret, Table};
+use trapline_sink::secret_url::SecretUrl;
 
-/// A destination.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    /// Scheme, host and port.
-    pub(crate) base: Url,
-    /// Without its leading `/`.
-    pub(crate) path: Secret,
-    pub(crate) query: Option<Secret>,
-}
-
-impl Endpoint {
-    /// Reads `url` or `secret_url`. What is wrong becomes a problem, and a harmless address stands in for it.
-    pub(crate) fn read(table: &Table) -> Self {
-        match (table.is_set("url"), table.is_set("secret_url")) {
-            (true, true) => table.problem("secret_url", "both `url` and `secret_url`", "one of them"),
-            (false, false) => table.problem("url", "neither `url` nor `secret_url`", "one of them"),
-            _ => {}
-        }
-        let secret = table.secret("secret_url");
-        let (key, text) = match &secret {
-            Some(secret) => ("secret_url", secret.expose_secret().trim().to_owned()),
-            None => ("url", table.text("url")),
-        };
-        let found = Url::parse(&text).map_err(|_| "a URL such as `https://soar.example/hooks/honeyport`");
-        match found.and_then(|url| objection(&url, table, secret.is_some()).map_or(Ok(url), Err)) {
-            Ok(url) => Self::of(url),
-            Err(allowed) => {
-                match (key, table.is_set("url")) {
-                    ("secret_url", _) => table.problem(key, "a URL that cannot be asked", allowed),
-                    (_, true) => table.problem_with_address(key, allowed),
-                    (_, false) => {}
-                }
-                Self::of(Url::parse("https://localhost").expect("a constant URL parses"))
-            }
-        }
+/// Reads `url` or `secret_url`. What is wrong becomes a problem, and a harmless address stands in for it.
+pub(crate) fn read(table: &Table) -> SecretUrl {
+    match (table.is_set("url"), table.is_set("secret_url")) {
+        (true, true) => table.problem("secret_url", "both `url` and `secret_url`", "one of them"),
+        (false, false) => table.problem("url", "neither `url` nor `secret_url`", "one of them"),
+        _ => {}
     }
-
-    fn of(url: Url) -> Self {
-        let path = url.path().trim_start_matches('/').to_owned().into();
-        let query = url.query().map(|query| query.to_owned().into());
-        let mut base = url;
-        base.set_path("");
-        base.set_query(None);
-        Self { base, path, query }
+    let secret = table.secret("secret_url");
+    let (key, text) = match &secret {
+        Some(secret) => ("secret_url", secret.expose_secret().trim().to_owned()),
+        None => ("url", table.text("url")),
+    };
+    let found = Url::parse(&text).map_err(|_| "a URL such as `https://soar.example/hooks/honeyport`");
+    match found.and_then(|url| objection(&url, table, secret.is_some()).map_or(Ok(url), Err)) {
+        Ok(url) => SecretUrl::of(url),
+        Err(allowed) => {
+            match (key, table.is_set("url")) {
+                ("secret_url", _) => table.problem(key, "a URL that cannot be asked", allowed),
+                (_, true) => table.problem_with_address(key, allowed),
+                (_, false) => {}
+            }
+            SecretUrl::of(harmless())
+        }
     }
 }
 
 fn objection(url: &Url, table: &Table, is_secret: bool) -> Option<&'static str> {
     let address = host(url).parse::<IpAddr>();
-    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+    if url.fragment().is_some() || has_login(url) {
         Some("a URL without user, password or fragment; `username` and `password` are keys")
     } else if url.query().is_some() && !is_secret {
         Some("a URL without a query; with one it is a secret: `secret_url = \"${VARIABLE}\"`")
-    } else if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        Some("a URL with `https://` (or `http://` to this machine) and a host")
-    } else if url.scheme() == "http" && !table.is_off("tls") && !is_loopback(url) {
-        Some("`https://`; `http://` goes to this machine only, or with `tls = \"off\"`")
+    } else if let Some(allowed) = objection_to_way(url, table.is_off("tls")) {
+        Some(allowed)
     } else if address.is_ok_and(|address| !is_safe(address)) && !table.bool("allow_link_local") {
         Some("an address that is not link-local; such a one only with `allow_link_local = true`")
     } else {
         None
     }
-}
-
-fn host(url: &Url) -> &str {
-    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let address = host(url).parse::<IpAddr>();
-    host(url) == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Where the metadata of cloud hosts is served outside of the link-local networks.
@@ -117,12 +87,5 @@ mod tests {
         for safe in ["192.0.2.1", "10.0.0.1", "127.0.0.1", "::1", "2001:db8::1", "fd00::1"] {
             assert!(is_safe(safe.parse().unwrap()), "{safe}");
         }
-    }
-
-    #[test]
-    fn a_debug_text_shows_neither_path_nor_query() {
-        let endpoint = Endpoint::of(Url::parse("https://h:1/hush/x?hush=1").unwrap());
-        let shown = format!("{endpoint:?}");
-        assert!(!shown.contains("hush") && shown.contains('h'), "{shown}");
     }
 }

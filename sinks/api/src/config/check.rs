@@ -364,7 +364,7 @@ impl Reader<'_> {
             let (secret, filled) = self.expanded(node, text)?;
             match filled || may_be_literal {
                 true => Ok(secret),
-                false => Err("a literal secret, but others may read this file".into()),
+                false => Err("a literal secret, but others may read this file (chmod 600 would do)".into()),
             }
         };
         match secret {

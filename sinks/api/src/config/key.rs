@@ -163,4 +163,14 @@ impl Key {
             doc,
         }
     }
+
+    /// The key `timeout` of a sink that sends requests; the default as it is written, such as `"\"10s\""`.
+    pub const fn timeout(default: &'static str) -> Self {
+        let kind = KeyKind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(300),
+        };
+        let doc = "Longest wait for one answer, from the connection to its last byte.";
+        Self::default("timeout", kind, default, doc)
+    }
 }

@@ -15,7 +15,9 @@
 
 pub mod certs;
 mod driver;
+pub mod log;
 pub mod names;
+pub mod samples;
 pub mod web;
 
 use std::collections::BTreeSet;

@@ -21,13 +21,27 @@ pub const KEY: (&str, &str) = ("lure:correct-horse", "ApiKey bHVyZTpjb3JyZWN0LWh
 pub struct Cluster {
     /// A document that holds this text does not fit the mapping.
     pub poison: Option<&'static str>,
+    /// What a document with that text is answered, unless it does not fit the mapping: status and type.
+    pub poison_as: Option<(u16, &'static str)>,
+    /// Something on the way answers a page of this status to requests with this text.
+    pub filtered: Option<(u16, &'static str)>,
+    /// An ingest pipeline leaves out documents with this text.
+    pub dropped: Option<&'static str>,
+    /// Items are answered in another order.
+    pub backwards: bool,
+    /// Reasons are of a hundred thousand bytes.
+    pub long_reasons: bool,
+    /// No document fits the mapping.
+    pub fits_nothing: bool,
     /// Requests with more events are refused with 413.
     pub events_max: Option<usize>,
     /// What every second item says instead of being stored: status and type.
     pub every_second: Option<(u16, &'static str)>,
     /// Every index is a data stream.
     pub streams: bool,
-    /// Documents by index and id, in order of arrival.
+    /// Documents that are about no event.
+    pub controls: Vec<Value>,
+    /// Documents of events by index and id, in order of arrival.
     pub stored: Vec<(String, String, Value)>,
     /// What was wrong with requests, in words.
     pub wrong: Vec<String>,
@@ -54,6 +68,12 @@ impl Cluster {
             }
         }
         let content = String::from_utf8(request.content().unwrap_or_default()).unwrap_or_default();
+        if let Some((status, _)) = self.filtered.filter(|(_, text)| content.contains(text)) {
+            return Reply::text(status, "<html>blocked</html>");
+        }
+        if self.query.get("timeout").map(String::as_str) != Some("666ms") {
+            self.wrong.push(format!("timeout in {:?}", self.query));
+        }
         let lines: Vec<&str> = content.split('\n').collect();
         let Some((&"", lines)) = lines.split_last() else {
             return refused(
@@ -69,11 +89,14 @@ impl Cluster {
             .trim_start_matches('/')
             .strip_suffix("/_bulk")
             .map(str::to_owned);
-        let items: Vec<Value> = lines
+        let mut items: Vec<Value> = lines
             .chunks(2)
             .enumerate()
             .map(|(at, pair)| self.item(at, in_path.as_deref(), pair))
             .collect();
+        if self.backwards {
+            items.reverse();
+        }
         let errors = items.iter().any(|item| item.to_string().contains("\"error\""));
         Reply::json(200, &json!({"errors": errors, "items": items}))
     }
@@ -86,7 +109,11 @@ impl Cluster {
         };
         let index = head["_index"].as_str().or(in_path).unwrap_or_default().to_owned();
         let id = head["_id"].as_str().unwrap_or_default().to_owned();
-        let (status, error) = self.store(at, op, &index, &id, pair.get(1).copied().unwrap_or_default());
+        let document = pair.get(1).copied().unwrap_or_default();
+        if self.dropped.is_some_and(|text| document.contains(text)) {
+            return json!({op: {"_id": id, "status": 200, "result": "noop"}});
+        }
+        let (status, error) = self.store(at, op, &index, &id, document);
         let mut item = json!({"_id": id, "status": status});
         if let Some((word, reason)) = error {
             item["error"] = json!({"type": word, "reason": reason});
@@ -108,8 +135,15 @@ impl Cluster {
         if let Some((status, word)) = self.every_second.filter(|_| at % 2 == 1) {
             return (status, Some((word, "a reason".to_owned())));
         }
+        if self.fits_nothing {
+            return (400, Some(("strict_dynamic_mapping_exception", "strict".to_owned())));
+        }
         if self.poison.is_some_and(|poison| document.to_string().contains(poison)) {
-            let reason = format!("failed to parse field [user.name] in document with id '{id}'");
+            if let Some((status, word)) = self.poison_as {
+                return (status, Some((word, "a reason".to_owned())));
+            }
+            let value = "x".repeat(if self.long_reasons { 100_000 } else { 1 });
+            let reason = format!("failed to parse field [user.name] in document with id '{id}'. Preview: '{value}'");
             return (400, Some(("mapper_parsing_exception", reason)));
         }
         if self.streams && op != "create" {
@@ -118,6 +152,10 @@ impl Cluster {
         }
         if self.streams && !document["@timestamp"].is_string() {
             return (400, Some(("mapper_parsing_exception", "failed to parse".to_owned())));
+        }
+        if document["event"]["action"] == "record-control" {
+            self.controls.push(document);
+            return (201, None);
         }
         let known = self.stored.iter().position(|(i, d, _)| i == index && d == id);
         match (known, op) {

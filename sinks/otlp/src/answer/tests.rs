@@ -44,7 +44,7 @@ fn accepted() -> Verdict {
 
 fn kind(verdict: &Verdict) -> Option<FaultKind> {
     match verdict {
-        Verdict::Fault(fault) => Some(fault.kind),
+        Verdict::Fault(fault) | Verdict::Doubtful(fault) | Verdict::Cut(fault) => Some(fault.kind),
         _ => None,
     }
 }
@@ -88,9 +88,22 @@ fn a_partial_success_names_nobody_unless_all_are_refused() {
         http(200, PROTOBUF, &partial(3, "too old")),
         Verdict::Refused("the receiver refused the record (too old)".into())
     );
-    for rejected in [1, 2, 4, -1, i64::MAX, i64::MIN] {
+    for rejected in [1, 2, 4, i64::MAX] {
         let verdict = http(200, PROTOBUF, &partial(rejected, ""));
         assert!(matches!(verdict, Verdict::Partial(_)), "{rejected} {verdict:?}");
+        let alone = taken(
+            PartialSuccess {
+                rejected_log_records: rejected,
+                error_message: String::new(),
+            },
+            1,
+            &HeaderMap::new(),
+        );
+        assert!(matches!(alone, Verdict::Refused(_)), "{rejected} {alone:?}");
+    }
+    for nonsense in [-1, i64::MIN] {
+        let verdict = http(200, PROTOBUF, &partial(nonsense, ""));
+        assert_eq!(kind(&verdict), Some(FaultKind::Server), "{verdict:?}");
     }
     for number in ["1", "\"1\""] {
         let body = format!(r#"{{"partialSuccess":{{"rejectedLogRecords":{number},"errorMessage":"old"}}}}"#);
@@ -112,6 +125,12 @@ fn every_status_of_http_has_its_class() {
         let verdict = http(status, Some("text/html"), b"<html>no</html>");
         assert_eq!(kind(&verdict), expected, "{status}");
         assert_eq!(matches!(verdict, Verdict::Suspect(_)), expected.is_none(), "{status}");
+        let doubtful = match status {
+            400 | 413 | 415 | 422 | 401 | 404 | 405 | 407 | 408 | 410 | 425 | 429 => false,
+            402..=499 => true,
+            _ => matches!(status, 500 | 501 | 505..=510),
+        };
+        assert_eq!(matches!(verdict, Verdict::Doubtful(_)), doubtful, "{status}");
     }
     let Verdict::Fault(lost) = http(404, None, b"") else {
         panic!("a fault")
@@ -164,10 +183,18 @@ fn every_status_of_grpc_has_its_class() {
         match code {
             0 => assert_eq!(plain, accepted()),
             3 | 6 => assert!(matches!(plain, Verdict::Suspect(_)), "{code}"),
-            8 | 11 => assert!(matches!(plain, Verdict::TooMuch(_)), "{code}"),
+            8 | 11 => assert!(matches!(plain, Verdict::Doubtful(_)), "{code}"),
+            // The specification lets a client send these again.
+            1 | 4 | 10 | 14 | 15 => assert!(
+                matches!(&plain, Verdict::Fault(fault) if fault.kind == FaultKind::Server),
+                "{code}"
+            ),
             7 | 16 => assert_eq!(kind(&plain), Some(FaultKind::Auth), "{code}"),
             5 | 9 | 12 => assert_eq!(kind(&plain), Some(FaultKind::Config), "{code}"),
-            _ => assert_eq!(kind(&plain), Some(FaultKind::Server), "{code}"),
+            _ => assert!(
+                matches!(&plain, Verdict::Doubtful(fault) if fault.kind == FaultKind::Server),
+                "{code}"
+            ),
         }
         assert_eq!(paused.pause, Some(Duration::from_secs(7)));
         if matches!(code, 1 | 2 | 4 | 8 | 10 | 11 | 13..=15) {
@@ -192,6 +219,20 @@ fn a_success_of_grpc_has_one_whole_message() {
         b"\0\0\0\0\0\0\0\0\0\0",
     ] {
         assert_eq!(kind(&ok(body)), Some(FaultKind::Server), "{body:?}");
+    }
+    // A status before the message is a promise, not the end of a call; and 200 is the status of every call.
+    for (status, trailers) in [(200, &[][..]), (503, &[("grpc-status", "0")][..])] {
+        let whole = Whole {
+            answer: Answer {
+                status,
+                retry_after: None,
+                body: framed(b"").to_vec(),
+            },
+            headers: headers(&[("content-type", "application/grpc"), ("grpc-status", "0")]),
+            trailers: headers(trailers),
+        };
+        let verdict = of_grpc(&whole, COUNT, &HeaderMap::new()).verdict;
+        assert_eq!(kind(&verdict), Some(FaultKind::Server), "{status}");
     }
     // Without a status the call was broken off, whatever came before.
     assert_eq!(kind(&grpc_told(&[], &framed(b"")).verdict), Some(FaultKind::Server));
@@ -270,7 +311,7 @@ proptest! {
                 Verdict::Refused(text) | Verdict::Suspect(text) | Verdict::Partial(text) => {
                     prop_assert!(!text.chars().any(char::is_control) && text.len() < 900);
                 }
-                Verdict::TooMuch(fault) | Verdict::Fault(fault) => {
+                Verdict::Doubtful(fault) | Verdict::Cut(fault) | Verdict::Fault(fault) => {
                     prop_assert!(!fault.message.chars().any(char::is_control) && fault.message.len() < 900);
                 }
             }

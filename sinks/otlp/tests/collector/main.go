@@ -1,5 +1,6 @@
 // Command collector is the OTLP receiver of the OpenTelemetry Collector with nothing behind it but standard output:
-// one line of OTLP JSON for each export that it took. Exports that hold "refuse-this-event" are refused as bad data.
+// one line of OTLP JSON for each export that it took. Exports that hold "refuse-this-event" are refused as bad data,
+// and those of some services (see printer) as if something were wrong behind the collector.
 //
 // Usage: collector GRPC_ADDRESS HTTP_ADDRESS [CERT KEY]; it says "ready" and ends with its standard input.
 package main
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
@@ -76,7 +78,18 @@ func printer() consumer.ConsumeLogsFunc {
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(line), "refuse-this-event") {
+		bad := strings.Contains(string(line), "refuse-this-event")
+		switch service(logs) {
+		case "invalid":
+			return status.Error(codes.InvalidArgument, "refused, as everything")
+		case "permanent":
+			return consumererror.NewPermanent(errors.New("nothing behind it takes anything"))
+		case "breaks":
+			if bad {
+				return consumererror.NewPermanent(errors.New("broke down, as ordered"))
+			}
+		}
+		if bad {
 			return status.Error(codes.InvalidArgument, "refused, as ordered")
 		}
 		mutex.Lock()
@@ -84,4 +97,13 @@ func printer() consumer.ConsumeLogsFunc {
 		_, err = fmt.Printf("%s\n", line)
 		return err
 	}
+}
+
+// The service that the records are of, by which one collector is several.
+func service(logs plog.Logs) string {
+	if logs.ResourceLogs().Len() == 0 {
+		return ""
+	}
+	name, _ := logs.ResourceLogs().At(0).Resource().Attributes().Get("service.name")
+	return name.AsString()
 }

@@ -1,6 +1,5 @@
 //! The receiver over gRPC: as much of a server as the suite needs, on HTTP/2 frames of the crate `h2`.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -15,8 +14,9 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use trapline_sink::conformance::web::{Listening, Orders};
 
 use super::http::response;
 use super::store::{Store, Taken};
@@ -30,6 +30,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 pub enum Fault {
     /// This status alone, with details if there are any.
     Status(u16, &'static str),
+    /// This status, with words of so many bytes in the trailers.
+    Wordy(u16, usize),
     /// An answer of HTTP with this type and body, and no trailers.
     Page(u16, &'static str, Vec<u8>),
     /// An answer of gRPC with these bytes for a message and status 0.
@@ -46,17 +48,9 @@ pub enum Fault {
     ShortBody,
 }
 
-#[derive(Default)]
-struct Orders {
-    next: VecDeque<Fault>,
-    lasting: Option<Fault>,
-    /// Whether a connection serves one call.
-    closes: bool,
-}
-
 struct Shared {
     store: Mutex<Store>,
-    orders: Mutex<Orders>,
+    orders: Orders<Fault>,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -64,15 +58,7 @@ struct Shared {
 pub struct Receiver {
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+    listening: Listening,
 }
 
 impl Receiver {
@@ -85,13 +71,14 @@ impl Receiver {
         });
         let shared = Shared {
             store: Mutex::new(store),
-            orders: Mutex::default(),
+            orders: Orders::default(),
             tls,
         };
+        let listening = Listening::default();
         let mut receiver = Self {
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: listening.address,
             shared: Arc::new(shared),
-            task: None,
+            listening,
         };
         receiver.resume().await;
         receiver
@@ -99,41 +86,23 @@ impl Receiver {
 
     /// Listens again, at the same address, with all that was kept.
     pub async fn resume(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        self.task = Some(tokio::spawn(accept(listener, self.shared.clone())));
+        let shared = self.shared.clone();
+        self.listening.resume(|listener| accept(listener, shared)).await;
+        self.address = self.listening.address;
     }
 
     /// Nobody listens from the return on.
     pub async fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            let _ = task.await;
-        }
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        self.listening.stop().await;
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn order(&self, fault: Fault) {
-        self.shared.orders.lock().unwrap().next.push_back(fault);
-    }
-
-    pub fn order_lasting(&self, fault: Fault) {
-        self.shared.orders.lock().unwrap().lasting = Some(fault);
-    }
-
-    /// From now on each connection is told to go away with its first call.
-    pub fn close_after_each(&self) {
-        self.shared.orders.lock().unwrap().closes = true;
-    }
-
-    pub fn heal(&self) {
-        *self.shared.orders.lock().unwrap() = Orders::default();
+    /// The faults that it is to have.
+    pub fn orders(&self) -> &Orders<Fault> {
+        &self.shared.orders
     }
 
     /// Looks at what was kept.
@@ -173,7 +142,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>
         };
         let Some(next) = next else { return Ok(()) };
         let (request, respond) = next?;
-        if shared.orders.lock().unwrap().closes {
+        if shared.orders.closes() {
             connection.graceful_shutdown();
         }
         calls.spawn(call(request, respond, shared.clone(), broken.clone()));
@@ -192,27 +161,26 @@ async fn call(
         let _ = body.flow_control().release_capacity(data.len());
         frame.extend_from_slice(&data);
     }
-    let fault = {
-        let mut orders = shared.orders.lock().unwrap();
-        orders.next.pop_front().or_else(|| orders.lasting.clone())
-    };
+    let fault = shared.orders.take();
     let keep = || taken(&head.uri.to_string(), &head.headers, &frame, &shared);
-    match fault {
-        None => drop(answer(respond, keep(), frame.first() == Some(&1))),
+    let (told, fault) = match fault {
+        None => (keep(), None),
         Some(Fault::Slow(pause)) => {
             tokio::time::sleep(pause).await;
-            drop(answer(respond, keep(), frame.first() == Some(&1)));
+            (keep(), None)
         }
-        Some(Fault::ResetAfterStored) => {
-            keep();
-            broken.notify_one();
-        }
-        Some(fault) => drop(spoil(respond, fault).await),
+        Some(Fault::ResetAfterStored) => (keep(), Some(Fault::ResetAfterStored)),
+        Some(fault) => (Ok((0, 0)), Some(fault)),
+    };
+    match (told, fault) {
+        (Ok(told), None) => drop(answer(respond, told, frame.first() == Some(&1))),
+        (Err(Fault::ResetAfterStored), _) | (_, Some(Fault::ResetAfterStored)) => broken.notify_one(),
+        (_, Some(fault)) | (Err(fault), None) => drop(spoil(respond, fault).await),
     }
 }
 
-/// The status of the call, and how many records it refuses.
-fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16, usize) {
+/// The status of the call, and how many records it refuses; or what becomes of it instead.
+fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> Result<(u16, usize), Fault> {
     let mut store = shared.store.lock().unwrap();
     let header = |name| {
         headers
@@ -232,16 +200,20 @@ fn taken(uri: &str, headers: &HeaderMap, frame: &[u8], shared: &Shared) -> (u16,
     let logs = message.and_then(|message| Some((wire::export_request(&message).ok()?, message.len())));
     let Some((logs, bytes)) = logs.filter(|_| in_form) else {
         store.wrong.push(format!("{uri} {headers:?} {frame:?}"));
-        return (13, 0);
+        return Ok((13, 0));
     };
     if header("api-key") != KEY {
-        return (16, 0);
+        return Ok((16, 0));
     }
-    match store.take(&logs, bytes) {
+    Ok(match store.take(&logs, bytes) {
         Taken::Invalid => (3, 0),
         Taken::TooMany => (8, 0),
+        Taken::Broken => (13, 0),
+        Taken::Blocked => (7, 0),
+        Taken::Page => return Err(Fault::Page(200, "text/html", b"<html>blocked</html>".to_vec())),
+        Taken::Cut => return Err(Fault::ResetAfterStored),
         Taken::AllBut(refused) => (0, refused),
-    }
+    })
 }
 
 /// The message of a frame, inflated where it says so.
@@ -322,6 +294,13 @@ fn alone(mut respond: SendResponse<Bytes>, code: u16, details: &str) -> Result<(
 async fn spoil(mut respond: SendResponse<Bytes>, fault: Fault) -> Result<(), h2::Error> {
     match fault {
         Fault::Status(code, details) => alone(respond, code, details),
+        Fault::Wordy(code, bytes) => {
+            let mut stream = respond.send_response(head(200, "application/grpc"), false)?;
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", code.into());
+            trailers.insert("grpc-message", HeaderValue::from_str(&"w".repeat(bytes)).unwrap());
+            stream.send_trailers(trailers)
+        }
         Fault::Page(status, kind, body) => {
             let mut stream = respond.send_response(head(status, kind), false)?;
             stream.send_data(body.into(), true)

@@ -25,6 +25,11 @@ impl Service for Receiver {
         match self.store.take(&logs, bytes) {
             Taken::Invalid => Reply::json(400, &json!({"code": 3, "message": "bad record"})),
             Taken::TooMany => Reply::status(413),
+            Taken::Broken => Reply::status(500),
+            Taken::Blocked => Reply::status(403),
+            Taken::Page => Reply::text(200, "<html>blocked</html>"),
+            // Only the receiver over gRPC cuts.
+            Taken::Cut => Reply::status(500),
             Taken::AllBut(0) if kind == "application/json" => Reply::json(200, &json!({})),
             Taken::AllBut(refused) if kind == "application/json" => {
                 let partial = json!({"rejectedLogRecords": refused.to_string(), "errorMessage": "bad record"});

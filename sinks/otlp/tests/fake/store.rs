@@ -16,6 +16,16 @@ pub enum Poison {
     Request,
     /// It takes the rest, and says how many it refused.
     Record,
+    /// It refuses every record, whosever, and says so.
+    All,
+    /// It breaks down over the request.
+    Breaks,
+    /// Something on the way blocks it.
+    Filtered,
+    /// Something on the way blocks it, and answers a page as if nothing were wrong.
+    Page,
+    /// Something on the way cuts the connection.
+    Cut,
 }
 
 /// The receiver's answer to a request that it could read.
@@ -27,12 +37,23 @@ pub enum Taken {
     Invalid,
     /// None: too many at once.
     TooMany,
+    /// None: it broke down.
+    Broken,
+    /// None: it was not let through.
+    Blocked,
+    /// None: a page was shown instead.
+    Page,
+    /// None: the connection is over.
+    Cut,
 }
 
 /// What it keeps.
 #[derive(Debug, Default)]
 pub struct Store {
+    /// Of events.
     pub records: Vec<Value>,
+    /// About no event.
+    pub controls: Vec<Value>,
     /// Resource and scope of each request with records.
     pub frames: Vec<(Value, Value)>,
     /// What was wrong with requests.
@@ -58,6 +79,9 @@ impl Store {
         let Some((frame, records)) = found else {
             return Taken::AllBut(0);
         };
+        let (controls, records): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| record["eventName"] == "trapline.record_control");
         for record in &records {
             if let Err(why) = strict(record) {
                 self.wrong.push(format!("{why}: {record}"));
@@ -68,9 +92,18 @@ impl Store {
         if self.records_max > 0 && bad.len() + good.len() > self.records_max {
             return Taken::TooMany;
         }
-        if self.poison == Poison::Request && !bad.is_empty() {
-            return Taken::Invalid;
+        match self.poison {
+            Poison::Request if !bad.is_empty() => return Taken::Invalid,
+            Poison::Breaks if !bad.is_empty() => return Taken::Broken,
+            Poison::Filtered if !bad.is_empty() => return Taken::Blocked,
+            Poison::Page if !bad.is_empty() => return Taken::Page,
+            Poison::Cut if !bad.is_empty() => return Taken::Cut,
+            _ => {}
         }
+        if self.poison == Poison::All {
+            return Taken::AllBut(controls.len() + bad.len() + good.len());
+        }
+        self.controls.extend(controls);
         self.records.extend(good);
         self.frames.push(frame);
         Taken::AllBut(bad.len())

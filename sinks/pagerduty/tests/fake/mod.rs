@@ -2,17 +2,18 @@
 //!
 //! It holds every event against the documented fields, types, words and lengths, takes what is good into alerts by
 //! `dedup_key`, and answers as PagerDuty would.
-#![allow(dead_code, reason = "each test file uses the part it needs")]
+#![allow(dead_code, unused_imports, reason = "each test file uses the part it needs")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use trapline_schemas::{Action, Event, Field, Format, Timestamp};
-use trapline_sink::config::{Common, NoticeSettings, Table};
+use trapline_schemas::{Event, Field, Format};
+use trapline_sink::StreamSink;
+use trapline_sink::conformance::samples;
+pub use trapline_sink::conformance::samples::one as batch;
 use trapline_sink::conformance::web::{Reply, Request, Service};
 use trapline_sink::dial::Resolver;
-use trapline_sink::{Parcel, StreamSink};
 use trapline_sink_pagerduty::SINK;
 use uuid::Uuid;
 
@@ -43,6 +44,8 @@ pub struct PagerDuty {
     pub poison: Option<&'static str>,
     /// Refuses details that have this name.
     pub no_detail: Option<&'static str>,
+    /// Refuses a payload that has this field.
+    pub no_field: Option<&'static str>,
     pub poisoned: Vec<Value>,
     /// Events taken, in order.
     pub taken: Vec<Value>,
@@ -101,7 +104,7 @@ impl PagerDuty {
         if !["critical", "error", "warning", "info"].contains(&payload["severity"].as_str().unwrap_or_default()) {
             errors.push("'payload.severity' is invalid (must be one of the following: 'critical', …)".to_owned());
         }
-        let at = payload["timestamp"].as_str().unwrap_or_default();
+        let at = payload["timestamp"].as_str().unwrap_or("1970-01-01T00:00:00Z");
         if at.len() < 20 || !at.ends_with('Z') || at.as_bytes()[10] != b'T' {
             errors.push("'payload.timestamp' is invalid".to_owned());
         }
@@ -109,6 +112,9 @@ impl PagerDuty {
         let details = &payload["custom_details"];
         if self.no_detail.is_some_and(|name| details.get(name).is_some()) {
             errors.push("'payload.custom_details' is invalid".to_owned());
+        }
+        if self.no_field.is_some_and(|name| payload.get(name).is_some()) {
+            errors.push("'payload' has a field that is invalid".to_owned());
         }
         let holds = self.poison.is_some_and(|poison| payload.to_string().contains(poison));
         if holds || self.poisoned.contains(&details["event"]) {
@@ -153,16 +159,7 @@ impl Service for PagerDuty {
 
 /// A sink for the configuration.
 pub fn sink_with(toml: &str, resolver: Resolver) -> Arc<dyn StreamSink> {
-    let (table, problems) = Table::for_test(toml, SINK.keys);
-    assert_eq!(problems.count(), 0, "{:?}", problems.take());
-    let common = Common {
-        name: "pager".into(),
-        format: Format::Ecs,
-        observer: "lure".into(),
-        resolver,
-        notices: NoticeSettings::default(),
-    };
-    (SINK.parse)(&table).build(&common).unwrap()
+    samples::sink(&SINK, toml, Format::Ecs, resolver)
 }
 
 /// A sink for the server at a URL, with further keys.
@@ -171,22 +168,9 @@ pub fn sink(url: &str, keys: &str) -> Arc<dyn StreamSink> {
     sink_with(&toml, Resolver::default())
 }
 
-/// An event of an incident, with this level of touch.
+/// A touch of an incident, with this level, at a site.
 pub fn event(incident: u128, level: &str) -> Event {
-    let mut event = Event::new(Uuid::new_v4(), Timestamp::now(), Action::Credential);
-    event.set(Field::SourceIp, std::net::IpAddr::from([203, 0, 113, 77]));
-    event.set(Field::DestinationPort, 22_i64);
-    event.set(Field::DecoyId, "ssh");
-    event.set(Field::DecoyService, "ssh");
-    event.set(Field::ObserverName, "lure-test");
+    let mut event = samples::touch(incident, level);
     event.set(Field::Site, "lyon");
-    event.set(Field::IncidentId, Uuid::from_u128(incident));
-    event.set(Field::TouchLevel, level);
-    event.set(Field::UserName, "root");
     event
-}
-
-/// An event as a batch.
-pub fn batch(event: Event) -> Vec<Arc<Parcel>> {
-    vec![Arc::new(Parcel::new(1, Arc::new(event)))]
 }

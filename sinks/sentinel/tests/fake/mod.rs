@@ -10,7 +10,7 @@ use trapline_sink::config::{Common, NoticeSettings, Table};
 use trapline_sink::conformance::web::{Reply, Request, Service};
 use trapline_sink::dial::Resolver;
 use trapline_sink_sentinel::SINK;
-use trapline_sink_sentinel::record::COLUMNS;
+use trapline_sink_sentinel::record::{COLUMNS, CONTROL};
 use uuid::Uuid;
 
 pub const RULE: &str = "dcr-0123456789abcdef0123456789abcdef";
@@ -24,6 +24,10 @@ const BODY_BYTES_MAX: usize = 1_048_576;
 pub struct Azure {
     /// Requests with a record that holds this text are refused with 400.
     pub poison: Option<&'static str>,
+    /// Something on the way answers a page of this status to requests with a record that holds this text.
+    pub filtered: Option<(u16, &'static str)>,
+    /// It breaks down with 500 over requests with a record that holds this text.
+    pub breaks_over: Option<&'static str>,
     /// Requests with more records are refused with 413.
     pub records_max: Option<usize>,
     /// The token endpoint's refusal: status, `error`, `error_description`.
@@ -32,8 +36,10 @@ pub struct Azure {
     pub revoked: usize,
     /// Tokens given.
     pub given: usize,
-    /// Records, in order of arrival.
+    /// Records of events, in order of arrival.
     pub stored: Vec<Value>,
+    /// Records that are about no event.
+    pub controls: Vec<Value>,
     /// Numbers of requests with records that were taken.
     pub requests: usize,
     /// What was wrong with requests, in words.
@@ -110,11 +116,15 @@ impl Azure {
         if self.records_max.is_some_and(|max| records.len() > max) {
             return refused(413, "ContentLengthLimitExceeded");
         }
-        if self
-            .poison
-            .is_some_and(|poison| records.iter().any(|record| record.to_string().contains(poison)))
-        {
+        let any_holds = |text: &str| records.iter().any(|record| record.to_string().contains(text));
+        if self.poison.is_some_and(any_holds) {
             return refused(400, "InvalidPayload");
+        }
+        if let Some((status, _)) = self.filtered.filter(|(_, text)| any_holds(text)) {
+            return Reply::text(status, "<html>blocked</html>");
+        }
+        if self.breaks_over.is_some_and(any_holds) {
+            return refused(500, "InternalServerError");
         }
         for record in &records {
             let known = |name: &String| COLUMNS.iter().any(|column| column.name == name);
@@ -124,7 +134,11 @@ impl Azure {
             }
         }
         self.requests += usize::from(!records.is_empty());
-        self.stored.extend(records);
+        let (controls, events): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| record["EventOriginalType"] == CONTROL);
+        self.controls.extend(controls);
+        self.stored.extend(events);
         Reply::status(204)
     }
 }

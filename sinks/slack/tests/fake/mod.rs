@@ -2,7 +2,7 @@
 //!
 //! It keeps what it took, holds every message against the documented limits and types ([`blocks`]), and answers as
 //! Slack would; words and faults that were ordered override the next answers to messages.
-#![allow(dead_code, reason = "each test file uses the part it needs")]
+#![allow(dead_code, unused_imports, reason = "each test file uses the part it needs")]
 
 pub mod blocks;
 pub mod notices;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
-use trapline_sink::config::{Common, NoticeSettings, Table};
+use trapline_sink::conformance::samples;
 use trapline_sink::conformance::web::{Fault, Reply, Request, Server, Service};
 use trapline_sink::dial::Resolver;
 use trapline_sink_slack::SINK;
@@ -130,16 +130,7 @@ pub fn event_of(message: &Value) -> Option<Uuid> {
 
 /// A sink for the configuration.
 pub fn sink_with(toml: &str, resolver: Resolver) -> Arc<dyn StreamSink> {
-    let (table, problems) = Table::for_test(toml, SINK.keys);
-    assert_eq!(problems.count(), 0, "{:?}", problems.take());
-    let common = Common {
-        name: "channel".into(),
-        format: Format::Text,
-        observer: "lure".into(),
-        resolver,
-        notices: NoticeSettings::default(),
-    };
-    (SINK.parse)(&table).build(&common).unwrap()
+    samples::sink(&SINK, toml, Format::Text, resolver)
 }
 
 /// A bot's sink, with further keys.

@@ -1,7 +1,7 @@
 //! The suite for a sink whose destination speaks HTTP.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,32 +9,11 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::impostor::Impostor;
 use super::message::Reply;
+use super::peer::{Peer, Place, rig_around};
 use super::server::{Fault, Server, Service};
-use crate::conformance::certs::{Authority, Identity, self_signed};
-use crate::conformance::names::{NAME, Zone};
 use crate::conformance::{BUSY_FOR, Case, Failures, Rig, Suite};
-use crate::dial::Resolver;
 use crate::stream::StreamSink;
-
-/// Where the sink under test finds its destination.
-pub struct Place {
-    /// `https://host:port` or `http://host:port`.
-    pub base: String,
-    /// Whom it trusts, where the destination has a certificate.
-    pub ca: Option<PathBuf>,
-    /// Who knows the destination's name.
-    pub resolver: Resolver,
-}
-
-impl Place {
-    /// The line `tls = …` of the sink's table; empty where there is no TLS.
-    pub fn tls(&self) -> String {
-        let line = |ca: &PathBuf| format!("tls = {{ ca = \"{}\" }}", ca.display());
-        self.ca.as_ref().map(line).unwrap_or_default()
-    }
-}
 
 /// One kind of destination: its fake, and a sink for it.
 pub trait Destination: Clone + Send + Sync + 'static {
@@ -118,65 +97,33 @@ pub async fn run<D: Destination>(
     suite.run().await
 }
 
-struct WebRig<D: Destination> {
-    destination: D,
-    server: Server<D::Service>,
-    sink: Arc<dyn StreamSink>,
-    zone: Zone,
-    /// Whether nobody listens, or an impostor does.
-    away: bool,
-    impostor: Option<Impostor>,
-}
-
 /// The destination in one state, with a sink that is set to it.
 pub async fn rig<D: Destination>(destination: D, case: Case) -> Option<Box<dyn Rig>> {
     let service = destination.service(case)?;
-    let authority = Authority::new().unwrap();
-    let by_name = matches!(case, Case::NameGone | Case::ResolverDead | Case::NameLost);
-    let host = if by_name { NAME } else { "localhost" };
-    let tls = (by_name || of_tls(case)).then(|| authority.issue(host).unwrap().server(None).unwrap());
-    let encrypted = tls.is_some();
-    let server = Server::start(service, tls).await;
-    let zone = Zone::new(server.address);
-    let folder = std::env::temp_dir().join(format!("trapline-rig-{}", Uuid::new_v4()));
-    let place = Place {
-        base: match encrypted {
-            true => format!("https://{host}:{}", server.address.port()),
-            false => server.url(),
-        },
-        ca: encrypted.then(|| write(&folder, &authority)),
-        resolver: if by_name { zone.resolver() } else { Resolver::default() },
+    let sink = {
+        let destination = destination.clone();
+        move |place: &Place| destination.sink(place)
     };
-    let sink = destination.sink(&place);
-    let _ = std::fs::remove_dir_all(&folder);
-    let mut rig = WebRig {
-        destination,
-        server,
-        sink,
-        zone,
-        away: false,
-        impostor: None,
+    let start = |tls| async move {
+        let server = Server::start(service, tls).await;
+        Web { destination, server }
     };
-    rig.break_it(case, &authority).await;
-    Some(Box::new(rig))
+    Some(rig_around(case, start, sink).await)
 }
 
-const fn of_tls(case: Case) -> bool {
-    matches!(
-        case,
-        Case::TlsExpired | Case::TlsWrongHost | Case::TlsSelfSigned | Case::TlsPlainPort
-    )
+/// A destination at work.
+struct Web<D: Destination> {
+    destination: D,
+    server: Server<D::Service>,
 }
 
-fn write(folder: &Path, authority: &Authority) -> PathBuf {
-    std::fs::create_dir_all(folder).unwrap();
-    let path = folder.join("ca.crt");
-    std::fs::write(&path, authority.pem()).unwrap();
-    path
-}
+#[async_trait]
+impl<D: Destination> Peer for Web<D> {
+    fn address(&self) -> SocketAddr {
+        self.server.address
+    }
 
-impl<D: Destination> WebRig<D> {
-    async fn break_it(&mut self, case: Case, authority: &Authority) {
+    fn spoil(&self, case: Case) {
         if let Some(fault) = self.destination.fault(case) {
             self.server.order_lasting(fault);
         }
@@ -187,59 +134,31 @@ impl<D: Destination> WebRig<D> {
                 }
             }
             Case::ResetAfterStored => self.server.order(Fault::ResetAfterStored),
-            Case::Refused => self.leave().await,
-            Case::NameGone | Case::ResolverDead => self.zone.fail(case),
-            Case::NameLost => self.lose_the_name().await,
-            Case::TlsPlainPort => self.replace(None).await,
-            Case::TlsExpired => self.replace(Some(authority.issue_expired("localhost").unwrap())).await,
-            Case::TlsWrongHost => self.replace(Some(authority.issue("elsewhere.example").unwrap())).await,
-            Case::TlsSelfSigned => self.replace(Some(self_signed("localhost").unwrap())).await,
             _ => {}
         }
     }
 
-    async fn leave(&mut self) {
-        self.server.stop().await;
-        self.away = true;
-    }
-
-    async fn replace(&mut self, tls: Option<Identity>) {
-        self.leave().await;
-        self.impostor = Some(Impostor::listen(self.server.address, tls).await);
-    }
-
-    /// The server closes after each answer, so the next request needs the address again.
-    async fn lose_the_name(&mut self) {
-        self.server.close_after_each();
-        self.sink.check().await.unwrap();
-        assert!(self.zone.asked() >= 1, "the name was never asked for");
-        self.zone.fail(Case::NameLost);
-    }
-}
-
-#[async_trait]
-impl<D: Destination> Rig for WebRig<D> {
-    fn sink(&self) -> Arc<dyn StreamSink> {
-        self.sink.clone()
-    }
-
-    async fn heal(&mut self) {
-        if let Some(impostor) = self.impostor.take() {
-            impostor.leave().await;
-        }
-        self.zone.heal();
+    fn heal(&self) {
         self.server.heal();
-        if std::mem::take(&mut self.away) {
-            self.server.resume().await;
-        }
+    }
+
+    fn close_after_each(&self) {
+        self.server.close_after_each();
+    }
+
+    async fn stop(&mut self) {
+        self.server.stop().await;
+    }
+
+    async fn resume(&mut self) {
+        self.server.resume().await;
     }
 
     fn stored(&self) -> Vec<Uuid> {
         self.server.with(|service| self.destination.stored(service))
     }
 
-    fn leaked(&self) -> bool {
-        let secrets = self.destination.secrets();
-        self.impostor.as_ref().is_some_and(|impostor| impostor.saw(secrets))
+    fn secrets(&self) -> &[&str] {
+        self.destination.secrets()
     }
 }

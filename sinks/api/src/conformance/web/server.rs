@@ -1,6 +1,5 @@
 //! As much of an HTTP server as a fake needs.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,10 +7,12 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::listening::Listening;
 use super::message::{Reply, Request};
+use super::orders::Orders;
 
 /// A destination's behaviour where nothing is wrong; it keeps what it accepts.
 pub trait Service: Send + 'static {
@@ -42,17 +43,10 @@ pub enum Fault {
     ShortBody,
 }
 
-#[derive(Default)]
-struct Orders {
-    next: VecDeque<Fault>,
-    lasting: Option<Fault>,
-    asked: Vec<String>,
-    closes: bool,
-}
-
 struct Shared<S> {
     service: Mutex<S>,
-    orders: Mutex<Orders>,
+    orders: Orders<Fault>,
+    asked: Mutex<Vec<String>>,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -61,15 +55,7 @@ pub struct Server<S> {
     /// Where it listens, also after a stop.
     pub address: SocketAddr,
     shared: Arc<Shared<S>>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl<S> Drop for Server<S> {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+    listening: Listening,
 }
 
 impl<S: Service> Server<S> {
@@ -77,13 +63,15 @@ impl<S: Service> Server<S> {
     pub async fn start(service: S, tls: Option<Arc<ServerConfig>>) -> Self {
         let shared = Shared {
             service: Mutex::new(service),
-            orders: Mutex::default(),
+            orders: Orders::default(),
+            asked: Mutex::default(),
             tls,
         };
+        let listening = Listening::default();
         let mut server = Self {
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: listening.address,
             shared: Arc::new(shared),
-            task: None,
+            listening,
         };
         server.resume().await;
         server
@@ -91,20 +79,14 @@ impl<S: Service> Server<S> {
 
     /// Listens again after [`stop`](Self::stop), at the same address, with all that was kept.
     pub async fn resume(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        self.task = Some(tokio::spawn(accept(listener, self.shared.clone())));
+        let shared = self.shared.clone();
+        self.listening.resume(|listener| accept(listener, shared)).await;
+        self.address = self.listening.address;
     }
 
     /// Closes every connection; nobody listens from the return on.
     pub async fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            let _ = task.await;
-        }
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        self.listening.stop().await;
     }
 
     /// `http://` or `https://` with the address.
@@ -120,34 +102,27 @@ impl<S: Service> Server<S> {
 
     /// Orders a fault for the next request that meets faults.
     pub fn order(&self, fault: Fault) {
-        self.orders(|orders| orders.next.push_back(fault));
+        self.shared.orders.order(fault);
     }
 
     /// Orders a fault for every such request until it is healed.
     pub fn order_lasting(&self, fault: Fault) {
-        self.orders(|orders| orders.lasting = Some(fault));
+        self.shared.orders.order_lasting(fault);
     }
 
     /// Takes back all faults.
     pub fn heal(&self) {
-        self.orders(|orders| {
-            orders.next.clear();
-            orders.lasting = None;
-        });
+        self.shared.orders.heal();
     }
 
     /// From now on a connection serves one request alone.
     pub fn close_after_each(&self) {
-        self.orders(|orders| orders.closes = true);
+        self.shared.orders.close_after_each();
     }
 
     /// What was asked for so far, in order: method and path.
     pub fn asked(&self) -> Vec<String> {
-        self.orders(|orders| orders.asked.clone())
-    }
-
-    fn orders<T>(&self, change: impl FnOnce(&mut Orders) -> T) -> T {
-        change(&mut self.shared.orders.lock().unwrap())
+        self.shared.asked.lock().unwrap().clone()
     }
 }
 
@@ -227,17 +202,14 @@ async fn turn<S: Service>(stream: &mut impl Connection, shared: &Shared<S>, requ
 
 fn fault<S: Service>(shared: &Shared<S>, request: &Request) -> Option<Fault> {
     let meets = shared.service.lock().unwrap().meets_faults(request);
-    let mut orders = shared.orders.lock().unwrap();
-    orders.asked.push(format!("{} {}", request.method, request.path()));
-    if !meets {
-        return None;
-    }
-    orders.next.pop_front().or_else(|| orders.lasting.clone())
+    let asked = format!("{} {}", request.method, request.path());
+    shared.asked.lock().unwrap().push(asked);
+    if meets { shared.orders.take() } else { None }
 }
 
 /// False when the connection closes after it.
 async fn reply<S>(stream: &mut impl Connection, shared: &Shared<S>, reply: &Reply) -> bool {
-    let closes = shared.orders.lock().unwrap().closes;
+    let closes = shared.orders.closes();
     let close = if closes { "Connection: close\r\n" } else { "" };
     let (status, length, headers) = (reply.status, reply.body.len(), &reply.headers);
     // Where a status has no body there is no length of it either (RFC 9110 section 8.6).
