@@ -43,6 +43,7 @@ actions! {
     HeldBack = "held-back", "How many events a throttle or dedupe window held back.";
     Digest = "digest", "What came together in an aggregate window.";
     IncidentClosed = "incident-closed", "An incident is over: its source has been quiet, and nothing is done about it any more.";
+    NoticeReleased = "notice-released", "A person, or enforcement, let the owner of a source be written to about an incident.";
     Block = "block-ip", "A source was shut out.";
     Unblock = "unblock-ip", "A source was let in again.";
     Tag = "tag-host", "A host was tagged.";
@@ -87,6 +88,9 @@ impl Action {
         Self::ALL.iter().copied().find(|action| action.name() == name)
     }
 }
+
+/// In `honeyport.release.by`, who lets the owner of a source be written to because something was done about it.
+pub const ENFORCEMENT: &str = "enforcement";
 
 /// One finished record.
 ///

@@ -289,6 +289,12 @@ catalogue! {
     RdpRoutingToken = Keyword, Stored, "honeyport.rdp.routing_token", "", "Where a balancer is to send an RDP connection.";
     RdpShell = Keyword, Stored, "honeyport.rdp.shell", "", "Program that an RDP client wants started instead of a desktop.";
     RdpWorkingFolder = Keyword, Stored, "honeyport.rdp.working_folder", "", "Folder that such a program is to be started in.";
+    ReleaseBy = Keyword, Stored, "honeyport.release.by", "", "Who let the owner of a source be written to: a user of this host, or `enforcement`.";
+    ReleaseNumber = Long, Stored, "honeyport.release.number", "", "Which release of its incident it is, from 1.";
+    ReleaseServices = Keywords, Stored, "honeyport.release.services", "", "Services that the source touched in the incident.";
+    ReleaseSinks = Keywords, Stored, "honeyport.release.sinks", "", "The email sinks that write to the owner; no other one ever does.";
+    ReleaseTo = Keyword, Stored, "honeyport.release.to", "", "The owner's mail address.";
+    ReleaseUid = Long, Stored, "honeyport.release.uid", "", "The number of the user who let the owner be written to.";
     ResponseCause = Id, Stored, "honeyport.response.cause_event_id", "metadata.correlation_uid", "The event that caused a decision.";
     ResponseDryRun = Bool, Stored, "honeyport.response.dry_run", "", "Whether it was only said, not done.";
     ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends.";

@@ -14,7 +14,7 @@ pub mod schema;
 pub mod text;
 pub mod value;
 
-pub use event::{Action, Event};
+pub use event::{Action, ENFORCEMENT, Event};
 pub use fields::{CATALOGUE, Field, Kind, Origin, Row};
 pub use render::Format;
 pub use value::{Timestamp, Value};

@@ -369,7 +369,7 @@ pub(super) fn watchers(config: &Config) -> Vec<String> {
         .iter()
         .filter(|transform| matches!(transform.kind, TransformKind::Window(_)));
     let windows = windows.map(|transform| crate::delivery::window_consumer(&transform.name));
-    let people = enabled(config).filter(|sink| sink.notices.is_some());
+    let people = enabled(config).filter(|sink| sink.window().is_some());
     let notices = people.map(|sink| crate::delivery::window_consumer(&node_before(&sink.name)));
     let following = enabled(config).filter(|sink| sink.follows.is_some());
     let follows = following.map(|sink| crate::delivery::window_consumer(&incident::node_for(&sink.name)));
@@ -448,9 +448,10 @@ fn wiring(sink: &SinkSettings) -> SinkWiring {
     SinkWiring {
         name: sink.name.clone(),
         inputs: sink.inputs.clone(),
-        notices: sink.notices.as_ref().map(|notices| notices.window.clone()),
+        notices: sink.window().cloned(),
         follows: sink.follows.map(FollowSpec::after),
         canary: sink.canary,
+        owners: sink.owners,
     }
 }
 

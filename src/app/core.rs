@@ -48,6 +48,8 @@ pub struct Core {
     pub(super) shortage: Option<String>,
     /// How the last canary fared.
     pub(super) fared: Mutex<Option<Fared>>,
+    /// Held by whoever lets an owner be written to.
+    pub(super) releasing: tokio::sync::Mutex<()>,
     /// How full the decoys are.
     pub(super) attendance: Arc<Attendance>,
     pub(super) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,

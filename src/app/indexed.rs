@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use trapline_schemas::{Event, Field, Value};
+use trapline_schemas::{Action, Event, Field, Value};
 
 use crate::graph::Body;
-use crate::journal::index::{Extract, IndexRow};
+use crate::journal::index::{Extract, IndexRow, Owned};
 
 /// Makes index rows from journal bodies. Passes, and what cannot be read, have none.
 pub(super) fn extract() -> Extract {
@@ -28,7 +28,44 @@ fn row(event: &Event) -> IndexRow {
         risk: risk(event),
         incident: event.uuid(Field::IncidentId),
         user: event.text(Field::UserName).cloned(),
+        owned: owned(event),
     }
+}
+
+/// What a touch adds to the incident of a source that somebody answers for. A visit is a contact, whatever was said in it.
+fn owned(event: &Event) -> Option<Owned> {
+    let visits = match event.action {
+        Action::Connect | Action::UdpProbe => 1,
+        Action::SourceFolded => event.int(Field::FindingHits).unwrap_or(0).max(0).unsigned_abs(),
+        action if action.is_touch() => 0,
+        _ => return None,
+    };
+    let time = |field| match event.get(field) {
+        Some(Value::Time(at)) if event.action == Action::SourceFolded => *at,
+        _ => event.at,
+    };
+    Some(Owned {
+        owner: event.text(Field::SourceOwner)?.clone(),
+        span: (time(Field::EventStart), time(Field::EventEnd)),
+        visits,
+        gravity: gravity(event),
+        service: event.text(Field::DecoyService).cloned(),
+    })
+}
+
+/// The levels of touch, the least first.
+const LEVELS: [&str; 3] = ["contact", "intent", "proof"];
+
+/// From 1; 0: none.
+fn gravity(event: &Event) -> u8 {
+    let level = event.text(Field::TouchLevel);
+    let place = LEVELS.iter().position(|name| level.is_some_and(|level| level == name));
+    place.map_or(0, |place| place as u8 + 1)
+}
+
+/// The level of touch that a gravity stands for.
+pub(super) fn level(gravity: u8) -> Option<&'static str> {
+    LEVELS.get(usize::from(gravity).checked_sub(1)?).copied()
 }
 
 fn risk(event: &Event) -> Option<u8> {
@@ -43,7 +80,7 @@ fn risk(event: &Event) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::graph::Pass;
-    use trapline_schemas::{Action, Timestamp, codec};
+    use trapline_schemas::{Timestamp, codec};
 
     #[test]
     fn an_event_is_found_by_its_facts_and_a_pass_not_at_all() {

@@ -29,6 +29,7 @@ mod keeper;
 mod load;
 mod manager;
 mod measured;
+mod owners;
 mod process;
 mod reload;
 mod start;

@@ -468,6 +468,7 @@ impl CoreParts {
             shortage: self.shortage,
             attendance: self.attendance,
             fared: Mutex::default(),
+            releasing: tokio::sync::Mutex::default(),
             reloads,
             config: Mutex::new(Arc::new(config)),
         }

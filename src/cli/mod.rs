@@ -20,6 +20,7 @@ mod learn;
 mod man;
 mod metrics;
 mod output;
+mod owners;
 mod place;
 mod reload;
 mod replay;
@@ -111,6 +112,8 @@ enum Command {
     Journal(journal::Arguments),
     /// Look after events that a sink refused for good
     DeadLetters(dead_letters::Arguments),
+    /// Look after mails to those who answer for the sources of incidents
+    Owners(owners::Arguments),
     /// Send recorded events of a time span to one sink again
     Replay(replay::Arguments),
     /// Make the running instance read its configuration again (as SIGHUP does)
@@ -154,6 +157,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Learn(wanted) => learn::run(globals, wanted),
         Command::Journal(wanted) => journal::run(globals, wanted),
         Command::DeadLetters(wanted) => dead_letters::run(globals, wanted),
+        Command::Owners(wanted) => owners::run(globals, wanted),
         Command::Replay(wanted) => replay::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use trapline_sink::config::{Audience, Key, KeyKind, NoticeSettings, Problem, SinkType, Table};
+use trapline_sink::config::{Audience, Key, KeyKind, NoticeSettings, OwnerMail, Problem, SinkType, Table};
 
 use super::load::Loader;
 use super::sinks::SinkSettings;
@@ -90,7 +90,9 @@ pub(super) fn settle(loader: &Loader<'_>, sinks: &mut [SinkSettings]) {
     let number = |key| table.integer(key).max(1).unsigned_abs();
     let (per_recipient, in_all) = (number("per_recipient"), number("in_all"));
     let people = sinks.iter_mut().filter(|sink| sink.kind.audience == Audience::People);
-    let (mut on, off): (Vec<_>, Vec<_>) = people.partition(|sink| sink.enabled);
+    // What is written to owners is counted by those who let it go.
+    let has_share = |sink: &&mut SinkSettings| sink.enabled && sink.owners != OwnerMail::Alone;
+    let (mut on, off): (Vec<_>, Vec<_>) = people.partition(has_share);
     let count = on.len() as u64;
     if in_all < count {
         let found = format!("{in_all} for {count} sinks that people read");

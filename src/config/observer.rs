@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use trapline_sink::config::{Key, KeyKind, Place, Problem, Secret, Table, Visible, plain_address};
+use trapline_sink::config::{Key, KeyKind, Place, Problem, Secret, Table, Visible, plain_address, shown};
 
 use super::load::Loader;
 
@@ -59,7 +59,12 @@ pub const OWNER: &[Key] = &[
         KeyKind::Texts,
         "Networks the owner answers for, as addresses or CIDR.",
     ),
-    Key::optional("email", KeyKind::Text, "Where the owner is reached."),
+    Key::optional(
+        "email",
+        KeyKind::Text,
+        "Where the owner is reached, `user@host` or `Name <user@host>`; nothing is sent there but by an email sink with \
+         `owners = true`, and only when somebody lets it go by `trapline owners release`.",
+    ),
 ];
 
 /// The networks of the zone `inside` when no zone is configured.
@@ -181,9 +186,21 @@ pub(super) fn owners(loader: &Loader<'_>) -> Vec<Owner> {
     let owner = |(name, table): (String, Table)| Owner {
         name,
         networks: networks(&table, "networks"),
-        email: table.text_opt("email"),
+        email: email(&table),
     };
     loader.named("owners", OWNER).into_iter().map(owner).collect()
+}
+
+fn email(table: &Table) -> Option<String> {
+    let text = table.text_opt("email")?;
+    if !trapline_sink_email::is_address(&text) {
+        table.problem(
+            "email",
+            &format!("`{}`", shown(&text)),
+            trapline_sink_email::ADDRESS_ALLOWED,
+        );
+    }
+    Some(text)
 }
 
 fn inside() -> Zone {

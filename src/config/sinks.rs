@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_schemas::Format;
-use trapline_sink::config::{Factory, Key, KeyKind, Node, Problem, SinkType, Table, one_of, shown};
+use trapline_sink::config::{Factory, Key, KeyKind, Node, OwnerMail, Problem, SinkType, Table, one_of, shown};
 
 use super::incidents;
 use super::load::{Loader, plain};
 use super::notices::{self, Notices};
 use crate::delivery::{BatchSettings, Start};
+use crate::graph::window::WindowSpec;
 
 const FORMATS: &[&str] = &["ecs", "ocsf", "cef", "leef", "text"];
 
@@ -135,8 +136,18 @@ pub struct SinkSettings {
     pub table: Table,
     /// Of one that people read, what they are told.
     pub notices: Option<Notices>,
+    /// Whether it writes to the owners of sources.
+    pub owners: OwnerMail,
     /// Of one that follows incidents, after how long without an event they are over.
     pub follows: Option<Duration>,
+}
+
+impl SinkSettings {
+    /// Of a sink that people read, what goes before it; nothing before one that writes to owners alone.
+    pub fn window(&self) -> Option<&WindowSpec> {
+        let notices = self.notices.as_ref().filter(|_| self.owners != OwnerMail::Alone);
+        notices.map(|notices| &notices.window)
+    }
 }
 
 /// Equal if every key is, its own and those of `[notices]` and `[incidents]`: what was made from them is not compared.
@@ -184,6 +195,12 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
     let word = loader.kind(node, "sink", types, LATER)?;
     let kind = loader.rules.sinks.iter().copied().find(|kind| kind.name == word)?;
     let table = loader.check(node, keys(kind));
+    let factory: Arc<dyn Factory> = (kind.parse)(&table).into();
+    let owners = factory.owner_mail();
+    if owners == OwnerMail::Alone && table.bool("canary") {
+        let found = "a canary for a sink that writes to owners alone";
+        table.problem("canary", found, "false, or a `to` that canaries go to");
+    }
     Some(SinkSettings {
         inputs: table.texts("inputs"),
         format: format(&table, kind),
@@ -195,7 +212,8 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
         canary: table.bool("canary"),
         batch: batch(&table),
         retry: retry(&table),
-        factory: (kind.parse)(&table).into(),
+        factory,
+        owners,
         name,
         kind,
         table,

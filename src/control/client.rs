@@ -61,6 +61,8 @@ pub struct Answers {
 const fn patience(request: &Request) -> Option<Duration> {
     match request {
         Request::Status | Request::Metrics => Some(Duration::from_secs(10)),
+        // The index may be waited for.
+        Request::Owners { .. } | Request::Release(_) => Some(Duration::from_secs(60)),
         // A sink that is down takes its whole deadline, a reload may wait for a sink's last batch.
         Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
         Request::Canary { timeout_secs } => Some(Duration::from_secs(timeout_secs.saturating_add(60))),

@@ -10,6 +10,7 @@ use trapline_sink::config::Problem;
 
 use crate::control::canary::CanaryReport;
 use crate::control::letters::{LetterAct, LetterQuery, LetterRow, LetterSum};
+use crate::control::owners::{OwnerRow, ReleaseOrder, ReleaseReport};
 use crate::control::status::Status;
 use crate::delivery::errands::{Outcome, Progress};
 use crate::journal::{ChainFault, Verified};
@@ -51,6 +52,13 @@ pub enum Request {
     LetterList(LetterQuery),
     /// Counts, retries or drops dead letters: [`Answer::Letters`].
     Letters(LetterAct, LetterQuery),
+    /// Incidents whose source has an owner: [`Answer::Owners`].
+    Owners {
+        /// At most this many, the latest; 0 is as many as there may be.
+        limit: u32,
+    },
+    /// Lets the owner of an incident's source be written to: [`Answer::Released`].
+    Release(ReleaseOrder),
     /// Begins, counts, shows or cancels a replay: [`Answer::Replay`].
     Replay(ReplayQuery),
     /// Copies the journal into a file: [`Answer::Copied`].
@@ -122,6 +130,10 @@ pub enum Answer {
     Letter(LetterRow),
     /// How many dead letters it was about.
     Letters(LetterSum),
+    /// Incidents whose source has an owner.
+    Owners(Vec<OwnerRow>),
+    /// The owner is written to.
+    Released(ReleaseReport),
     /// How a replay stands.
     Replay(ReplayReport),
     /// How far the walk over the journal's chain has come.

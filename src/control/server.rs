@@ -14,9 +14,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
+use trapline_schemas::text::is_clean;
 
 use crate::app::{Core, Tasks};
 use crate::control::letters::{LetterAct, LetterError, LetterQuery, LetterSum, Walk};
+use crate::control::owners::{By, ReleaseOrder};
 use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, ReplayQuery, Request};
 use crate::control::search;
 
@@ -196,6 +198,16 @@ impl Peer {
         self.uid.is_some_and(|uid| uid == own || uid == 0)
     }
 
+    /// Who is at the other end, as this host's own list of users has it; names that are kept elsewhere stay numbers.
+    fn person(&self) -> By {
+        let uid = self.uid.unwrap_or(u32::MAX);
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        By::Person {
+            uid,
+            name: user_name(&users, uid),
+        }
+    }
+
     async fn request(&mut self) -> io::Result<Request> {
         let mut line = Vec::new();
         let mut bounded = (&mut self.lines).take(REQUEST_BYTES_MAX as u64);
@@ -212,6 +224,11 @@ impl Peer {
             Request::Events(wanted) => return search::serve(self, core, &wanted).await,
             Request::LetterList(query) => return self.list_letters(core, &query).await,
             Request::Letters(act, query) => self.during(handle_letters(core, act, &query)).await?,
+            Request::Owners { limit } => self.during(owners(core, limit)).await?,
+            Request::Release(order) => {
+                let by = self.person();
+                self.during(release(core, &order, &by)).await?
+            }
             Request::Replay(query) => self.during(replay(core, &query)).await?,
             Request::Backup { target, force } => self.during(backup(core, target, force)).await?,
             Request::Status => self.during(status(core)).await?,
@@ -369,6 +386,30 @@ async fn handle_letters(core: &Core, act: LetterAct, query: &LetterQuery) -> Ans
     }
 }
 
+async fn owners(core: &Core, limit: u32) -> Answer {
+    match core.owners(limit).await {
+        Ok(rows) => Answer::Owners(rows),
+        Err(error) => Answer::refused(Refusal::Failed, error.to_string()),
+    }
+}
+
+async fn release(core: &Core, order: &ReleaseOrder, by: &By) -> Answer {
+    match core.release(order, by).await {
+        Ok(report) => Answer::Released(report),
+        Err(refused) => refused.into(),
+    }
+}
+
+/// The name of a user in the lines of passwd(5).
+fn user_name(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let mut columns = line.split(':');
+        let (name, _, number) = (columns.next()?, columns.next()?, columns.next()?);
+        let is_it = number.parse() == Ok(uid) && !name.is_empty() && is_clean(name);
+        is_it.then(|| name.to_owned())
+    })
+}
+
 async fn replay(core: &Core, query: &ReplayQuery) -> Answer {
     match core.replay(query).await {
         Ok(report) => Answer::Replay(report),
@@ -410,6 +451,15 @@ mod tests {
 
     use super::*;
     use crate::control::query::Filter;
+
+    #[test]
+    fn a_user_is_named_as_the_host_does_and_stays_a_number_where_it_does_not() {
+        let users = "root:x:0:0::/root:/bin/sh\n+nis\n:x:7:7\nalice:x:1000:1000:Alice,,,:/home/alice:/bin/bash\n";
+        assert_eq!(user_name(users, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
+        assert_eq!([7, 100, u32::MAX].map(|uid| user_name(users, uid)), [None, None, None]);
+        assert_eq!(user_name("a\u{202e}b:x:1:1::/:/", 1), None);
+    }
 
     const WORDS: &[&[u8]] = &[
         b"\"status\"",

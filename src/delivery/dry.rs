@@ -18,7 +18,10 @@ pub async fn count_for(
         return Ok(0);
     };
     let wanted = graph.ancestry(node);
-    let decoder = Decoder { store, graph };
+    let decoder = Decoder {
+        store,
+        graph: Arc::clone(&graph),
+    };
     let (mut next, mut count) = (first, 0);
     while next < end {
         let items = decoder.read(next, None, wanted).await?;
@@ -28,7 +31,7 @@ pub async fn count_for(
             .iter()
             .filter(|item| item.offset < end && item.reach.contains(node));
         count += reaching
-            .filter(|item| matches!(item.content, Content::Parcel(_)))
+            .filter(|item| matches!(&item.content, Content::Parcel(parcel) if !graph.is_once(node, &parcel.event)))
             .count() as u64;
         tokio::task::yield_now().await;
     }

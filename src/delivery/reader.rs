@@ -12,7 +12,7 @@ use tracing::error;
 use trapline_schemas::Format;
 
 use super::feed::{Decoder, Feed, Item, READ_AGAIN, Taken};
-use crate::graph::{Node, Reach};
+use crate::graph::{Graph, Node, Reach};
 use crate::journal::{Cause, JournalError, Offset};
 
 /// Entries that came, and where the consumer stands after them.
@@ -79,6 +79,11 @@ impl Reader {
     /// Whose eyes these are.
     pub(super) fn node(&self) -> Node {
         self.node
+    }
+
+    /// By what it is decided what comes here.
+    pub(super) fn graph(&self) -> &Arc<Graph> {
+        &self.decoder.graph
     }
 
     /// The next offset to read.

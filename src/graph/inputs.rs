@@ -12,7 +12,7 @@ pub enum Class {
     Decoys,
     /// What was found about hits or the journal itself: scans, folds, chain heads, gaps. Input `findings`.
     Findings,
-    /// Decided, enforced, lifted, refused. Input `decisions`.
+    /// Decided, enforced, lifted, refused, and that an owner may be written to. Input `decisions`.
     Decisions,
     /// Lifecycle and sink failures. Input `health`.
     Health,
@@ -47,7 +47,7 @@ impl Class {
             | Action::HostAlarm
             // Of a newer version: told to whoever listens to everything.
             | Action::Other => Self::Findings,
-            Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::Decisions,
+            Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole | Action::NoticeReleased => Self::Decisions,
             Action::SinkFailed
             | Action::SinkRecovered
             | Action::ListenerStarted

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use trapline_schemas::{Action, Event, Timestamp};
+use trapline_sink::config::OwnerMail;
 use uuid::Uuid;
 
 use super::*;
@@ -41,6 +42,7 @@ fn sink(name: &str, inputs: &[&str], canary: bool) -> SinkWiring {
         inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
         notices: None,
         canary,
+        owners: OwnerMail::Never,
     }
 }
 

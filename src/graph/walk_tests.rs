@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use trapline_schemas::{Action, Event, Field, Timestamp};
+use trapline_sink::config::OwnerMail;
 use uuid::Uuid;
 
 use super::*;
@@ -57,6 +58,7 @@ fn graph(transforms: Vec<TransformSpec>, sinks: &[(&str, &[&str])]) -> Graph {
         notices: None,
         follows: None,
         canary: false,
+        owners: OwnerMail::Never,
     });
     Graph::build(&GraphSpec {
         decoys: Vec::new(),

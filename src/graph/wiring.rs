@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 use trapline_schemas::ids::SiteKey;
-use trapline_schemas::{Action, Event, Field};
+use trapline_schemas::{Action, Event, Field, Value};
+use trapline_sink::config::OwnerMail;
 
 use super::condition::Condition;
 use super::incident::{self, FollowSpec};
@@ -56,6 +57,8 @@ pub struct SinkWiring {
     pub follows: Option<FollowSpec>,
     /// Whether it wants canaries.
     pub canary: bool,
+    /// Whether it writes to the owners of sources, when a release names it.
+    pub owners: OwnerMail,
 }
 
 /// A mistake in the wiring.
@@ -95,6 +98,8 @@ pub struct Graph {
     by_decoy: HashMap<SmolStr, Reach>,
     /// The sinks that want canaries, and all that feeds them.
     pub(super) canary_ways: Reach,
+    /// The sinks that write to the owners of sources.
+    to_owners: Reach,
 }
 
 #[derive(Debug)]
@@ -146,6 +151,7 @@ impl Graph {
             by_class: [Reach::default(); Class::NAMED.len()],
             by_decoy: HashMap::new(),
             canary_ways: Reach::default(),
+            to_owners: Reach::default(),
         };
         for at in order {
             let transform = &spec.transforms[*at];
@@ -155,12 +161,16 @@ impl Graph {
         }
         for sink in &spec.sinks {
             graph.add_sink(sink, spec);
-            if let Some(node) = graph.sink(&sink.name).filter(|_| sink.canary) {
+            let Some(node) = graph.sink(&sink.name) else { continue };
+            if sink.canary {
                 // The watch over its incidents tells it of ends alone: through it a canary would come once more.
                 let watch = graph.transform(&incident::node_for(&sink.name));
                 let ways = graph.ancestry(node);
                 let ways = watch.map_or(ways, |watch| ways.without(watch));
                 graph.canary_ways = graph.canary_ways.union(ways);
+            }
+            if sink.owners != OwnerMail::Never {
+                graph.to_owners.insert(node.0.into());
             }
         }
         // Only where somebody listens: a watch costs a little for each contact.
@@ -174,6 +184,9 @@ impl Graph {
 
     /// Adds a sink, with what goes before it if people read it or if it follows incidents.
     fn add_sink(&mut self, sink: &SinkWiring, spec: &GraphSpec) {
+        if sink.owners == OwnerMail::Alone {
+            return self.add(&sink.name, VertexKind::Sink, &[], spec);
+        }
         let mut inputs = sink.inputs.clone();
         if let Some(notices) = &sink.notices {
             let node = node_before(&sink.name);
@@ -307,7 +320,29 @@ impl Graph {
         {
             seeds.0 |= named.0;
         }
-        seeds
+        match event.action {
+            Action::NoticeReleased => seeds.union(self.released_to(event)),
+            _ => seeds,
+        }
+    }
+
+    /// The sinks that a release names, of those that write to owners: past inputs, filters and windows, for what a person
+    /// let go is not to be sampled, held back or summed up, and no other sink may ever have it as a mail to send.
+    fn released_to(&self, event: &Event) -> Reach {
+        let Some(Value::Texts(named)) = event.get(Field::ReleaseSinks) else {
+            return Reach::default();
+        };
+        let is_named = |at: &usize| named.contains(&self.vertices[*at].name);
+        self.to_owners
+            .iter()
+            .filter(is_named)
+            .fold(Reach::default(), Reach::with)
+    }
+
+    /// Whether the event is for the sink to have once and no more: a replay leaves it out, for a mail to an owner needs a
+    /// release of its own.
+    pub fn is_once(&self, sink: Node, event: &Event) -> bool {
+        event.action == Action::NoticeReleased && self.to_owners.contains(sink)
     }
 
     /// No sink gets a health event about itself, whatever the way; nor is it counted for its digests.

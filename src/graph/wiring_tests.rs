@@ -67,6 +67,7 @@ fn sink(name: &str, inputs: &[&str]) -> SinkWiring {
         notices: None,
         follows: None,
         canary: false,
+        owners: OwnerMail::Never,
     }
 }
 
@@ -293,6 +294,64 @@ fn a_sink_of_people_counts_twice_among_the_nodes() {
     assert!(messages(&with_scans(64))[0].contains("128 transforms and sinks are more than 127"));
 }
 
+/// A release that names sinks.
+fn released(sinks: &[&str]) -> Arc<Event> {
+    let mut event = Event::new(Uuid::nil(), Timestamp::from_micros(1), Action::NoticeReleased);
+    event.set(Field::IncidentId, Uuid::from_u128(1));
+    event.set(Field::TouchLevel, "proof");
+    event.set(Field::ReleaseSinks, sinks.iter().map(SmolStr::new).collect::<Vec<_>>());
+    Arc::new(event)
+}
+
+fn to_owners(owners: OwnerMail, sink: SinkWiring) -> SinkWiring {
+    SinkWiring { owners, ..sink }
+}
+
+#[test]
+fn a_release_goes_to_the_sinks_it_names_if_they_write_to_owners_and_is_a_decision_to_machines() {
+    let sinks = vec![
+        to_owners(OwnerMail::Also, read_by_people("both", &["decisions"])),
+        to_owners(OwnerMail::Alone, read_by_people("alone", &["decisions"])),
+        to_owners(OwnerMail::Also, read_by_people("later", &["decoys"])),
+        read_by_people("team", &["*"]),
+        sink("archive", &["*"]),
+        sink("hits", &["decoys"]),
+    ];
+    let graph = Graph::build(&spec(Vec::new(), sinks)).unwrap();
+    let reached = |event: &Arc<Event>| {
+        let nodes = graph.follow(Origin::Recorded, event, Reach::ALL).nodes;
+        let names = ["both", "alone", "later", "team", "archive", "hits"];
+        let is_there = |name: &&str| nodes.contains(graph.sink(name).unwrap());
+        names.into_iter().filter(is_there).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        reached(&released(&["both", "alone", "team", "hits"])),
+        ["both", "alone", "archive"]
+    );
+    assert_eq!(reached(&released(&["later"])), ["later", "archive"]);
+    assert_eq!(reached(&released(&[])), ["archive"]);
+    let mut unnamed = Event::clone(&released(&[]));
+    unnamed.remove(Field::ReleaseSinks);
+    assert_eq!(reached(&Arc::new(unnamed)), ["archive"]);
+    let event = released(&["both", "archive"]);
+    let is_once = |name| graph.is_once(graph.sink(name).unwrap(), &event);
+    assert_eq!((is_once("both"), is_once("archive")), (true, false));
+}
+
+#[test]
+fn nothing_but_a_release_reaches_a_sink_that_writes_to_owners_alone() {
+    let alone = to_owners(OwnerMail::Alone, read_by_people("alone", &["*", "health"]));
+    let graph = Graph::build(&spec(Vec::new(), vec![alone, sink("archive", &["*"])])).unwrap();
+    let node = graph.sink("alone").unwrap();
+    for action in Action::ALL.iter().filter(|action| **action != Action::NoticeReleased) {
+        let mut event = Event::clone(&released(&["alone"]));
+        event.action = *action;
+        let reached = graph.follow(Origin::Recorded, &Arc::new(event), Reach::ALL);
+        assert!(!reached.nodes.contains(node), "{}", action.name());
+    }
+    assert!(!graph.windows().any(|(_, name, _)| name == node_before("alone")));
+}
+
 fn follower(sink: SinkWiring) -> SinkWiring {
     SinkWiring {
         follows: Some(FollowSpec::after(Duration::from_secs(60))),
@@ -420,6 +479,7 @@ fn any_spec() -> impl Strategy<Value = GraphSpec> {
             notices: None,
             follows: None,
             canary: false,
+            owners: OwnerMail::Never,
         });
         spec(transforms, sinks.collect())
     })

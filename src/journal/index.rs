@@ -12,6 +12,7 @@
 //!
 //! It holds no secret, no payload, and searches no text.
 
+mod owned;
 mod query;
 mod table;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
 use uuid::Uuid;
 
+pub use self::owned::{Owned, OwnedIncident};
 pub use self::query::{Page, Search};
 use self::table::Table;
 use super::sqlite::is_damage;
@@ -51,6 +53,8 @@ pub struct IndexRow {
     pub incident: Option<Uuid>,
     /// The user name that was tried, clean and bounded.
     pub user: Option<SmolStr>,
+    /// Of a source that somebody answers for, what is summed up of its incident.
+    pub owned: Option<Owned>,
 }
 
 /// Makes a row from a body; `None` for what is not found by any of these.
@@ -206,6 +210,21 @@ impl Index {
             indexed_to: self.indexed_to(),
             ..page
         }))
+    }
+
+    /// Incidents of sources that somebody answers for, the latest first, at most `limit` of them. Errors: as of
+    /// [`Index::search`].
+    pub async fn owned(&self, limit: usize) -> Result<Vec<OwnedIncident>, JournalError> {
+        let look = move |table: &mut Table| table.owned_latest(limit);
+        let found = self.on(|shared| &shared.reading, Table::open_existing, look).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Those whose ids are from `first` to `last`, two of them at most. Errors: as of [`Index::search`].
+    pub async fn owned_within(&self, first: Uuid, last: Uuid) -> Result<Vec<OwnedIncident>, JournalError> {
+        let look = move |table: &mut Table| table.owned_within(first, last);
+        let found = self.on(|shared| &shared.reading, Table::open_existing, look).await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// The first offset that is not in the index yet.

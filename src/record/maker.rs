@@ -190,6 +190,7 @@ impl Maker {
         event.set(Field::FindingHits, i64::try_from(hits).unwrap_or(i64::MAX));
         event.set(Field::IncidentId, incident.id);
         event.set(Field::SourceIp, source);
+        event.set_some(Field::SourceOwner, self.settings.rules.owners.of(source).cloned());
         set_zone(&mut event, self.settings.rules.zones.of(source), None);
         identity.stamp(&mut event);
         event

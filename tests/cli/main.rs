@@ -11,6 +11,7 @@ mod journal;
 mod learn;
 mod memory;
 mod metrics;
+mod owners;
 mod reload;
 mod service;
 mod sinks;

@@ -112,6 +112,7 @@ impl Action {
                 types: &["end", "info"],
                 ..finding("TL-2005", "Incident closed", 0, 0)
             },
+            Self::NoticeReleased => finding("TL-2006", "Notice to the owner of a source released", 0, 0),
             Self::Block => response("TL-3001", "Source blocked", &["creation"]),
             Self::Unblock => response("TL-3002", "Source unblocked", &["deletion"]),
             Self::Tag => response("TL-3003", "Host tagged", &["change"]),

@@ -41,6 +41,7 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
         Action::HeldBack => line.held_back(view),
         Action::Digest => line.digest(view),
         Action::IncidentClosed => line.closed(view),
+        Action::NoticeReleased => line.released(view),
         Action::Block => line.act(view, "Blocked", "block"),
         Action::Unblock => line.act(view, "Unblocked", "unblock"),
         Action::Tag => line.act(view, "Tagged", "tag"),
@@ -294,6 +295,18 @@ impl Line<'_> {
     /// `Incident of 203.0.113.7 closed after 412 events in 15 minutes: quiet for 24 hours`.
     fn closed(&mut self, view: &View<'_>) -> &mut Self {
         self.add("Incident of ").source(view).add(" closed after ");
+        self.several(view.int(Field::FindingHits), " event");
+        self.span(view.int(Field::EventDuration)).why(view)
+    }
+
+    /// `Owner 'lab' of 10.3.4.5 may be written to, released by alice: 412 events in 15 minutes: seen with the team`.
+    fn released(&mut self, view: &View<'_>) -> &mut Self {
+        self.add("Owner")
+            .name(view, Field::SourceOwner)
+            .add(" of ")
+            .source(view);
+        self.add(" may be written to, released by");
+        self.name(view, Field::ReleaseBy).add(": ");
         self.several(view.int(Field::FindingHits), " event");
         self.span(view.int(Field::EventDuration)).why(view)
     }

@@ -424,6 +424,38 @@ fn incident_closed(make: &mut Maker) -> Event {
     closed
 }
 
+/// The owner of a source is written to, as a person let it be.
+fn notice_released(make: &mut Maker) -> Event {
+    let (source, key) = (From::Inside.ips().0, SiteKey::new([7; 32]));
+    let mut released = make.event(Action::NoticeReleased);
+    released.set(Field::IncidentId, incident(&key, source, released.at));
+    released.set(Field::EventReason, "seen with the team");
+    span(&mut released, 900);
+    released.set(Field::FindingHits, 412_i64);
+    released.set(Field::TouchLevel, "proof");
+    released.set(Field::SourceIp, source);
+    released.set(Field::SourceOwner, "Lab team");
+    released.set(Field::ReleaseBy, "alice");
+    released.set(Field::ReleaseUid, 1000_i64);
+    released.set(Field::ReleaseNumber, 1_i64);
+    released.set(Field::ReleaseTo, "Lab <lab@example.org>");
+    released.set(Field::ReleaseServices, texts(&["ssh", "telnet"]));
+    released.set(Field::ReleaseSinks, texts(&["mail"]));
+    released
+}
+
+/// The same, as an act against the source has it.
+fn notice_of_enforcement(make: &mut Maker) -> Event {
+    let mut released = notice_released(make);
+    released.remove(Field::ReleaseUid);
+    released.remove(Field::EventReason);
+    released.set(Field::ReleaseBy, "enforcement");
+    released.set(Field::ReleaseNumber, 2_i64);
+    let decision = derived("decision", "7", released.at);
+    released.set(Field::ResponseId, decision);
+    released
+}
+
 /// What one source did in a window whose first event went out at once.
 fn digest(make: &mut Maker) -> Event {
     let mut digest = make.event(Action::Digest);
@@ -543,6 +575,8 @@ pub fn findings() -> Vec<Event> {
         digest(&mut make),
         digest_of_sources(&mut make),
         digest_of_health(&mut make),
+        notice_released(&mut make),
+        notice_of_enforcement(&mut make),
     ]);
     events
 }

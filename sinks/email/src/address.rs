@@ -19,7 +19,7 @@ const USER_CHARS_MAX: usize = 64;
 const HOST_CHARS_MAX: usize = 253;
 
 /// What an address should look like.
-pub(crate) const ALLOWED: &str = "`user@host.example` or `Name <user@host.example>`, ASCII, at most 254 characters";
+pub const ALLOWED: &str = "`user@host.example` or `Name <user@host.example>`, ASCII, at most 254 characters";
 
 /// Reads an address; `None` if it is none that every server takes.
 pub(crate) fn read(text: &str) -> Option<Mailbox> {
@@ -31,6 +31,11 @@ pub(crate) fn read(text: &str) -> Option<Mailbox> {
         && user.len() + 1 + host.len() <= ADDRESS_CHARS_MAX
         && mailbox.name.as_ref().is_none_or(is_name);
     good.then_some(mailbox)
+}
+
+/// Whether it is an address that a mail may go to: for those of the configuration that stand in no sink's table.
+pub fn is_address(text: &str) -> bool {
+    read(text).is_some()
 }
 
 /// Whether it is a host name, as in an address, EHLO or List-Id.

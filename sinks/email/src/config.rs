@@ -8,7 +8,7 @@ use lettre::message::Mailbox;
 use secrecy::ExposeSecret;
 use trapline_notice::Voice;
 use trapline_schemas::Format;
-use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
+use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, OwnerMail, Problem, SinkType, Table};
 use trapline_sink::dial::{Address, Dialer, Names};
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -63,7 +63,18 @@ const KEYS: &[Key] = &[
         KeyKind::Text,
         "Sender, `user@host` or `Name <user@host>`: a mailbox that somebody reads, for bounces go there.",
     ),
-    Key::required("to", KeyKind::Texts, "Recipients, 1 to 20."),
+    Key::optional(
+        "to",
+        KeyKind::Texts,
+        "Recipients, 1 to 20; required but with `owners = true`.",
+    ),
+    Key::default(
+        "owners",
+        KeyKind::Bool,
+        "false",
+        "Whether whoever answers for the source (`[owners.NAME] email`) gets a mail of its own, each time that somebody \
+         lets it go by `trapline owners release`; never by itself.",
+    ),
     Key::optional("reply_to", KeyKind::Text, "Where answers go; `from` if absent."),
     Key::optional(
         "tone",
@@ -107,6 +118,7 @@ struct Settings {
     login: Option<Login>,
     from: Mailbox,
     to: Vec<Mailbox>,
+    owners: bool,
     reply_to: Option<Mailbox>,
     tone: String,
     list_id: String,
@@ -142,7 +154,15 @@ impl Factory for Settings {
             html: self.html,
             observer: common.observer.clone(),
         };
-        Ok(Arc::new(EmailSink::new(link, voice, letterhead)))
+        Ok(Arc::new(EmailSink::new(link, voice, letterhead, self.owners)))
+    }
+
+    fn owner_mail(&self) -> OwnerMail {
+        match (self.owners, self.to.is_empty()) {
+            (false, _) => OwnerMail::Never,
+            (true, false) => OwnerMail::Also,
+            (true, true) => OwnerMail::Alone,
+        }
     }
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {
@@ -164,6 +184,7 @@ fn parse(table: &Table) -> Box<dyn Factory> {
     Box::new(Settings {
         login: login(table),
         to: recipients(table),
+        owners: table.bool("owners"),
         reply_to: mailbox(table, "reply_to"),
         tone: table.text("tone"),
         helo: host(table, "helo"),
@@ -295,12 +316,18 @@ fn recipients(table: &Table) -> Vec<Mailbox> {
             Some(mailbox) => found.push(mailbox),
         }
     }
+    if !table.is_set("to") && table.bool("owners") {
+        return found;
+    }
     if !(1..=RECIPIENTS_MAX).contains(&written.len()) {
-        let found = format!("{} recipients", written.len());
+        let found = match table.is_set("to") {
+            true => format!("{} recipients", written.len()),
+            false => "no `to`".to_owned(),
+        };
         table.problem(
             "to",
             &found,
-            &format!("1 to {RECIPIENTS_MAX}; more have a list of their own"),
+            &format!("1 to {RECIPIENTS_MAX}, more have a list of their own; none with `owners = true`"),
         );
     }
     found

@@ -37,9 +37,9 @@ tr{page-break-inside:avoid}\n\
 const SANS: &str = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const MONO: &str = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
 
-/// The document, lines ending in CRLF. `footer`: small lines below.
-pub(crate) fn body(notice: &Notice, footer: &[String]) -> String {
-    let (word, colour) = mark(notice.weight);
+/// The document, lines ending in CRLF. `kicker`: the words above its heading; `footer`: small lines below.
+pub(crate) fn body(notice: &Notice, kicker: &str, footer: &[String]) -> String {
+    let (word, colour) = (escaped(kicker), colour(notice.weight));
     let subject = escaped(&notice.subject);
     let mut out = head(&subject);
     let _ = write!(
@@ -76,13 +76,23 @@ fn head(title: &str) -> String {
     )
 }
 
-/// The word and the colour of a weight; the colour reads on white and on black.
-const fn mark(weight: Weight) -> (&'static str, &'static str) {
+/// The word of a weight.
+pub(crate) const fn weight(weight: Weight) -> &'static str {
     match weight {
-        Weight::News => ("news of trapline", "#7a8794"),
-        Weight::Contact => ("contact", "#3b82c4"),
-        Weight::Intent => ("intent", "#d9822b"),
-        Weight::Proof => ("proof", "#d64545"),
+        Weight::News => "news of trapline",
+        Weight::Contact => "contact",
+        Weight::Intent => "intent",
+        Weight::Proof => "proof",
+    }
+}
+
+/// The colour of a weight, which reads on white and on black.
+const fn colour(weight: Weight) -> &'static str {
+    match weight {
+        Weight::News => "#7a8794",
+        Weight::Contact => "#3b82c4",
+        Weight::Intent => "#d9822b",
+        Weight::Proof => "#d64545",
     }
 }
 
@@ -187,7 +197,11 @@ mod tests {
 
     #[test]
     fn nothing_is_fetched_and_nothing_can_be_clicked() {
-        let html = body(&notice("<a href=https://evil.example>x</a><img src=x onerror=y>"), &[]);
+        let html = body(
+            &notice("<a href=https://evil.example>x</a><img src=x onerror=y>"),
+            "intent",
+            &[],
+        );
         for word in [
             "<a", "<img", "<script", "<link", "<form", "href=", "src=", "url(", "@import", "http",
         ] {
@@ -202,8 +216,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_of_a_fact_add_no_tag(value in "([<>&\"'/=]|script|img|\\PC){0,60}") {
-            let without = body(&notice(""), &[]);
-            let with = body(&notice(&value), &[]);
+            let without = body(&notice(""), "intent", &[]);
+            let with = body(&notice(&value), "intent", &[]);
             prop_assert_eq!(tags(&without), tags(&with));
         }
     }

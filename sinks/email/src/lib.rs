@@ -28,6 +28,11 @@
 //! 6. A 5xx to the content is a dead letter; to the login, the sender or all recipients it alarms and is tried again; 4xx is
 //!    tried again.
 //!
+//! 7. Whoever answers for a source (`owners = true`) is written to by a mail that has no other recipient, and only for an
+//!    event `notice-released`, once for each. It names neither this program nor what saw the source, for the mailbox may be
+//!    the intruder's. If the server refuses it, it is a dead letter; if it is put off, it is tried for ten minutes: the
+//!    team's mail waits for no owner.
+//!
 //! It does not: read mail, so no bounce or answer comes in here; send pictures, links or attachments; decide what is
 //! worth a mail.
 //!
@@ -42,4 +47,5 @@ mod session;
 mod sink;
 mod text;
 
+pub use address::{ALLOWED as ADDRESS_ALLOWED, is_address};
 pub use config::SINK;

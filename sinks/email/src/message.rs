@@ -26,6 +26,15 @@ use crate::{html, text};
 /// Longest subject.
 const SUBJECT_CHARS_MAX: usize = 150;
 
+/// Who a mail is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader<'m> {
+    /// Those in `to`.
+    Team,
+    /// Whoever answers for the source, alone.
+    Owner(&'m Mailbox),
+}
+
 /// What all mails of a sink share.
 #[derive(Debug, Clone)]
 pub(crate) struct Letterhead {
@@ -39,13 +48,23 @@ pub(crate) struct Letterhead {
 
 impl Letterhead {
     /// The message. Errors: what is wrong with the letterhead, in a few words.
-    pub(crate) fn write(&self, notice: &Notice, source: Option<IpAddr>, now: SystemTime) -> Result<Vec<u8>, String> {
-        let head = self.head(notice, source, now);
-        let footer = self.footer(notice);
+    pub(crate) fn write(
+        &self,
+        notice: &Notice,
+        reader: Reader<'_>,
+        source: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Result<Vec<u8>, String> {
+        let head = self.head(notice, reader, source, now);
+        let footer = self.footer(notice, reader);
         let plain = part(ContentType::TEXT_PLAIN, text::body(notice, &footer));
         let message = match self.html {
             true => {
-                let rich = part(ContentType::TEXT_HTML, html::body(notice, &footer));
+                let kicker = match reader {
+                    Reader::Team => html::weight(notice.weight),
+                    Reader::Owner(_) => "to the owner",
+                };
+                let rich = part(ContentType::TEXT_HTML, html::body(notice, kicker, &footer));
                 let boundary = format!("=_{}", notice.event.simple());
                 head.multipart(
                     MultiPart::alternative()
@@ -61,55 +80,57 @@ impl Letterhead {
             .map_err(|error| error.to_string())
     }
 
-    fn head(&self, notice: &Notice, source: Option<IpAddr>, now: SystemTime) -> MessageBuilder {
-        let mut head = Message::builder()
-            .date(now)
-            .from(self.from.clone())
-            .raw_header(self.to());
+    fn head(&self, notice: &Notice, reader: Reader<'_>, source: Option<IpAddr>, now: SystemTime) -> MessageBuilder {
+        let to = match reader {
+            Reader::Team => to(&self.to),
+            Reader::Owner(owner) => to(std::slice::from_ref(owner)),
+        };
+        let mut head = Message::builder().date(now).from(self.from.clone()).raw_header(to);
         if let Some(reply_to) = &self.reply_to {
             head = head.reply_to(reply_to.clone());
         }
         head = head
-            .subject(subject(notice, source))
+            .subject(subject(notice, reader, source))
             .message_id(Some(self.id(notice.event)));
         if let Some(incident) = notice.incident {
             let root = self.root(incident);
             head = head.in_reply_to(root.clone()).references(root);
         }
-        let incident = notice
-            .incident
-            .map(|incident| ("X-Trapline-Incident", incident.to_string()));
-        let marks = [
-            ("Auto-Submitted", "auto-generated".to_owned()),
-            ("Precedence", "bulk".to_owned()),
-            ("X-Auto-Response-Suppress", "All".to_owned()),
-            ("List-Id", format!("<{}>", self.list_id)),
-            ("X-Trapline-Event", notice.event.to_string()),
-        ];
-        marks.into_iter().chain(incident).fold(head, |head, (name, value)| {
-            head.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value))
-        })
+        self.marks(notice, reader)
+            .into_iter()
+            .fold(head, |head, (name, value)| {
+                head.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value))
+            })
     }
 
-    /// The recipients, a line each: lettre folds within an address and not between two.
-    fn to(&self) -> HeaderValue {
-        let encoded = self.to.iter().map(|to| {
-            let mut alone = Headers::new();
-            alone.set(To::from(Mailboxes::from(to.clone())));
-            let line = alone.to_string();
-            line.trim_start_matches("To:").trim().to_owned()
-        });
-        let encoded: Vec<String> = encoded.collect();
-        let plain: Vec<String> = self.to.iter().map(ToString::to_string).collect();
-        HeaderValue::dangerous_new_pre_encoded(
-            HeaderName::new_from_ascii_str("To"),
-            plain.join(", "),
-            encoded.join(",\r\n "),
-        )
+    /// What programs read. An owner is on no list, need not know what found the machine out, and is to have the mail even
+    /// where bulk is thrown away.
+    fn marks(&self, notice: &Notice, reader: Reader<'_>) -> Vec<(&'static str, String)> {
+        let mut marks = vec![
+            ("Auto-Submitted", "auto-generated".to_owned()),
+            ("X-Auto-Response-Suppress", "All".to_owned()),
+        ];
+        if reader == Reader::Team {
+            marks.extend([
+                ("Precedence", "bulk".to_owned()),
+                ("List-Id", format!("<{}>", self.list_id)),
+                ("X-Trapline-Event", notice.event.to_string()),
+            ]);
+            let incident = notice.incident.map(|incident| incident.to_string());
+            marks.extend(incident.map(|incident| ("X-Trapline-Incident", incident)));
+        }
+        marks
     }
 
     /// Small print: how to read it, and who says it. The ids stand among the facts.
-    fn footer(&self, notice: &Notice) -> Vec<String> {
+    fn footer(&self, notice: &Notice, reader: Reader<'_>) -> Vec<String> {
+        if let Reader::Owner(_) = reader {
+            return vec![
+                "This was sent to you alone, because you are recorded as answering for this machine, and not before somebody \
+                 decided that it should be. If somebody else answers for it now, please say so."
+                    .to_owned(),
+            ];
+        }
         let theirs = notice.facts.iter().any(|fact| fact.foreign);
         let theirs =
             theirs.then(|| "What is set apart was chosen by the other side; [ ] keep it from being a link.".to_owned());
@@ -127,6 +148,23 @@ impl Letterhead {
     }
 }
 
+/// Recipients, a line each: lettre folds within an address and not between two.
+fn to(mailboxes: &[Mailbox]) -> HeaderValue {
+    let encoded = mailboxes.iter().map(|to| {
+        let mut alone = Headers::new();
+        alone.set(To::from(Mailboxes::from(to.clone())));
+        let line = alone.to_string();
+        line.trim_start_matches("To:").trim().to_owned()
+    });
+    let encoded: Vec<String> = encoded.collect();
+    let plain: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
+    HeaderValue::dangerous_new_pre_encoded(
+        HeaderName::new_from_ascii_str("To"),
+        plain.join(", "),
+        encoded.join(",\r\n "),
+    )
+}
+
 /// Quoted-printable whatever is in it: no line is too long, no dot and no `From ` stands where a server would look.
 fn part(kind: ContentType, body: String) -> SinglePart {
     SinglePart::builder()
@@ -135,15 +173,17 @@ fn part(kind: ContentType, body: String) -> SinglePart {
         .body(body)
 }
 
-/// One for all mails of an incident, else the notice's own.
-fn subject(notice: &Notice, source: Option<IpAddr>) -> String {
+/// One for all mails of an incident to the same reader, else the notice's own.
+fn subject(notice: &Notice, reader: Reader<'_>, source: Option<IpAddr>) -> String {
     let Some(incident) = notice.incident else {
         return one_line(&notice.subject);
     };
     let short = format!("{:08x}", incident.as_fields().0);
-    match source {
-        Some(source) => format!("Trapline: {source} (incident {short})"),
-        None => format!("Trapline: incident {short}"),
+    match (reader, source) {
+        (Reader::Team, Some(source)) => format!("Trapline: {source} (incident {short})"),
+        (Reader::Team, None) => format!("Trapline: incident {short}"),
+        (Reader::Owner(_), Some(source)) => format!("Your machine {source} (reference {short})"),
+        (Reader::Owner(_), None) => format!("Your machine (reference {short})"),
     }
 }
 
@@ -190,7 +230,9 @@ mod tests {
     }
 
     fn written(notice: &Notice, html: bool) -> String {
-        let mail = letterhead(html).write(notice, None, SystemTime::UNIX_EPOCH).unwrap();
+        let mail = letterhead(html)
+            .write(notice, Reader::Team, None, SystemTime::UNIX_EPOCH)
+            .unwrap();
         String::from_utf8(mail).unwrap()
     }
 
@@ -230,6 +272,40 @@ mod tests {
         for name in ["In-Reply-To", "References", "X-Trapline-Incident"] {
             assert!(!head(&mail).contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_mail_to_an_owner_has_that_recipient_alone_and_names_nothing_of_ours() {
+        let owner = crate::address::read("Lab <lab@example.org>").unwrap();
+        let letterhead = letterhead(true);
+        let notice = notice("x", "root", Some(7 << 96));
+        let write = |reader| {
+            let mail = letterhead.write(&notice, reader, None, SystemTime::UNIX_EPOCH).unwrap();
+            String::from_utf8(mail).unwrap()
+        };
+        let mail = write(Reader::Owner(&owner));
+        let line = |name: &str| {
+            head(&mail)
+                .lines()
+                .find(|line| line.starts_with(name))
+                .map(str::to_owned)
+        };
+        assert_eq!(line("To: ").as_deref(), Some("To: Lab <lab@example.org>"));
+        assert_eq!(
+            line("Subject: ").as_deref(),
+            Some("Subject: Your machine (reference 00000007)")
+        );
+        for name in ["Cc:", "Bcc:", "List-Id:", "Precedence:", "X-Trapline"] {
+            assert_eq!(line(name), None);
+        }
+        let thread = |mail: &str| {
+            mail.lines()
+                .find(|line| line.starts_with("References: "))
+                .map(str::to_owned)
+        };
+        assert_eq!(thread(&mail), thread(&write(Reader::Team)));
+        let ours = mail.replace("trapline@example.org", "").to_lowercase();
+        assert!(!ours.contains("trapline") && !ours.contains("lure"), "{mail}");
     }
 
     #[test]

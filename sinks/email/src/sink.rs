@@ -1,22 +1,24 @@
 //! The sink: notices into mails, mails onto a session, and what became of each.
 //!
-//! A batch has one session. Of mails that some recipients have and some have not, what is settled is remembered, at most
-//! [`OPEN_MAIL_MAX`] of them: nobody gets a second one while this process lives. After a restart the mail comes again,
-//! under the same Message-ID.
+//! A batch has one session; a mail has either the recipients in `to`, or one owner of a source. Of mails that some recipients
+//! have and some have not, what is settled is remembered, at most [`OPEN_MAIL_MAX`] of them: nobody gets a second one while
+//! this process lives. After a restart the mail comes again, under the same Message-ID.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use lettre::message::Mailbox;
 use tokio::time::Instant;
 use trapline_notice::Voice;
-use trapline_schemas::Field;
+use trapline_schemas::{Action, Event, Field};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
 use trapline_sink::{Parcel, Said};
 use uuid::Uuid;
 
-use crate::message::Letterhead;
+use crate::address;
+use crate::message::{Letterhead, Reader};
 use crate::session::{Answer, Link, Receipt, Refusal, Session};
 
 /// How long a recipient that is put off is tried again once another has the mail: longer than usual greylisting, and
@@ -29,6 +31,10 @@ const OPEN_MAIL_MAX: usize = 256;
 /// Most mails of one session: servers limit them.
 const MAILS_A_BATCH: usize = 20;
 
+/// What a sink without `to` says to all but releases; none but a test comes here.
+const NO_TEAM: &str = "this sink has no `to`: it writes to owners alone, and `trapline owners release` alone lets it; \
+                       `trapline check --connect` tries the server";
+
 /// A mail server.
 #[derive(Debug)]
 pub(crate) struct EmailSink {
@@ -36,6 +42,8 @@ pub(crate) struct EmailSink {
     voice: Voice,
     letterhead: Letterhead,
     recipients: Vec<String>,
+    /// Whether owners of sources are written to.
+    owners: bool,
     state: Mutex<State>,
     said: Said,
 }
@@ -57,8 +65,9 @@ struct OpenMail {
 }
 
 impl EmailSink {
-    pub(crate) fn new(link: Link, voice: Voice, letterhead: Letterhead) -> Self {
+    pub(crate) fn new(link: Link, voice: Voice, letterhead: Letterhead, owners: bool) -> Self {
         Self {
+            owners,
             recipients: letterhead.to.iter().map(|to| to.email.to_string()).collect(),
             state: Mutex::default(),
             said: Said::default(),
@@ -68,17 +77,35 @@ impl EmailSink {
         }
     }
 
+    /// Who a mail about the event is for. Errors: why it is for nobody.
+    fn addressed(&self, event: &Event) -> Result<Addressed, String> {
+        if event.action != Action::NoticeReleased {
+            return match self.recipients.is_empty() {
+                false => Ok(Addressed::Team),
+                true => Err(NO_TEAM.to_owned()),
+            };
+        }
+        if !self.owners {
+            return Err("it is for the owner of a source, and this sink does not say `owners = true`".to_owned());
+        }
+        let address = event.text(Field::ReleaseTo).map_or("", |to| to);
+        let owner = address::read(address).ok_or_else(|| {
+            let shown = trapline_sink::config::shown(address);
+            format!("`{shown}` is no address of an owner; allowed: {}", address::ALLOWED)
+        })?;
+        Ok(Addressed::Owner(Box::new(owner)))
+    }
+
     /// Sends one mail to whoever has it not yet.
     async fn send<'s>(&'s self, session: &mut Option<Session<'s>>, parcel: &Parcel) -> Sent {
-        let notice = self.voice.compose(&parcel.event);
-        let mail = match self
-            .letterhead
-            .write(&notice, parcel.event.ip(Field::SourceIp), SystemTime::now())
-        {
+        let addressed = match self.addressed(&parcel.event) {
+            Ok(addressed) => addressed,
+            Err(why) => return Sent::Done(Outcome::Rejected(why)),
+        };
+        let mail = match self.write(&addressed, &parcel.event) {
             Ok(mail) => mail,
             Err(why) => return Sent::Done(Outcome::Rejected(format!("no message can be made of it: {why}"))),
         };
-        let to = self.waiting(parcel.event.id);
         let opened = match session.take() {
             Some(opened) => opened,
             None => match self.link.open().await {
@@ -87,11 +114,19 @@ impl EmailSink {
             },
         };
         let opened = session.insert(opened);
+        let owner = addressed.owner();
+        let to = match &owner {
+            Some(owner) => vec![owner.as_str()],
+            None => self.waiting(parcel.event.id),
+        };
         let from = self.letterhead.from.email.to_string();
         match opened.send(&from, &to, &mail).await {
             Ok(receipt) => {
                 self.said.keep(opened.accepted(), &[]);
-                self.settle(parcel.event.id, &to, &receipt)
+                match &owner {
+                    Some(owner) => self.settle_owner(parcel.event.id, owner, &receipt),
+                    None => self.settle(parcel.event.id, &to, &receipt),
+                }
             }
             Err(Refusal::Content(why)) => {
                 self.state().open.remove(&parcel.event.id);
@@ -101,6 +136,34 @@ impl EmailSink {
                 *session = None;
                 Sent::Stop(fault)
             }
+        }
+    }
+
+    fn write(&self, addressed: &Addressed, event: &Event) -> Result<Vec<u8>, String> {
+        let reader = match addressed {
+            Addressed::Team => Reader::Team,
+            Addressed::Owner(owner) => Reader::Owner(owner),
+        };
+        let notice = self.voice.compose(event);
+        self.letterhead
+            .write(&notice, reader, event.ip(Field::SourceIp), SystemTime::now())
+    }
+
+    /// What the server's answer to an owner means. One mailbox that is wrong or full holds up nobody: refused, the mail is
+    /// a dead letter, and put off it is one in the end.
+    fn settle_owner(&self, event: Uuid, owner: &str, receipt: &Receipt) -> Sent {
+        let mut state = self.state();
+        match receipt.first() {
+            Some(Answer::Taken) => Sent::Done(state.finish(event)),
+            Some(Answer::Later(said)) if state.is_patient(event, Vec::new()) => {
+                Sent::Owed(self.fault(FaultKind::Busy, &format!("puts the owner `{owner}` off: {said}")))
+            }
+            Some(Answer::Later(said) | Answer::Never(said)) => {
+                state.open.remove(&event);
+                let why = format!("the mail server refuses the owner `{owner}`: {said}");
+                Sent::Done(Outcome::Rejected(why))
+            }
+            None => Sent::Stop(self.nobody(receipt)),
         }
     }
 
@@ -218,6 +281,22 @@ impl State {
     }
 }
 
+/// Who a mail is for.
+enum Addressed {
+    Team,
+    Owner(Box<Mailbox>),
+}
+
+impl Addressed {
+    /// The address of an owner, without the name.
+    fn owner(&self) -> Option<String> {
+        match self {
+            Self::Team => None,
+            Self::Owner(owner) => Some(owner.email.to_string()),
+        }
+    }
+}
+
 /// What became of a mail, and of the batch.
 enum Sent {
     /// It needs no second look.
@@ -275,11 +354,9 @@ impl StreamSink for EmailSink {
     }
 
     fn destination(&self) -> Option<String> {
-        Some(format!(
-            "{}, to {}",
-            self.link.dialer.address(),
-            self.recipients.join(", ")
-        ))
+        let mut to = self.recipients.clone();
+        to.extend(self.owners.then(|| "owners, as somebody releases it".to_owned()));
+        Some(format!("{}, to {}", self.link.dialer.address(), to.join(", ")))
     }
 
     fn word(&self) -> Option<String> {

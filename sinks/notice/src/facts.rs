@@ -3,10 +3,11 @@
 //! Never a secret, never the bytes of a payload. What a peer chose, or a part of it, says so; of lists at most
 //! [`SHOWN`] entries are told, and how many there are.
 
+mod owner;
 mod touch;
 
 use smol_str::SmolStr;
-use trapline_schemas::{Action, Event, Field, Value};
+use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 
 use crate::kind::{Group, Kind};
 use crate::{Fact, safe, words};
@@ -17,12 +18,16 @@ pub const FACT_CHARS_MAX: usize = 300;
 /// Most entries of a list that are told.
 const SHOWN: usize = 12;
 
-/// The facts of an event, in the order in which a person asks for them.
-pub(crate) fn facts(kind: Kind, event: &Event) -> Vec<Fact> {
+/// The facts of an event, in the order in which a person asks for them; `contact` is who is to be asked, or empty.
+pub(crate) fn facts(kind: Kind, event: &Event, contact: &str) -> Vec<Fact> {
     let mut facts = Facts {
         event,
         told: Vec::new(),
     };
+    if kind == Kind::Owner {
+        facts.for_owner(contact);
+        return facts.told;
+    }
     if kind.has(Group::Source) {
         facts.who();
     }
@@ -155,11 +160,7 @@ impl Facts<'_> {
     }
 
     fn when(&mut self, kind: Kind) {
-        let time = |field| match self.event.get(field) {
-            Some(Value::Time(at)) => Some(*at),
-            _ => None,
-        };
-        match (time(Field::EventStart), time(Field::EventEnd)) {
+        match (self.time(Field::EventStart), self.time(Field::EventEnd)) {
             (Some(first), Some(last)) if first != last => {
                 self.ours("first", &words::instant(first));
                 self.ours("last", &words::instant(last));
@@ -167,8 +168,15 @@ impl Facts<'_> {
             _ => self.ours("when", &words::instant(self.event.at)),
         }
         let is_done = matches!(kind, Kind::Blocked | Kind::Tagged | Kind::Sinkholed);
-        if let Some(expires) = time(Field::ResponseExpires).filter(|_| is_done) {
+        if let Some(expires) = self.time(Field::ResponseExpires).filter(|_| is_done) {
             self.ours("until", &words::instant(expires));
+        }
+    }
+
+    fn time(&self, field: Field) -> Option<Timestamp> {
+        match self.event.get(field) {
+            Some(Value::Time(at)) => Some(*at),
+            _ => None,
         }
     }
 

@@ -11,6 +11,8 @@ use crate::Weight;
 pub(crate) enum Group {
     /// Of every kind.
     All,
+    /// Of every kind that stays in the house: which observer, which site.
+    House,
     /// Who came.
     Source,
     /// What was touched.
@@ -27,6 +29,8 @@ pub(crate) enum Group {
     Config,
     /// A part of this host or of trapline.
     Part,
+    /// What the owner of a source is told of it.
+    Owner,
 }
 
 macro_rules! kinds {
@@ -47,7 +51,11 @@ macro_rules! kinds {
             /// Whether its words may use a group of variables.
             pub(crate) fn has(self, group: Group) -> bool {
                 let groups: &[Group] = match self { $(Self::$kind => &[$(Group::$group),*],)* };
-                group == Group::All || groups.contains(&group)
+                match group {
+                    Group::All => true,
+                    Group::House => self != Self::Owner,
+                    group => groups.contains(&group),
+                }
             }
         }
     };
@@ -79,6 +87,7 @@ kinds! {
     ChainBreak = "chain_break", [], "The journal's chain was broken.";
     Lifecycle = "lifecycle", [Part], "Trapline or a decoy started or stopped.";
     Other = "other", [Part], "Anything else.";
+    Owner = "owner", [Source, Owner], "To whoever answers for a source: what it did, and how it is let in again.";
     Test = "test", [], "`trapline send-test`, or a canary, tries whether notices arrive.";
 }
 
@@ -94,6 +103,7 @@ impl Kind {
         let benign = event.text(Field::BenignName);
         match event.action {
             Action::Canary => Self::Test,
+            Action::NoticeReleased => Self::Owner,
             _ if benign.is_some_and(|name| name == TEST) => Self::Test,
             Action::Scan if is_word(event, Field::FindingStatus, "closed") => Self::ScanOver,
             Action::Scan | Action::Digest if benign.is_some() => Self::Benign,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 use smol_str::SmolStr;
 use trapline_schemas::derive::service_caption;
-use trapline_schemas::{Action, Event, Field, Timestamp, Value as Fact};
+use trapline_schemas::{Action, ENFORCEMENT, Event, Field, Timestamp, Value as Fact};
 
 use crate::kind::{Group, Kind};
 use crate::{safe, words};
@@ -29,8 +29,8 @@ const fn row(name: &'static str, group: Group, value: fn(&About<'_>) -> Value) -
 
 /// Every variable. `config/notices/passive-aggressive.toml` says what each is.
 pub(crate) static VARIABLES: &[Variable] = &[
-    row("observer", Group::All, |about| about.observer().into()),
-    row("site", Group::All, |about| about.name(Field::Site).into()),
+    row("observer", Group::House, |about| about.observer().into()),
+    row("site", Group::House, |about| about.name(Field::Site).into()),
     row("contact", Group::All, |about| about.contact.into()),
     row("date", Group::All, |about| words::date(about.last()).into()),
     row("time", Group::All, |about| words::clock(about.last()).into()),
@@ -90,7 +90,50 @@ pub(crate) static VARIABLES: &[Variable] = &[
         about.number(Field::ConfigMistakes, 1).max(1).into()
     }),
     row("part", Group::Part, |about| about.part().into()),
+    row("deed", Group::Owner, |about| conduct(about.event).into()),
+    row("hits", Group::Owner, |about| about.hits().into()),
+    row("span", Group::Owner, |about| {
+        words::span(about.number(Field::EventDuration, 0)).into()
+    }),
+    row("services", Group::Owner, |about| kept_for_nobody(about.event).into()),
+    row("acted", Group::Owner, |about| is_acted_upon(about.event).into()),
 ];
+
+/// What a source did, for its owner: no more of it than whoever did it knows.
+pub(crate) fn conduct(event: &Event) -> &'static str {
+    match event.text(Field::TouchLevel).map_or("", |level| level) {
+        "proof" => "tried to log in or to give orders",
+        "intent" => "began a conversation",
+        _ => "knocked",
+    }
+}
+
+/// Most services that are named to an owner.
+const SERVICES_MAX: usize = 4;
+
+/// `a service for SSH`, `a service for SSH, FTP and Telnet`, `a service`.
+pub(crate) fn kept_for_nobody(event: &Event) -> String {
+    let services: &[SmolStr] = match event.get(Field::ReleaseServices) {
+        Some(Fact::Texts(services)) => services,
+        _ => &[],
+    };
+    let named = services.iter().map(|service| safe::name(service_caption(service)));
+    let mut named: Vec<_> = named.filter(|name| !name.is_empty()).collect();
+    if named.len() > SERVICES_MAX {
+        let more = named.split_off(SERVICES_MAX - 1).len();
+        named.push(words::several(i64::try_from(more).unwrap_or(i64::MAX), "other"));
+    }
+    match named.as_slice() {
+        [] => "a service".to_owned(),
+        [one] => format!("a service for {one}"),
+        [first @ .., last] => format!("a service for {} and {last}", first.join(", ")),
+    }
+}
+
+/// Whether something was done about the source, rather than said.
+pub(crate) fn is_acted_upon(event: &Event) -> bool {
+    event.text(Field::ReleaseBy).is_some_and(|by| by == ENFORCEMENT)
+}
 
 /// The variables that the words of a kind may use.
 pub(crate) fn variables(kind: Kind) -> impl Iterator<Item = &'static Variable> {
@@ -101,6 +144,7 @@ pub(crate) fn variables(kind: Kind) -> impl Iterator<Item = &'static Variable> {
 pub(crate) fn scope(kind: Kind, event: &Event, contact: &str) -> Value {
     let about = About { event, contact };
     let asked = match contact {
+        "" if kind == Kind::Owner => "whoever sent you this".to_owned(),
         "" => format!("whoever runs {}", about.observer()),
         contact => contact.to_owned(),
     };

@@ -84,7 +84,7 @@ impl Voice {
             weight: kind::weight(event),
             subject: words.subject,
             opening: words.opening,
-            facts: facts::facts(kind, event),
+            facts: facts::facts(kind, event, &self.contact),
             closing: words.closing,
         }
     }

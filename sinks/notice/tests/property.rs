@@ -22,6 +22,7 @@ const OURS: &[Field] = &[
     Field::BenignReason,
     Field::CredentialKind,
     Field::DecoyId,
+    Field::ReleaseServices,
     Field::DecoyService,
     Field::DigestActions,
     Field::ErrorType,

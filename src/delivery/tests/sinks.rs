@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use trapline_schemas::{Action, Event, Field, Format, Timestamp, ids};
-use trapline_sink::config::{Common, Factory, NoticeSettings};
+use trapline_sink::config::{Common, Factory, NoticeSettings, OwnerMail};
 use trapline_sink::dial::Resolver;
 use trapline_sink::{Arrears, BatchLimits, Delivery, Fault, FaultKind, Memo, Parcel, StreamSink};
 use uuid::Uuid;
@@ -319,6 +319,8 @@ pub(super) struct Sunk {
     pub(super) notices: Option<WindowSpec>,
     /// After how long incidents are over, if it follows them.
     pub(super) follows: Option<Duration>,
+    /// Whether it writes to owners.
+    pub(super) owners: OwnerMail,
 }
 
 pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
@@ -330,6 +332,7 @@ pub(super) fn sunk(name: &'static str, sink: &Arc<ScriptedSink>) -> Sunk {
         fails: 0,
         notices: None,
         follows: None,
+        owners: OwnerMail::Never,
     }
 }
 
@@ -411,6 +414,7 @@ pub(super) fn plan(transforms: Vec<TransformSpec>, sinks: Vec<Sunk>) -> Plan {
         notices: sink.notices.clone(),
         follows: sink.follows.map(FollowSpec::after),
         canary: false,
+        owners: sink.owners,
     };
     let spec = GraphSpec {
         decoys: vec!["ssh".to_owned()],

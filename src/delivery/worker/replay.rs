@@ -72,8 +72,9 @@ impl Replay {
     /// Takes what was read, up to its end, in the form that the sink gets live.
     pub(super) fn take(&mut self, chunk: &Chunk, consumer: &str, now: Instant) {
         let (end, node) = (self.progress.order.end, self.reader.node());
+        let graph = Arc::clone(self.reader.graph());
         for item in chunk.items.iter().filter(|item| item.offset < end) {
-            if let Some(parcel) = item.for_node(node) {
+            if let Some(parcel) = item.for_node(node).filter(|parcel| !graph.is_once(node, &parcel.event)) {
                 self.ledger.take(item.offset, item.appended_at);
                 self.queue.push(Arc::clone(parcel), now);
             }

@@ -31,7 +31,7 @@ mod tests;
 
 use std::time::Duration;
 
-use trapline_schemas::{Event, Field, Timestamp, Value};
+use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use trapline_sink::config::duration_text;
 use uuid::Uuid;
 
@@ -131,6 +131,10 @@ impl Incidents {
     /// Takes in an entry. One that an earlier run has counted means nothing here.
     pub fn see(&mut self, offset: Offset, event: &Event, way: Way) {
         self.is_resumed |= offset >= self.resume;
+        // Nothing that the source did, so it neither opens an incident nor keeps it open.
+        if event.action == Action::NoticeReleased {
+            return;
+        }
         let Some(id) = event.uuid(Field::IncidentId) else {
             return;
         };

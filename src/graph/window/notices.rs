@@ -95,6 +95,8 @@ fn claim(event: &Event) -> Claim {
     match (event.action, Class::of(event.action)) {
         // A routine of each hour, and what no window counts.
         (Action::ChainHead, _) | (_, Class::Canary) => Claim::Silent,
+        // It is about a mail that goes to somebody else; whoever released it knows, and no window may sum it up.
+        (Action::NoticeReleased, _) => Claim::Silent,
         (_, Class::Derived) => Claim::Sum,
         // What happened in a session was told when it did; what was folded follows much that was told.
         (Action::SessionEnd | Action::SourceFolded, _) => Claim::Digest,

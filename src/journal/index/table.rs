@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::{IndexRow, Offset, Rows};
+use super::{IndexRow, Offset, Rows, owned};
 use crate::journal::sqlite::{offset, sql};
 
 /// An open index.
@@ -78,8 +78,10 @@ impl Table {
     pub fn next(&mut self, oldest: Offset, head: Offset) -> rusqlite::Result<Offset> {
         let next = offset(self.conn.query_row("SELECT next FROM place", [], |row| row.get(0))?);
         if next > head {
-            self.conn
-                .execute_batch("BEGIN; DELETE FROM rows; UPDATE place SET next = 0; COMMIT")?;
+            self.conn.execute_batch(
+                "BEGIN; DELETE FROM rows; DELETE FROM owned; DELETE FROM owned_services;
+                     UPDATE place SET next = 0; COMMIT",
+            )?;
             return Ok(oldest);
         }
         Ok(next.max(oldest))
@@ -98,11 +100,13 @@ impl Table {
         let next = taken.next.unwrap_or(from);
         let tx = self.conn.transaction()?;
         insert(&tx, &taken.rows)?;
+        owned::add(&tx, &taken.rows)?;
         let first: Option<i64> = tx.query_row("SELECT min(offset) FROM rows", [], |row| row.get(0))?;
         if let Some(first) = first.map(offset).filter(|first| *first < oldest) {
             let until = oldest.min(first + FORGET_ROWS);
             tx.prepare_cached("DELETE FROM rows WHERE offset < ?1")?
                 .execute([sql(until)])?;
+            owned::forget(&tx, until)?;
         }
         tx.prepare_cached("UPDATE place SET next = ?1")?.execute([sql(next)])?;
         tx.commit()?;
@@ -215,7 +219,7 @@ fn boot_id() -> String {
         .to_owned()
 }
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Rows forgotten in one transaction.
 const FORGET_ROWS: Offset = 4096;
 
@@ -233,4 +237,8 @@ const TABLES: &str = "
     CREATE INDEX rows_action ON rows (action) WHERE action IS NOT NULL;
     CREATE INDEX rows_level ON rows (level) WHERE level IS NOT NULL;
     CREATE INDEX rows_incident ON rows (incident) WHERE incident IS NOT NULL;
-    CREATE INDEX rows_user ON rows (user) WHERE user IS NOT NULL";
+    CREATE INDEX rows_user ON rows (user) WHERE user IS NOT NULL;
+    CREATE TABLE owned (incident BLOB PRIMARY KEY, owner TEXT NOT NULL, source BLOB NOT NULL, first INTEGER NOT NULL,
+        last INTEGER NOT NULL, visits INTEGER NOT NULL, gravity INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX owned_last ON owned (last);
+    CREATE TABLE owned_services (incident BLOB, service TEXT, PRIMARY KEY (incident, service)) WITHOUT ROWID";

@@ -91,6 +91,16 @@ fn row(body: &[u8]) -> Option<IndexRow> {
         risk: Some((number % 100) as u8),
         incident: Some(Uuid::from_u128(u128::from(number / 20))),
         user: number.is_multiple_of(7).then(|| "root".into()),
+        owned: number.is_multiple_of(2).then(|| Owned {
+            owner: "lab".into(),
+            span: (
+                Timestamp::from_micros(number.into()),
+                Timestamp::from_micros(number.into()),
+            ),
+            visits: 1,
+            gravity: (number % 4) as u8,
+            service: number.is_multiple_of(4).then(|| "ssh".into()),
+        }),
     })
     .filter(|_| !number.is_multiple_of(50))
 }
@@ -344,4 +354,88 @@ async fn what_the_journal_trims_the_index_forgets() {
         append(&journal, 101, 102).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The sum of incident `incident` over entries from `from` to before `to`, as [`row`] has them.
+fn owned_sum(incident: u32, from: u32, to: u32) -> Option<OwnedIncident> {
+    let numbers = (from..to).filter(|number| number / 20 == incident && number % 2 == 0 && number % 50 != 0);
+    let numbers: Vec<_> = numbers.collect();
+    let at = |number: Option<&u32>| Some(Timestamp::from_micros((*number?).into()));
+    Some(OwnedIncident {
+        incident: Uuid::from_u128(incident.into()),
+        source: IpAddr::from([10, 0, 0, (numbers.first()? % 10) as u8]),
+        owner: "lab".into(),
+        span: (at(numbers.first())?, at(numbers.last())?),
+        visits: numbers.len() as u64,
+        gravity: numbers.iter().map(|number| (number % 4) as u8).max()?,
+        services: numbers
+            .iter()
+            .find(|number| *number % 4 == 0)
+            .map(|_| "ssh".into())
+            .into_iter()
+            .collect(),
+    })
+}
+
+#[tokio::test]
+async fn incidents_of_those_who_have_an_owner_are_summed_up_exactly_over_restarts_and_damage() {
+    let wanted = |to: u32, limit: usize| -> Vec<_> {
+        (0..to.div_ceil(20))
+            .rev()
+            .filter_map(|incident| owned_sum(incident, 0, to))
+            .take(limit)
+            .collect()
+    };
+    let fixture = Fixture::with(210).await;
+    fixture.caught_up().await;
+    assert_eq!(fixture.index.owned(1000).await.unwrap(), wanted(210, 1000));
+    assert_eq!(fixture.index.owned(3).await.unwrap(), wanted(210, 3));
+    let (folder, journal) = fixture.stopped().await;
+    append(&journal, 210, 403).await;
+    let fixture = Fixture::on(folder, journal);
+    fixture.caught_up().await;
+    assert_eq!(fixture.index.owned(1000).await.unwrap(), wanted(403, 1000));
+    let one = Uuid::from_u128(7);
+    assert_eq!(
+        fixture.index.owned_within(one, one).await.unwrap(),
+        [owned_sum(7, 0, 403).unwrap()]
+    );
+    assert_eq!(fixture.index.owned_within(Uuid::nil(), one).await.unwrap().len(), 2);
+    assert_eq!(fixture.index.owned_within(Uuid::max(), Uuid::max()).await.unwrap(), []);
+
+    let (folder, journal) = fixture.stopped().await;
+    let raw = rusqlite::Connection::open(folder.path().join("index.db")).unwrap();
+    raw.execute_batch("UPDATE place SET next = 5000").unwrap();
+    drop(raw);
+    let fixture = Fixture::on(folder, journal);
+    fixture.caught_up().await;
+    assert_eq!(
+        fixture.index.owned(1000).await.unwrap(),
+        wanted(403, 1000),
+        "begun anew, not added to"
+    );
+}
+
+#[test]
+fn what_is_gone_altogether_has_no_sum_and_what_is_gone_in_part_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = Table::open_or_make(&folder.path().join("index.db")).unwrap();
+    let rows = (0..60_u32).filter_map(|number| Some((u64::from(number) + 1, row(number.to_string().as_bytes())?)));
+    let taken = Rows {
+        rows: rows.collect(),
+        next: Some(61),
+    };
+    table.take(1, &taken, 1).unwrap();
+    let nothing = || Rows {
+        rows: Vec::new(),
+        next: None,
+    };
+    table.take(61, &nothing(), 31).unwrap();
+    let left: Vec<_> = [2, 1]
+        .into_iter()
+        .filter_map(|incident| owned_sum(incident, 0, 60))
+        .collect();
+    assert_eq!(table.owned_latest(9).unwrap(), left);
+    table.take(61, &nothing(), 61).unwrap();
+    assert_eq!(table.owned_latest(9).unwrap(), []);
 }

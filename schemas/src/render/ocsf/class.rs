@@ -120,6 +120,7 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::Tag => (&REMEDIATION, OTHER),
         Action::Scan | Action::HeldBack | Action::Digest => (&FINDING, finding_activity(view)),
         Action::IncidentClosed => (&INCIDENT, 3),
+        Action::NoticeReleased => (&INCIDENT, 2),
         Action::ListenerStarted | Action::SensorStarted => (&LIFECYCLE, 3),
         Action::ListenerStopped | Action::SensorStopped => (&LIFECYCLE, 4),
         Action::SinkRecovered => (&LIFECYCLE, 6),

@@ -68,9 +68,12 @@ fn finding(w: &mut Writer<'_, '_>, activity: u8) {
     }
 }
 
-/// An incident that closed: its id is that of the one finding in it.
+/// An incident that closed, or about which its owner is written to: its id is that of the one finding in it.
 fn incident(w: &mut Writer<'_, '_>) {
-    w.pair("status_id", 5, "status", "Closed");
+    match w.view.action() {
+        Action::NoticeReleased => w.pair("status_id", 2, "status", "In Progress"),
+        _ => w.pair("status_id", 5, "status", "Closed"),
+    }
     w.place(Field::FindingStatus);
     w.field("status_detail", Field::EventReason);
     count(w);

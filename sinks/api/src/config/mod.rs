@@ -92,6 +92,23 @@ pub trait Factory: Send + Sync + Debug {
     fn look(&self, _table: &Table, _common: &Common) -> Vec<Problem> {
         Vec::new()
     }
+
+    /// Whether the sink writes to those who answer for a source, when an event `notice-released` that names it lets it.
+    fn owner_mail(&self) -> OwnerMail {
+        OwnerMail::Never
+    }
+}
+
+/// Whether a sink writes to the owners of sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnerMail {
+    /// Never: it is no such sink, or was not told to.
+    #[default]
+    Never,
+    /// Beside what its inputs give it.
+    Also,
+    /// To nobody else: its inputs give it nothing.
+    Alone,
 }
 
 /// Who reads what a sink sends.

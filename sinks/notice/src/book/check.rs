@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use minijinja::{ErrorKind, Template, Value};
 use smol_str::SmolStr;
-use trapline_schemas::{Action, Event, Field, Timestamp};
+use trapline_schemas::{Action, ENFORCEMENT, Event, Field, Timestamp};
 use uuid::Uuid;
 
 use super::{Book, FILTERS, TEMPLATE_BYTES_MAX, said};
@@ -166,6 +166,7 @@ fn usual() -> Event {
         (Field::ResponseTarget, "firewall"),
         (Field::ResponseRule, "credentials"),
         (Field::ErrorType, "site key"),
+        (Field::TouchLevel, "proof"),
     ] {
         event.set(field, word);
     }
@@ -192,6 +193,10 @@ fn much() -> Event {
     event.set(Field::ObserverName, "lure-dmz-01");
     event.set(Field::SinkName, "siem");
     event.set(Field::DigestActions, vec![SmolStr::new("decoy-credential=380")]);
+    event.set(Field::TouchLevel, "proof");
+    event.set(Field::ReleaseBy, ENFORCEMENT);
+    let services = ["postgresql", "mongodb", "telnet", "winrm", "https"];
+    event.set(Field::ReleaseServices, services.map(SmolStr::new).to_vec());
     for (field, number) in [
         (Field::DigestSourceCount, 77),
         (Field::DigestPassed, 1),

@@ -62,9 +62,42 @@ pub fn all() -> Vec<(String, Event)> {
     news.extend(acts());
     news.extend(health());
     news.extend(host());
+    news.extend(to_owners());
     news.into_iter()
         .map(|(title, event)| (title.to_owned(), event))
         .collect()
+}
+
+/// What the owner of a source is told, and what the event holds besides.
+fn to_owners() -> Vec<(&'static str, Event)> {
+    let released = |level: &str, facts: &[(Field, Value)]| {
+        let mut event = touch(Action::NoticeReleased, level, facts);
+        event.remove(Field::DecoyId);
+        event.set(Field::EventStart, Timestamp::from_micros(NOON - 15 * MINUTE));
+        event.set(Field::EventEnd, Timestamp::from_micros(NOON));
+        event.set(Field::EventReason, "seen with the team");
+        event.set(Field::ReleaseTo, "lab@example.org");
+        event
+    };
+    let person = [
+        (Field::ReleaseBy, "alice".into()),
+        (Field::ReleaseServices, texts(&["ssh", "telnet"])),
+        (Field::FindingHits, 412_i64.into()),
+        (Field::EventDuration, 900_000_000_000_i64.into()),
+    ];
+    let act = [
+        (Field::ReleaseBy, "enforcement".into()),
+        (Field::ReleaseServices, texts(&["http"])),
+        (Field::FindingHits, 1_i64.into()),
+    ];
+    vec![
+        ("to an owner, by a person", released("proof", &person)),
+        ("to an owner, by enforcement", released("intent", &act)),
+        (
+            "to an owner, of which little is known",
+            released("contact", &person[..1]),
+        ),
+    ]
 }
 
 fn touches() -> Vec<(&'static str, Event)> {
