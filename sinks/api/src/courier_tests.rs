@@ -98,6 +98,19 @@ async fn what_is_refused_goes_short_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_goes_short_also_where_the_interval_is_waited_out_between_tries() {
+    let mut sink = sink(vec![refused(true), refused(true)]);
+    sink.pace = Pace::new(Duration::from_secs(1800));
+    let batch = events(1, false);
+    let first = sink.deliver(&batch).await;
+    assert_eq!(first.outcomes, [Outcome::Retry]);
+    tokio::time::advance(first.retry_after.unwrap()).await;
+    let second = sink.deliver(&batch).await;
+    assert!(matches!(second.outcomes[..], [Outcome::Rejected(_)]), "{second:?}");
+    assert_eq!(sent(&sink), [Form::Full, Form::Short]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_known_word_puts_aside_what_even_the_short_form_meets() {
     let rejected = deliver(&sink(vec![refused(false), refused(true)])).await;
     assert_eq!(rejected.outcomes, [Outcome::Rejected("refused: ***".to_owned())]);
