@@ -186,6 +186,32 @@ async fn an_owner_who_is_unknown_or_put_off_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn an_owner_whose_mail_is_put_off_at_its_end_holds_up_nobody() {
+    let Some(exim) = Exim::start(false) else { return };
+    let sink = sink(&exim, TEAM);
+    let batch = [
+        parcel(event(Action::NoticeReleased, "full@example.org")),
+        parcel(event(Action::Credential, "")),
+    ];
+    let delivery = sink.deliver(&batch).await;
+    assert_eq!(
+        delivery.outcomes,
+        [Outcome::Retry, Outcome::Delivered],
+        "{:?}",
+        delivery.fault
+    );
+    let fault = delivery.fault.unwrap();
+    assert!(
+        fault.kind == FaultKind::Busy && fault.message.contains("owner `full@example.org` off: 451 mailbox full"),
+        "{fault:?}"
+    );
+    exim.mails("soc", 1);
+    std::fs::write(exim.path("open"), "").unwrap();
+    assert_eq!(sink.deliver(&batch[..1]).await, Delivery::all(1));
+    exim.mails("full", 1);
+}
+
+#[tokio::test]
 async fn what_is_no_address_gets_no_mail_and_no_word_to_the_server() {
     let Some(exim) = Exim::start(false) else { return };
     let sink = sink(&exim, TEAM);
