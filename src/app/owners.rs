@@ -55,6 +55,7 @@ impl Core {
                 last: moment(found.span.1),
                 hits: found.visits,
                 level: level(found.gravity).map(str::to_owned),
+                spoofable: !found.proved,
                 services: found.services.iter().map(ToString::to_string).collect(),
                 released: released.and_then(|row| serde_json::from_slice(row).ok()),
                 owner: found.owner.into(),
@@ -85,6 +86,7 @@ impl Core {
             span: found.span,
             visits: found.visits,
             level: level(found.gravity),
+            spoofable: !found.proved,
             services: found.services,
         };
         let now = Timestamp::now();
@@ -119,6 +121,7 @@ impl Core {
             source: matter.source,
             owner: matter.owner.into(),
             email: matter.to,
+            spoofable: matter.spoofable,
             sinks,
             released,
         })
