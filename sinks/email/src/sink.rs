@@ -363,9 +363,13 @@ impl StreamSink for EmailSink {
     }
 
     fn destination(&self) -> Option<String> {
-        let mut to = self.recipients.clone();
-        to.extend(self.owners.then(|| "owners, as somebody releases it".to_owned()));
-        Some(format!("{}, to {}", self.link.dialer.address(), to.join(", ")))
+        let server = self.link.dialer.address();
+        let owners = "owners, what somebody releases";
+        Some(match (self.recipients.join(", "), self.owners) {
+            (to, false) => format!("{server}, to {to}"),
+            (to, true) if to.is_empty() => format!("{server}, to {owners}"),
+            (to, true) => format!("{server}, to {to} (and to {owners})"),
+        })
     }
 
     fn word(&self) -> Option<String> {

@@ -81,7 +81,7 @@ async fn a_release_is_one_mail_to_the_owner_alone_that_says_nothing_to_an_intrud
     assert!(
         sink.destination()
             .unwrap()
-            .ends_with("to soc@example.org, owners, as somebody releases it")
+            .ends_with("to soc@example.org (and to owners, what somebody releases)")
     );
     let release = event(Action::NoticeReleased, "Lab <lab@example.org>");
     let id = release.id;

@@ -53,18 +53,34 @@ pub(crate) struct Severities {
 }
 
 impl Severities {
-    /// Of what trapline says of itself by whether something is wrong: that it started is no reason to wake anybody.
-    fn of(&self, action: Action, weight: Weight) -> &'static str {
-        let row = action.row();
+    /// Of what trapline says of itself by whether something is wrong: that it started is no reason to wake anybody, nor
+    /// is a count of such.
+    fn of(&self, event: &Event, weight: Weight) -> &'static str {
         match weight {
-            _ if row.subject == Subject::Health && row.outcome == "failure" => self.news,
-            _ if row.subject == Subject::Health => "info",
+            _ if is_calm(event.action) => "info",
+            _ if event.action.row().subject == Subject::Health => self.news,
+            Weight::News if is_count_of_calm(event) => "info",
             Weight::News => self.news,
             Weight::Contact => self.contact,
             Weight::Intent => self.intent,
             Weight::Proof => self.proof,
         }
     }
+}
+
+/// Whether it is of trapline itself, and nothing is wrong.
+fn is_calm(action: Action) -> bool {
+    let row = action.row();
+    row.subject == Subject::Health && row.outcome != "failure"
+}
+
+/// Whether all that a digest counted is calm. It says so by name: `listener-started=14`.
+fn is_count_of_calm(event: &Event) -> bool {
+    let Some(trapline_schemas::Value::Texts(tally)) = event.get(Field::DigestActions) else {
+        return false;
+    };
+    let named = |entry: &str| Action::find(entry.rsplit_once('=').map_or(entry, |(name, _)| name));
+    tally.iter().all(|entry| named(entry).is_some_and(is_calm))
 }
 
 /// What an alert is made of besides its event.
@@ -137,7 +153,7 @@ impl Shape {
         json!({
             "summary": line(&notice.subject, SUMMARY_MAX),
             "source": source,
-            "severity": self.severities.of(event.action, notice.weight),
+            "severity": self.severities.of(event, notice.weight),
             "custom_details": { "event": event.id.to_string() },
         })
     }

@@ -74,6 +74,14 @@ async fn a_touch_triggers_the_alert_of_its_incident_with_what_is_known() {
     assert!(details.get("whole event").is_none());
 }
 
+/// A count of what trapline said of itself.
+fn digest(tally: &str) -> Event {
+    let mut event = Event::new(Uuid::from_u128(9), Timestamp::default(), Action::Digest);
+    event.set(Field::DecoyId, "ssh");
+    event.set(Field::DigestActions, trapline_schemas::Value::Texts(vec![tally.into()]));
+    event
+}
+
 #[tokio::test]
 async fn the_severity_is_by_what_was_done_and_can_be_set() {
     let levels = || ["contact", "intent", "proof"].map(|level| event(1, level)).to_vec();
@@ -88,11 +96,16 @@ async fn the_severity_is_by_what_was_done_and_can_be_set() {
         health(Action::JournalGap, "siem"),
         deaf,
         health(Action::SensorStarted, "siem"),
+        digest("listener-started=14"),
+        digest("listener-failed=1"),
+        digest("chain-head=2, of which nobody knows=1"),
     ]);
     assert_eq!(
         severities(sent("", events).await),
-        ["info", "warning", "critical", "warning", "warning", "info"],
-        "that it started wakes nobody"
+        [
+            "info", "warning", "critical", "warning", "warning", "info", "info", "warning", "warning"
+        ],
+        "that it started wakes nobody, one by one or counted"
     );
     let keys = "severity = { proof = \"error\", intent = \"info\" }";
     assert_eq!(severities(sent(keys, levels()).await), ["info", "info", "error"]);

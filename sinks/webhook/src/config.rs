@@ -8,6 +8,7 @@ use reqwest::header::HeaderMap;
 use trapline_schemas::Format;
 use trapline_sink::config::{Audience, Common, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::http::HttpClient;
+use trapline_sink::said::Said;
 use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -157,6 +158,7 @@ impl Factory for Settings {
             signer: self.signer.clone(),
             gzip: self.gzip,
             success: self.success.clone(),
+            said: Said::default(),
         };
         let writer = Writer {
             format: common.format,

@@ -11,7 +11,8 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use trapline_sink::Parcel;
 use trapline_sink::config::{ExposeSecret, Secret};
-use trapline_sink::http::{HttpClient, exchange};
+use trapline_sink::http::{Answer, HttpClient, exchange};
+use trapline_sink::said::Said;
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, Outcome, StreamSink};
 use trapline_template::Condition;
 use uuid::Uuid;
@@ -43,6 +44,8 @@ pub(crate) struct Line {
     pub(crate) signer: Option<Signer>,
     pub(crate) gzip: bool,
     pub(crate) success: Option<Arc<Condition>>,
+    /// The status of the last request that was taken: the words of an answer may repeat a secret.
+    pub(crate) said: Said,
 }
 
 /// What an attempt came to.
@@ -62,15 +65,23 @@ impl Line {
     /// Sends a message. Time: the client's deadline. Cancel: safe; counts as not sent.
     async fn send(&self, message: Message) -> Attempt {
         match exchange(self.signed(message)).await {
-            Ok(answer) => Attempt {
-                verdict: judge(&answer, self.success.as_deref()),
-                // No time at all would have it asked without end.
-                retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
-            },
+            Ok(answer) => self.judged(&answer),
             Err(fault) => Attempt {
                 verdict: Verdict::Fault(fault),
                 retry_after: None,
             },
+        }
+    }
+
+    fn judged(&self, answer: &Answer) -> Attempt {
+        let verdict = judge(answer, self.success.as_deref());
+        if matches!(verdict, Verdict::Accepted) {
+            self.said.keep(&format!("http status {}", answer.status), &[]);
+        }
+        Attempt {
+            verdict,
+            // No time at all would have it asked without end.
+            retry_after: answer.retry_after.filter(|pause| !pause.is_zero()),
         }
     }
 
@@ -225,6 +236,10 @@ impl StreamSink for Webhook {
 
     fn destination(&self) -> Option<String> {
         Some(self.line.client.origin().to_owned())
+    }
+
+    fn word(&self) -> Option<String> {
+        self.line.said.last()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -73,6 +73,15 @@ fn where_it_sends_is_told_without_what_may_be_a_credential() {
 }
 
 #[tokio::test]
+async fn the_status_of_the_last_request_that_was_taken_is_its_word() {
+    let (_server, sink) = started("").await;
+    assert_eq!(sink.word(), None);
+    assert!(sink.deliver(&events(1, false)).await.fault.is_none());
+    let word = sink.word().unwrap();
+    assert!(word.starts_with("http status 2"), "{word}");
+}
+
+#[tokio::test]
 async fn a_pause_of_no_time_is_none_so_that_nobody_makes_us_ask_without_end() {
     let (server, sink) = started("").await;
     for (asked, pause) in [
