@@ -106,7 +106,7 @@ fn every_service_of_the_table_has_its_room() {
 /// Readers of what others wrote, beside the services: a collector, a caller, a person's file, an older body.
 const READERS: &[&str] = &[
     "schemas/tests/property.rs",
-    "sinks/api/src/http.rs",
+    "sinks/api/src/http/tests.rs",
     "sinks/api/src/oauth_tests.rs",
     "sinks/api/src/tls/refusal.rs",
     "sinks/case/src/markup.rs",

@@ -49,8 +49,18 @@ fn owned(event: &Event) -> Option<Owned> {
         span: (time(Field::EventStart), time(Field::EventEnd)),
         visits,
         gravity: gravity(event),
+        proved: is_proved(event),
         service: event.text(Field::DecoyService).cloned(),
     })
+}
+
+/// Whether a handshake proved the address: no datagram does, nor what was only counted.
+fn is_proved(event: &Event) -> bool {
+    let is_forgeable = event.get(Field::SourceSpoofable) == Some(&Value::Bool(true))
+        || event
+            .text(Field::NetworkTransport)
+            .is_none_or(|transport| transport == "udp");
+    event.action != Action::SourceFolded && !is_forgeable
 }
 
 /// The levels of touch, the least first.
@@ -81,6 +91,20 @@ mod tests {
     use super::*;
     use crate::graph::Pass;
     use trapline_schemas::{Timestamp, codec};
+
+    #[test]
+    fn an_address_is_proved_by_a_handshake_alone() {
+        let of = |action, transport: &str, spoofable: Option<bool>| {
+            let mut event = Event::new(uuid::Uuid::nil(), Timestamp::from_micros(1), action);
+            event.set(Field::SourceOwner, "lab");
+            event.set(Field::NetworkTransport, transport);
+            event.set_some(Field::SourceSpoofable, spoofable);
+            owned(&event).unwrap().proved
+        };
+        assert!(of(Action::Connect, "tcp", Some(false)) && of(Action::Credential, "tcp", None));
+        assert!(!of(Action::UdpProbe, "udp", Some(true)) && !of(Action::Credential, "udp", None));
+        assert!(!of(Action::SourceFolded, "tcp", None));
+    }
 
     #[test]
     fn an_event_is_found_by_its_facts_and_a_pass_not_at_all() {

@@ -10,6 +10,7 @@
 //!
 //! Layout of state: `owners/INCIDENT` is the last [`Release`] as JSON; of more than [`RELEASES_MAX`] the oldest go.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,11 +43,10 @@ impl Core {
         self.index_catches_up().await;
         let limit = if limit == 0 { LIST_MAX } else { limit.min(LIST_MAX) };
         let found = self.index.owned(limit as usize).await?;
-        let releases = self.journal.states(STATE).await?;
+        let releases: BTreeMap<_, _> = self.journal.states(STATE).await?.into_iter().collect();
         let config = self.config();
         let row = |found: OwnedIncident| {
-            let key = key(found.incident);
-            let released = releases.iter().find(|(known, _)| *known == key);
+            let released = releases.get(&key(found.incident));
             OwnerRow {
                 incident: found.incident.to_string(),
                 source: found.source,
@@ -55,8 +55,9 @@ impl Core {
                 last: moment(found.span.1),
                 hits: found.visits,
                 level: level(found.gravity).map(str::to_owned),
+                spoofable: !found.proved,
                 services: found.services.iter().map(ToString::to_string).collect(),
-                released: released.and_then(|(_, row)| serde_json::from_slice(row).ok()),
+                released: released.and_then(|row| serde_json::from_slice(row).ok()),
                 owner: found.owner.into(),
             }
         };
@@ -85,6 +86,7 @@ impl Core {
             span: found.span,
             visits: found.visits,
             level: level(found.gravity),
+            spoofable: !found.proved,
             services: found.services,
         };
         let now = Timestamp::now();
@@ -119,6 +121,7 @@ impl Core {
             source: matter.source,
             owner: matter.owner.into(),
             email: matter.to,
+            spoofable: matter.spoofable,
             sinks,
             released,
         })

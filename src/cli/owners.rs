@@ -86,7 +86,7 @@ fn cells(row: &OwnerRow) -> Vec<String> {
     let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), safe);
     vec![
         row.incident.clone(),
-        row.source.to_string(),
+        source(row),
         safe(&row.owner),
         or_dash(row.email.as_deref()),
         row.first.clone(),
@@ -95,6 +95,14 @@ fn cells(row: &OwnerRow) -> Vec<String> {
         or_dash(row.level.as_deref()),
         row.released.as_ref().map_or_else(|| "waits".to_owned(), told),
     ]
+}
+
+/// Who came, and that it may have been somebody else.
+fn source(row: &OwnerRow) -> String {
+    match row.spoofable {
+        true => format!("{} (may be forged)", row.source),
+        false => row.source.to_string(),
+    }
 }
 
 /// `2026-03-04T10:15:30.123Z by alice`, with the number of a release after the first.
@@ -123,8 +131,12 @@ fn release(globals: &Globals, order: ReleaseOrder) -> anyhow::Result<Exit> {
 fn said(report: &ReleaseReport) -> String {
     let sinks: Vec<_> = report.sinks.iter().map(|sink| safe(sink)).collect();
     let noun = if sinks.len() == 1 { "sink" } else { "sinks" };
+    let forged = match report.spoofable {
+        true => "; no handshake proved the address, it may be forged",
+        false => "",
+    };
     format!(
-        "released by {}: one mail about {} (incident {}) to its owner {}, {}, through {noun} {}",
+        "released by {}: one mail about {} (incident {}) to its owner {}, {}, through {noun} {}{forged}",
         safe(&report.released.by),
         report.source,
         report.incident,

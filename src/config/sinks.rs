@@ -201,6 +201,15 @@ fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> 
         let found = "a canary for a sink that writes to owners alone";
         table.problem("canary", found, "false, or a `to` that canaries go to");
     }
+    if owners != OwnerMail::Never && table.choice("start") == "oldest" {
+        // One that comes back under its name would send what was released to it, and sent, once more.
+        let found = "`\"oldest\"` for a sink that writes to owners";
+        table.problem(
+            "start",
+            found,
+            "\"now\": each mail to an owner needs a release of its own",
+        );
+    }
     Some(SinkSettings {
         inputs: table.texts("inputs"),
         format: format(&table, kind),

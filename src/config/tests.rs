@@ -8,7 +8,8 @@ use std::time::Duration;
 use trapline_schemas::Format;
 use trapline_sink::StreamSink;
 use trapline_sink::config::{
-    Audience, Common, ExposeSecret, Factory, Key, KeyKind, Outside, Problem, SinkType, SourceText, Table, Variables,
+    Audience, Common, ExposeSecret, Factory, Key, KeyKind, Outside, OwnerMail, Problem, SinkType, SourceText, Table,
+    Variables,
 };
 use trapline_sink::stream::{Fault, FaultKind};
 
@@ -25,7 +26,7 @@ mod web;
 
 /// A sink that is only configured, never built.
 #[derive(Debug)]
-struct Paper;
+struct Paper(OwnerMail);
 
 impl Factory for Paper {
     fn build(&self, _: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
@@ -34,6 +35,10 @@ impl Factory for Paper {
             kind: FaultKind::Local,
             message,
         })
+    }
+
+    fn owner_mail(&self) -> OwnerMail {
+        self.0
     }
 }
 
@@ -44,7 +49,15 @@ fn parse(table: &Table) -> Box<dyn Factory> {
     {
         table.problem("endpoint", "no https URL", "https://…");
     }
-    Box::new(Paper)
+    Box::new(Paper(OwnerMail::Never))
+}
+
+fn parse_mail(table: &Table) -> Box<dyn Factory> {
+    Box::new(Paper(match table.choice("owners") {
+        "also" => OwnerMail::Also,
+        "alone" => OwnerMail::Alone,
+        _ => OwnerMail::Never,
+    }))
 }
 
 static FILE: SinkType = SinkType {
@@ -79,11 +92,17 @@ static MAIL: SinkType = SinkType {
     keys: &[
         Key::optional("tone", KeyKind::Text, "Tone."),
         Key::optional("endpoint", KeyKind::Text, "Unused."),
+        Key::default(
+            "owners",
+            KeyKind::Choice(&["never", "also", "alone"]),
+            "\"never\"",
+            "Owners.",
+        ),
     ],
     audience: Audience::People,
     follows_incidents: false,
     formats: &[Format::Text],
-    parse,
+    parse: parse_mail,
     doc: "Letters.",
 };
 

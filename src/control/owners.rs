@@ -75,6 +75,8 @@ pub struct OwnerRow {
     pub hits: u64,
     /// The gravest level of touch.
     pub level: Option<String>,
+    /// Whether no handshake proved the address, so that anybody may have written it.
+    pub spoofable: bool,
     /// Services that were touched.
     pub services: Vec<String>,
     /// The last release, if there was one.
@@ -105,6 +107,8 @@ pub struct ReleaseReport {
     pub owner: String,
     /// Where the mail goes.
     pub email: String,
+    /// Whether no handshake proved the address of who came.
+    pub spoofable: bool,
     /// The sinks that send it.
     pub sinks: Vec<String>,
     /// The release.
@@ -128,6 +132,8 @@ pub struct Matter {
     pub visits: u64,
     /// The gravest level of touch.
     pub level: Option<&'static str>,
+    /// Whether no handshake proved the address.
+    pub spoofable: bool,
     /// Services that were touched.
     pub services: Vec<SmolStr>,
 }
@@ -159,6 +165,7 @@ pub fn event(
     event.set(Field::ReleaseTo, matter.to.as_str());
     event.set(Field::SourceIp, matter.source);
     event.set(Field::SourceOwner, matter.owner.clone());
+    event.set(Field::SourceSpoofable, matter.spoofable);
     event.set_some(Field::TouchLevel, matter.level);
     match by {
         By::Person { uid, .. } => event.set(Field::ReleaseUid, i64::from(*uid)),
@@ -197,6 +204,7 @@ mod tests {
             span: (Timestamp::from_micros(5), Timestamp::from_micros(9)),
             visits: 412,
             level: Some("proof"),
+            spoofable: true,
             services: vec!["ssh".into()],
         }
     }
@@ -232,6 +240,7 @@ mod tests {
             (Some(412), Some(4000))
         );
         assert_eq!(event.get(Field::ReleaseSinks), Some(&Value::Texts(vec!["mail".into()])));
+        assert_eq!(event.get(Field::SourceSpoofable), Some(&Value::Bool(true)));
         assert_eq!(event.uuid(Field::ResponseId), None);
     }
 

@@ -34,31 +34,41 @@ impl Divided {
 /// Sorts a batch by its outcomes. An outcome that is missing counts as "again".
 ///
 /// A suspect event alone in its batch is the one at fault. Suspects among others are halved, so a batch of n with one
-/// bad event costs about 2 log2 n requests, and every step is smaller than the one before: it ends.
+/// bad event costs about 2 log2 n requests, and every step is smaller than the one before: it ends. What is sent again is
+/// in order over all its batches, so that nothing overtakes a suspect that stands before it.
 pub(super) fn divide(batch: Batch, delivery: &Delivery) -> Divided {
     let alone = batch.len() == 1;
     let mut divided = Divided::default();
-    let mut suspects = Vec::new();
-    let mut retries = Vec::new();
+    let (mut again, mut suspects) = (Vec::new(), Vec::new());
     for (at, parcel) in batch.into_iter().enumerate() {
         match delivery.outcomes.get(at) {
             Some(Outcome::Delivered) => divided.delivered.push(parcel.offset),
             Some(Outcome::Rejected(reason)) => divided.dead.push((parcel, bounded(reason))),
             Some(Outcome::Suspect(reason)) if alone => divided.dead.push((parcel, bounded(reason))),
-            Some(Outcome::Suspect(_)) => suspects.push(parcel),
-            Some(Outcome::Retry) | None => retries.push(parcel),
+            Some(Outcome::Suspect(_)) => {
+                suspects.push(again.len());
+                again.push(parcel);
+            }
+            Some(Outcome::Retry) | None => again.push(parcel),
         }
     }
-    divided.again = halves(suspects);
-    divided.again.push(retries);
-    divided.again.retain(|batch| !batch.is_empty());
-    divided.again.sort_by_key(first_offset);
+    divided.again = apart(again, &suspects);
     divided
 }
 
-fn halves(mut suspects: Batch) -> Vec<Batch> {
-    let back = suspects.split_off(suspects.len().div_ceil(2));
-    vec![suspects, back]
+/// Cuts what is sent again: a lone suspect from what stands before and behind it, several into halves, each with what
+/// stands behind its suspects. In: the places of the suspects, in rising order.
+fn apart(mut again: Batch, suspects: &[usize]) -> Vec<Batch> {
+    let cuts = match suspects {
+        [] => Vec::new(),
+        [lone] => vec![lone + 1, *lone],
+        several => several.get(several.len().div_ceil(2)).copied().into_iter().collect(),
+    };
+    let mut batches: Vec<Batch> = cuts.into_iter().map(|cut| again.split_off(cut)).collect();
+    batches.push(again);
+    batches.reverse();
+    batches.retain(|batch| !batch.is_empty());
+    batches
 }
 
 /// The offset that a batch begins with.
@@ -94,6 +104,32 @@ mod tests {
         assert_eq!(offsets(&divided.again), [vec![1, 2, 3], vec![4, 5]]);
         assert!(divided.dead.is_empty() && divided.delivered.is_empty());
         assert!(divided.has_moved(5), "halves are tried without a wait");
+    }
+
+    #[test]
+    fn what_is_sent_again_stays_in_order_however_suspects_stand_among_it() {
+        let again = |suspects: &[Offset]| {
+            let outcome = |offset| match suspects.contains(&offset) {
+                true => Outcome::Suspect("400".to_owned()),
+                false => Outcome::Retry,
+            };
+            let delivery = Delivery {
+                outcomes: (0..=6).map(outcome).collect(),
+                ..Delivery::all(0)
+            };
+            let divided = divide(batch(0..=6), &delivery);
+            assert!(suspects.is_empty() || divided.has_moved(7));
+            offsets(&divided.again)
+        };
+        assert_eq!(again(&[]), [vec![0, 1, 2, 3, 4, 5, 6]]);
+        assert_eq!(again(&[0]), [vec![0], vec![1, 2, 3, 4, 5, 6]]);
+        assert_eq!(again(&[5]), [vec![0, 1, 2, 3, 4], vec![5], vec![6]]);
+        assert_eq!(
+            again(&[0, 5]),
+            [vec![0, 1, 2, 3, 4], vec![5, 6]],
+            "6 may stand behind 5"
+        );
+        assert_eq!(again(&[1, 2, 6]), [vec![0, 1, 2, 3, 4, 5], vec![6]]);
     }
 
     #[test]

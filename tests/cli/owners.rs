@@ -155,6 +155,22 @@ fn an_incident_waits_in_the_list_until_a_person_releases_it_by_name() {
 }
 
 #[test]
+fn an_address_that_anybody_may_have_written_is_told_before_its_owner_is_written_to() {
+    let probe = "[decoys.names]\nservice = \"dns\"\nlisten = [\"127.0.0.1:0\"]\ntransport = \"udp\"\n";
+    let trap = Trap::start(&format!("{BASE}{probe}{OWNERS}{NO_SERVER}owners = true\n"));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"hello", trap.address("names")).unwrap();
+    let row = eventually("the datagram is summed up", || listed(&trap).pop());
+    assert_eq!((&row["spoofable"], &row["hits"]), (&true.into(), &1.into()));
+    let shown = text(&trap.trapline(&["owners", "list"]).stdout);
+    assert!(shown.contains("127.0.0.1 (may be forged)"), "{shown}");
+    let said = text(&release(&trap, &[row["incident"].as_str().unwrap()]).stdout);
+    assert!(said.contains("no handshake proved the address"), "{said}");
+    offer_password(&trap);
+    assert_eq!(listed(&trap)[0]["spoofable"], false, "a connection of it is one");
+}
+
+#[test]
 fn what_cannot_be_released_says_why_and_leaves_nothing_on_record() {
     let trap = Trap::start(&format!("{BASE}{NO_SERVER}owners = true\n"));
     offer_password(&trap);

@@ -6,18 +6,19 @@
 //! 1. A message is a request of its own, one after the other: a crash or a failure doubles none that was taken before
 //!    it, and nothing overtakes.
 //! 2. At most one message goes in an interval, and none before a pause is over that the destination asked for.
-//! 3. What is refused as it is goes once more in short. It is put aside only if that is refused too, by a word that can
-//!    mean nothing else; under any other it stays, and somebody is alarmed.
+//! 3. What is refused as it is goes once more in short, if need be by a later try. It is put aside only if that is
+//!    refused too, by a word that can mean nothing else; under any other it stays, and somebody is alarmed.
 //! 4. No secret of the courier's is in a fault, a reason or the destination's last words, whatever it repeats.
 //!
 //! It does not word anything, know a protocol, or remember across a restart.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::pace::Pace;
 use crate::parcel::Parcel;
@@ -114,6 +115,8 @@ pub struct Dispatch<C> {
     pace: Pace,
     /// Messages that went short, because the whole was refused.
     shortened: AtomicU64,
+    /// The event whose whole was refused last: after an `interval` that is waited out elsewhere it goes on in short.
+    refused: Mutex<Option<Uuid>>,
     said: Said,
 }
 
@@ -130,6 +133,7 @@ impl<C: Courier> Dispatch<C> {
             courier,
             pace: Pace::new(interval),
             shortened: AtomicU64::new(0),
+            refused: Mutex::default(),
             said: Said::default(),
         }
     }
@@ -137,7 +141,7 @@ impl<C: Courier> Dispatch<C> {
     /// Sends the message of an event. Each turn of the loop ends it, or gives up the full form or what was changed.
     async fn tell(&self, parcel: &Parcel) -> Result<Outcome, Stop> {
         let mut letter = self.courier.letter(parcel).await;
-        let (mut form, mut changed) = (Form::Full, false);
+        let (mut form, mut changed) = (self.form_of(parcel), false);
         loop {
             let told = self.send(&mut letter, form).await?;
             match told.verdict {
@@ -146,15 +150,31 @@ impl<C: Courier> Dispatch<C> {
                     return Ok(Outcome::Delivered);
                 }
                 Verdict::Changed(_) if !changed => changed = true,
-                Verdict::Refused { .. } if form == Form::Full && self.courier.has_short(&letter) => form = Form::Short,
+                Verdict::Refused { .. } if form == Form::Full && self.courier.has_short(&letter) => {
+                    form = Form::Short;
+                    *self.refused() = Some(parcel.event.id);
+                }
                 Verdict::Refused { reason, known: true } => return Ok(Outcome::Rejected(self.hide(&reason))),
                 // What even the short form meets, under a word that is not known, is hardly about the message.
                 Verdict::Refused { reason, .. } | Verdict::Changed(reason) => {
+                    *self.refused() = None;
                     return Err(self.stop(FaultKind::Config, &reason, None));
                 }
                 Verdict::Fault(fault) => return Err(self.failed(&fault, told.retry_after)),
             }
         }
+    }
+
+    /// The form in which a message begins: short, if its whole was refused at an earlier try.
+    fn form_of(&self, parcel: &Parcel) -> Form {
+        match *self.refused() == Some(parcel.event.id) {
+            true => Form::Short,
+            false => Form::Full,
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Uuid>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a message when its turn has come. Errors: a pause that is not over.

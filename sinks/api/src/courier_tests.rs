@@ -98,6 +98,35 @@ async fn what_is_refused_goes_short_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_interval_is_kept_within_a_delivery_whatever_is_refused() {
+    let changed = told(Verdict::Changed("no thread".to_owned()));
+    let taken = told(Verdict::Accepted(String::new()));
+    let mut sink = sink(vec![taken, changed, refused(true)]);
+    sink.pace = Pace::new(crate::pace::INTERVAL_MAX);
+    assert_eq!(deliver(&sink).await, Delivery::all(1));
+    let delivery = tokio::time::timeout(Duration::from_secs(600), deliver(&sink)).await;
+    assert_eq!(
+        delivery.unwrap(),
+        Delivery::all(1),
+        "no fault, which would be told as one of the sink"
+    );
+    assert_eq!(sent(&sink), [Form::Full, Form::Full, Form::Full, Form::Short]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_goes_short_also_where_the_interval_is_waited_out_between_tries() {
+    let mut sink = sink(vec![refused(true), refused(true)]);
+    sink.pace = Pace::new(Duration::from_secs(1800));
+    let batch = events(1, false);
+    let first = sink.deliver(&batch).await;
+    assert_eq!(first.outcomes, [Outcome::Retry]);
+    tokio::time::advance(first.retry_after.unwrap()).await;
+    let second = sink.deliver(&batch).await;
+    assert!(matches!(second.outcomes[..], [Outcome::Rejected(_)]), "{second:?}");
+    assert_eq!(sent(&sink), [Form::Full, Form::Short]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_known_word_puts_aside_what_even_the_short_form_meets() {
     let rejected = deliver(&sink(vec![refused(false), refused(true)])).await;
     assert_eq!(rejected.outcomes, [Outcome::Rejected("refused: ***".to_owned())]);

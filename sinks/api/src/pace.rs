@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+/// Longest interval that may be set. A message may need three requests, and whoever delivers gives up after ten minutes
+/// and takes a sink that makes it wait for longer for one that fails: what is to be rarer is for `[notices]` to sum up.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(180);
 /// Longest pause that is waited out here; for a longer one the event goes back, and comes again when it is over.
 const WAITED_OUT: Duration = Duration::from_secs(10);
 /// Longest rest of an interval that is waited out here: whoever delivers gives up on an answer after ten minutes.

@@ -13,6 +13,7 @@ use trapline_sink::config::{
     Audience, Common, Factory, Key, KeyKind, Origin, Problem, SinkType, Table, parse_duration,
 };
 use trapline_sink::http::HttpClient;
+use trapline_sink::pace::INTERVAL_MAX;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
 use trapline_vendor::{Login, LoginSettings, Place, Profile, ProfileError, Vendor, Wants, is_own, keys, load};
@@ -82,7 +83,7 @@ const KEYS: &[Key] = &[
         "interval",
         KeyKind::Duration {
             min: Duration::from_millis(1),
-            max: Duration::from_secs(3600),
+            max: INTERVAL_MAX,
         },
         "\"1s\"",
         "Shortest time between two notices.",

@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
 }
 
 /// What became of an event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     /// It is there.
     Delivered,

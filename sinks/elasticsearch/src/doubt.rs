@@ -3,7 +3,7 @@
 //! In: a verdict that leaves it open, and what became of a control: a document of our own, sent after it to the same index,
 //! that no event has a part in. Out: what the verdict means beside it. Where the control is not taken either, no event is
 //! at fault, and nothing is lost; where it is, an event that the cluster refuses or breaks down over holds nobody up for
-//! ever. Where one event of a request was taken, the others are judged as they are: the index takes documents.
+//! ever. Where an index took one event of a request, its others are judged as they are: it takes documents.
 
 use trapline_sink::stream::{Fault, FaultKind};
 use trapline_sink::stubborn::{TRIES, over_these};
@@ -54,7 +54,8 @@ pub(crate) fn is_open(verdict: &Verdict) -> bool {
     }
 }
 
-const fn is_at_stake(item: &Item) -> bool {
+/// Whether an event may be lost for it.
+pub(crate) const fn is_at_stake(item: &Item) -> bool {
     matches!(item, Item::Rejected(_) | Item::Failed(_))
 }
 

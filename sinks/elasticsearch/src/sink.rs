@@ -1,5 +1,6 @@
 //! Sending a batch and judging each event of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
-use trapline_schemas::Timestamp;
+use trapline_schemas::{Event, Timestamp};
 use trapline_sink::config::Common;
 use trapline_sink::http::{HttpClient, exchange_within};
 use trapline_sink::stream::{BatchLimits, Delivery, Fault, FaultKind, Outcome, StreamSink};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::answer::{FILTER, Item, Verdict, bytes_max, judge};
 use crate::check;
 use crate::config::{Op, Require, Settings};
-use crate::doubt::{Control, TRIES_OF_EVENT, is_breakdown, is_open, weigh};
+use crate::doubt::{Control, TRIES_OF_EVENT, is_at_stake, is_breakdown, is_open, weigh};
 use crate::request::{Form, body};
 
 /// A cluster.
@@ -85,21 +86,66 @@ impl Elasticsearch {
         }
     }
 
-    /// Looks into a verdict that leaves open whose fault it is, by a document that no event has a part in.
+    /// Looks into a verdict that leaves open whose fault it is, by a document that no event has a part in. Items are looked
+    /// into by index: one that takes documents says nothing of another.
     async fn weighed(&self, verdict: Verdict, batch: &[Arc<Parcel>]) -> Verdict {
-        let Some(event) = batch.first().map(|parcel| &parcel.event).filter(|_| is_open(&verdict)) else {
-            return verdict;
+        let mut items = match verdict {
+            Verdict::Items(items) => items,
+            whole => return self.weighed_part(whole, batch.first(), batch.len(), None).await.0,
         };
-        let own = Uuid::new_v4();
-        let lines = self.form.control(own, event, Timestamp::now());
-        let control = match exchange_within(self.bulk(lines), bytes_max(1)).await {
-            Ok(answer) => Control::of(judge(&answer, self.settings.op, &[own])),
-            Err(fault) => Control::Unknown(fault),
+        let mut unknown = None;
+        for places in self.parts(&items, batch) {
+            let part = places.iter().filter_map(|at| items.get(*at).cloned()).collect();
+            let first = places.first().and_then(|at| batch.get(*at));
+            let part = self.weighed_part(Verdict::Items(part), first, batch.len(), unknown);
+            let (part, fault) = part.await;
+            unknown = fault;
+            put_back(&mut items, &places, part);
+        }
+        Verdict::Items(items)
+    }
+
+    /// The places of the events of each index, where anything of the batch is at stake.
+    fn parts(&self, items: &[Item], batch: &[Arc<Parcel>]) -> Vec<Vec<usize>> {
+        let mut parts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        if items.iter().any(is_at_stake) {
+            for (at, parcel) in batch.iter().enumerate() {
+                parts.entry(self.form.index.of(&parcel.event)).or_default().push(at);
+            }
+        }
+        parts.into_values().collect()
+    }
+
+    /// The verdict on events of one index, weighed if it is open. In and out: why there was no answer to an earlier control
+    /// of the batch, if so; then no other is sent.
+    async fn weighed_part(
+        &self,
+        verdict: Verdict,
+        first: Option<&Arc<Parcel>>,
+        events: usize,
+        unknown: Option<Fault>,
+    ) -> (Verdict, Option<Fault>) {
+        let Some(event) = first.map(|parcel| &parcel.event).filter(|_| is_open(&verdict)) else {
+            return (verdict, unknown);
         };
+        let asked = match unknown {
+            Some(fault) => Err(fault),
+            None => self.ask(event).await,
+        };
+        let unanswered = asked.as_ref().err().cloned();
+        let control = asked.unwrap_or_else(Control::Unknown);
         let counts = control == Control::Taken && is_breakdown(&verdict);
         // To split costs nothing; an event alone has some tries.
-        let is_row = counts && (batch.len() > 1 || self.stubborn.is_at_fault(event.id, TRIES_OF_EVENT));
-        weigh(verdict, &control, is_row)
+        let is_row = counts && (events > 1 || self.stubborn.is_at_fault(event.id, TRIES_OF_EVENT));
+        (weigh(verdict, &control, is_row), unanswered)
+    }
+
+    /// Sends a control to the index of an event. Errors: there was no answer.
+    async fn ask(&self, event: &Event) -> Result<Control, Fault> {
+        let own = Uuid::new_v4();
+        let lines = self.form.control(own, event, Timestamp::now());
+        let answer = exchange_within(self.bulk(lines), bytes_max(1)).await?;
+        Ok(Control::of(judge(&answer, self.settings.op, &[own])))
     }
 
     fn query(&self) -> Vec<(&'static str, &str)> {
@@ -142,6 +188,16 @@ impl Elasticsearch {
             );
         }
         Outcome::Delivered
+    }
+}
+
+/// Puts what some items mean in their places.
+fn put_back(items: &mut [Item], places: &[usize], part: Verdict) {
+    let Verdict::Items(part) = part else { return };
+    for (at, item) in places.iter().zip(part) {
+        if let Some(slot) = items.get_mut(*at) {
+            *slot = item;
+        }
     }
 }
 

@@ -205,6 +205,35 @@ async fn an_index_that_takes_no_document_is_a_fault_and_makes_no_dead_letter() {
 }
 
 #[tokio::test]
+async fn an_index_that_takes_no_document_loses_nothing_beside_one_that_takes_them() {
+    let server = start(Cluster {
+        fits_nothing_in: Some("contact"),
+        ..Cluster::default()
+    })
+    .await;
+    let sink = sink(&server, "index = \"hp-{level}\"", Format::Ecs);
+    let mut batch = events(4, false);
+    for at in [1, 3] {
+        let mut event = trapline_schemas::Event::clone(&batch[at].event);
+        event.set(trapline_schemas::Field::TouchLevel, "contact");
+        batch[at] = Arc::new(Parcel::new(batch[at].offset, Arc::new(event)));
+    }
+    let delivery = sink.deliver(&batch).await;
+    let (taken, kept) = (Outcome::Delivered, Outcome::Retry);
+    assert_eq!(delivery.outcomes, [taken.clone(), kept.clone(), taken, kept]);
+    let fault = delivery.fault.unwrap();
+    assert!(
+        fault.kind == FaultKind::Config && fault.message.contains("no event is at fault"),
+        "{fault:?}"
+    );
+    server.with(|cluster| cluster.fits_nothing_in = None);
+    assert_eq!(
+        sink.deliver(&[batch[1].clone(), batch[3].clone()]).await,
+        Delivery::all(2)
+    );
+}
+
+#[tokio::test]
 async fn a_lone_event_that_does_not_fit_is_a_dead_letter_where_a_document_of_ours_does() {
     for format in [Format::Ecs, Format::Ocsf] {
         let server = start(Cluster {

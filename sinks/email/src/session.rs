@@ -84,6 +84,8 @@ pub(crate) type Receipt = Vec<Answer>;
 pub(crate) enum Refusal {
     /// The server will not have this mail, whoever it is for.
     Content(String),
+    /// The server had recipients for it, and puts the mail itself off.
+    PutOff(String),
     /// Nothing to do with this mail; the session is over.
     Fault(Fault),
 }
@@ -266,8 +268,10 @@ impl<'l> Session<'l> {
     fn judge_content(&self, reply: &Reply, wanted: u16) -> Result<(), Refusal> {
         match reply.code {
             code if code == wanted => Ok(()),
-            530 | 535 => Err(self.link.refused(Step::Data, reply).into()),
+            // About us, not about the mail.
+            421 | 530 | 535 => Err(self.link.refused(Step::Data, reply).into()),
             _ if reply.is_never() => Err(Refusal::Content(reply.shown())),
+            _ if reply.is_later() => Err(Refusal::PutOff(reply.shown())),
             _ => Err(self.link.refused(Step::Data, reply).into()),
         }
     }

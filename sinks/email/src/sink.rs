@@ -132,6 +132,7 @@ impl EmailSink {
                 self.state().open.remove(&parcel.event.id);
                 Sent::Done(Outcome::Rejected(format!("the mail server refuses it: {why}")))
             }
+            Err(Refusal::PutOff(said)) => self.put_off(parcel.event.id, owner.as_deref(), said),
             Err(Refusal::Fault(fault)) => {
                 *session = None;
                 Sent::Stop(fault)
@@ -149,9 +150,17 @@ impl EmailSink {
             .write(&notice, reader, event.ip(Field::SourceIp), SystemTime::now())
     }
 
+    /// What it means that the server puts the mail itself off: as little as a recipient, where that is one owner.
+    fn put_off(&self, event: Uuid, owner: Option<&str>, said: String) -> Sent {
+        match owner {
+            Some(owner) => self.settle_owner(event, owner, &[Answer::Later(said)]),
+            None => Sent::Stop(self.fault(FaultKind::Busy, &format!("asks to come later: {said}"))),
+        }
+    }
+
     /// What the server's answer to an owner means. One mailbox that is wrong or full holds up nobody: refused, the mail is
     /// a dead letter, and put off it is one in the end.
-    fn settle_owner(&self, event: Uuid, owner: &str, receipt: &Receipt) -> Sent {
+    fn settle_owner(&self, event: Uuid, owner: &str, receipt: &[Answer]) -> Sent {
         let mut state = self.state();
         match receipt.first() {
             Some(Answer::Taken) => Sent::Done(state.finish(event)),
@@ -212,7 +221,7 @@ impl EmailSink {
         Sent::Done(state.finish(event))
     }
 
-    fn nobody(&self, receipt: &Receipt) -> Fault {
+    fn nobody(&self, receipt: &[Answer]) -> Fault {
         let said = receipt.iter().find_map(|answer| match answer {
             Answer::Never(said) | Answer::Later(said) => Some(said.as_str()),
             Answer::Taken => None,

@@ -58,6 +58,7 @@ fn event(action: Action, to: &str) -> Event {
     event.set(Field::ReleaseBy, "alice");
     event.set(Field::ReleaseTo, to);
     event.set(Field::ReleaseServices, vec![SmolStr::new("ssh")]);
+    event.set(Field::SourceSpoofable, true);
     event
 }
 
@@ -112,7 +113,7 @@ async fn a_release_is_one_mail_to_the_owner_alone_that_says_nothing_to_an_intrud
     );
     for part in ["text", "shown"] {
         let said = mail[part].as_str().unwrap().to_lowercase();
-        for fact in ["10.3.4.5", "lab_team", "412", "ssh", "let in again"] {
+        for fact in ["10.3.4.5", "lab_team", "412", "ssh", "let in again", "may be forged"] {
             assert!(said.contains(fact), "{fact} in {said}");
         }
         for ours in [
@@ -183,6 +184,32 @@ async fn an_owner_who_is_unknown_or_put_off_holds_up_nobody() {
     std::fs::write(exim.path("open"), "").unwrap();
     assert_eq!(sink.deliver(&batch[1..2]).await, Delivery::all(1));
     exim.mails("later", 1);
+}
+
+#[tokio::test]
+async fn an_owner_whose_mail_is_put_off_at_its_end_holds_up_nobody() {
+    let Some(exim) = Exim::start(false) else { return };
+    let sink = sink(&exim, TEAM);
+    let batch = [
+        parcel(event(Action::NoticeReleased, "full@example.org")),
+        parcel(event(Action::Credential, "")),
+    ];
+    let delivery = sink.deliver(&batch).await;
+    assert_eq!(
+        delivery.outcomes,
+        [Outcome::Retry, Outcome::Delivered],
+        "{:?}",
+        delivery.fault
+    );
+    let fault = delivery.fault.unwrap();
+    assert!(
+        fault.kind == FaultKind::Busy && fault.message.contains("owner `full@example.org` off: 451 mailbox full"),
+        "{fault:?}"
+    );
+    exim.mails("soc", 1);
+    std::fs::write(exim.path("open"), "").unwrap();
+    assert_eq!(sink.deliver(&batch[..1]).await, Delivery::all(1));
+    exim.mails("full", 1);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
     Suspect(String),
     /// It can be made no smaller.
     Unfit(String),
-    /// Not sent, because something in front of it was refused.
+    /// Not taken, because something in front of it or in its request was refused.
     Behind,
     /// Not delivered, for a reason that is not its own.
     Fault(Fault),
@@ -37,7 +37,7 @@ pub(crate) fn judge(code: Code, topic: &str, fatal: Option<Code>, trouble: Optio
         Code::InvalidTimestamp => {
             Verdict::Suspect("the broker refuses the record's time; look at this host's clock".to_owned())
         }
-        Code::Fatal | Code::MessageTimedOut | Code::PurgeQueue | Code::PurgeInflight
+        Code::InvalidDifferentRecord | Code::Fatal | Code::MessageTimedOut | Code::PurgeQueue | Code::PurgeInflight
             if fatal == Some(Code::GaplessGuarantee) =>
         {
             Verdict::Behind
@@ -216,7 +216,12 @@ mod tests {
         let trouble = of_broker(Code::SSL, "certificate verify failed").unwrap();
         let judged = judge(Code::MessageTimedOut, "t", None, Some(trouble.clone()));
         assert_eq!(judged, Verdict::Fault(trouble.clone()));
-        for code in [Code::Fatal, Code::PurgeQueue, Code::PurgeInflight] {
+        for code in [
+            Code::InvalidDifferentRecord,
+            Code::Fatal,
+            Code::PurgeQueue,
+            Code::PurgeInflight,
+        ] {
             let behind = judge(code, "t", Some(Code::GaplessGuarantee), Some(trouble.clone()));
             assert_eq!(behind, Verdict::Behind, "{code:?}");
         }

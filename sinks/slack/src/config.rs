@@ -11,6 +11,7 @@ use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
+use trapline_sink::pace::INTERVAL_MAX;
 use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, FaultKind, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -62,7 +63,7 @@ const KEYS: &[Key] = &[
         "interval",
         KeyKind::Duration {
             min: Duration::from_millis(1),
-            max: Duration::from_secs(3600),
+            max: INTERVAL_MAX,
         },
         "\"1s\"",
         "Shortest time between two messages. Slack takes one a second in a channel.",

@@ -257,6 +257,16 @@ fn a_table_that_would_leak_or_mislead_is_refused_without_showing_a_secret() {
     }
 }
 
+#[test]
+fn an_interval_that_no_delivery_could_keep_is_a_mistake() {
+    for (interval, mistakes) in [("3m", 0), ("181s", 1), ("1h", 1)] {
+        let toml = format!("webhook_url = \"https://hooks.slack.com/services/T/B/x\"\ninterval = \"{interval}\"");
+        let (table, problems) = Table::for_test(&toml, SINK.keys);
+        (SINK.parse)(&table);
+        assert_eq!(problems.count(), mistakes, "{interval}: {:?}", problems.take());
+    }
+}
+
 #[tokio::test]
 async fn a_voice_that_is_not_there_is_told_at_its_key() {
     let toml = format!("token = \"x\"\nchannel = \"{CHANNEL}\"\ntone = \"sulking\"");

@@ -10,6 +10,7 @@ use trapline_sink::base_url::{self, has_login, is_loopback, objection_to_way};
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, SinkType, Table};
 use trapline_sink::courier::Dispatch;
 use trapline_sink::http::HttpClient;
+use trapline_sink::pace::INTERVAL_MAX;
 use trapline_sink::secret_url::SecretUrl;
 use trapline_sink::stream::{Fault, StreamSink};
 use trapline_sink::tls::{self, Tls, TlsSettings};
@@ -38,7 +39,7 @@ const KEYS: &[Key] = &[
         "interval",
         KeyKind::Duration {
             min: Duration::from_millis(250),
-            max: Duration::from_secs(3600),
+            max: INTERVAL_MAX,
         },
         "\"1s\"",
         "Shortest time between two messages. Teams takes about four a second.",

@@ -54,6 +54,28 @@ fn a_sink_gets_its_own_keys_the_common_ones_and_its_formats() {
 }
 
 #[test]
+fn a_sink_that_writes_to_owners_begins_with_no_release_of_before() {
+    let mail = "[sinks.m]\ntype = 'mail'\ninputs = ['*']\nstart = 'oldest'\n";
+    for owners in ["also", "alone"] {
+        only(
+            &format!("{mail}owners = '{owners}'"),
+            "t.toml:4:9: `\"oldest\"` for a sink that writes to owners",
+        );
+    }
+    good(mail);
+}
+
+#[test]
+fn a_sink_that_writes_to_owners_alone_takes_no_canary() {
+    let mail = "[sinks.m]\ntype = 'mail'\ninputs = ['*']\ncanary = true\n";
+    only(
+        &format!("{mail}owners = 'alone'"),
+        "t.toml:4:10: a canary for a sink that writes to owners alone",
+    );
+    good(&format!("{mail}owners = 'also'"));
+}
+
+#[test]
 fn a_sink_of_its_own_adds_problems() {
     only(
         "[sinks.f]\ntype = 'file'\ninputs = ['*']\npath = 'x'\nendpoint = 'http://x'",

@@ -26,6 +26,8 @@ pub struct Owned {
     pub visits: u64,
     /// How grave it is; 0: no touch of its own.
     pub gravity: u8,
+    /// Whether a handshake proved the address, so that nobody else can have written it.
+    pub proved: bool,
     /// The service that was touched.
     pub service: Option<SmolStr>,
 }
@@ -45,6 +47,8 @@ pub struct OwnedIncident {
     pub visits: u64,
     /// The gravest of it.
     pub gravity: u8,
+    /// Whether a handshake ever proved the address.
+    pub proved: bool,
     /// Services that were touched, by name, at most [`SERVICES_MAX`].
     pub services: Vec<SmolStr>,
 }
@@ -53,7 +57,7 @@ pub struct OwnedIncident {
 pub const SERVICES_MAX: usize = 64;
 
 /// The columns of a sum, in the order in which it is read.
-const COLUMNS: &str = "incident, source, owner, first, last, visits, gravity";
+const COLUMNS: &str = "incident, source, owner, first, last, visits, gravity, proved";
 
 impl Table {
     pub(super) fn owned_latest(&mut self, limit: usize) -> rusqlite::Result<Vec<OwnedIncident>> {
@@ -98,6 +102,7 @@ fn sum(row: &Row<'_>) -> rusqlite::Result<OwnedIncident> {
         span: (time(3)?, time(4)?),
         visits: row.get::<_, i64>(5)?.unsigned_abs(),
         gravity: row.get(6)?,
+        proved: row.get(7)?,
         services: Vec::new(),
     })
 }
@@ -124,6 +129,7 @@ pub(super) fn add(tx: &Transaction<'_>, rows: &[(Offset, IndexRow)]) -> rusqlite
         sum.span = (sum.span.0.min(owned.span.0), sum.span.1.max(owned.span.1));
         sum.visits = sum.visits.saturating_add(owned.visits);
         sum.gravity = sum.gravity.max(owned.gravity);
+        sum.proved |= owned.proved;
     }
     sums.into_values().try_for_each(|(until, sum)| merge(tx, until, &sum))?;
     for (incident, service) in services {
@@ -142,17 +148,18 @@ fn first_of(incident: Uuid, source: IpAddr, owned: &Owned) -> OwnedIncident {
         span: owned.span,
         visits: 0,
         gravity: 0,
+        proved: false,
         services: Vec::new(),
     }
 }
 
 fn merge(tx: &Transaction<'_>, until: Offset, sum: &OwnedIncident) -> rusqlite::Result<()> {
     let mut statement = tx.prepare_cached(
-        "INSERT INTO owned (incident, owner, source, first, last, visits, gravity, until)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO owned (incident, owner, source, first, last, visits, gravity, proved, until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (incident) DO UPDATE SET owner = excluded.owner, first = min(first, excluded.first),
              last = max(last, excluded.last), visits = visits + excluded.visits,
-             gravity = max(gravity, excluded.gravity), until = excluded.until",
+             gravity = max(gravity, excluded.gravity), proved = max(proved, excluded.proved), until = excluded.until",
     )?;
     statement.execute((
         sum.incident.as_bytes().as_slice(),
@@ -162,6 +169,7 @@ fn merge(tx: &Transaction<'_>, until: Offset, sum: &OwnedIncident) -> rusqlite::
         sum.span.1.micros(),
         i64::try_from(sum.visits).unwrap_or(i64::MAX),
         sum.gravity,
+        sum.proved,
         sql(until),
     ))?;
     Ok(())

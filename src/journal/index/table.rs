@@ -219,7 +219,7 @@ fn boot_id() -> String {
         .to_owned()
 }
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Rows forgotten in one transaction.
 const FORGET_ROWS: Offset = 4096;
 
@@ -239,6 +239,7 @@ const TABLES: &str = "
     CREATE INDEX rows_incident ON rows (incident) WHERE incident IS NOT NULL;
     CREATE INDEX rows_user ON rows (user) WHERE user IS NOT NULL;
     CREATE TABLE owned (incident BLOB PRIMARY KEY, owner TEXT NOT NULL, source BLOB NOT NULL, first INTEGER NOT NULL,
-        last INTEGER NOT NULL, visits INTEGER NOT NULL, gravity INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+        last INTEGER NOT NULL, visits INTEGER NOT NULL, gravity INTEGER NOT NULL, proved INTEGER NOT NULL,
+        until INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX owned_last ON owned (last);
     CREATE TABLE owned_services (incident BLOB, service TEXT, PRIMARY KEY (incident, service)) WITHOUT ROWID";

@@ -99,6 +99,7 @@ fn row(body: &[u8]) -> Option<IndexRow> {
             ),
             visits: 1,
             gravity: (number % 4) as u8,
+            proved: number.is_multiple_of(26),
             service: number.is_multiple_of(4).then(|| "ssh".into()),
         }),
     })
@@ -368,6 +369,7 @@ fn owned_sum(incident: u32, from: u32, to: u32) -> Option<OwnedIncident> {
         span: (at(numbers.first())?, at(numbers.last())?),
         visits: numbers.len() as u64,
         gravity: numbers.iter().map(|number| (number % 4) as u8).max()?,
+        proved: numbers.iter().any(|number| number % 26 == 0),
         services: numbers
             .iter()
             .find(|number| *number % 4 == 0)

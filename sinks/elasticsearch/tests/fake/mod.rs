@@ -33,6 +33,8 @@ pub struct Cluster {
     pub long_reasons: bool,
     /// No document fits the mapping.
     pub fits_nothing: bool,
+    /// Nor that of an index with this text in its name.
+    pub fits_nothing_in: Option<&'static str>,
     /// Requests with more events are refused with 413.
     pub events_max: Option<usize>,
     /// What every second item says instead of being stored: status and type.
@@ -135,7 +137,7 @@ impl Cluster {
         if let Some((status, word)) = self.every_second.filter(|_| at % 2 == 1) {
             return (status, Some((word, "a reason".to_owned())));
         }
-        if self.fits_nothing {
+        if self.fits_nothing || self.fits_nothing_in.is_some_and(|text| index.contains(text)) {
             return (400, Some(("strict_dynamic_mapping_exception", "strict".to_owned())));
         }
         if self.poison.is_some_and(|poison| document.to_string().contains(poison)) {

@@ -16,6 +16,9 @@ impl Facts<'_> {
             Some(ip) => self.ours("your machine", &ip.to_string()),
             None => self.given("your machine", Field::SourceAddress),
         }
+        if self.is(Field::SourceSpoofable) == Some(true) {
+            self.ours("mind", "no handshake proved the address: it may be forged");
+        }
         self.given("in the care of", Field::SourceOwner);
         self.ours("what it did", scope::conduct(self.event));
         self.ours(
