@@ -18,7 +18,7 @@ use serde_json::Value;
 use self::hosts::{HOSTS, Host};
 use self::recording::Recording;
 use crate::harness::again::{is_root, run_again};
-use crate::harness::{Trap, eventually, lines};
+use crate::harness::{Trap, eventually, lines, text};
 use crate::notices::Channel;
 
 /// Set where the test has a network and mounts of its own.
@@ -65,6 +65,7 @@ fn a_week_of_an_office_bothers_nobody_and_is_recorded_whole() {
     for hour in 0..WEEK / HOUR {
         clock.set(hour);
         play::hour(&recording, hour % 24, &mut visits);
+        all_have_gone(&trap, &visits);
     }
     let events = all_events(&trap);
     each_visit_is_recorded(&events, &visits);
@@ -143,6 +144,25 @@ impl Clock {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Waits until each visit so far was taken in and is over: what is still under way would be of the next hour.
+fn all_have_gone(trap: &Trap, visits: &BTreeMap<&str, u64>) {
+    let made: u64 = visits.values().sum();
+    eventually("all have gone", || {
+        let metrics = text(&trap.trapline(&["metrics"]).stdout);
+        let of = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+        let is_visit = |line: &&str| {
+            let is_hit = line.starts_with("trapline_hits_total{");
+            is_hit
+                && ["decoy-connect", "decoy-udp-probe"]
+                    .iter()
+                    .any(|action| line.contains(action))
+        };
+        let taken: f64 = metrics.lines().filter(is_visit).filter_map(of).sum();
+        let is_empty = metrics.lines().any(|line| line == "trapline_open_sessions 0");
+        (is_empty && taken >= made as f64).then_some(())
+    });
 }
 
 /// Every event of a host of the office, once all are where they go.
