@@ -4,6 +4,9 @@
 //! per event; reading, retrying, splitting, dead letters and the cursor are the delivery worker's business, so a sink
 //! knows neither journal nor queue. One that sends a message per event, and judges each answer, is a
 //! [`courier::Courier`], for which the loop, the pace and the second try in short are written.
+//!
+//! A *set* sink ([`set::SetSink`]) is a destination that is to equal what is decided: it is read, compared and mended, and
+//! what was done is undone when its time is up.
 
 pub mod base_url;
 pub mod codes;
@@ -22,6 +25,7 @@ pub mod parcel;
 pub mod pattern;
 pub mod said;
 pub mod secret_url;
+pub mod set;
 pub mod stream;
 pub mod stubborn;
 pub mod task;
