@@ -11,6 +11,7 @@ pub mod graph;
 pub mod journal;
 pub mod metrics;
 pub mod record;
+pub mod respond;
 pub mod roles;
 pub mod sys;
 pub mod telemetry;

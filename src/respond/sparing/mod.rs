@@ -1,0 +1,1 @@
+//! Who is never acted on: found out about this host, and again when it changes.
