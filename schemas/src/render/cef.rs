@@ -220,6 +220,8 @@ fn tried(view: &View<'_>, p: &mut Pairs<'_>) {
 /// Ports of a scan, else what was sent.
 fn payload(view: &View<'_>, p: &mut Pairs<'_>) {
     match view.get(Field::ScanPorts) {
+        // Nobody sent any of it, and its cs6 is the network.
+        _ if view.row().subject == Subject::Response => {}
         Some(Value::Ints(ports)) => {
             let ports: Vec<String> = ports.iter().map(i64::to_string).collect();
             labelled(p, "cs6", "ports", Some(&ports.join(",")));
