@@ -3,6 +3,9 @@
 //! `honeyport.response.state` of an act (`block-ip` and its like) says whether it is in force at one place; that of
 //! `response-decided` how it stands with the decision.
 
+use crate::event::Event;
+use crate::fields::Field;
+
 /// What a form says of a state.
 #[derive(Debug, Clone, Copy)]
 pub struct StateRow {
@@ -77,6 +80,11 @@ impl State {
         Self::Refused,
         Self::Ended,
     ];
+
+    /// That of an act or a decision; `None` of any other event.
+    pub fn of(event: &Event) -> Option<Self> {
+        Self::find(event.text(Field::ResponseState)?)
+    }
 
     /// Finds a state by its word.
     pub fn find(name: &str) -> Option<Self> {

@@ -146,7 +146,7 @@ impl Kind {
     }
 
     fn of_act(event: &Event) -> Self {
-        match (event.action, state(event)) {
+        match (event.action, State::of(event)) {
             _ if is_failed(event) => Self::ActFailed,
             (_, Some(State::Refused)) => Self::ActRefused,
             (_, Some(State::Proposed)) => Self::Proposed,
@@ -162,7 +162,7 @@ impl Kind {
     }
 
     fn of_decision(event: &Event) -> Self {
-        match state(event) {
+        match State::of(event) {
             Some(State::Observed) => Self::Observed,
             Some(State::Proposed) => Self::Proposed,
             Some(State::Rejected) => Self::Rejected,
@@ -173,14 +173,9 @@ impl Kind {
     }
 }
 
-/// How it stands with an act or a decision.
-fn state(event: &Event) -> Option<State> {
-    State::find(event.text(Field::ResponseState)?)
-}
-
 fn is_failed(event: &Event) -> bool {
     let has_error = event.get(Field::ErrorType).is_some() || event.get(Field::ErrorMessage).is_some();
-    has_error || state(event) == Some(State::Failed)
+    has_error || State::of(event) == Some(State::Failed)
 }
 
 /// How grave an event is: by its level of touch; one of a source without a level is a contact at least, and what a person
@@ -192,7 +187,7 @@ pub(crate) fn weight(event: &Event) -> Weight {
         "contact" => Weight::Contact,
         _ if event.action == Action::Scan => Weight::Intent,
         _ if event.action.is_act() && is_failed(event) => Weight::Intent,
-        _ if event.action == Action::Decided && state(event) == Some(State::Proposed) => Weight::Intent,
+        _ if event.action == Action::Decided && State::of(event) == Some(State::Proposed) => Weight::Intent,
         _ if is_of_somebody(event) || event.action.is_touch() => Weight::Contact,
         _ => Weight::News,
     }
