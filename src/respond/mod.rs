@@ -2,4 +2,5 @@
 //!
 //! It knows no firewall, no DNS and no vendor: a set sink is [`trapline_sink::set::SetSink`].
 
+pub mod settings;
 pub mod sparing;
