@@ -139,6 +139,7 @@ impl Decision {
     pub fn member(&self, sink: &str) -> Member {
         Member {
             target: self.target,
+            inside: self.inside,
             since: self.touched,
             until: self.until,
             decision: self.id,
