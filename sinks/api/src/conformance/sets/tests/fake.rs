@@ -335,7 +335,8 @@ impl Fake {
     fn standing(&self, place: &Place, target: Target) -> Option<Standing> {
         let entry = place.entries.get(&target)?.iter().find(|entry| entry.is_marked)?;
         let is_own = self.added == Added::Removed || !place.added.contains(&target);
-        let is_known = self.observes || !self.is(Wrong::MarksInstance) || entry.instance == self.instance;
+        let is_others = ![0, self.instance].contains(&entry.instance);
+        let is_known = self.observes || !self.is(Wrong::MarksInstance) || !is_others;
         (is_own && is_known).then(|| Standing {
             target,
             until: Some(entry.until),
@@ -459,15 +460,11 @@ impl Fake {
         }
         memory.confirmed.remove(&standing.target);
         memory.asked.get_or_insert_default().remove(&standing.target);
-        match self.is(Wrong::HalfEntries) {
-            true => place
-                .entries
-                .entry(standing.target)
-                .or_default()
-                .retain(|entry| !entry.is_marked),
-            false => drop(place.entries.remove(&standing.target)),
+        let left = place.entries.remove(&standing.target).unwrap_or_default();
+        let unmarked: Vec<_> = left.into_iter().filter(|entry| !entry.is_marked).collect();
+        if !unmarked.is_empty() {
+            place.entries.insert(standing.target, unmarked);
         }
-        place.entries.retain(|_, entries| !entries.is_empty());
         place.added.remove(&standing.target);
         Put::DONE
     }
