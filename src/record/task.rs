@@ -148,7 +148,8 @@ impl Task {
             Order::Pulse(taken) => drop(taken.send(())),
             Order::Decided(handed_over) => {
                 self.decide(journal).await;
-                drop(handed_over.send(()));
+                // Who asked may have given up.
+                let _ = handed_over.send(());
             }
         }
     }
@@ -191,7 +192,9 @@ impl Task {
 
     /// Decisions that came of the last hit, of a person or of time.
     fn write_decided(&mut self, sheet: &mut Sheet) {
-        let Some(taken) = self.desk.as_ref().and_then(|desk| desk.take()) else { return };
+        let Some(taken) = self.desk.as_ref().and_then(|desk| desk.take()) else {
+            return;
+        };
         if let Some(full) = taken.full {
             tracing::error!("no more is decided: {full}");
         }

@@ -33,3 +33,6 @@ pub mod telling;
 pub mod threshold;
 pub mod told;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;
