@@ -8,6 +8,7 @@
 //! | `engine` | events in, decisions out: pure |
 //! | `rule`, `threshold`, `history`, `caps` | when something is done, how often it has to be so, which step of an escalation it is, how much is too much |
 //! | `guard`, `sparing` | who is never acted on |
+//! | `telling` | what happened, as an event |
 //! | `book`, `row` | all decisions that are not over, and how they are kept |
 //!
 //! It knows no firewall, no DNS and no vendor: a set sink is [`trapline_sink::set::SetSink`].
@@ -22,5 +23,6 @@ pub mod row;
 pub mod rule;
 pub mod settings;
 pub mod sparing;
+pub mod telling;
 pub mod threshold;
 pub mod told;
