@@ -20,6 +20,7 @@ mod expand;
 mod key;
 mod outside;
 mod place;
+mod places;
 mod problem;
 mod schema;
 mod snippet;
@@ -34,7 +35,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::dial::Resolver;
+use crate::dial::{Address, Resolver};
 use crate::stream::{Fault, StreamSink};
 use trapline_schemas::Format;
 
@@ -91,6 +92,12 @@ pub trait Factory: Send + Sync + Debug {
     /// Reaches nobody and changes nothing. Called on `check`.
     fn look(&self, _table: &Table, _common: &Common) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// The hosts that it sends to, which are never acted on; `table` is the one that this was read from. A port that is
+    /// not written means nothing.
+    fn places(&self, table: &Table) -> Vec<Address> {
+        table.places()
     }
 
     /// Whether the sink writes to those who answer for a source, when an event `notice-released` that names it lets it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::SetSink;
 use crate::config::{Key, Problem, Table};
-use crate::dial::Resolver;
+use crate::dial::{Address, Resolver};
 use crate::stream::Fault;
 
 /// What a rule can have done, and a set sink does.
@@ -103,6 +103,12 @@ pub trait SetFactory: Send + Sync + Debug {
 
     /// What it does.
     fn verb(&self) -> Verb;
+
+    /// The hosts that it speaks to, which are never acted on; `table` is the one that this was read from. A port that is
+    /// not written means nothing.
+    fn places(&self, table: &Table) -> Vec<Address> {
+        table.places()
+    }
 
     /// What is wrong beyond the keys of its table. Reaches nobody and changes nothing.
     fn look(&self, _table: &Table, _common: &SetCommon) -> Vec<Problem> {
