@@ -26,6 +26,15 @@ const RTM_GETNEXTHOP: u16 = 106;
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+/// Kind of message, family, bytes of the body: `ifaddrmsg`, `rtmsg`, `nhmsg`. Of next hops no byte may be too many.
+type Question = (u16, u8, usize);
+const QUESTIONS: [Question; 4] = [
+    (RTM_GETADDR, AF_UNSPEC, 8),
+    (RTM_GETROUTE, AF_INET, 12),
+    (RTM_GETROUTE, AF_INET6, 12),
+    (RTM_GETNEXTHOP, AF_UNSPEC, 8),
+];
+const NOT_KNOWN: i32 = rustix::io::Errno::OPNOTSUPP.raw_os_error();
 /// NLM_F_REQUEST and NLM_F_DUMP.
 const FLAGS: u16 = 0x301;
 /// RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, and the bit of RTNLGRP_NEXTHOP.
@@ -123,17 +132,13 @@ fn ask() -> io::Result<(Learned, BTreeMap<u32, String>)> {
     let mut sequence = 0;
     for _ in 0..TRIES {
         learned = Learned::default();
-        for (kind, family) in [
-            (RTM_GETADDR, AF_UNSPEC),
-            (RTM_GETROUTE, AF_INET),
-            (RTM_GETROUTE, AF_INET6),
-            (RTM_GETNEXTHOP, AF_UNSPEC),
-        ] {
+        for question in QUESTIONS {
             sequence += 1;
-            match dump(socket.as_fd(), kind, family, sequence, &mut learned)? {
-                // Kernels before 5.3 know none.
-                Answer::Failed(error) if kind != RTM_GETNEXTHOP => return Err(io::Error::from_raw_os_error(error)),
-                _ => {}
+            match dump(socket.as_fd(), question, sequence, &mut learned)? {
+                // Kernels before 5.3 have none.
+                Answer::Failed(NOT_KNOWN) if question.0 == RTM_GETNEXTHOP => {}
+                Answer::Failed(error) => return Err(io::Error::from_raw_os_error(error)),
+                Answer::Open | Answer::Done => {}
             }
         }
         if !learned.is_torn {
@@ -144,10 +149,11 @@ fn ask() -> io::Result<(Learned, BTreeMap<u32, String>)> {
     Ok((learned, links))
 }
 
-fn dump(socket: BorrowedFd<'_>, kind: u16, family: u8, sequence: u32, learned: &mut Learned) -> io::Result<Answer> {
-    // Room for the longest of the bodies, `rtmsg`; all but the family is 0.
-    let mut request = [0; HEADER + 12];
-    request[..4].copy_from_slice(&((HEADER + 12) as u32).to_ne_bytes());
+fn dump(socket: BorrowedFd<'_>, question: Question, sequence: u32, learned: &mut Learned) -> io::Result<Answer> {
+    let (kind, family, length) = question;
+    // All of the body but the family is 0.
+    let mut request = vec![0; HEADER + length];
+    request[..4].copy_from_slice(&((HEADER + length) as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&kind.to_ne_bytes());
     request[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
     request[8..12].copy_from_slice(&sequence.to_ne_bytes());
