@@ -30,15 +30,12 @@ const WORDS_CHARS_MAX: usize = 200;
 
 /// Where programs are looked for, first to last.
 #[cfg(not(windows))]
-const FOLDERS: &[&str] = &[
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/run/current-system/sw/bin",
-];
+const FOLDERS: &[&str] = &["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin"];
 #[cfg(windows)]
-const FOLDERS: &[&str] = &["C:\\Windows\\System32\\WindowsPowerShell\\v1.0", "C:\\Windows\\System32"];
+const FOLDERS: &[&str] = &[
+    "C:\\Windows\\System32\\WindowsPowerShell\\v1.0",
+    "C:\\Windows\\System32",
+];
 
 /// The folders of programs, and how long one may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +243,12 @@ impl Answer {
 
     /// Its last words: of standard error, else of standard output; clean and bounded.
     pub fn words(&self) -> String {
-        let line = |text: &str| text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
+        let line = |text: &str| {
+            text.lines()
+                .map(str::trim)
+                .rfind(|line| !line.is_empty())
+                .map(str::to_owned)
+        };
         let words = line(&self.err).or_else(|| line(&self.out)).unwrap_or_default();
         clean_within(words.as_bytes(), WORDS_CHARS_MAX).into()
     }
@@ -302,7 +304,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_fed_is_read_and_arguments_are_no_shell_words() {
-        let fed = system().run_with::<&str>("cat", &[], Some("a\nb".into())).await.unwrap();
+        let fed = system()
+            .run_with::<&str>("cat", &[], Some("a\nb".into()))
+            .await
+            .unwrap();
         assert_eq!((fed.code, fed.out.as_str()), (Some(0), "a\nb"));
         let said = system().run("echo", &["$(id)", ";", "`id`"]).await.unwrap();
         assert_eq!(said.out, "$(id) ; `id`\n");
@@ -312,7 +317,11 @@ mod tests {
     async fn a_program_that_is_missing_is_told_with_the_folders() {
         let fault = Fault::from(system().run::<&str>("no-such-program", &[]).await.unwrap_err());
         assert_eq!(fault.kind, FaultKind::Config);
-        assert!(fault.message.starts_with("`no-such-program` is not installed"), "{}", fault.message);
+        assert!(
+            fault.message.starts_with("`no-such-program` is not installed"),
+            "{}",
+            fault.message
+        );
         assert!(fault.message.contains("/usr/sbin"), "{}", fault.message);
     }
 
@@ -322,7 +331,11 @@ mod tests {
         let answer = programs.run::<&str>("it", &[]).await.unwrap();
         let fault = answer.fault("it now");
         assert_eq!(fault.kind, FaultKind::Server);
-        assert!(fault.message.starts_with("`it now` ended with code 3: bad "), "{}", fault.message);
+        assert!(
+            fault.message.starts_with("`it now` ended with code 3: bad "),
+            "{}",
+            fault.message
+        );
         assert!(!fault.message.contains('\x1b'), "{}", fault.message);
     }
 
@@ -372,13 +385,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_does_not_read_its_input_is_no_fault() {
-        let answer = system().run_with::<&str>("true", &[], Some("x".repeat(1 << 20))).await.unwrap();
+        let answer = system()
+            .run_with::<&str>("true", &[], Some("x".repeat(1 << 20)))
+            .await
+            .unwrap();
         assert!(answer.is_good());
     }
 
     /// The program whose id is in `pid` is no more, or a zombie that is about to be reaped.
     fn gone(folder: &tempfile::TempDir) {
-        let Ok(pid) = std::fs::read_to_string(folder.path().join("pid")) else { return };
+        let Ok(pid) = std::fs::read_to_string(folder.path().join("pid")) else {
+            return;
+        };
         let stat = format!("/proc/{}/stat", pid.trim());
         let is_gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         assert!(patiently(is_gone), "{stat}");

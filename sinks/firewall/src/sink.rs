@@ -37,10 +37,13 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn limits(&self) -> SetLimits;
 
     /// Makes, or makes again, what entries need to have an effect; the entries stay as they are.
-    async fn ready(&self) -> Result<(), Fault>;
+    async fn ready(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 
-    /// All that stands and is ours. Changes nothing.
-    async fn list(&self) -> Result<Vec<Standing>, Fault>;
+    /// All that stands and is ours. Changes nothing unless it `mends`: then what stands in our place and cannot be ours
+    /// goes.
+    async fn list(&self, mends: bool) -> Result<Vec<Standing>, Fault>;
 
     /// Makes changes. After an error some of them may have been made.
     async fn edit(&self, edits: &Edits) -> Result<(), Fault>;
@@ -94,7 +97,9 @@ impl<B: Backend> Guarded<B> {
 
     /// Makes the edits; what the firewall lacks for them is made once more if that is why they failed.
     async fn edit(&self, edits: &Edits) -> Result<(), Fault> {
-        let Err(fault) = self.backend.edit(edits).await else { return Ok(()) };
+        let Err(fault) = self.backend.edit(edits).await else {
+            return Ok(());
+        };
         if matches!(fault.kind, FaultKind::Auth | FaultKind::Unreachable) {
             return Err(fault);
         }
@@ -104,7 +109,7 @@ impl<B: Backend> Guarded<B> {
 
     /// Which changes stand, where that can be read.
     async fn judged(&self, changes: &[Change]) -> Vec<Put> {
-        let Ok(stands) = self.backend.list().await else {
+        let Ok(stands) = self.backend.list(false).await else {
             return vec![Put::Retry; changes.len()];
         };
         let stands: HashMap<Target, Option<Timestamp>> = stands.iter().map(|s| (s.target, s.until)).collect();
@@ -148,7 +153,7 @@ impl<B: Backend> SetSink for Guarded<B> {
         if !self.observes {
             self.backend.ready().await?;
         }
-        self.backend.list().await
+        self.backend.list(!self.observes).await
     }
 
     async fn apply(&self, changes: &[Change]) -> Applied {
@@ -157,10 +162,20 @@ impl<B: Backend> SetSink for Guarded<B> {
         }
         let now = Timestamp::now();
         let before: Vec<_> = changes.iter().map(|change| self.settled_before(change, now)).collect();
-        let open = || changes.iter().zip(&before).filter(|(_, put)| put.is_none()).map(|(change, _)| change);
+        let open = || {
+            changes
+                .iter()
+                .zip(&before)
+                .filter(|(_, put)| put.is_none())
+                .map(|(change, _)| change)
+        };
         let edits = edits(open());
         let _turn = self.turn.lock().await;
-        let result = if edits.is_empty() { Ok(()) } else { self.edit(&edits).await };
+        let result = if edits.is_empty() {
+            Ok(())
+        } else {
+            self.edit(&edits).await
+        };
         let after = match &result {
             Ok(()) => vec![Put::DONE; changes.len()],
             Err(_) => self.judged(changes).await,
