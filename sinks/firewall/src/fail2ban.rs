@@ -212,6 +212,7 @@ impl Backend for Fail2ban {
     }
 
     async fn edit(&self, edits: &Edits) -> Result<(), Fault> {
+        self.is_ours().await?;
         let bans = self.bans().await?.bans;
         let plan = Plan::new(edits, &bans, Timestamp::now());
         self.set("unbanip", shown(&plan.lift)).await?;

@@ -95,7 +95,8 @@ impl Firewalld {
     }
 
     fn fault(&self, answer: &Answer, arguments: &[String]) -> Fault {
-        if answer.complains_of("not running") || answer.complains_of("DBUS_ERROR") {
+        let is_away = answer.complains_of("not running") || answer.complains_of("Failed to connect to socket");
+        if is_away {
             return Fault {
                 kind: FaultKind::Unreachable,
                 message: "firewalld is not running: start it (`systemctl start firewalld`)".to_owned(),

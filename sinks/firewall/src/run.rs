@@ -226,6 +226,7 @@ const NO_RIGHT: &[&str] = &[
     "can't open socket to ipset",
     "authorization failed",
     "notauthorized",
+    "accessdenied",
     "access is denied",
     "access to a cim resource was not available",
 ];

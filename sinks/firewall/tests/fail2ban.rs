@@ -30,6 +30,7 @@ impl Fail2ban {
         run("find /run/f/etc/jail.d -type f -delete");
         run(&format!("cp -r {0}/jail.d {0}/filter.d /run/f/etc/", config.display()));
         std::fs::write("/run/f/log", "").unwrap();
+        std::fs::write("/run/f/etc/fail2ban.d/here.conf", "[Definition]\ndbfile = /run/f/db\n").unwrap();
         let other = "[others]\nenabled = true\nfilter = sshd\nbackend = polling\nlogpath = /run/f/log\nbantime = 600\n";
         std::fs::write("/run/f/etc/jail.d/others.conf", other).unwrap();
         let mut fail2ban = Self(None);

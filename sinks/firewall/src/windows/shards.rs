@@ -24,7 +24,9 @@ pub(super) struct Shards(BTreeMap<u32, Shard>);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Shard {
     targets: BTreeSet<Target>,
-    /// Whether it must be written, even with the same addresses: it was changed, or does not block.
+    /// Whether it does not block anybody as it stands.
+    is_idle: bool,
+    /// Whether it must be written: it was changed, by us or somebody else.
     is_off: bool,
 }
 
@@ -47,8 +49,8 @@ impl Shards {
 
     /// All addresses; those of rules that do not block are not among them.
     pub fn targets(&self) -> BTreeSet<Target> {
-        let right = self.0.values().filter(|shard| !shard.is_off);
-        right.flat_map(|shard| shard.targets.iter().copied()).collect()
+        let blocking = self.0.values().filter(|shard| !shard.is_idle);
+        blocking.flat_map(|shard| shard.targets.iter().copied()).collect()
     }
 
     /// Makes the edits, `room` addresses a rule; rules that must be written are noted.
@@ -56,10 +58,11 @@ impl Shards {
         for target in &edits.take {
             self.take(*target);
         }
-        let stand = self.targets();
-        for (target, _) in edits.put.iter().filter(|(target, _)| !stand.contains(target)) {
-            let shard = self.with_room(room);
-            shard.is_off |= shard.targets.insert(*target);
+        for (target, _) in &edits.put {
+            if !self.0.values().any(|shard| shard.targets.contains(target)) {
+                let shard = self.with_room(room);
+                shard.is_off |= shard.targets.insert(*target);
+            }
         }
     }
 
@@ -101,6 +104,7 @@ impl Shard {
         });
         Self {
             targets: targets.collect(),
+            is_idle: !is_right,
             is_off: !is_right || entries().any(|entry| !matches!(entry, Entry::Target(_))),
         }
     }
