@@ -51,7 +51,7 @@ pub(crate) enum Job {
 }
 
 /// What threads and the sink share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) spared: RwLock<Arc<Spared>>,
     /// What an operator should know, by whom it is said.
@@ -68,6 +68,18 @@ pub(crate) struct Notes {
     pub(crate) tenure: Option<String>,
     pub(crate) watch: Option<String>,
     pub(crate) armed: Option<String>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            // What is no single host is spared before anybody says so.
+            spared: RwLock::new(Arc::new(Spared::new([]))),
+            notes: Mutex::default(),
+            missed: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Shared {
@@ -191,6 +203,7 @@ impl Worker {
         while !self.shared.is_over.load(Ordering::Acquire) {
             self.do_urgent();
             match self.asked.try_recv() {
+                Ok(Job::Close(answer)) => return self.close(answer),
                 Ok(job) => self.do_job(job),
                 Err(_) => self.rest(),
             }
@@ -254,10 +267,7 @@ impl Worker {
             Job::Spared => self.spare(),
             Job::Take(targets) => self.take(&targets),
             Job::Purge(odd) => self.purge(&odd),
-            Job::Close(answer) => {
-                self.close();
-                tell(answer, ());
-            }
+            Job::Close(answer) => tell(answer, ()),
         }
     }
 
@@ -399,7 +409,8 @@ impl Worker {
         }
     }
 
-    fn close(&mut self) {
+    /// The answer is given when the socket is closed, and the table anybody's.
+    fn close(mut self, answer: oneshot::Sender<()>) {
         if let Err(fault) = self.arm(None) {
             tracing::warn!(error.message = %fault.message, "the kernel was not disarmed");
         }
@@ -407,6 +418,8 @@ impl Worker {
             tracing::debug!(error.message = %error, "an empty nftables table stays");
         }
         self.shared.is_over.store(true, Ordering::Release);
+        drop(self);
+        tell(answer, ());
     }
 }
 

@@ -109,6 +109,9 @@ impl Socket {
         about: &[T],
         fill: impl Fn(&mut Builder, &T),
     ) -> io::Result<Vec<i32>> {
+        if about.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = self.next();
         let mut builder = Builder::default();
         for (sequence, what) in (first..).zip(about) {

@@ -33,7 +33,9 @@ async fn a_member_is_cut_off_with_all_its_flows_and_a_bystander_is_not() {
 async fn dropped(sink: &dyn SetSink) -> f64 {
     sink.stands().await.unwrap();
     let measures = sink.measures();
-    let of_hosts = measures.iter().filter(|measure| measure.name == "dropped_packets_total");
+    let of_hosts = measures
+        .iter()
+        .filter(|measure| measure.name == "dropped_packets_total");
     of_hosts.map(|measure| measure.value).sum()
 }
 
@@ -46,7 +48,10 @@ async fn what_is_only_forwarded_is_cut_off_too() {
     let bystander = net.flow("bystander", "10.2.0.2", &listener);
     assert_eq!(sink.apply(&[put("10.1.0.2", 60)]).await, Applied::all(1));
     assert!(!flows(&source.0, &source.1));
-    assert!(net.connect("source", "10.1.0.2", listener.local_addr().unwrap()).is_none());
+    assert!(
+        net.connect("source", "10.1.0.2", listener.local_addr().unwrap())
+            .is_none()
+    );
     assert!(flows(&bystander.0, &bystander.1));
     sink.close().await;
 }
@@ -54,7 +59,14 @@ async fn what_is_only_forwarded_is_cut_off_too() {
 #[tokio::test]
 async fn hosts_and_networks_of_both_families_are_cut_off_and_their_neighbours_are_not() {
     let Some(net) = Net::enter() else { return };
-    for address in ["10.1.0.7/24", "10.1.7.9/24", "10.1.8.9/24", "fd00:1::7/64", "fd00:1:0:7::9/64", "fd00:1:0:8::9/64"] {
+    for address in [
+        "10.1.0.7/24",
+        "10.1.7.9/24",
+        "10.1.8.9/24",
+        "fd00:1::7/64",
+        "fd00:1:0:7::9/64",
+        "fd00:1:0:8::9/64",
+    ] {
         net.lend(address);
     }
     for route in ["10.1.7.0/24", "10.1.8.0/24", "fd00:1:0:7::/64", "fd00:1:0:8::/64"] {
@@ -76,7 +88,7 @@ async fn hosts_and_networks_of_both_families_are_cut_off_and_their_neighbours_ar
             let listener = net.listen("host", host);
             let old = net.flow("source", within, &listener);
             assert_eq!(sink.apply(&[put(target, 60)]).await, Applied::all(1), "{target}");
-            assert_eq!(net::shown(&sink.stands().await.unwrap()), [(target.to_owned(), 60)]);
+            assert_eq!(net::shown(&sink.stands().await.unwrap()), net::all(&[(target, 60)]));
             assert!(!flows(&old.0, &old.1), "{target}");
             let address = listener.local_addr().unwrap();
             assert!(net.connect("source", within, address).is_none(), "{target}");

@@ -71,19 +71,73 @@ impl Net {
         let (host, space) = (self.space("host"), self.space(name));
         run("ip", &["netns", "add", &space]);
         run("ip", &["-n", &space, "link", "set", "lo", "up"]);
-        run("ip", &["-n", &host, "link", "add", name, "type", "veth", "peer", "name", "wire", "netns", &space]);
+        run(
+            "ip",
+            &[
+                "-n", &host, "link", "add", name, "type", "veth", "peer", "name", "wire", "netns", &space,
+            ],
+        );
         for (of, link, end) in [(&host, name, 1), (&space, "wire", 2)] {
-            run("ip", &["-n", of, "addr", "add", &format!("10.{number}.0.{end}/24"), "dev", link]);
-            run("ip", &["-n", of, "addr", "add", &format!("fd00:{number}::{end}/64"), "dev", link, "nodad"]);
+            run(
+                "ip",
+                &["-n", of, "addr", "add", &format!("10.{number}.0.{end}/24"), "dev", link],
+            );
+            run(
+                "ip",
+                &[
+                    "-n",
+                    of,
+                    "addr",
+                    "add",
+                    &format!("fd00:{number}::{end}/64"),
+                    "dev",
+                    link,
+                    "nodad",
+                ],
+            );
             run("ip", &["-n", of, "link", "set", link, "up"]);
         }
-        run("ip", &["-n", &space, "route", "add", "default", "via", &format!("10.{number}.0.1")]);
-        run("ip", &["-n", &space, "route", "add", "default", "via", &format!("fd00:{number}::1")]);
+        run(
+            "ip",
+            &[
+                "-n",
+                &space,
+                "route",
+                "add",
+                "default",
+                "via",
+                &format!("10.{number}.0.1"),
+            ],
+        );
+        run(
+            "ip",
+            &[
+                "-n",
+                &space,
+                "route",
+                "add",
+                "default",
+                "via",
+                &format!("fd00:{number}::1"),
+            ],
+        );
     }
 
     /// Gives `source` one more address.
     pub fn lend(&self, address: &str) {
-        run("ip", &["-n", &self.space("source"), "addr", "add", address, "dev", "wire", "nodad"]);
+        run(
+            "ip",
+            &[
+                "-n",
+                &self.space("source"),
+                "addr",
+                "add",
+                address,
+                "dev",
+                "wire",
+                "nodad",
+            ],
+        );
     }
 
     fn move_to(&self, of: &str) {
@@ -104,13 +158,19 @@ impl Net {
 
     /// A listener in a namespace.
     pub fn listen(&self, of: &str, address: &str) -> TcpListener {
-        self.within(of, || TcpListener::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap())
+        self.within(of, || {
+            TcpListener::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap()
+        })
     }
 
     /// A connection from one of the addresses of a namespace; `None` if nobody answers.
     pub fn connect(&self, of: &str, from: &str, to: SocketAddr) -> Option<TcpStream> {
         self.within(of, || {
-            let kind = if to.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+            let kind = if to.is_ipv4() {
+                socket2::Domain::IPV4
+            } else {
+                socket2::Domain::IPV6
+            };
             let socket = socket2::Socket::new(kind, socket2::Type::STREAM, None).unwrap();
             socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
             let result = socket.connect_timeout(&to.into(), SILENCE);
@@ -123,7 +183,9 @@ impl Net {
 
     /// A connection that is answered, with both ends.
     pub fn flow(&self, of: &str, from: &str, listener: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = self.connect(of, from, listener.local_addr().unwrap()).expect("nothing is shut out yet");
+        let client = self
+            .connect(of, from, listener.local_addr().unwrap())
+            .expect("nothing is shut out yet");
         let (server, _) = listener.accept().unwrap();
         assert!(flows(&client, &server));
         (client, server)
@@ -158,6 +220,11 @@ pub fn nft(words: &str) -> String {
     run("nft", &[words])
 }
 
+/// The whole table, without what changes by itself but the ends of elements.
+pub fn listed() -> String {
+    run("nft", &["-s", "list", "table", "inet", "trapline"])
+}
+
 /// Whether `nft` does it.
 pub fn nft_may(words: &str) -> bool {
     Command::new("nft").arg(words).output().unwrap().status.success()
@@ -189,16 +256,16 @@ pub fn spared(nets: &[&str]) -> Arc<Spared> {
     Arc::new(Spared::new(nets.iter().map(allowed)))
 }
 
-pub fn member(target: &str, seconds: i64) -> Member {
-    member_of(target.parse().unwrap(), seconds)
+pub fn member(target: &str, minutes: i64) -> Member {
+    member_of(target.parse().unwrap(), minutes)
 }
 
-pub fn member_of(target: Target, seconds: i64) -> Member {
+pub fn member_of(target: Target, minutes: i64) -> Member {
     let now = Timestamp::now();
     Member {
         target,
         since: now,
-        until: Timestamp::from_micros(now.micros() + seconds * 1_000_000),
+        until: Timestamp::from_micros(now.micros() + minutes * 60_000_000),
         decision: Uuid::from_u128(1),
         gravity: 50,
         reason: "credentials".into(),
@@ -207,8 +274,8 @@ pub fn member_of(target: Target, seconds: i64) -> Member {
     }
 }
 
-pub fn put(target: &str, seconds: i64) -> Change {
-    Change::Put(member(target, seconds))
+pub fn put(target: &str, minutes: i64) -> Change {
+    Change::Put(member(target, minutes))
 }
 
 pub fn take(target: &str) -> Change {
@@ -220,14 +287,42 @@ pub fn take(target: &str) -> Change {
     })
 }
 
-/// What stands, as text and whole seconds left, sorted.
+/// What stands, as text and the minutes left, to the nearest, sorted.
 pub fn shown(stands: &[trapline_sink::set::Standing]) -> Vec<(String, i64)> {
     let now = Timestamp::now();
-    let left = |until: Timestamp| (until.micros() - now.micros() + 500_000).div_euclid(1_000_000);
+    let left = |until: Timestamp| (until.micros() - now.micros() + 30_000_000).div_euclid(60_000_000);
     let mut shown: Vec<_> = stands
         .iter()
         .map(|entry| (entry.target.to_string(), left(entry.until.unwrap())))
         .collect();
     shown.sort();
     shown
+}
+
+/// The same of what is wanted.
+pub fn all(wanted: &[(&str, i64)]) -> Vec<(String, i64)> {
+    let mut all: Vec<_> = wanted
+        .iter()
+        .map(|(target, minutes)| ((*target).to_owned(), *minutes))
+        .collect();
+    all.sort();
+    all
+}
+
+/// What is wanted, as the engine has it.
+pub fn wanted(members: &[(&str, i64)]) -> trapline_sink::set::Wanted {
+    let of = |(target, minutes): &(&str, i64)| member(target, *minutes);
+    members.iter().map(of).map(|member| (member.target, member)).collect()
+}
+
+/// Compares and applies, as the engine does; gives how many changes it took.
+pub async fn settle(sink: &Nftables, wanted: &trapline_sink::set::Wanted) -> usize {
+    use trapline_sink::set::SetSink;
+    let stands = sink.stands().await.unwrap();
+    let changes = trapline_sink::set::compare(wanted, &stands, Timestamp::now(), sink.limits());
+    for part in changes.chunks(sink.limits().changes) {
+        let applied = sink.apply(part).await;
+        assert_eq!(applied.fault, None);
+    }
+    changes.len()
 }
