@@ -24,7 +24,8 @@
 
 mod entry;
 mod fail2ban;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod fake;
 mod firewalld;
 mod ipset;

@@ -278,15 +278,18 @@ impl Settings {
         if cfg!(windows) {
             return self.windows(common);
         }
-        let nftables = match self.nftables(common) {
-            Ok(sink) => return Ok(sink),
-            Err(fault) => fault,
-        };
+        match Nftables::probe() {
+            Ok(()) => self.nftables(common),
+            Err(fault) => self.instead_of_nftables(&fault, common),
+        }
+    }
+
+    fn instead_of_nftables(&self, why: &Fault, common: &SetCommon) -> Result<Arc<dyn SetSink>, Fault> {
         self.ipset(common).map_err(|ipset| Fault {
             kind: FaultKind::Config,
             message: format!(
                 "no firewall to shut sources out with: nftables: {}; ipset: {}",
-                nftables.message, ipset.message
+                why.message, ipset.message
             ),
         })
     }
@@ -396,12 +399,7 @@ mod tests {
     }
 
     fn common() -> SetCommon {
-        SetCommon {
-            name: "firewall".into(),
-            observer: "lure".into(),
-            resolver: trapline_sink::dial::Resolver::default(),
-            observes: false,
-        }
+        SetCommon::new("firewall", "lure", trapline_sink::dial::Resolver::default())
     }
 
     #[test]
@@ -476,5 +474,37 @@ mod tests {
                 fault.message
             );
         }
+    }
+
+    #[tokio::test]
+    async fn auto_takes_nftables_where_the_kernel_has_it_and_ipset_where_not() {
+        let auto = Settings::new(Kind::Auto, Programs::system(Duration::from_secs(5)));
+        if Nftables::probe().is_ok() {
+            let chosen = auto.build(&common()).unwrap().destination().unwrap();
+            assert!(chosen.contains("nftables"), "{chosen}");
+        }
+        let lacks = Fault {
+            kind: FaultKind::Local,
+            message: "none here".into(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        for program in ["ipset", "iptables", "ip6tables"] {
+            std::fs::write(folder.path().join(program), "").unwrap();
+        }
+        let auto = Settings::new(
+            Kind::Auto,
+            Programs::within(vec![folder.path().into()], Duration::from_secs(5)),
+        );
+        let chosen = auto.instead_of_nftables(&lacks, &common()).unwrap();
+        assert!(chosen.destination().unwrap().starts_with("ipset trapline-v4"));
+        let nothing = Settings::new(Kind::Auto, Programs::within(Vec::new(), Duration::from_secs(1)));
+        let fault = nothing.instead_of_nftables(&lacks, &common()).map(|_| ()).unwrap_err();
+        assert!(
+            fault
+                .message
+                .contains("nftables: none here; ipset: `ipset` is not installed"),
+            "{}",
+            fault.message
+        );
     }
 }

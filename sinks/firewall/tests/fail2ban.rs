@@ -1,5 +1,7 @@
 //! A real fail2ban with the jail of `config/fail2ban`, in a network namespace, with packets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod world;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! A real firewalld with a D-Bus of its own and the ipsets of `config/firewalld`, in a network namespace, with packets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod world;
 
 use std::path::{Path, PathBuf};

@@ -156,10 +156,8 @@ pub fn settings(kind: Kind) -> Settings {
 
 pub fn build(settings: &Settings, observes: bool) -> Arc<dyn SetSink> {
     let common = SetCommon {
-        name: "firewall".to_owned(),
-        observer: "lure".to_owned(),
-        resolver: Resolver::default(),
         observes,
+        ..SetCommon::new("firewall", "lure", Resolver::default())
     };
     settings.build(&common).unwrap()
 }
@@ -179,6 +177,7 @@ pub fn member(text: &str, secs: i64) -> Member {
     let now = Timestamp::now();
     Member {
         target: target(text),
+        inside: false,
         since: now,
         until: Timestamp::from_micros(now.micros() + secs * 1_000_000),
         decision: Uuid::from_u128(7),
