@@ -54,13 +54,12 @@ fn ones(kernel: &Kernel, at: usize, act: &Act) -> impl Iterator<Item = One> + us
         Place::Hash(set, key) => Some((set, key)),
         Place::Interval(..) => None,
     };
-    let armed = own
-        .filter(|_| kernel.has_armed && left.is_none())
-        .and_then(|(set, key)| match set {
-            Set::Hosts4 => Some((Set::Armed4, key)),
-            Set::Hosts6 => Some((Set::Armed6, key)),
-            _ => None,
-        });
+    let armed = own.filter(|_| kernel.has_armed && left.is_none());
+    let armed = armed.into_iter().flat_map(|(set, key)| match set {
+        Set::Hosts4 => vec![(Set::Armed4, key), (Set::Pending4, key)],
+        Set::Hosts6 => vec![(Set::Armed6, key), (Set::Pending6, key)],
+        _ => Vec::new(),
+    });
     let both = own.into_iter().chain(armed);
     both.map(move |(set, key)| One { at, set, key, left })
 }

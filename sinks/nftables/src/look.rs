@@ -115,7 +115,8 @@ fn chain_is_whole(socket: &mut Socket, plan: &Plan) -> io::Result<bool> {
             let priority = hook.and_then(|hook| hook.u32(nr::HOOK_PRIORITY));
             let number = hook.and_then(|hook| hook.u32(nr::HOOK_NUM));
             let is_hooked = priority == Some(PRIORITY_SHUT.cast_unsigned()) && number == Some(nr::HOOK_PREROUTING);
-            is_whole |= is_ours && is_hooked;
+            let takes_all = it.u32(nr::CHAIN_POLICY) == Some(nr::VERDICT_ACCEPT);
+            is_whole |= is_ours && is_hooked && takes_all;
         },
     )?;
     Ok(is_whole)

@@ -25,6 +25,7 @@ pub(crate) const PROTO_INET: u8 = 1;
 pub(crate) const PROTO_IPV4: u8 = 2;
 pub(crate) const PROTO_IPV6: u8 = 10;
 pub(crate) const HOOK_PREROUTING: u32 = 0;
+pub(crate) const HOOK_OUTPUT: u32 = 3;
 pub(crate) const VERDICT_DROP: u32 = 0;
 pub(crate) const VERDICT_ACCEPT: u32 = 1;
 /// NFT_JUMP (-3) and NFT_RETURN (-5).
