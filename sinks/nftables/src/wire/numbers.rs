@@ -86,6 +86,8 @@ pub(crate) const SET_KEY_TYPE: u16 = 4;
 pub(crate) const SET_KEY_LEN: u16 = 5;
 pub(crate) const SET_DESC: u16 = 9;
 pub(crate) const SET_ID: u16 = 10;
+/// Since Linux 6.17.
+pub(crate) const SET_COUNT: u16 = 20;
 pub(crate) const DESC_SIZE: u16 = 1;
 pub(crate) const SET_F_INTERVAL: u32 = 0x4;
 pub(crate) const SET_F_TIMEOUT: u32 = 0x10;

@@ -18,6 +18,28 @@ pub fn send(from: SocketAddrV4, to: SocketAddrV4, flags: u8, sequence: u32, ackn
         .unwrap();
 }
 
+/// Hears all TCP that comes to the namespace of the calling thread from now on.
+pub fn listen() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).unwrap();
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+        .unwrap();
+    socket
+}
+
+/// The number with which the answer to a SYN begins.
+pub fn first_number(heard: &Socket, to: SocketAddrV4) -> u32 {
+    use std::io::Read as _;
+    let mut bytes = [0; 200];
+    loop {
+        let count = (&mut &*heard).read(&mut bytes).unwrap();
+        let tcp = &bytes[20..count];
+        if tcp[2..4] == to.port().to_be_bytes() && tcp[13] == SYN | ACK {
+            return u32::from_be_bytes(tcp[4..8].try_into().unwrap());
+        }
+    }
+}
+
 fn packet(from: SocketAddrV4, to: SocketAddrV4, flags: u8, sequence: u32, acknowledged: u32) -> Vec<u8> {
     let mut tcp = Vec::new();
     tcp.extend(from.port().to_be_bytes());
