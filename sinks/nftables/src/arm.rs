@@ -1,13 +1,16 @@
 //! The kernel acts by itself: whoever finishes a handshake with a door goes into a set whose members are dropped, with no
 //! program in the way.
 //!
-//! In the chain, behind connection tracking: 1. who is never shut out passes; 2. a packet that belongs to a conversation
-//! with a door, from who began it and is no member yet, makes its source one, within the rate; 3. conversations with doors
-//! go on; 4. what members send is dropped, whatever it belongs to.
+//! At prerouting, behind connection tracking: 1. who is never shut out passes; 2. a packet that belongs to a conversation
+//! with a door, from who began it and is no member yet, makes its source pend, within the rate; 3. conversations with
+//! doors go on; 4. what members and those who pend send is dropped, whatever it belongs to. At output: 5. when the door
+//! answers somebody who pends with data, or ends the conversation, it becomes a member.
 //!
-//! A SYN alone is no conversation; nor is the RST of a host that answers a SYN which another sent in its name. Somebody who
-//! sends both SYN and ACK in another's name has to guess a number that connection tracking takes: about one of 65,000,
-//! which is why tracking that takes any (`nf_conntrack_tcp_be_liberal`) refuses to be armed.
+//! Why in two steps: connection tracking takes any of 66,000 numbers for the ACK that ends a handshake, and looks at some
+//! that it does not take as part of the connection all the same. So somebody who sends a SYN and then ACKs in another's
+//! name could have that other shut out. What pends does so for moments ([`PENDING`]); the kernel's own TCP, which takes one
+//! number alone, does not say a word of data before it has come. Tracking that takes any number
+//! (`nf_conntrack_tcp_be_liberal`) is refused.
 //!
 //! The doors are elements with a short end, put again while this process lives ([`beat`]): if it dies, a real service
 //! that later listens on the same port shuts nobody out.
@@ -26,7 +29,8 @@ use crate::element::{Key, Place, write, write_list, write_net};
 use crate::kernel::{Kernel, first};
 use crate::lay::{add_rule, lay_chain, lay_set};
 use crate::look;
-use crate::plan::{CHAIN_ARM, CHAIN_ARMED, PRIORITY_ARMED, Set};
+use crate::plan::{CHAIN_ARM, CHAIN_ARMED, CHAIN_PROOF, PRIORITY_ARMED, Set, comment};
+use crate::rules::End;
 use crate::socket::Batch;
 use crate::wire::numbers as nr;
 
@@ -34,6 +38,8 @@ use crate::wire::numbers as nr;
 pub(crate) const DOORS_MAX: usize = 1024;
 /// How long a door stays armed without a beat.
 const BEAT_ENDS: Duration = Duration::from_secs(30);
+/// How long it is dropped what somebody sends who has not been answered yet.
+const PENDING: Duration = Duration::from_secs(3);
 /// How often doors are put again.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// Most elements in a message.
@@ -80,7 +86,13 @@ pub(crate) fn arm(kernel: &mut Kernel, arming: Option<&Arming>, spared: &Spared)
     let kept = kept(kernel, arming)?;
     let table = kernel.plan.table.clone();
     let mut batch = kernel.socket.batch();
-    lay_chain(&mut batch, &table, CHAIN_ARMED, Some(PRIORITY_ARMED));
+    lay_chain(
+        &mut batch,
+        &table,
+        CHAIN_ARMED,
+        Some((nr::HOOK_PREROUTING, PRIORITY_ARMED)),
+    );
+    lay_chain(&mut batch, &table, CHAIN_PROOF, Some((nr::HOOK_OUTPUT, PRIORITY_ARMED)));
     lay_chain(&mut batch, &table, CHAIN_ARM, None);
     lay_allow(&mut batch, &table, arming, spared);
     if let Some(arming) = arming {
@@ -173,7 +185,7 @@ fn empty(batch: &mut Batch, table: &str, set: Set) {
 }
 
 fn lay_members(batch: &mut Batch, table: &str, arming: &Arming, kept: Option<&Kept>) {
-    for set in Set::ARMED {
+    for set in Set::BY_ITSELF {
         if kept.is_some() {
             batch.add(nr::DELSET, 0, |b| {
                 b.text(nr::SET_TABLE, table);
@@ -233,15 +245,26 @@ pub(crate) fn beat(kernel: &mut Kernel, arming: &Arming) -> io::Result<()> {
     Ok(first(kernel.socket.commit(batch)?)?)
 }
 
+/// Of each family: who is never shut out, who pends, who is.
+const FAMILIES: [(Set, Set, Set); 2] = [
+    (Set::Allow4, Set::Pending4, Set::Armed4),
+    (Set::Allow6, Set::Pending6, Set::Armed6),
+];
+
+const fn family(doors: Set) -> (Set, Set, Set) {
+    let [v4, v6] = FAMILIES;
+    if doors.is_v4() { v4 } else { v6 }
+}
+
 fn lay_rules(batch: &mut Batch, table: &str, arming: Option<&Arming>) {
-    let families = [(Set::Allow4, Set::Armed4), (Set::Allow6, Set::Armed6)];
-    for (allow, _) in families {
+    for (allow, ..) in FAMILIES {
         add_rule(batch, table, CHAIN_ARMED, "trapline: never shut out", |it| {
             it.is_family_of(allow).source_in(allow).end(nr::VERDICT_ACCEPT);
         });
     }
     if let Some(arming) = arming.filter(|arming| arming.per_minute > 0) {
         lay_taking(batch, table, arming);
+        lay_proof(batch, table, arming);
     }
     for doors in DOORS {
         add_rule(
@@ -257,37 +280,49 @@ fn lay_rules(batch: &mut Batch, table: &str, arming: Option<&Arming>) {
             },
         );
     }
-    for (_, armed) in families {
-        add_rule(batch, table, CHAIN_ARMED, &crate::plan::comment(armed), |it| {
-            it.is_family_of(armed).source_in(armed).count().end(nr::VERDICT_DROP);
+    let pending = arming.map(|_| [Set::Pending4, Set::Pending6]);
+    for set in pending.into_iter().flatten().chain(Set::ARMED) {
+        add_rule(batch, table, CHAIN_ARMED, &comment(set), |it| {
+            it.is_family_of(set).source_in(set).count().end(nr::VERDICT_DROP);
         });
     }
 }
 
-/// How packets make their sources members.
+/// How packets make their sources pend.
 fn lay_taking(batch: &mut Batch, table: &str, arming: &Arming) {
     for doors in DOORS {
-        let armed = if doors.is_v4() { Set::Armed4 } else { Set::Armed6 };
+        let (_, pending, armed) = family(doors);
         add_rule(batch, table, CHAIN_ARMED, "trapline: a handshake with a decoy", |it| {
-            it.is_family_of(doors)
-                .goes_to(doors)
-                .is_established()
-                .goes_on()
-                .source_not_in(armed)
-                .jump(CHAIN_ARM);
+            it.is_family_of(doors).goes_to(doors).is_established().goes_on();
+            it.source_not_in(armed).source_not_in(pending).jump(CHAIN_ARM);
         });
     }
     let (rate, seconds, burst) = pace(arming.per_minute);
     add_rule(batch, table, CHAIN_ARM, "trapline: no more in a minute", |it| {
         it.is_over(rate, seconds, burst).end(nr::VERDICT_RETURN);
     });
-    let ttl_ms = u64::try_from(arming.ttl.as_millis()).unwrap_or(u64::MAX);
-    for armed in Set::ARMED {
-        add_rule(batch, table, CHAIN_ARM, "trapline: a new member", |it| {
-            it.is_family_of(armed)
-                .add_source(armed, ttl_ms)
-                .count()
+    for (_, pending, _) in FAMILIES {
+        add_rule(batch, table, CHAIN_ARM, "trapline: somebody pends", |it| {
+            let pending_ms = u64::try_from(PENDING.as_millis()).unwrap_or(u64::MAX);
+            it.is_family_of(pending)
+                .add(End::Source, pending, pending_ms)
                 .end(nr::VERDICT_ACCEPT);
+        });
+    }
+}
+
+/// How answers make those who pend members.
+fn lay_proof(batch: &mut Batch, table: &str, arming: &Arming) {
+    let ttl_ms = u64::try_from(arming.ttl.as_millis()).unwrap_or(u64::MAX);
+    for doors in DOORS {
+        let (allow, pending, armed) = family(doors);
+        add_rule(batch, table, CHAIN_PROOF, "trapline: a new member", |it| {
+            it.is_family_of(doors)
+                .comes_from(doors)
+                .proves()
+                .destination_in(pending, true)
+                .destination_in(allow, false);
+            it.add(End::Destination, armed, ttl_ms).count().end(nr::VERDICT_ACCEPT);
         });
     }
 }

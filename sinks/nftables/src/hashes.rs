@@ -54,13 +54,12 @@ fn ones(kernel: &Kernel, at: usize, act: &Act) -> impl Iterator<Item = One> + us
         Place::Hash(set, key) => Some((set, key)),
         Place::Interval(..) => None,
     };
-    let armed = own
-        .filter(|_| kernel.has_armed && left.is_none())
-        .and_then(|(set, key)| match set {
-            Set::Hosts4 => Some((Set::Armed4, key)),
-            Set::Hosts6 => Some((Set::Armed6, key)),
-            _ => None,
-        });
+    let armed = own.filter(|_| kernel.has_armed && left.is_none());
+    let armed = armed.into_iter().flat_map(|(set, key)| match set {
+        Set::Hosts4 => vec![(Set::Armed4, key), (Set::Pending4, key)],
+        Set::Hosts6 => vec![(Set::Armed6, key), (Set::Pending6, key)],
+        _ => Vec::new(),
+    });
     let both = own.into_iter().chain(armed);
     both.map(move |(set, key)| One { at, set, key, left })
 }
@@ -189,4 +188,101 @@ fn read_back(kernel: &mut Kernel, taken: &[One], outcomes: &mut [Outcome]) -> io
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::Settings;
+    use crate::net::Net;
+    use crate::plan::Plan;
+    use crate::socket::Socket;
+
+    fn act(target: &str, minutes: u64) -> Act {
+        let place = Plan::new(&Settings::default()).place(target.parse().unwrap());
+        match minutes {
+            0 => Act::Take(place),
+            _ => Act::Put(place, Duration::from_secs(minutes * 60)),
+        }
+    }
+
+    fn stands(kernel: &mut Kernel) -> BTreeMap<String, u64> {
+        let sets = [Set::Hosts4, Set::Hosts6].map(|set| {
+            let members = crate::look::members(&mut kernel.socket, "trapline", set).unwrap();
+            members.members
+        });
+        let minutes = |left: Option<Duration>| left.unwrap().as_secs().div_ceil(60);
+        sets.into_iter()
+            .flatten()
+            .map(|(target, left, _)| (target.to_string(), minutes(left)))
+            .collect()
+    }
+
+    #[test]
+    fn members_come_go_and_change_their_ends_on_any_kernel() {
+        let Some(_net) = Net::enter() else { return };
+        let mut kernel = Kernel::new(Socket::open(0).unwrap(), Plan::new(&Settings::default()), false);
+        for can_destroy in [true, false] {
+            kernel.ready().unwrap();
+            kernel.can_destroy &= can_destroy;
+            for (acts, wanted) in [
+                (
+                    vec![("192.0.2.1", 60), ("fd00::1", 60), ("192.0.2.2", 0)],
+                    vec![("192.0.2.1", 60), ("fd00::1", 60)],
+                ),
+                (
+                    vec![("192.0.2.1", 120), ("192.0.2.2", 60)],
+                    vec![("192.0.2.1", 120), ("192.0.2.2", 60), ("fd00::1", 60)],
+                ),
+                (
+                    vec![("192.0.2.1", 30), ("fd00::1", 0), ("fd00::2", 0)],
+                    vec![("192.0.2.1", 30), ("192.0.2.2", 60)],
+                ),
+                (vec![("192.0.2.1", 0), ("192.0.2.2", 0)], vec![]),
+            ] {
+                let acts: Vec<_> = acts.into_iter().map(|(target, minutes)| act(target, minutes)).collect();
+                assert_eq!(kernel.make(&acts).unwrap(), vec![Outcome::Done; acts.len()]);
+                let wanted = wanted
+                    .into_iter()
+                    .map(|(target, minutes)| (target.to_owned(), minutes))
+                    .collect();
+                assert_eq!(stands(&mut kernel), wanted, "{can_destroy}");
+            }
+        }
+    }
+
+    #[test]
+    fn those_at_fault_undo_no_other_on_any_kernel() {
+        let Some(_net) = Net::enter() else { return };
+        let settings = Settings {
+            members: 2,
+            ..Settings::default()
+        };
+        let mut kernel = Kernel::new(Socket::open(0).unwrap(), Plan::new(&settings), false);
+        for can_destroy in [true, false] {
+            kernel.ready().unwrap();
+            kernel.can_destroy &= can_destroy;
+            let acts = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "fd00::1"].map(|target| act(target, 60));
+            let full = Outcome::Failed(Errno::NFILE);
+            assert_eq!(
+                kernel.make(&acts).unwrap(),
+                [Outcome::Done, Outcome::Done, full, Outcome::Done]
+            );
+            assert_eq!(stands(&mut kernel).len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_gone_is_an_error_and_no_outcome() {
+        let Some(_net) = Net::enter() else { return };
+        let mut kernel = Kernel::new(Socket::open(0).unwrap(), Plan::new(&Settings::default()), false);
+        kernel.ready().unwrap();
+        crate::net::nft("flush ruleset");
+        for act in [act("192.0.2.1", 60), act("192.0.2.1", 0)] {
+            let error = kernel.make(&[act]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::NOENT.raw_os_error()));
+        }
+    }
 }

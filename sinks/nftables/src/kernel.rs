@@ -123,7 +123,7 @@ impl Kernel {
             Shape::Wrong => self.lay_anew(tenure)?,
         }
         self.can_destroy = self.try_destroy()?;
-        self.has_armed = look::has_sets(&mut self.socket, &self.plan.table, &Set::ARMED)?;
+        self.has_armed = look::has_sets(&mut self.socket, &self.plan.table, &Set::BY_ITSELF)?;
         self.is_laid = true;
         Ok(())
     }

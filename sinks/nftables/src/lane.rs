@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) notes: Mutex<Notes>,
     /// Members that did not fit the fast way, or were refused there.
     pub(crate) missed: AtomicU64,
+    /// Changes to the table that others made.
+    pub(crate) changes: AtomicU64,
     pub(crate) is_over: AtomicBool,
 }
 
@@ -77,6 +79,7 @@ impl Default for Shared {
             spared: RwLock::new(Arc::new(Spared::new([]))),
             notes: Mutex::default(),
             missed: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
         }
     }
@@ -130,6 +133,7 @@ impl Lane {
             shared: Arc::clone(&shared),
             arming: None,
             beaten: Instant::now(),
+            changes: 0,
             on_spared,
         };
         let thread = std::thread::Builder::new()
@@ -193,6 +197,8 @@ struct Worker {
     shared: Arc<Shared>,
     arming: Option<Arming>,
     beaten: Instant,
+    /// How many changes others had made when the doors were last laid down.
+    changes: u64,
     on_spared: Box<dyn Fn() + Send>,
 }
 
@@ -280,9 +286,13 @@ impl Worker {
         };
         self.shared.note(|notes| notes.tenure = tenure);
         match self.arming.clone() {
-            Some(arming) if !self.kernel.has_armed => self.lay_doors(Some(&arming)),
+            Some(arming) if !self.kernel.has_armed || self.changes != self.changes() => self.lay_doors(Some(&arming)),
             _ => Ok(()),
         }
+    }
+
+    fn changes(&self) -> u64 {
+        self.shared.changes.load(Ordering::Acquire)
     }
 
     /// Makes changes; if the table is gone, lays it down and makes them again.
@@ -375,7 +385,7 @@ impl Worker {
 
     fn lay_doors(&mut self, arming: Option<&Arming>) -> Result<(), Fault> {
         let spared = self.shared.spared();
-        self.beaten = Instant::now();
+        (self.beaten, self.changes) = (Instant::now(), self.changes());
         arm::arm(&mut self.kernel, arming, &spared)
             .map_err(|error| self.kernel.blame("the kernel was not armed", &error))
     }

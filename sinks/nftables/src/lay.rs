@@ -31,7 +31,12 @@ pub(crate) fn lay(batch: &mut Batch, plan: &Plan, tenure: Tenure) {
     for set in plan.sets() {
         lay_set(batch, &plan.table, set, plan.size(set));
     }
-    lay_chain(batch, &plan.table, CHAIN_SHUT, Some(PRIORITY_SHUT));
+    lay_chain(
+        batch,
+        &plan.table,
+        CHAIN_SHUT,
+        Some((nr::HOOK_PREROUTING, PRIORITY_SHUT)),
+    );
     for set in plan.sets() {
         add_rule(batch, &plan.table, CHAIN_SHUT, &comment(set), |it| {
             it.is_family_of(set).source_in(set).count().end(nr::VERDICT_DROP);
@@ -71,14 +76,14 @@ pub(crate) fn lay_set(batch: &mut Batch, table: &str, set: Set, size: u32) {
     });
 }
 
-/// Lays a chain down, without rules; one that packets enter by itself has a priority at `prerouting`.
-pub(crate) fn lay_chain(batch: &mut Batch, table: &str, chain: &str, priority: Option<i32>) {
+/// Lays a chain down, without rules; one that packets enter by themselves has a hook and a priority there.
+pub(crate) fn lay_chain(batch: &mut Batch, table: &str, chain: &str, hook: Option<(u32, i32)>) {
     batch.add(nr::NEWCHAIN, nr::F_CREATE, |b| {
         b.text(nr::CHAIN_TABLE, table);
         b.text(nr::CHAIN_NAME, chain);
-        let Some(priority) = priority else { return };
+        let Some((hook, priority)) = hook else { return };
         b.nest(nr::CHAIN_HOOK, |b| {
-            b.u32(nr::HOOK_NUM, nr::HOOK_PREROUTING);
+            b.u32(nr::HOOK_NUM, hook);
             b.raw(nr::HOOK_PRIORITY, &priority.to_be_bytes());
         });
         b.u32(nr::CHAIN_POLICY, nr::VERDICT_ACCEPT);

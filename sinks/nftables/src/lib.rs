@@ -52,3 +52,9 @@ mod wire;
 pub use pace::real_time_by;
 pub use settings::{MEMBERS_MAX, Settings, TABLE_CHARS_MAX};
 pub use sink::Nftables;
+
+#[cfg(test)]
+extern crate self as trapline_nftables;
+#[cfg(test)]
+#[path = "../tests/net/mod.rs"]
+mod net;

@@ -12,7 +12,7 @@ use crate::element::{Found, Key, found};
 use crate::intervals::{Interval, intervals};
 use crate::plan::{CHAIN_SHUT, PRIORITY_SHUT, Plan, Set};
 use crate::socket::Socket;
-use crate::wire::{Builder, numbers as nr};
+use crate::wire::{Attributes, Builder, numbers as nr};
 
 /// What is found of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,8 @@ fn chain_is_whole(socket: &mut Socket, plan: &Plan) -> io::Result<bool> {
             let priority = hook.and_then(|hook| hook.u32(nr::HOOK_PRIORITY));
             let number = hook.and_then(|hook| hook.u32(nr::HOOK_NUM));
             let is_hooked = priority == Some(PRIORITY_SHUT.cast_unsigned()) && number == Some(nr::HOOK_PREROUTING);
-            is_whole |= is_ours && is_hooked;
+            let takes_all = it.u32(nr::CHAIN_POLICY) == Some(nr::VERDICT_ACCEPT);
+            is_whole |= is_ours && is_hooked && takes_all;
         },
     )?;
     Ok(is_whole)
@@ -270,17 +271,32 @@ pub(crate) fn has_sets(socket: &mut Socket, table: &str, wanted: &[Set]) -> io::
 
 /// How many elements a set has room for, if there is such a set.
 pub(crate) fn size(socket: &mut Socket, table: &str, set: Set) -> io::Result<Option<u32>> {
-    let mut size = None;
+    of_set(socket, table, set, |it| it.nest(nr::SET_DESC)?.u32(nr::DESC_SIZE))
+}
+
+/// How many elements the kernel counts in a set, those included whose time has just come; newer kernels say so.
+pub(crate) fn count(socket: &mut Socket, table: &str, set: Set) -> io::Result<Option<usize>> {
+    let count = of_set(socket, table, set, |it| it.u32(nr::SET_COUNT))?;
+    Ok(count.and_then(|count| usize::try_from(count).ok()))
+}
+
+fn of_set(
+    socket: &mut Socket,
+    table: &str,
+    set: Set,
+    read: impl Fn(Attributes<'_>) -> Option<u32>,
+) -> io::Result<Option<u32>> {
+    let mut number = None;
     socket.dump(
         nr::GETSET,
         |b| b.text(nr::SET_TABLE, table),
         |it| {
             if it.text(nr::SET_TABLE) == Some(table) && it.text(nr::SET_NAME) == Some(set.name()) {
-                size = it.nest(nr::SET_DESC).and_then(|desc| desc.u32(nr::DESC_SIZE));
+                number = read(it);
             }
         },
     )?;
-    Ok(size)
+    Ok(number)
 }
 
 /// Whether anybody is in a set. It is not read to its end: a socket of its own is thrown away with the rest.

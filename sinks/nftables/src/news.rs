@@ -132,6 +132,7 @@ impl Watch {
             Err(_) => true,
         };
         if is_changed {
+            self.shared.changes.fetch_add(1, Ordering::AcqRel);
             self.told.send_modify(|count| *count = count.wrapping_add(1));
         }
     }

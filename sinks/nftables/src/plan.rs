@@ -20,6 +20,10 @@ pub(crate) enum Set {
     Armed4,
     /// The same for IPv6.
     Armed6,
+    /// Who finished a handshake with a decoy as far as connection tracking can tell: for moments.
+    Pending4,
+    /// The same for IPv6.
+    Pending6,
     /// Whom it never shuts out.
     Allow4,
     /// The same for IPv6.
@@ -47,8 +51,12 @@ impl Set {
     ];
     /// Whom the kernel has shut out by itself.
     pub(crate) const ARMED: [Self; 2] = [Self::Armed4, Self::Armed6];
+    /// Whom the kernel drops by itself.
+    pub(crate) const BY_ITSELF: [Self; 4] = [Self::Armed4, Self::Armed6, Self::Pending4, Self::Pending6];
     /// What is there only when the kernel acts by itself, but for `ARMED`.
-    pub(crate) const ARMS: [Self; 6] = [
+    pub(crate) const ARMS: [Self; 8] = [
+        Self::Pending4,
+        Self::Pending6,
         Self::Allow4,
         Self::Allow6,
         Self::Doors4,
@@ -67,6 +75,8 @@ impl Set {
             Self::Nets6 => "nets6",
             Self::Armed4 => "armed4",
             Self::Armed6 => "armed6",
+            Self::Pending4 => "pending4",
+            Self::Pending6 => "pending6",
             Self::Allow4 => "allow4",
             Self::Allow6 => "allow6",
             Self::Doors4 => "doors4",
@@ -80,7 +90,7 @@ impl Set {
     pub(crate) const fn is_v4(self) -> bool {
         matches!(
             self,
-            Self::Hosts4 | Self::Nets4 | Self::Armed4 | Self::Allow4 | Self::Doors4 | Self::Ports4
+            Self::Hosts4 | Self::Nets4 | Self::Armed4 | Self::Pending4 | Self::Allow4 | Self::Doors4 | Self::Ports4
         )
     }
 
@@ -94,7 +104,7 @@ impl Set {
         match self {
             Self::Allow4 | Self::Allow6 => nr::SET_F_INTERVAL,
             Self::Nets4 | Self::Nets6 => nr::SET_F_INTERVAL | nr::SET_F_TIMEOUT,
-            Self::Armed4 | Self::Armed6 => nr::SET_F_TIMEOUT | nr::SET_F_EVAL,
+            Self::Armed4 | Self::Armed6 | Self::Pending4 | Self::Pending6 => nr::SET_F_TIMEOUT | nr::SET_F_EVAL,
             _ => nr::SET_F_TIMEOUT,
         }
     }
@@ -113,9 +123,10 @@ impl Set {
 
 /// The chain that drops what members of the sets send.
 pub(crate) const CHAIN_SHUT: &str = "shut_out";
-/// The chain in which the kernel acts by itself, and the one that it takes for a new member.
+/// The chain in which the kernel acts by itself, the one that it takes for a new member, and the one that sees the proof.
 pub(crate) const CHAIN_ARMED: &str = "armed";
 pub(crate) const CHAIN_ARM: &str = "arm";
+pub(crate) const CHAIN_PROOF: &str = "proof";
 /// `raw`: before connections are tracked, and for what is only forwarded too.
 pub(crate) const PRIORITY_SHUT: i32 = -300;
 /// Behind connection tracking (-200), before addresses are translated (-100).

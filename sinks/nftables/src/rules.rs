@@ -6,6 +6,13 @@ use crate::wire::{Builder, numbers as nr};
 /// Expressions of one rule.
 pub(crate) struct Expressions<'b>(&'b mut Builder);
 
+/// An end of a packet's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Source,
+    Destination,
+}
+
 /// Writes a rule: in which chain, what it says of itself, what it does.
 pub(crate) fn rule(b: &mut Builder, table: &str, chain: &str, comment: &str, fill: impl FnOnce(&mut Expressions<'_>)) {
     b.text(nr::RULE_TABLE, table);
@@ -27,15 +34,21 @@ const META_FAMILY: u32 = 15;
 const META_PROTOCOL: u32 = 16;
 const EQUAL: u32 = 0;
 const UNEQUAL: u32 = 1;
-/// NFT_CT_STATE, NFT_CT_DIRECTION.
+/// NFT_CT_STATE, NFT_CT_DIRECTION, NFT_CT_STATUS.
 const CT_STATE: u32 = 0;
 const CT_DIRECTION: u32 = 1;
+const CT_STATUS: u32 = 2;
 /// NF_CT_STATE_BIT(IP_CT_ESTABLISHED).
 const ESTABLISHED: u32 = 1 << 1;
+/// IPS_ASSURED.
+const ASSURED: u32 = 1 << 2;
 const ORIGINAL: u8 = 0;
-/// The flags of TCP that matter: SYN, RST and ACK; and ACK alone of them.
+const REPLY: u8 = 1;
+/// The flags of TCP that matter.
 const SYN_RST_ACK: u8 = 0x16;
 const ACK: u8 = 0x10;
+const SYN_RST: u8 = 0x06;
+const FIN_PSH: u8 = 0x09;
 /// NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR, RTN_LOCAL.
 const FIB_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
@@ -110,11 +123,19 @@ impl Expressions<'_> {
         self.load_meta(META_FAMILY).compare(EQUAL, &[family])
     }
 
+    /// An address of the family of a set, into a register.
+    fn load_address(&mut self, set: Set, end: End, register: u32) -> &mut Self {
+        let (offset, length) = match (set.is_v4(), end) {
+            (true, End::Source) => (12, 4),
+            (true, End::Destination) => (16, 4),
+            (false, End::Source) => (8, 16),
+            (false, End::Destination) => (24, 16),
+        };
+        self.load_payload(register, NETWORK, offset, length)
+    }
+
     fn load_source(&mut self, set: Set) -> &mut Self {
-        match set.is_v4() {
-            true => self.load_payload(nr::REG_1, NETWORK, 12, 4),
-            false => self.load_payload(nr::REG_1, NETWORK, 8, 16),
-        }
+        self.load_address(set, End::Source, nr::REG_1)
     }
 
     /// Its source, masked if the set is of masked ones, is in a set.
@@ -133,18 +154,31 @@ impl Expressions<'_> {
 
     /// It is TCP and goes to a decoy's socket: one of a set of addresses and ports, or of ports of this very host.
     pub(crate) fn goes_to(&mut self, doors: Set) -> &mut Self {
+        self.is_at(doors, End::Destination)
+    }
+
+    /// It is TCP and comes from a decoy's socket; only where what this host sends passes.
+    pub(crate) fn comes_from(&mut self, doors: Set) -> &mut Self {
+        self.is_at(doors, End::Source)
+    }
+
+    fn is_at(&mut self, doors: Set, end: End) -> &mut Self {
         self.load_meta(META_PROTOCOL).compare(EQUAL, &[PROTOCOL_TCP]);
-        match doors {
-            Set::Doors4 => self.load_payload(nr::REG32_00, NETWORK, 16, 4),
-            Set::Doors6 => self.load_payload(nr::REG32_00, NETWORK, 24, 16),
-            _ => self.is_local(),
-        };
         let register = match doors {
             Set::Doors4 => nr::REG32_00 + 1,
             Set::Doors6 => nr::REG32_00 + 4,
             _ => nr::REG_1,
         };
-        self.load_payload(register, TRANSPORT, 2, 2)
+        match (register, end) {
+            (nr::REG_1, End::Destination) => self.is_local(),
+            (nr::REG_1, End::Source) => self,
+            _ => self.load_address(doors, end, nr::REG32_00),
+        };
+        let offset = match end {
+            End::Source => 0,
+            End::Destination => 2,
+        };
+        self.load_payload(register, TRANSPORT, offset, 2)
             .look_up(doors, nr::REG_1, false)
     }
 
@@ -164,14 +198,30 @@ impl Expressions<'_> {
             .compare(UNEQUAL, &[0; 4])
     }
 
-    /// It comes from who began the connection, and takes part in it: a host that answers what another sent in its name
-    /// does so with RST.
+    /// It comes from who began the connection, and takes part in it, with numbers that connection tracking finds right: a
+    /// host that answers what another sent in its name does so with RST.
     pub(crate) fn goes_on(&mut self) -> &mut Self {
         self.load_ct(CT_DIRECTION)
             .compare(EQUAL, &[ORIGINAL])
-            .load_payload(nr::REG_1, TRANSPORT, 13, 1)
-            .mask(&[SYN_RST_ACK])
+            .load_flags(SYN_RST_ACK)
             .compare(EQUAL, &[ACK])
+            .load_ct(CT_STATUS)
+            .mask(&ASSURED.to_ne_bytes())
+            .compare(UNEQUAL, &[0; 4])
+    }
+
+    /// It is an answer that the kernel sends for a connection alone whose handshake is finished: with data, or its end.
+    pub(crate) fn proves(&mut self) -> &mut Self {
+        self.load_ct(CT_DIRECTION)
+            .compare(EQUAL, &[REPLY])
+            .load_flags(SYN_RST)
+            .compare(EQUAL, &[0])
+            .load_flags(FIN_PSH)
+            .compare(UNEQUAL, &[0])
+    }
+
+    fn load_flags(&mut self, of: u8) -> &mut Self {
+        self.load_payload(nr::REG_1, TRANSPORT, 13, 1).mask(&[of])
     }
 
     /// More of them come than `rate` in `seconds`, once `burst` are used up.
@@ -186,9 +236,15 @@ impl Expressions<'_> {
         })
     }
 
-    /// Puts its source into a set, with an end.
-    pub(crate) fn add_source(&mut self, set: Set, ttl_ms: u64) -> &mut Self {
-        self.load_source(set).one("dynset", |b| {
+    /// Its destination is in a set, or is not.
+    pub(crate) fn destination_in(&mut self, set: Set, is_in: bool) -> &mut Self {
+        self.load_address(set, End::Destination, nr::REG_1)
+            .look_up(set, nr::REG_1, !is_in)
+    }
+
+    /// Puts an address of it into a set, with an end.
+    pub(crate) fn add(&mut self, end: End, set: Set, ttl_ms: u64) -> &mut Self {
+        self.load_address(set, end, nr::REG_1).one("dynset", |b| {
             b.text(1, set.name());
             // NFT_DYNSET_OP_ADD.
             b.u32(3, 0);

@@ -25,6 +25,7 @@ pub(crate) const PROTO_INET: u8 = 1;
 pub(crate) const PROTO_IPV4: u8 = 2;
 pub(crate) const PROTO_IPV6: u8 = 10;
 pub(crate) const HOOK_PREROUTING: u32 = 0;
+pub(crate) const HOOK_OUTPUT: u32 = 3;
 pub(crate) const VERDICT_DROP: u32 = 0;
 pub(crate) const VERDICT_ACCEPT: u32 = 1;
 /// NFT_JUMP (-3) and NFT_RETURN (-5).
@@ -85,6 +86,8 @@ pub(crate) const SET_KEY_TYPE: u16 = 4;
 pub(crate) const SET_KEY_LEN: u16 = 5;
 pub(crate) const SET_DESC: u16 = 9;
 pub(crate) const SET_ID: u16 = 10;
+/// Since Linux 6.17.
+pub(crate) const SET_COUNT: u16 = 20;
 pub(crate) const DESC_SIZE: u16 = 1;
 pub(crate) const SET_F_INTERVAL: u32 = 0x4;
 pub(crate) const SET_F_TIMEOUT: u32 = 0x10;

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod forged;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
