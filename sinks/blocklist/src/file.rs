@@ -49,6 +49,16 @@ pub(crate) fn look_at(path: &Path) -> Result<String, FileError> {
     }
 }
 
+/// By what it is seen that a file is still the one that was written: device, inode, length and time of change.
+pub(crate) type Stamp = [u64; 5];
+
+/// `None` if there is none.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::symlink_metadata(path).ok()?;
+    let (secs, nanos) = (found.mtime().cast_unsigned(), found.mtime_nsec().cast_unsigned());
+    Some([found.dev(), found.ino(), found.len(), secs, nanos])
+}
+
 /// Puts `text` in the place of what is there: under another name, synced, renamed. Blocking.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     look_at(path)?;

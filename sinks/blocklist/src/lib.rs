@@ -26,8 +26,9 @@
 //!    says how many are not.
 //! 6. An indicator keeps its id as long as its decision stands; one that was lifted before its time is told as revoked.
 //!
-//! It does not: listen, judge tokens, know who may read a list (that is `[web]`'s), end an entry by the clock: a firewall
-//! that cannot reach us keeps the list it has.
+//! 7. A member whose time is over leaves the list by itself. A firewall that cannot reach us keeps the list it has.
+//!
+//! It does not: listen, judge tokens, know who may read a list: that is `[web]`'s.
 //!
 //! Source: PAN-OS, "Formatting Guidelines for an External Dynamic List"; FortiOS, "External feeds"; OPNsense, "Aliases";
 //! OASIS, "STIX Version 2.1" sections 2.9, 3.2, 4.7, 8 and 9.
@@ -36,6 +37,7 @@ mod cast;
 mod config;
 mod file;
 mod guard;
+mod report;
 mod roll;
 mod sink;
 mod stix;

@@ -134,6 +134,20 @@ impl Roll {
         }
     }
 
+    /// Takes those whose time is over.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        let before = self.members.len();
+        self.members.retain(|_, entry| entry.until > now);
+        if self.members.len() != before {
+            self.version += 1;
+        }
+    }
+
+    /// When the next one's time is over.
+    pub(crate) fn next_end(&self) -> Option<Timestamp> {
+        self.members.values().map(|entry| entry.until).min()
+    }
+
     pub(crate) fn stands(&self) -> Vec<Standing> {
         let standing = |entry: &Arc<Entry>| Standing {
             target: entry.target,
@@ -271,6 +285,28 @@ pub(crate) mod tests {
         assert_eq!(roll.ranked()[0].modified, after(70));
         roll.take("203.0.113.1".parse().unwrap(), after(80));
         assert!(roll.lifted(after(3_600)).is_empty(), "its time is over");
+    }
+
+    #[test]
+    fn those_whose_time_is_over_go_and_are_not_lifted() {
+        let mut roll = Roll::default();
+        assert_eq!(roll.next_end(), None);
+        let brief = Member {
+            until: after(60),
+            ..member("203.0.113.1", 50)
+        };
+        roll.put(&brief, NOW);
+        roll.put(&member("203.0.113.2", 51), NOW);
+        assert_eq!(roll.next_end(), Some(after(60)));
+        let version = roll.version();
+        roll.expire(after(59));
+        assert_eq!(roll.version(), version);
+        roll.expire(after(60));
+        assert_eq!(
+            (targets(&roll), roll.version()),
+            (vec!["203.0.113.2".to_owned()], version + 1)
+        );
+        assert!(roll.lifted(after(60)).is_empty());
     }
 
     #[test]

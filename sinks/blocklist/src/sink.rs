@@ -1,36 +1,57 @@
 //! The sink: changes in, documents out.
 //!
-//! Changes are taken at once; the documents are written when all that is wanted stands, and then at most once in
-//! [`WRITE_EVERY`], however fast decisions come: a list of 100,000 takes some tens of milliseconds, and no firewall comes
+//! Changes are taken at once; the documents are written when all that is wanted stands, and when a member's time is over.
+//! A long list is not written for each decision that comes: the pause grows with it ([`pause`]), and no firewall comes
 //! more often than once a minute.
+//!
+//! A sink that observes takes no changes and hands out the list without members, unless somebody of its name hands out
+//! another, which it then reads.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use trapline_schemas::Timestamp;
 use trapline_sink::measure::Measure;
-use trapline_sink::published::{Place, Poller};
+use trapline_sink::published::Place;
 use trapline_sink::set::{Applied, Change, Member, Put, SetCommon, SetLimits, SetSink, Spared, Standing};
+use trapline_sink::task::JobTask;
 use trapline_sink::{Fault, FaultKind};
 
 use crate::cast::{Cast, Moment};
 use crate::config::{ENTRIES_MAX, Settings};
-use crate::file;
+use crate::file::{self, Stamp};
 use crate::guard::Guard;
+use crate::report;
 use crate::roll::Roll;
 use crate::stix::Identity;
+use crate::text;
 
-/// Shortest time between two writings.
-pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Members that are held, more than any list shows, so that it can be told how many found no room.
 const MEMBERS_MAX: usize = ENTRIES_MAX + 50_000;
 /// Changes in a batch.
 const CHANGES_MAX: usize = 10_000;
+/// Longest that a member's end is waited for at once: the clock may be set meanwhile.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Shortest time between two writings of a list of so many members: 2 s for 100,000, which take some 50 ms.
+const fn pause(members: usize) -> Duration {
+    Duration::from_micros(20 * members as u64)
+}
 
 #[derive(Debug)]
 pub(crate) struct Blocklist {
+    desk: Arc<Desk>,
+    /// Ends members whose time is over.
+    ender: JobTask<()>,
+}
+
+/// All but the task.
+#[derive(Debug)]
+struct Desk {
     settings: Settings,
     identity: Identity,
     observes: bool,
@@ -38,6 +59,8 @@ pub(crate) struct Blocklist {
     state: Mutex<State>,
     /// Held by whoever writes; when that was last.
     writing: tokio::sync::Mutex<Option<Instant>>,
+    /// Says that other members stand than before.
+    written: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -46,22 +69,14 @@ struct State {
     roll: Roll,
     /// Version that is handed out.
     published: Option<u64>,
-    /// Version that is in the file.
-    filed: Option<u64>,
+    /// Version that is in the file, and how that looked then.
+    filed: Option<(u64, Option<Stamp>)>,
     left_out: Vec<(&'static str, usize)>,
-}
-
-impl State {
-    fn is_done(&self, has_file: bool) -> bool {
-        let version = Some(self.roll.version());
-        self.published == version && (!has_file || self.filed == version)
-    }
 }
 
 impl Blocklist {
     pub(crate) fn new(settings: Settings, common: &SetCommon, guard: Guard) -> Self {
-        Self {
-            settings,
+        let desk = Desk {
             identity: Identity::new(&common.observer, guard.is_inside()),
             observes: common.observes,
             place: common.shelf.reserve(&common.name),
@@ -73,11 +88,52 @@ impl Blocklist {
                 left_out: Vec::new(),
             }),
             writing: tokio::sync::Mutex::default(),
+            written: Arc::default(),
+            settings,
+        };
+        Self {
+            desk: Arc::new(desk),
+            ender: JobTask::default(),
         }
     }
 
+    /// The task starts with the first list: before it, nothing has an end.
+    async fn start_ender(&self) {
+        if !self.ender.is_started() {
+            let (desk, written) = (Arc::downgrade(&self.desk), self.desk.written.clone());
+            // It ends with the sink alone.
+            let _ = self.ender.hand((), |jobs| end_members(desk, written, jobs)).await;
+        }
+    }
+}
+
+/// Writes the list anew when a member's time is over. The jobs are there to keep the task.
+async fn end_members(desk: Weak<Desk>, written: Arc<Notify>, _jobs: mpsc::Receiver<()>) {
+    loop {
+        let Some(wait) = desk.upgrade().map(|desk| desk.next_end()) else {
+            return;
+        };
+        // Cancel: both are safe.
+        tokio::select! {
+            () = written.notified() => continue,
+            () = tokio::time::sleep(wait.min(WAIT_MAX)) => {}
+        }
+        let Some(desk) = desk.upgrade() else { return };
+        desk.state().roll.expire(Timestamp::now());
+        // What fails is told by the next that asks for it to be written.
+        let _ = desk.write().await;
+    }
+}
+
+impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it is to the next end; as long as can be if there is none.
+    fn next_end(&self) -> Duration {
+        let end = self.state().roll.next_end();
+        end.map_or(Duration::MAX, |end| end.since(Timestamp::now()))
     }
 
     fn change(&self, state: &mut State, change: &Change, now: Timestamp) -> Put {
@@ -105,22 +161,41 @@ impl Blocklist {
         is_other.then(|| Put::Nowhere("the list is of the other address family".to_owned()))
     }
 
+    /// Whether what stands is handed out, and is in the file if there is one: also if somebody else wrote to that.
+    fn is_done(&self) -> bool {
+        let state = self.state();
+        let version = state.roll.version();
+        let in_file = |path: PathBuf| state.filed == Some((version, file::stamp(&path)));
+        state.published == Some(version) && self.path().is_none_or(in_file)
+    }
+
     /// Writes and hands out what stands. Cancel: safe, what was not done is done by the next.
     async fn write(&self) -> Result<(), Fault> {
         let mut last = self.writing.lock().await;
-        if self.state().is_done(self.path().is_some()) {
+        if self.is_done() {
             return Ok(());
         }
+        let members = self.state().roll.len();
         if let Some(last) = *last {
-            tokio::time::sleep_until(last + WRITE_EVERY).await;
+            tokio::time::sleep_until(last + pause(members)).await;
         }
-        let moment = Moment::of(&mut self.state().roll, Timestamp::now());
-        let version = moment.version;
-        let (layout, identity) = (self.settings.layout.clone(), self.identity.clone());
-        let cast = blocking(move || moment.cast(&layout, &identity)).await?;
+        let (cast, version) = self.cast().await?;
         *last = Some(Instant::now());
         let main = self.publish(cast, version);
         self.file(main, version).await
+    }
+
+    async fn cast(&self) -> Result<(Cast, u64), Fault> {
+        let now = Timestamp::now();
+        let moment = {
+            let mut state = self.state();
+            state.roll.expire(now);
+            Moment::of(&mut state.roll, now)
+        };
+        let version = moment.version;
+        let (layout, identity) = (self.settings.layout.clone(), self.identity.clone());
+        let cast = blocking(move || moment.cast(&layout, &identity)).await?;
+        Ok((cast, version))
     }
 
     fn publish(&self, cast: Cast, version: u64) -> String {
@@ -128,20 +203,38 @@ impl Blocklist {
         let mut state = self.state();
         state.published = Some(version);
         state.left_out = cast.left_out;
+        self.written.notify_one();
         cast.main
     }
 
     async fn file(&self, text: String, version: u64) -> Result<(), Fault> {
         let Some(path) = self.path() else { return Ok(()) };
-        let written = blocking(move || file::replace(&path, &text)).await?;
-        written.map_err(|error| local(error.to_string()))?;
-        self.state().filed = Some(version);
+        let written = blocking(move || file::replace(&path, &text).map(|()| file::stamp(&path))).await?;
+        let stamp = written.map_err(|error| local(error.to_string()))?;
+        self.state().filed = Some((version, stamp));
         Ok(())
     }
 
     /// Where the file is to be; while nothing may be changed, nowhere.
-    fn path(&self) -> Option<std::path::PathBuf> {
+    fn path(&self) -> Option<PathBuf> {
         self.settings.path.clone().filter(|_| !self.observes)
+    }
+
+    /// What stands on the list that is handed out, by whomever; if there is none, one without members is.
+    async fn observed(&self) -> Result<Vec<Standing>, Fault> {
+        let layout = &self.settings.layout;
+        if let Some(document) = self.place.held("txt") {
+            let standing = |target| Standing {
+                target,
+                until: None,
+                decision: None,
+                handle: None,
+            };
+            return Ok(text::read(&document, layout).into_iter().map(standing).collect());
+        }
+        let (cast, _) = self.cast().await?;
+        self.place.offer(cast.documents, self.settings.expected);
+        Ok(Vec::new())
     }
 }
 
@@ -168,41 +261,46 @@ impl SetSink for Blocklist {
     }
 
     fn spare(&self, spared: Arc<Spared>) {
-        let mut state = self.state();
+        let mut state = self.desk.state();
         state.guard.spare(spared);
         let State { guard, roll, .. } = &mut *state;
         roll.drop_those(|target| guard.spares(target).is_some(), Timestamp::now());
     }
 
-    /// While nothing may be changed, nothing is decided either, and that is what is handed out.
     async fn stands(&self) -> Result<Vec<Standing>, Fault> {
-        if self.observes {
-            self.write().await?;
+        match self.desk.observes {
+            true => self.desk.observed().await,
+            false => {
+                let mut state = self.desk.state();
+                state.roll.expire(Timestamp::now());
+                Ok(state.roll.stands())
+            }
         }
-        Ok(self.state().roll.stands())
     }
 
     async fn apply(&self, changes: &[Change]) -> Applied {
         let now = Timestamp::now();
-        let mut state = self.state();
-        let outcomes = changes
-            .iter()
-            .map(|change| self.change(&mut state, change, now))
-            .collect();
+        let mut state = self.desk.state();
+        let outcomes = changes.iter().map(|change| self.desk.change(&mut state, change, now));
         Applied {
-            outcomes,
+            outcomes: outcomes.collect(),
             retry_after: None,
             fault: None,
         }
     }
 
     async fn settled(&self) -> Result<(), Fault> {
-        self.write().await
+        if self.desk.observes {
+            return Ok(());
+        }
+        let written = self.desk.write().await;
+        self.start_ender().await;
+        written
     }
 
     async fn check(&self) -> Result<String, Fault> {
-        let served = format!("`[web]` serves it as /lists/{}.txt", self.place.list());
-        let Some(path) = self.settings.path.clone() else {
+        let served = format!("`[web]` serves it as /lists/{}.txt", self.desk.place.list());
+        let Some(path) = self.desk.settings.path.clone() else {
             return Ok(served);
         };
         let found = blocking(move || file::look_at(&path)).await?;
@@ -211,101 +309,34 @@ impl SetSink for Blocklist {
     }
 
     fn notes(&self) -> Vec<String> {
-        let state = self.state();
-        let members = state.roll.len();
-        let waiting =
-            (state.published.is_none()).then(|| "not handed out yet: not all that is wanted has stood".to_owned());
-        let most = self.settings.layout.entries_max;
+        let (desk, list) = (&self.desk, self.desk.place.list());
+        let state = desk.state();
+        let is_waiting = state.published.is_none() && !desk.observes;
+        let waiting = is_waiting.then(|| "not handed out yet: not all that is wanted has stood".to_owned());
+        let most = desk.settings.layout.entries_max;
         let left_out = state.left_out.iter().map(|(form, count)| {
-            format!(
-                "{count} of {members} found no room in {}.{form}: `entries_max` is {most}, the gravest are there",
-                self.place.list()
-            )
+            format!("{count} found no room in {list}.{form}: `entries_max` is {most}, the gravest are there")
         });
         let notes: Vec<_> = waiting.into_iter().chain(left_out).collect();
         drop(state);
-        notes.into_iter().chain(pollers(&self.place.pollers())).collect()
+        notes.into_iter().chain(report::notes(&desk.place.pollers())).collect()
     }
 
     fn measures(&self) -> Vec<Measure> {
-        let state = self.state();
+        let state = self.desk.state();
         let left_out = state.left_out.first().map_or(0, |(_, count)| *count);
         let of_list = [
             Measure::gauge("members", "Targets that stand on the list.", state.roll.len() as f64),
             Measure::gauge("left_out", "Targets that found no room on the list.", left_out as f64),
         ];
         drop(state);
-        of_list.into_iter().chain(measured(&self.place.pollers())).collect()
+        let of_pollers = report::measures(&self.desk.place.pollers());
+        of_list.into_iter().chain(of_pollers).collect()
     }
 
     fn destination(&self) -> Option<String> {
-        Some(format!("/lists/{}.txt", self.place.list()))
+        Some(format!("/lists/{}.txt", self.desk.place.list()))
     }
 
     async fn close(&self) {}
-}
-
-/// Pollers that `status` names, those that came last.
-const POLLERS_SHOWN: usize = 8;
-
-fn pollers(all: &[Poller]) -> Vec<String> {
-    let mut all: Vec<_> = all.iter().collect();
-    all.sort_by_key(|poller| poller.last.elapsed());
-    let more = all.len().saturating_sub(POLLERS_SHOWN);
-    let shown = all.iter().take(POLLERS_SHOWN).map(|poller| {
-        let refused = match poller.refused {
-            0 => String::new(),
-            count => format!(", refused {count} times since"),
-        };
-        let (who, address, came) = (&poller.who, poller.address, poller.came);
-        format!(
-            "{who} ({address}) came {} ago, {came} times in all{refused}",
-            ago(poller.last.elapsed())
-        )
-    });
-    let more = (more > 0).then(|| format!("{more} more came for the list"));
-    shown.chain(more).collect()
-}
-
-fn ago(time: Duration) -> String {
-    match time.as_secs() {
-        secs @ 0..120 => format!("{secs} s"),
-        secs @ 120..7_200 => format!("{} min", secs / 60),
-        secs => format!("{} h", secs / 3_600),
-    }
-}
-
-/// By token: an address is no label.
-fn measured(pollers: &[Poller]) -> Vec<Measure> {
-    let mut names: Vec<_> = pollers.iter().map(|poller| &poller.who).collect();
-    names.sort();
-    names.dedup();
-    names.into_iter().flat_map(|name| by_token(pollers, name)).collect()
-}
-
-fn by_token(pollers: &[Poller], name: &str) -> [Measure; 3] {
-    let of = || pollers.iter().filter(|poller| poller.who == name);
-    let age = of()
-        .map(|poller| poller.last.elapsed().as_secs_f64())
-        .fold(f64::MAX, f64::min);
-    let came: u64 = of().map(|poller| poller.came).sum();
-    let refused: u64 = of().map(|poller| poller.refused).sum();
-    [
-        Measure::counter(
-            "fetches_total",
-            "How often a token was shown for the list.",
-            came as f64,
-        ),
-        Measure::gauge(
-            "refusals",
-            "How often its poller was refused since it came last.",
-            refused as f64,
-        ),
-        Measure::gauge(
-            "fetch_age_seconds",
-            "Time since the list was fetched with the token.",
-            age,
-        ),
-    ]
-    .map(|measure| measure.with("token", name))
 }

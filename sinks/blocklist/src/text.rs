@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use trapline_sink::published::{Body, Document};
+use trapline_sink::set::Target;
+
 use crate::roll::Entry;
 
 /// Media type of the lists.
@@ -81,6 +84,19 @@ pub(crate) fn write(entries: &[Arc<Entry>], family: Family, layout: &Layout) -> 
     }
 }
 
+/// Reads a list back: who stands on it.
+pub(crate) fn read(document: &Document, layout: &Layout) -> Vec<Target> {
+    let Body::Whole(bytes) = &document.body else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(bytes);
+    if text == placeholder(layout.family, layout) {
+        return Vec::new();
+    }
+    let words = text.lines().filter_map(|line| line.split(' ').next());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 /// A guess at a line.
 const LINE_BYTES: usize = 20;
 
@@ -94,7 +110,7 @@ fn placeholder(family: Family, layout: &Layout) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use trapline_sink::set::{Member, Target};
+    use trapline_sink::set::Member;
 
     use super::*;
     use crate::roll::Roll;
@@ -186,6 +202,8 @@ mod tests {
             let read: Vec<Target> = written.text.lines().map(|line| line.parse().unwrap()).collect();
             let put: Vec<_> = entries.iter().map(|entry| entry.target).collect();
             prop_assert!(entries.is_empty() || read == put);
+            let document = Document::whole(KIND, written.text);
+            prop_assert_eq!(super::read(&document, &layout()), put);
         }
     }
 }

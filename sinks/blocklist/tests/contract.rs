@@ -168,22 +168,41 @@ async fn a_tag_changes_with_the_content_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn decisions_that_come_fast_are_written_together() {
+async fn the_longer_a_list_is_the_more_decisions_are_written_together() {
     let list = List::new("");
-    list.reconcile(&[]).await;
+    let many: Vec<_> = (0..10_000_u32)
+        .map(|number| Member {
+            target: std::net::Ipv4Addr::from(0x0800_0000 + number).into(),
+            ..member("203.0.113.7", 50)
+        })
+        .collect();
+    list.reconcile(&many).await;
     let began = tokio::time::Instant::now();
-    list.reconcile(&[member("203.0.113.7", 50)]).await;
-    assert_eq!(
-        began.elapsed(),
-        Duration::from_secs(2),
-        "the clock of the test stands still but for waits"
+    list.reconcile(&many[1..]).await;
+    let pause = began.elapsed().as_millis();
+    assert!(
+        (199..=201).contains(&pause),
+        "the clock of the test stands still but for waits: {pause} ms"
     );
-    list.reconcile(&[member("203.0.113.7", 50)]).await;
-    assert_eq!(
-        began.elapsed(),
-        Duration::from_secs(2),
-        "nothing new is nothing to write"
-    );
+    list.reconcile(&many[1..]).await;
+    assert_eq!(began.elapsed().as_millis(), pause, "nothing new is nothing to write");
+}
+
+#[tokio::test]
+async fn a_member_whose_time_is_over_leaves_the_list_by_itself() {
+    let list = List::new("");
+    let brief = Member {
+        until: seconds(Timestamp::now(), 1),
+        ..member("203.0.113.7", 50)
+    };
+    list.reconcile(&[brief, member("203.0.113.8", 40)]).await;
+    assert_eq!(list.text("txt"), "203.0.113.7\n203.0.113.8\n");
+    let gone = async {
+        while list.text("txt") != "203.0.113.8\n" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +216,7 @@ async fn what_found_no_room_is_counted_and_told() {
     let notes = list.sink.notes();
     assert_eq!(
         notes[0],
-        "3 of 5 found no room in edge.txt: `entries_max` is 2, the gravest are there"
+        "3 found no room in edge.txt: `entries_max` is 2, the gravest are there"
     );
     let measure = |name: &str| {
         list.sink
@@ -237,6 +256,22 @@ async fn the_file_of_the_last_run_stays_until_all_that_is_wanted_stands() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "203.0.113.66\n");
     list.sink.settled().await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "203.0.113.7\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_somebody_else_changed_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.txt");
+    let list = List::new(&format!("path = {path:?}"));
+    list.reconcile(&[member("203.0.113.7", 50)]).await;
+    for text in [None, Some("203.0.113.9\n")] {
+        match text {
+            None => std::fs::remove_file(&path).unwrap(),
+            Some(text) => std::fs::write(&path, text).unwrap(),
+        }
+        list.reconcile(&[member("203.0.113.7", 50)]).await;
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "203.0.113.7\n");
+    }
 }
 
 #[tokio::test(start_paused = true)]
