@@ -68,10 +68,7 @@ impl Trigger {
     /// Reads a name below the policy zone; `None` if it is none of ours, or not in the canonical spelling.
     pub fn parse(name: &str) -> Option<Self> {
         let (encoded, label) = name.rsplit_once('.')?;
-        let trigger = Self {
-            kind: Kind::of_label(label)?,
-            net: network(encoded)?,
-        };
+        let trigger = Self::new(Kind::of_label(label)?, network(encoded)?);
         (trigger.to_string() == name && trigger.net.prefix_len() > 0).then_some(trigger)
     }
 }
