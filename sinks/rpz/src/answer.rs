@@ -152,7 +152,10 @@ fn signature_refused(error: SignatureError, key: &str) -> String {
     match (error.code, error.ahead) {
         (TsigRcode::BADSIG, _) => format!("says the secret of key `{key}` is another (BADSIG): compare `tsig.secret`"),
         (TsigRcode::BADKEY, _) => {
-            format!("does not know key `{key}` (BADKEY): compare `tsig.name` and `tsig.algorithm`, letter by letter")
+            format!(
+                "does not know key `{key}`, or does not let it do this (BADKEY): compare `tsig.name` and `tsig.algorithm`, \
+             letter by letter, and look at its access list"
+            )
         }
         (TsigRcode::BADTIME, Some(ahead)) => format!(
             "does not take the time of this host (BADTIME): its clock is {} s {} ours, {FUDGE} s are allowed; look at NTP \

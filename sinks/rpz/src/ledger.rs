@@ -112,7 +112,8 @@ impl<'o> Walk<'o> {
     }
 }
 
-/// What of this observer's own has no place any more.
+/// What of this observer's own has no place any more. A trigger is told as an orphan if its mark is gone or unreadable, but
+/// it stands as it was read or written before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Orphan {
     /// A mark whose trigger is gone, or is no longer what it says.
@@ -158,11 +159,11 @@ impl Ledger {
             Some(Data::Cname(policy)) => Some(policy),
             Some(Data::Text(_) | Data::Other) => None,
         };
-        let explains = |said: &Policy| Some(said) == stands.as_ref();
-        let is_marked = mine.is_some();
-        match (mine.flatten(), stands.clone()) {
-            (Some((decision, said)), Some(policy)) if said == policy => {
-                let is_shared = others.iter().any(explains);
+        let is_shared = stands.as_ref().is_some_and(|policy| others.contains(policy));
+        let mark = mine.as_ref().map(|_| Orphan::Mark(trigger));
+        match (mine.flatten(), &stands) {
+            (Some((decision, said)), Some(policy)) if said == *policy => {
+                let policy = said;
                 self.own.insert(
                     trigger,
                     Own {
@@ -173,15 +174,15 @@ impl Ledger {
                 );
                 return;
             }
-            _ if is_marked => self.orphans.push(Orphan::Mark(trigger)),
-            (_, Some(policy)) if before.is_some_and(|before| before.owned(&trigger, &policy)) && others.is_empty() => {
-                self.orphans.push(Orphan::Trigger(trigger, policy));
+            (_, Some(policy)) if !is_shared && before.is_some_and(|before| before.owned(&trigger, policy)) => {
+                self.orphans.push(Orphan::Trigger(trigger, policy.clone()));
+                self.orphans.extend(mark);
                 return;
             }
-            _ => {}
+            _ => self.orphans.extend(mark),
         }
         match stands {
-            Some(policy) if others.contains(&policy) => drop(self.others.insert(trigger, policy)),
+            Some(policy) if is_shared => drop(self.others.insert(trigger, policy)),
             stands => drop(self.foreign.insert(trigger, stands == Some(Policy::Passthru))),
         }
     }

@@ -196,12 +196,8 @@ fn a_zone_that_was_reset_or_torn_is_mended() {
              del 32.77.113.0.203.rpz-ip.fra-1._trapline.rpz.test
              add 32.77.113.0.203.rpz-ip.fra-1._trapline.rpz.test 30 TXT junk
              add junk.fra-1._trapline.rpz.test 30 TXT junk
-             add junk.fra-1._trapline.rpz.test 30 A 192.0.2.1",
+             add junk.fra-1._trapline.rpz.test 30 SPF junk",
         );
-        // A trigger whose mark says nothing looks like another's for a while: it is not overwritten.
-        let stands = sink.stands().await.unwrap();
-        assert_eq!(stands.len(), 1, "{stands:?}");
-        nsupdate("del 32.77.113.0.203.rpz-ip.rpz.test");
         assert_eq!(reconcile(&sink, &all).await, 3);
         assert_eq!(zone(), good);
         // All of it gone at once, behind the sink's back.

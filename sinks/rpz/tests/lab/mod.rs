@@ -38,6 +38,11 @@ const ADDRESSES: [&str; 6] = [
 
 /// Runs the test `name` in a network of its own, if `programs` are there.
 pub fn within(name: &str, programs: &[&str], work: impl AsyncFnOnce()) {
+    within_time(name, programs, None, work);
+}
+
+/// The same with a clock of its own, which no server has: so much before or behind, as libfaketime writes it.
+pub fn within_time(name: &str, programs: &[&str], offset: Option<&str>, work: impl AsyncFnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         set_up();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,22 +58,26 @@ pub fn within(name: &str, programs: &[&str], work: impl AsyncFnOnce()) {
         ));
     }
     let unshare = || Command::new("unshare");
-    let user = if rustix_is_root() { "-n" } else { "-rn" };
+    let user = if is_root() { "-n" } else { "-rn" };
     let able = unshare().args([user, "ip", "link", "set", "lo", "up"]).output();
     if !able.is_ok_and(|output| output.status.success()) {
         return skip("this host lets nobody make a network namespace (root, iproute2)");
     }
     let this = std::env::current_exe().unwrap();
-    let status = unshare()
+    let mut again = unshare();
+    again
         .arg(user)
         .arg(this)
         .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .status();
+        .env(INSIDE, "1");
+    if let Some(offset) = offset {
+        again.env("FAKETIME", offset).env("LD_PRELOAD", FAKETIME);
+    }
+    let status = again.status();
     assert!(status.unwrap().success(), "{name} failed in its network");
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout.trim_ascii() == b"0"
 }
@@ -121,7 +130,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a shell-less command that listens on port 53 of `address`; `file` is written first, its `DIR` replaced.
+    /// Starts a program that listens on port 53 of `address`; `file` is written first, its `DIR` replaced.
     pub fn start(address: &'static str, program: &str, file: &str, text: &str, others: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().unwrap().to_owned();
@@ -180,11 +189,7 @@ fn spawn(program: &str, folder: &Path, config: &Path) -> Child {
     let log = std::fs::File::create(folder.join("log")).unwrap();
     let mut words = program.split(' ');
     let mut command = Command::new(words.next().unwrap());
-    let mut words: Vec<&str> = words.collect();
-    if let Some(offset) = words.first().and_then(|word| word.strip_prefix("FAKETIME=")) {
-        command.env("FAKETIME", offset).env("LD_PRELOAD", FAKETIME);
-        words.remove(0);
-    }
+    command.env_remove("LD_PRELOAD");
     let log_too = log.try_clone().unwrap();
     command
         .args(words)
@@ -228,7 +233,7 @@ pub const EMPTY_ZONE: &str = "$TTL 30
 @ NS localhost.
 ";
 
-/// BIND's configuration; `KEYS` of this host's time and `EXTRA` lines for options.
+/// BIND's configuration, with the usual options for policies or these in their place.
 pub fn bind_config(extra: &str) -> String {
     format!(
         "key trapline {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};
@@ -241,7 +246,7 @@ pub fn bind_config(extra: &str) -> String {
          zone \"test\" {{ type primary; file \"DIR/test.db\"; }};
          zone \"rpz.test\" {{ type primary; file \"DIR/rpz.db\";
            update-policy {{ grant trapline zonesub ANY; grant other-512 zonesub ANY; }};
-           allow-transfer {{ key trapline; key reader; key other-512; 10.0.0.54; }}; also-notify {{ 10.0.0.54; }}; notify explicit; }};
+           allow-transfer {{ key trapline; key reader; key other-512; 10.0.0.0/8; }}; also-notify {{ 10.0.0.54; }}; notify explicit; }};
          zone \"fixed.test\" {{ type primary; file \"DIR/fixed.db\"; allow-transfer {{ key trapline; }}; }};\n",
         if extra.is_empty() { POLICED } else { extra }
     )
