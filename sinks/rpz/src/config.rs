@@ -1,4 +1,4 @@
-//! The sink's keys and what becomes of them.
+//! What becomes of the sink's keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::tsig::{Algorithm, Key as TsigKey, KeyName};
 use ipnet::IpNet;
-use trapline_sink::config::{ExposeSecret, Key, KeyKind, Secret, Table};
+use trapline_sink::config::{ExposeSecret, Secret, Table};
 use trapline_sink::dial::{Address, Dialer, Names, Resolver};
 use trapline_sink::set::{Scope, SetCommon, SetFactory, SetSink, SetType, Verb};
 use trapline_sink::{Fault, FaultKind};
 
 use crate::answer::Place;
 use crate::file::File;
+use crate::keys::KEYS;
 use crate::link::Primary;
 use crate::policy::Policy;
 use crate::probe::Probe;
@@ -32,113 +33,6 @@ pub static SINK: SetType = SetType {
     parse,
     doc: "DNS response policy zone: answers for inside sources, and those that name outside ones, are policed",
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-
-const KEYS: &[Key] = &[
-    Key::optional(
-        "server",
-        KeyKind::Address,
-        "Primary server of the zone, `host:port`; port 53 if left out. It is sent updates (RFC 2136). Either this or `path`.",
-    ),
-    Key::optional(
-        "path",
-        KeyKind::OutputPath,
-        "Zone file to write as a whole, for resolvers that take no updates; they must be told to read it again.",
-    ),
-    Key::required(
-        "zone",
-        KeyKind::Text,
-        "Name of the policy zone. Entries of others in it are left alone; one for trapline alone is better.",
-    ),
-    Key::optional(
-        "tsig",
-        KeyKind::Table(TSIG_KEYS),
-        "Key that updates and transfers are signed with; goes with `server`.",
-    ),
-    Key::default(
-        "triggers",
-        KeyKind::Texts,
-        "[\"client-ip\", \"ip\"]",
-        "What is policed: `client-ip`, all questions of an inside host; `ip`, answers that name an outside one.",
-    ),
-    Key::default(
-        "policy",
-        KeyKind::Choice(Policy::WORDS),
-        "\"nxdomain\"",
-        "What the resolver does; `passthru` only lets it log, `garden` leads to the host `garden`.",
-    ),
-    Key::optional("garden", KeyKind::Text, "Host name that the policy `garden` leads to."),
-    Key::default(
-        "ttl",
-        KeyKind::Duration { min: SECOND, max: HOUR },
-        "\"30s\"",
-        "How long clients may keep a policed answer: up to so much longer it holds after its end.",
-    ),
-    Key::default(
-        "forwarders",
-        KeyKind::Texts,
-        "[]",
-        "Addresses and networks of forwarding resolvers and of sites behind one address: they never get a client-ip \
-         trigger, which would cut off all behind them.",
-    ),
-    Key::optional(
-        "probe",
-        KeyKind::Table(PROBE_KEYS),
-        "Resolver that is asked whether what was put is in force; goes with `server`.",
-    ),
-    Key::default(
-        "members",
-        KeyKind::Integer { min: 1, max: 200_000 },
-        "10000",
-        "Most entries that stand at once; of more, the gravest.",
-    ),
-    Key::timeout("\"10s\""),
-];
-
-const TSIG_KEYS: &[Key] = &[
-    Key::required("name", KeyKind::Text, "Name of the key, the same on the server."),
-    Key::default(
-        "algorithm",
-        KeyKind::Choice(ALGORITHMS),
-        "\"hmac-sha256\"",
-        "Algorithm of the key, the same on the server.",
-    ),
-    Key::required(
-        "secret",
-        KeyKind::Secret,
-        "The key, in base64, as `tsig-keygen` writes it.",
-    ),
-];
-
-const ALGORITHMS: &[&str] = &["hmac-sha256", "hmac-sha384", "hmac-sha512"];
-
-const PROBE_KEYS: &[Key] = &[
-    Key::required(
-        "resolver",
-        KeyKind::Address,
-        "Resolver that has the policy zone, `host:port`; port 53 if left out. It is asked over TCP.",
-    ),
-    Key::default(
-        "wait",
-        KeyKind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(60),
-        },
-        "\"3s\"",
-        "How long it is asked again before `status` says that something is not in force.",
-    ),
-    Key::default(
-        "late",
-        KeyKind::Duration {
-            min: Duration::ZERO,
-            max: HOUR,
-        },
-        "\"2m\"",
-        "After what time it is an alarm that something is not in force.",
-    ),
-];
 
 /// Shortest secret, bytes: less is guessed.
 const SECRET_BYTES_MIN: usize = 16;
@@ -158,13 +52,17 @@ struct Settings {
 
 #[derive(Debug)]
 enum Way {
-    Server {
-        server: Option<Address>,
-        key: Option<Signer>,
-        probe: Option<ProbeSettings>,
-        timeout: Duration,
-    },
+    Server(Box<ServerSettings>),
     File(PathBuf),
+}
+
+/// What is missing or wrong is `None`, and told.
+#[derive(Debug)]
+struct ServerSettings {
+    server: Option<Address>,
+    key: Option<Signer>,
+    probe: Option<ProbeSettings>,
+    timeout: Duration,
 }
 
 /// A key by its parts; what it is made of is not shown.
@@ -203,27 +101,16 @@ impl SetFactory for Settings {
         );
         match &self.way {
             Way::File(path) => Ok(Arc::new(File::new(path.clone(), rules, *members, common.observes))),
-            Way::Server {
-                server,
-                key,
-                probe,
-                timeout,
-            } => {
-                let server = server.clone().ok_or_else(|| unset("server"))?;
-                let key = key.as_ref().ok_or_else(|| unset("tsig"))?;
-                let probe = probe.as_ref().map(|probe| probe.build(&common.resolver)).transpose()?;
-                let primary = Primary {
-                    place: Place {
-                        server: server.to_string(),
-                        zone: rules.zone.to_string(),
-                        key: key.name.to_string(),
-                    },
-                    dialer: Dialer::new(Names::new(server, common.resolver.clone()), None),
-                    key: key.build()?,
-                    zone: rules.zone.clone(),
-                    timeout: *timeout,
-                };
-                Ok(Arc::new(Server::new(primary, rules, *members, common.observes, probe)))
+            Way::Server(server) => {
+                let primary = server.primary(&rules.zone, &common.resolver)?;
+                let probe = server.probe.as_ref().map(|probe| probe.build(&common.resolver));
+                Ok(Arc::new(Server::new(
+                    primary,
+                    rules,
+                    *members,
+                    common.observes,
+                    probe.transpose()?,
+                )))
             }
         }
     }
@@ -238,6 +125,24 @@ fn unset(key: &str) -> Fault {
     Fault {
         kind: FaultKind::Local,
         message: format!("`{key}` is not usable"),
+    }
+}
+
+impl ServerSettings {
+    fn primary(&self, zone: &Zone, resolver: &Resolver) -> Result<Primary, Fault> {
+        let server = self.server.clone().ok_or_else(|| unset("server"))?;
+        let key = self.key.as_ref().ok_or_else(|| unset("tsig"))?;
+        Ok(Primary {
+            place: Place {
+                server: server.to_string(),
+                zone: zone.to_string(),
+                key: key.name.to_string(),
+            },
+            dialer: Dialer::new(Names::new(server, resolver.clone()), None),
+            key: key.build()?,
+            zone: zone.clone(),
+            timeout: self.timeout,
+        })
     }
 }
 
@@ -352,12 +257,12 @@ fn way(table: &Table) -> Way {
     }
     match path.filter(|_| !table.is_set("server")) {
         Some(path) => Way::File(path),
-        None => Way::Server {
+        None => Way::Server(Box::new(ServerSettings {
             server: address(table, "server"),
             key: table.table("tsig").as_ref().and_then(Signer::read),
             probe: table.table("probe").as_ref().map(ProbeSettings::read),
             timeout: table.duration("timeout"),
-        },
+        })),
     }
 }
 

@@ -142,8 +142,10 @@ pub struct Ledger {
     pub own: HashMap<Trigger, Own>,
     /// Other observers' alone.
     pub others: HashMap<Trigger, Policy>,
-    /// Somebody else's: whether it lets pass.
-    pub foreign: HashMap<Trigger, bool>,
+    /// Somebody else's.
+    pub foreign: HashSet<Trigger>,
+    /// Whose questions somebody else lets pass.
+    pub passing: Vec<IpNet>,
     /// What is to be cleared away.
     pub orphans: Vec<Orphan>,
 }
@@ -183,8 +185,15 @@ impl Ledger {
         }
         match stands {
             Some(policy) if is_shared => drop(self.others.insert(trigger, policy)),
-            stands => drop(self.foreign.insert(trigger, stands == Some(Policy::Passthru))),
+            stands => self.enter_foreign(trigger, stands),
         }
+    }
+
+    fn enter_foreign(&mut self, trigger: Trigger, stands: Option<Policy>) {
+        if trigger.kind == Kind::ClientIp && stands == Some(Policy::Passthru) {
+            self.passing.push(trigger.net);
+        }
+        self.foreign.insert(trigger);
     }
 
     fn owned(&self, trigger: &Trigger, policy: &Policy) -> bool {
@@ -193,21 +202,13 @@ impl Ledger {
 
     /// Whether somebody else wrote something at this trigger.
     pub fn is_foreign(&self, trigger: &Trigger) -> bool {
-        self.foreign.contains_key(trigger)
+        self.foreign.contains(trigger)
     }
 
-    /// The network that somebody else lets pass and that `trigger` would cut into, if any.
+    /// The network whose questions somebody else lets pass and into which `trigger` would cut, if any.
     pub fn let_pass(&self, trigger: &Trigger) -> Option<IpNet> {
-        let meets = |other: &&Trigger| other.kind == trigger.kind && meet(other.net, trigger.net);
-        let passing = self
-            .foreign
-            .iter()
-            .filter(|(_, passes)| **passes)
-            .map(|(other, _)| other);
-        passing
-            .filter(|_| trigger.kind == Kind::ClientIp)
-            .find(meets)
-            .map(|other| other.net)
+        let mut passing = self.passing.iter().filter(|_| trigger.kind == Kind::ClientIp);
+        passing.find(|net| meet(**net, trigger.net)).copied()
     }
 }
 

@@ -23,6 +23,10 @@
 //! options { response-policy { zone "rpz.example"; } qname-wait-recurse no break-dnssec yes min-update-interval 1; };
 //! ```
 //!
+//! A resolver that gets the zone from there must get it as a whole: Unbound (1.17.1) takes client-ip triggers over from an
+//! IXFR, but does not let go of those that an IXFR removes, and would cut a host off until it is restarted. `provide-ixfr
+//! no;` in BIND's zone or `server` clause, `provide-ixfr: off` in Knot's zone, see to it; BIND itself has no such fault.
+//!
 //! In: what is decided about addresses. Out: for each one CNAME below the zone, and beside it a mark, a TXT at
 //! `TRIGGER.OBSERVER._trapline.ZONE` that names decision, end and policy.
 //!
@@ -41,6 +45,7 @@
 mod answer;
 mod config;
 mod file;
+mod keys;
 mod ledger;
 mod link;
 mod mark;

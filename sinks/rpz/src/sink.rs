@@ -112,12 +112,9 @@ impl Server {
         Ok(())
     }
 
-    /// Sends what `plans` need, message by message. In: how far it came before, and out: how far it came.
+    /// Sends what `plans` need, message by message; `made` is how far it came.
     async fn send(&self, plans: &[Plan], state: &mut State, made: &mut usize) -> Result<(), Refusal> {
         let mut link = self.connect().await?;
-        if state.ledger.is_none() {
-            self.walk(&mut link, state).await?;
-        }
         while let Some(rest) = plans.get(*made..).filter(|rest| !rest.is_empty()) {
             let groups: Vec<Group> = rest.iter().map(|plan| plan.group.clone()).collect();
             let count = update::fitting(&groups);
@@ -239,18 +236,14 @@ impl SetSink for Server {
             Err(refusal) => return Applied::retry(changes.len(), self.fault(refusal)),
         };
         let mut made = 0;
-        let is_idle = plans.iter().all(|plan| plan.group.is_empty());
-        let sent = match is_idle {
-            true => Ok(made = plans.len()),
-            // Until the answer is there, nobody knows what stands.
-            false => {
-                let sent = self.send(&plans, &mut state, &mut made).await;
-                if sent.is_err() {
-                    state.ledger = None;
-                }
-                sent
-            }
-        };
+        let mut sent = Ok(());
+        if plans.iter().any(|plan| !plan.group.is_empty()) {
+            sent = self.send(&plans, &mut state, &mut made).await;
+        }
+        // Until the answer is there, nobody knows what stands.
+        if sent.is_err() {
+            state.ledger = None;
+        }
         let standing = state.ledger.as_ref().map_or(0, |ledger| ledger.own.len());
         self.figures.standing.store(standing as u64, Ordering::Relaxed);
         let outcome = |(at, plan): (usize, &Plan)| match at < made || plan.group.is_empty() {

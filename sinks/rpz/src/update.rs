@@ -11,7 +11,7 @@
 use domain::base::iana::{Class, Opcode, Rtype};
 use domain::base::message_builder::{AdditionalBuilder, PushError};
 use domain::base::rdata::UnknownRecordData;
-use domain::base::{MessageBuilder, Ttl};
+use domain::base::{MessageBuilder, Record, Ttl};
 
 use crate::policy::Policy;
 use crate::zone::{WireName, Zone};
@@ -51,9 +51,9 @@ impl Line {
         self.owner.as_slice().len() + FIXED_BYTES + self.data.len()
     }
 
-    fn record(&self) -> Result<(&WireName, Class, Ttl, UnknownRecordData<&[u8]>), PushError> {
+    fn record(&self) -> Result<Record<&WireName, UnknownRecordData<&[u8]>>, PushError> {
         let data = UnknownRecordData::from_octets(self.rtype, self.data.as_slice()).map_err(|_| PushError::ShortBuf)?;
-        Ok((&self.owner, self.class, Ttl::from_secs(self.ttl), data))
+        Ok(Record::new(&self.owner, self.class, Ttl::from_secs(self.ttl), data))
     }
 }
 
@@ -137,7 +137,7 @@ impl Group {
 
 fn cname(policy: &Policy) -> Vec<u8> {
     let labels = policy.name().split('.').filter(|label| !label.is_empty());
-    let mut octets: Vec<u8> = labels.flat_map(|label| character_string(label)).collect();
+    let mut octets: Vec<u8> = labels.flat_map(character_string).collect();
     octets.push(0);
     octets
 }
