@@ -487,6 +487,7 @@ mod tests {
         };
         let rules = crate::config::Rules {
             sinks: &[&LETTERS, &CASES],
+            sets: &[],
             services: &[],
             look: &|_| panic!("no decoys"),
             condition: &|_| Vec::new(),

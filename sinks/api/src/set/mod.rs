@@ -16,6 +16,7 @@
 
 mod arming;
 mod compare;
+mod embedded;
 mod kind;
 mod spared;
 mod target;
