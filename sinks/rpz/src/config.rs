@@ -118,6 +118,15 @@ impl SetFactory for Settings {
     fn verb(&self) -> Verb {
         Verb::Sinkhole
     }
+
+    /// Not the forwarders: those may be acted on, only not by a trigger that cuts off all behind them.
+    fn places(&self, _table: &Table) -> Vec<Address> {
+        let Way::Server(server) = &self.way else {
+            return Vec::new();
+        };
+        let resolver = server.probe.as_ref().and_then(|probe| probe.resolver.clone());
+        server.server.clone().into_iter().chain(resolver).collect()
+    }
 }
 
 /// The loader refuses such a configuration before it is built.

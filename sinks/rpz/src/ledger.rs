@@ -196,6 +196,20 @@ impl Ledger {
         self.foreign.insert(trigger);
     }
 
+    /// Takes in what an update has made: what stands now, or that nothing of this observer's does.
+    pub fn note(&mut self, changes: &[(Trigger, Option<Own>)]) {
+        for (trigger, own) in changes {
+            let before = match own {
+                Some(own) => self.own.insert(*trigger, own.clone()),
+                None => self.own.remove(trigger),
+            };
+            match before.filter(|before| before.is_shared && own.is_none()) {
+                Some(before) => drop(self.others.insert(*trigger, before.policy)),
+                None => drop(self.others.remove(trigger)),
+            }
+        }
+    }
+
     fn owned(&self, trigger: &Trigger, policy: &Policy) -> bool {
         self.own.get(trigger).is_some_and(|own| own.policy == *policy)
     }

@@ -112,8 +112,12 @@ impl Server {
         Ok(())
     }
 
-    /// Sends what `plans` need, message by message; `made` is how far it came.
+    /// Sends what `plans` need, message by message; `made` is how far it came. Until all answers are there, nobody knows
+    /// what stands: broken off or failed, it leaves no ledger.
     async fn send(&self, plans: &[Plan], state: &mut State, made: &mut usize) -> Result<(), Refusal> {
+        let Some(mut ledger) = state.ledger.take() else {
+            return Ok(());
+        };
         let mut link = self.connect().await?;
         while let Some(rest) = plans.get(*made..).filter(|rest| !rest.is_empty()) {
             let groups: Vec<Group> = rest.iter().map(|plan| plan.group.clone()).collect();
@@ -127,9 +131,13 @@ impl Server {
                 link.update(&groups).await?;
                 self.figures.updates.fetch_add(1, Ordering::Relaxed);
             }
-            rest.iter().take(count).for_each(|plan| state.note(plan));
+            for plan in rest.iter().take(count) {
+                ledger.note(&plan.after);
+                state.seek(plan);
+            }
             *made += count;
         }
+        state.ledger = Some(ledger);
         Ok(())
     }
 
@@ -184,22 +192,10 @@ impl Server {
 }
 
 impl State {
-    /// What a plan that was made has changed.
-    fn note(&mut self, plan: &Plan) {
-        let Some(ledger) = &mut self.ledger else { return };
-        for (trigger, own) in &plan.after {
-            let before = match own {
-                Some(own) => ledger.own.insert(*trigger, own.clone()),
-                None => ledger.own.remove(trigger),
-            };
-            match before.filter(|before| before.is_shared && own.is_none()) {
-                Some(before) => drop(ledger.others.insert(*trigger, before.policy)),
-                None => drop(ledger.others.remove(trigger)),
-            }
-            if self.sought.as_ref().is_some_and(|sought| sought.trigger == *trigger) {
-                self.sought = None;
-            }
-        }
+    /// After a plan was made: what the resolver is asked for next.
+    fn seek(&mut self, plan: &Plan) {
+        let is_changed = |sought: &Sought| plan.after.iter().any(|(trigger, _)| *trigger == sought.trigger);
+        self.sought = self.sought.take().filter(|sought| !is_changed(sought));
         if let Some((trigger, text)) = plan.put.clone() {
             let since = Instant::now();
             self.sought = Some(Sought { trigger, text, since });
@@ -236,14 +232,10 @@ impl SetSink for Server {
             Err(refusal) => return Applied::retry(changes.len(), self.fault(refusal)),
         };
         let mut made = 0;
-        let mut sent = Ok(());
-        if plans.iter().any(|plan| !plan.group.is_empty()) {
-            sent = self.send(&plans, &mut state, &mut made).await;
-        }
-        // Until the answer is there, nobody knows what stands.
-        if sent.is_err() {
-            state.ledger = None;
-        }
+        let sent = match plans.iter().all(|plan| plan.group.is_empty()) {
+            true => Ok(()),
+            false => self.send(&plans, &mut state, &mut made).await,
+        };
         let standing = state.ledger.as_ref().map_or(0, |ledger| ledger.own.len());
         self.figures.standing.store(standing as u64, Ordering::Relaxed);
         let outcome = |(at, plan): (usize, &Plan)| match at < made || plan.group.is_empty() {

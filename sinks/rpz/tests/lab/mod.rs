@@ -164,6 +164,15 @@ impl Server {
         self.folder.path().join(name)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it runs, or is held.
+    pub fn is_up(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -180,7 +189,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            let _ = std::io::stderr().write_all(self.log().as_bytes());
         }
     }
 }
@@ -361,14 +370,21 @@ pub fn config(more: &str) -> String {
 
 /// The sink of this observer and configuration.
 pub fn sink_of(observer: &str, more: &str) -> Arc<dyn SetSink> {
+    sink_by(observer, more, false)
+}
+
+/// The usual sink, which may change nothing if it observes.
+pub fn sink_observing(more: &str, observes: bool) -> Arc<dyn SetSink> {
+    sink_by("fra-1", more, observes)
+}
+
+fn sink_by(observer: &str, more: &str, observes: bool) -> Arc<dyn SetSink> {
     let (table, problems) = Table::for_test(&config(more), SINK.keys);
     let factory = (SINK.parse)(&table);
     assert!(!problems.has_errors(), "{:#?}", problems.take());
     let common = SetCommon {
-        name: "sinkhole".into(),
-        observer: observer.into(),
-        resolver: Resolver::default(),
-        observes: false,
+        observes,
+        ..SetCommon::new("sinkhole", observer, Resolver::default())
     };
     factory.build(&common).unwrap()
 }
