@@ -16,6 +16,7 @@ pub mod canary;
 pub mod client;
 pub mod letters;
 pub mod lookup;
+pub mod decisions;
 pub mod owners;
 pub mod paging;
 pub mod protocol;
