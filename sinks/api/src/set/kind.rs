@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::SetSink;
 use crate::config::{Key, Problem, Table};
 use crate::dial::{Address, Resolver};
+use crate::published::Shelf;
 use crate::stream::Fault;
 
 /// What a rule can have done, and a set sink does.

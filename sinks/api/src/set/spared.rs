@@ -49,22 +49,6 @@ impl Why {
     }
 }
 
-impl Why {
-    /// One word, for programs.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::NoHost => "no-host",
-            Self::Own => "own",
-            Self::Gateway => "gateway",
-            Self::Resolver => "resolver",
-            Self::TimeServer => "time-server",
-            Self::Sink(_) => "sink",
-            Self::Allowed => "allow",
-            Self::Admin => "admin",
-        }
-    }
-}
-
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
