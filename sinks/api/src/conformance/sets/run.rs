@@ -93,6 +93,7 @@ impl Run {
         let now = self.now();
         Member {
             target,
+            inside: false,
             since: now,
             until: after(now, ends_in),
             decision: Uuid::new_v4(),
