@@ -9,6 +9,7 @@
 //! | `rule`, `threshold`, `history`, `caps` | when something is done, how often it has to be so, which step of an escalation it is, how much is too much |
 //! | `guard`, `sparing` | who is never acted on |
 //! | `telling` | what happened, as an event |
+//! | `worker` | holds one set sink to what is decided: reads, compares, mends |
 //! | `book`, `row` | all decisions that are not over, and how they are kept |
 //!
 //! It knows no firewall, no DNS and no vendor: a set sink is [`trapline_sink::set::SetSink`].
