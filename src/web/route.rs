@@ -165,6 +165,7 @@ async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
     match token.and_then(|token| tokens.check(token, now())) {
         Some((bearer, is_news)) => {
             caller.is_no_guest();
+            caller.web.was_right(caller.peer);
             write_use(tokens, is_news);
             Ok(bearer)
         }

@@ -29,6 +29,7 @@ use crate::control::status::Health;
 use crate::decoy::bind::{self, BindError, RETRY_EVERY};
 use crate::decoy::services::Transport;
 use crate::decoy::tls::certificate::TlsFault;
+use crate::respond::sparing::Admins;
 
 /// Connections at once. One more takes the place of one that has shown no token, or waits until one ends.
 pub const CONNECTIONS_MAX: usize = 96;
@@ -89,6 +90,7 @@ pub struct Web {
     pub(super) misses: Misses,
     pub(super) shelf: Shelf,
     pub(super) old_tokens: OldTokens,
+    admins: Option<Admins>,
     lobby: Arc<Lobby>,
     connections: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
@@ -113,6 +115,7 @@ impl Web {
             misses: Misses::default(),
             shelf: Shelf::default(),
             old_tokens: OldTokens::default(),
+            admins: None,
             lobby: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -127,6 +130,22 @@ impl Web {
     #[must_use]
     pub fn with_shelf(self, shelf: Shelf) -> Self {
         Self { shelf, ..self }
+    }
+
+    /// Says who showed a token that was right: nothing is ever done to them.
+    #[must_use]
+    pub fn with_admins(self, admins: Admins) -> Self {
+        Self {
+            admins: Some(admins),
+            ..self
+        }
+    }
+
+    /// Somebody showed a token that was right.
+    pub(super) fn was_right(&self, peer: IpAddr) {
+        if let Some(admins) = &self.admins {
+            admins.seen(peer);
+        }
     }
 
     /// Where sinks put documents that it hands out.
