@@ -379,6 +379,10 @@ fn decisions() -> Vec<(&'static str, Event)> {
         ("decided", decided("decided", &[])),
         ("decided about a network", decided("decided", &network)),
         ("approved", decided("approved", &person)),
+        (
+            "approved by the API",
+            decided("approved", &[(Field::ResponseBy, "portal".into())]),
+        ),
         ("rejected", decided("rejected", &person)),
         (
             "not answered",
