@@ -142,7 +142,7 @@ fn no_more_are_decided_in_a_minute_than_is_allowed_and_one_alarm_says_so() {
     assert_eq!((engine.book().len(), alarms), (2, 1));
     // A person is not held up by that, and the next minute has room again.
     assert!(engine.add(wish("203.0.113.100"), at(31)).is_ok());
-    engine.see(&hit("203.0.113.5", Touch::Proof, 61));
+    engine.see(&hit("203.0.113.5", Touch::Proof, 95));
     assert_eq!(engine.book().len(), 4);
 }
 
