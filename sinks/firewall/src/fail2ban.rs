@@ -18,6 +18,7 @@
 //! Source: fail2ban-client(1), fail2ban 1.0.2 `banmanager.py` (`addBanTicket`), `actions.py` (`removeBannedIP`); tried.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,7 +46,8 @@ const SKEW_MICROS: i64 = 120_000_000;
 pub(crate) struct Fail2ban {
     programs: Programs,
     jail: String,
-    socket: String,
+    /// As arguments; none: where fail2ban's own configuration says.
+    socket: Vec<String>,
     members: usize,
 }
 
@@ -59,19 +61,20 @@ struct Bans {
 
 impl Fail2ban {
     /// Errors: `fail2ban-client` is missing.
-    pub fn new(programs: Programs, jail: &str, socket: &str, members: usize) -> Result<Self, Fault> {
+    pub fn new(programs: Programs, jail: &str, socket: Option<&Path>, members: usize) -> Result<Self, Fault> {
         programs.find(CLIENT)?;
         Ok(Self {
             programs,
             jail: jail.to_owned(),
-            socket: socket.to_owned(),
+            socket: socket.map_or_else(Vec::new, |at| vec!["-s".to_owned(), at.display().to_string()]),
             members,
         })
     }
 
     /// Asks the server; `act` is `get` or `set`. Errors: it is not there, has no such jail, or refuses.
     async fn ask(&self, act: &str, words: &[String]) -> Result<String, Fault> {
-        let mut arguments = vec!["-s".to_owned(), self.socket.clone(), act.to_owned(), self.jail.clone()];
+        let mut arguments = self.socket.clone();
+        arguments.extend([act.to_owned(), self.jail.clone()]);
         arguments.extend_from_slice(words);
         let answer = self.programs.run(CLIENT, &arguments).await?;
         match answer.is_good() {
@@ -90,15 +93,13 @@ impl Fail2ban {
             return config(FaultKind::Config, message);
         }
         if answer.complains_of("Permission denied") {
-            let message = format!("needs root: `{}` is closed to this user", self.socket);
+            let message = "needs root: fail2ban's socket is closed to this user".to_owned();
             return config(FaultKind::Auth, message);
         }
         if answer.complains_of("Is fail2ban running") {
-            let message = format!(
-                "fail2ban is not running, or not at `{}`: start it (`systemctl start fail2ban`) or set `socket`",
-                self.socket
-            );
-            return config(FaultKind::Unreachable, message);
+            let message =
+                "fail2ban is not running, or has another socket: start it (`systemctl start fail2ban`) or set `socket`";
+            return config(FaultKind::Unreachable, message.to_owned());
         }
         let word = words.first().map_or("", String::as_str);
         answer.fault(&format!("{CLIENT} {act} {} {word}", self.jail))

@@ -1,6 +1,7 @@
 //! The `firewall` table: its keys, and what they mean once checked.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,11 +85,10 @@ pub static SINK: SetType = SetType {
             "\"trapline\"",
             "fail2ban: the jail, which is trapline's own (config/fail2ban)",
         ),
-        Key::default(
+        Key::optional(
             "socket",
-            KeyKind::Text,
-            "\"/var/run/fail2ban/fail2ban.sock\"",
-            "fail2ban: its server's socket",
+            KeyKind::InputPath,
+            "fail2ban: its server's socket; where fail2ban's own configuration says if absent",
         ),
         Key::default(
             "rule",
@@ -200,8 +200,8 @@ pub struct Settings {
     pub zone: String,
     /// fail2ban's jail.
     pub jail: String,
-    /// fail2ban's socket.
-    pub socket: String,
+    /// fail2ban's socket; `None`: where its own configuration says.
+    pub socket: Option<PathBuf>,
     /// How the names of Windows' rules begin.
     pub rule: String,
     /// Most addresses in one of them.
@@ -221,7 +221,7 @@ impl Settings {
             set: "trapline".to_owned(),
             zone: "drop".to_owned(),
             jail: "trapline".to_owned(),
-            socket: "/var/run/fail2ban/fail2ban.sock".to_owned(),
+            socket: None,
             rule: "trapline-block".to_owned(),
             shard: 1000,
         }
@@ -240,7 +240,7 @@ impl Settings {
             set: table.text("set"),
             zone: table.text("zone"),
             jail: table.text("jail"),
-            socket: table.text("socket"),
+            socket: table.path("socket"),
             rule: table.text("rule"),
             shard: usize::try_from(table.integer("shard")).unwrap_or(1),
             ..Self::new(kind, Programs::system(table.duration("timeout")))
@@ -310,7 +310,7 @@ impl SetFactory for Settings {
             }
             Kind::Fail2ban => {
                 let members = self.members(self.kind);
-                let fail2ban = Fail2ban::new(programs, &self.jail, &self.socket, members)?;
+                let fail2ban = Fail2ban::new(programs, &self.jail, self.socket.as_deref(), members)?;
                 Ok(Guarded::new(fail2ban, common))
             }
         }
@@ -356,12 +356,6 @@ fn check_values(table: &Table, kind: Kind) {
     check_name(table, "set", SET_CHARS_MAX, "_-");
     for key in ["zone", "jail", "rule"] {
         check_name(table, key, NAME_CHARS_MAX, "_-");
-    }
-    let socket = table.text("socket");
-    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if !socket.starts_with('/') || !socket.chars().all(is_path) || socket.len() > 100 {
-        let allowed = "an absolute path of at most 100 characters of A-Z, a-z, 0-9, /, ., _ and -";
-        table.problem("socket", &format!("socket `{}`", shown(&socket)), allowed);
     }
 }
 
@@ -445,7 +439,6 @@ mod tests {
         for toml in [
             "backend = \"fail2ban\"\njail = \"--all\"",
             "backend = \"fail2ban\"\njail = \"a b\"",
-            "backend = \"fail2ban\"\nsocket = \"run/x\"",
             "backend = \"fail2ban\"\nmembers = 20001",
             "backend = \"ipset\"\nset = \"\"",
             "backend = \"ipset\"\nset = \"a-name-that-is-just-too-long\"",
