@@ -6,13 +6,16 @@ use trapline_schemas::{Timestamp, text};
 
 use super::core::Refused;
 use crate::app::Core;
+use crate::config::Config;
 use crate::control::decisions::{
     DecisionAct, DecisionOrder, DecisionReport, DecisionRow, Meant, REASON_CHARS_MAX, SparedRow, TTL_MAX, target, verbs,
 };
 use crate::control::protocol::Refusal;
 use crate::journal::Commit;
 use crate::respond::decision::{By, Decision};
+use crate::respond::desk::observes;
 use crate::respond::engine::{Denied, Engine, Wish};
+use crate::respond::rule::Rule;
 
 impl Core {
     /// All decisions that are not over, those first that end first.
@@ -20,6 +23,16 @@ impl Core {
         let mut all: Vec<_> = self.desk.look(|engine| engine.book().all().cloned().collect());
         all.sort_unstable_by_key(|decision: &Decision| (decision.until, decision.id));
         self.rows(&all)
+    }
+
+    /// Decides by other rules from now on, and puts other sinks to work.
+    pub(super) async fn settle_response(&self, config: &Config, rules: Vec<Rule>) {
+        let settings = config.response.clone().unwrap_or_default();
+        let observed = self.desk.look(observes);
+        self.desk.ask(|engine| engine.settle(settings, rules));
+        // What was proposed or observed under another mode is forgotten in the journal as well.
+        self.recorder.decided().await;
+        self.acting.settle(config, observed != self.desk.look(observes));
     }
 
     /// Whom nothing is ever done to.

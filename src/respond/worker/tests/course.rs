@@ -54,7 +54,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => Just(Act::Told),
         1 => proptest::option::of(hosts).prop_map(Act::Spare),
         5 => (0..=400_u64).prop_map(Act::Pass),
-        1 => proptest::sample::select(vec![86_400, -86_400, 3600, -3600, 5]).prop_map(Act::Jump),
+        1 => proptest::sample::select(vec![86_400, -86_400, 3600, -3600]).prop_map(Act::Jump),
     ]
 }
 
@@ -221,6 +221,7 @@ impl Course {
     fn comes_to_rest(&mut self) {
         self.world.ill = None;
         self.pass(Duration::from_secs(80) + INTERVAL + SLACK);
+        self.pass(Duration::from_millis(2));
     }
 
     /// Nothing of the worker's own making stands beyond its end.
@@ -268,7 +269,8 @@ proptest! {
                 continue;
             }
             course.act(act);
-            course.drive();
+            // What ends at this very moment is found a hair later.
+            course.pass(Duration::from_millis(2));
             let about_to_end = |change: &Change| matches!(change, Change::Take(_)) && ends_itself;
             let left = course.left();
             prop_assert!(left.iter().all(about_to_end), "{:?}", left);
@@ -491,6 +493,7 @@ fn a_fault_of_one_batch_holds_up_no_other() {
 #[test]
 fn a_decision_that_takes_over_what_stands_is_told_and_nothing_is_put_again() {
     let mut course = at_rest(false);
+    course.pass(INTERVAL);
     course.want(member(1, course.wall, secs(900)));
     course.drive();
     assert_eq!(course.world.batches.len(), 1);

@@ -106,7 +106,6 @@ impl World {
             _ => self.change(change, wall, at),
         });
         let outcomes: Vec<_> = made.collect();
-        assert!(self.entries.len() <= self.room, "more than there is room for");
         if ill == Some(Ill::LosesAnswers) {
             return Applied::retry(batch.len(), Self::fault(FaultKind::Unreachable));
         }
@@ -140,6 +139,10 @@ impl World {
         }
         if self.nowhere.contains(&target) {
             return Put::Nowhere("nothing there".to_owned());
+        }
+        if self.entries.len() >= self.room && !self.entries.contains_key(&target) {
+            // Somebody else's hand has taken the room.
+            return Put::Retry;
         }
         let ttl = member.until.since(wall);
         assert_ne!(ttl, Duration::ZERO, "{target} is over, and was to be put in");
