@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use trapline::decoy::services::SERVICES;
-use trapline::delivery::registry::SINKS;
+use trapline::delivery::registry::{SETS, SINKS};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -75,7 +75,11 @@ fn every_sink_folder_is_a_crate_with_a_registry_row() {
     for below in ["api", "nftables", "notice", "template", "vendor"] {
         folders.remove(below);
     }
-    let rows: BTreeSet<String> = SINKS.iter().map(|sink| sink.name.to_owned()).collect();
+    let sinks = SINKS.iter().map(|sink| sink.name);
+    let rows: BTreeSet<String> = sinks
+        .chain(SETS.iter().map(|set| set.name))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(folders, rows);
     let manifest = read("Cargo.toml");
     for sink in &rows {
@@ -112,6 +116,13 @@ const READERS: &[&str] = &[
     "sinks/case/src/markup.rs",
     "sinks/elasticsearch/src/answer_tests.rs",
     "sinks/email/src/reply.rs",
+    "sinks/firewall/src/entry.rs",
+    "sinks/firewall/src/fail2ban.rs",
+    "sinks/firewall/src/firewalld.rs",
+    "sinks/firewall/src/ipset.rs",
+    "sinks/firewall/src/windows/mod.rs",
+    "sinks/firewall/src/windows/session.rs",
+    "sinks/firewall/src/windows/shards.rs",
     "sinks/kafka/src/fault.rs",
     "sinks/nftables/src/intervals.rs",
     "sinks/nftables/src/news.rs",
@@ -178,11 +189,14 @@ fn every_reader_of_foreign_bytes_has_a_property_that_the_long_fuzzing_finds_by_n
 #[test]
 fn the_readme_lists_every_sink_and_the_test_command() {
     let readme = read("README.md");
-    for sink in SINKS {
+    for name in SINKS
+        .iter()
+        .map(|sink| sink.name)
+        .chain(SETS.iter().map(|set| set.name))
+    {
         assert!(
-            readme.contains(&format!("`{}`", sink.name)),
-            "README.md does not name `{}`",
-            sink.name
+            readme.contains(&format!("`{name}`")),
+            "README.md does not name `{name}`"
         );
     }
     assert!(readme.contains("tests/run") && readme.contains("cargo run --release"));

@@ -324,6 +324,7 @@ mod tests {
             include_str!("../samples/contact.body.jsonl"),
             include_str!("../samples/finding.body.jsonl"),
             include_str!("../samples/response.body.jsonl"),
+            include_str!("../samples/decision.body.jsonl"),
             include_str!("../samples/health.body.jsonl"),
         );
         for body in samples.lines().chain([GOLDEN_V1]) {

@@ -48,6 +48,12 @@ actions! {
     Unblock = "unblock-ip", "A source was let in again.";
     Tag = "tag-host", "A host was tagged.";
     Sinkhole = "sinkhole-add", "A source was sinkholed in DNS.";
+    Untag = "untag-host", "A host's tag was taken off.";
+    Unsinkhole = "sinkhole-remove", "A source was sinkholed in DNS no longer.";
+    List = "list-add", "A source was written on a list that others read.";
+    Unlist = "list-remove", "A source was taken off such a list.";
+    Decided = "response-decided", "Something was decided about a source, or about such a decision; its state says what.";
+    Repaired = "response-repaired", "Others had changed what was done about sources; it is as decided again.";
     SinkFailed = "sink-failed", "A sink failed.";
     SinkRecovered = "sink-recovered", "A sink works again.";
     ListenerStarted = "listener-started", "A decoy listens.";
@@ -81,6 +87,21 @@ impl Action {
                 | Self::File
                 | Self::SessionEnd
         )
+    }
+
+    /// Whether it is something that was done about a source, or undone, at one place.
+    pub const fn is_act(self) -> bool {
+        self.is_act_on() || self.is_act_off()
+    }
+
+    /// Whether it is something that is done about a source for a time.
+    pub const fn is_act_on(self) -> bool {
+        matches!(self, Self::Block | Self::Tag | Self::Sinkhole | Self::List)
+    }
+
+    /// Whether it is the end of such a thing.
+    pub const fn is_act_off(self) -> bool {
+        matches!(self, Self::Unblock | Self::Untag | Self::Unsinkhole | Self::Unlist)
     }
 
     /// Finds an action by its stable name.

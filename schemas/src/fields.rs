@@ -140,7 +140,7 @@ const fn is_derived(row: &Row) -> bool {
     matches!(row.origin, Origin::Derived)
         || matches!(
             row.field,
-            Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress
+            Field::EventReason | Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress
         )
 }
 
@@ -206,7 +206,7 @@ catalogue! {
     EventKind = Keyword, Derived, "event.kind", "is_alert", "`alert` for decoy contact over TCP, else `event`.";
     EventModule = Keyword, Derived, "event.module", "", "Always `trapline`.";
     EventOriginal = Text, Derived, "event.original", "raw_data", "A text payload, printable and masked.";
-    EventOutcome = Keyword, Derived, "event.outcome", "status_id", "`failure` for refused logins, `success` or `failure` of acts.";
+    EventOutcome = Keyword, Derived, "event.outcome", "status_id", "`failure` for refused logins, `success` or `failure` of acts, `unknown` of what was only said.";
     EventProvider = Keyword, Derived, "event.provider", "", "Always `trapline`.";
     EventReason = Text, Stored, "event.reason", "status_detail", "Why it ended or was decided so.";
     EventRiskScore = Float, Stored, "event.risk_score", "risk_score", "Risk, 0 to 100; severity follows from it.";
@@ -295,16 +295,25 @@ catalogue! {
     ReleaseSinks = Keywords, Stored, "honeyport.release.sinks", "", "The email sinks that write to the owner; no other one ever does.";
     ReleaseTo = Keyword, Stored, "honeyport.release.to", "", "The owner's mail address.";
     ReleaseUid = Long, Stored, "honeyport.release.uid", "", "The number of the user who let the owner be written to.";
+    ResponseBy = Keyword, Stored, "honeyport.response.by", "", "Who decided: the name of a rule or of a user of this host, or `hub`.";
     ResponseCause = Id, Stored, "honeyport.response.cause_event_id", "metadata.correlation_uid", "The event that caused a decision.";
     ResponseDryRun = Bool, Stored, "honeyport.response.dry_run", "", "Whether it was only said, not done.";
-    ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends.";
+    ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends; of a proposal, when it is no longer open.";
     ResponseId = Id, Stored, "honeyport.response.id", "command_uid", "The decision's id.";
     ResponseKind = Keyword, Stored, "honeyport.response.kind", "firewall_rule.type", "block, sinkhole, tag or list.";
-    ResponseRule = Keyword, Stored, "honeyport.response.rule", "", "The configured rule that decided.";
+    ResponseLatency = Long, Stored, "honeyport.response.latency_micros", "", "From the accept of the contact to the act being in force, microseconds.";
+    ResponseMode = Keyword, Stored, "honeyport.response.mode", "", "What the rule may do: observe, propose or enforce.";
+    ResponseNetwork = Keyword, Stored, "honeyport.response.network", "firewall_rule.match_details", "The network that is acted on, where it is more than one address.";
+    ResponseReason = Text, Stored, "honeyport.response.reason", "status_detail", "Why it was refused, how it ended, or what a person gave as the reason.";
+    ResponseRepaired = Long, Stored, "honeyport.response.repaired", "count", "How many entries others had changed and are as decided again.";
+    ResponseRule = Keyword, Stored, "honeyport.response.rule", "policy.name", "The configured rule that decided.";
     ResponseScope = Keyword, Stored, "honeyport.response.scope", "", "What is acted on: an address or a network.";
-    ResponseState = Keyword, Stored, "honeyport.response.state", "", "decided, proposed, enforced, lifted or refused.";
+    ResponseState = Keyword, Stored, "honeyport.response.state", "", "Of an act: enforced, failed or lifted. Of a decision: observed, proposed, decided, approved, rejected, extended, refused or ended.";
+    ResponseStep = Long, Stored, "honeyport.response.step", "", "Which step of an escalation it is, from 1.";
     ResponseTarget = Keyword, Stored, "honeyport.response.target", "firewall_rule.name", "The set sink that acts.";
     ResponseTtl = Long, Stored, "honeyport.response.ttl_seconds", "firewall_rule.duration", "How long the act lasts, seconds.";
+    ResponseUid = Long, Stored, "honeyport.response.uid", "", "The number of the user who decided.";
+    ResponseVerbs = Keywords, Stored, "honeyport.response.verbs", "", "What is to be done: block, sinkhole, tag, list.";
     SampleOneIn = Long, Stored, "honeyport.sample.one_in", "", "How many events this one stands for: a sample lets one in so many through.";
     ScanDecoyCount = Long, Stored, "honeyport.scan.decoy_count", "", "How many decoys a scan or digest touched.";
     ScanDecoys = Keywords, Stored, "honeyport.scan.decoys", "", "Which decoys a scan or digest touched.";

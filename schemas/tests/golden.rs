@@ -149,18 +149,38 @@ fn every_sample_is_valid_by_the_reference_validators() {
     for (script, form) in [("validate_ecs.py", "ecs"), ("validate_ocsf.py", "ocsf")] {
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
         let files = happenings::all().map(|(name, _)| samples.join(format!("{name}.{form}.jsonl")));
-        let run = Command::new("python3")
-            .arg(shared.join(script))
-            .args(files)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&run.stdout);
-        assert!(
-            run.status.success() && said.trim_end().ends_with(" 0 violations"),
-            "{script}:\n{said}"
-        );
-        note(&format!("{script}: {}", said.trim_end()));
+        validate(&shared.join(script), &files);
     }
+}
+
+#[test]
+fn every_act_and_decision_about_addresses_and_networks_is_valid_by_the_reference_validators() {
+    let Some(shared) = shared() else {
+        return note("reference validators not found: acts and decisions not checked by them");
+    };
+    let events = happenings::decisions::every();
+    assert_eq!(
+        events.len(),
+        4 * (8 * 2 + 8 + 1),
+        "every action, state and kind of target"
+    );
+    for (script, format) in [("validate_ecs.py", Format::Ecs), ("validate_ocsf.py", Format::Ocsf)] {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("decisions.{}.jsonl", format.name()));
+        std::fs::write(&file, lines(&events, format)).unwrap();
+        validate(&shared.join(script), &[file]);
+    }
+}
+
+/// Has a reference validator look at files.
+fn validate(script: &Path, files: &[PathBuf]) {
+    let run = Command::new("python3").arg(script).args(files).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        run.status.success() && said.trim_end().ends_with(" 0 violations"),
+        "{}:\n{said}",
+        script.display()
+    );
+    note(&format!("{}: {}", script.display(), said.trim_end()));
 }
 
 /// The folder of the reference validators, if there is one.

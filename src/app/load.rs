@@ -8,7 +8,7 @@ use crate::config::{
 };
 use crate::decoy::personality::{self, Personality, PersonalityError};
 use crate::decoy::services::{self, SERVICES};
-use crate::delivery::registry::SINKS;
+use crate::delivery::registry::{SETS, SINKS};
 use crate::graph::condition;
 use crate::record::benign;
 
@@ -103,6 +103,7 @@ fn with_rules<T>(folders: &Folders, act: impl FnOnce(&Rules<'_>) -> T) -> T {
     let look = |name: &str| look(name, &folders.personalities);
     let rules = Rules {
         sinks: SINKS,
+        sets: SETS,
         services: &service_rules(),
         look: &look,
         condition: &mistakes,

@@ -13,7 +13,7 @@ use trapline_sink::config::Key;
 
 use super::Exit;
 use crate::config::{self, Chapter};
-use crate::delivery::registry::SINKS;
+use crate::delivery::registry::{SETS, SINKS};
 
 /// What stands at the head and foot of every page.
 const MANUAL: &str = "trapline manual";
@@ -124,7 +124,10 @@ fn keys_page() -> Vec<u8> {
     for text in INTRODUCTION {
         roff.control("PP", []).text([roman(*text)]);
     }
-    for chapter in config::manual(SINKS).iter().filter(|chapter| !chapter.keys.is_empty()) {
+    for chapter in config::manual(SINKS, SETS)
+        .iter()
+        .filter(|chapter| !chapter.keys.is_empty())
+    {
         add_chapter(&mut roff, chapter);
     }
     roff.control("SH", ["FILES"]);

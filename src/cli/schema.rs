@@ -6,7 +6,7 @@ use super::Exit;
 use super::output::Out;
 use crate::app;
 use crate::config;
-use crate::delivery::registry::SINKS;
+use crate::delivery::registry::{SETS, SINKS};
 
 /// What `schema` understands.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(super) fn run(wanted: &Arguments) -> anyhow::Result<Exit> {
     let schema = match wanted.what {
         What::Ecs => trapline_schemas::schema::ecs(),
         What::Ocsf => trapline_schemas::schema::ocsf(),
-        What::Config => config::schema(SINKS, &app::service_rules()),
+        What::Config => config::schema(SINKS, SETS, &app::service_rules()),
     };
     let mut out = Out::new();
     out.line(&serde_json::to_string_pretty(&schema)?)?;

@@ -18,6 +18,10 @@ pub struct Changes {
     pub scans: bool,
     /// Sinks.
     pub sinks: Difference,
+    /// Sinks that act.
+    pub sets: Difference,
+    /// Whether `[response]` changed.
+    pub response: bool,
     /// Whether `journal.retain_days` or `journal.retain_bytes` changed.
     pub retention: bool,
     /// Whether `[zones]` changed.
@@ -85,6 +89,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         decoys: Difference::of(&old.decoys, &new.decoys, |decoy| &decoy.name),
         transforms: Difference::of(&old.transforms, &new.transforms, |transform| &transform.name),
         sinks: Difference::of(&old.sinks, &new.sinks, |sink| &sink.name),
+        sets: Difference::of(&old.sets, &new.sets, |set| &set.name),
+        response: old.response != new.response,
         scans: old.scans != new.scans,
         retention: (old.journal.retain, old.journal.retain_bytes) != (new.journal.retain, new.journal.retain_bytes),
         zones: old.zones != new.zones,

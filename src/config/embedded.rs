@@ -8,11 +8,11 @@ use trapline_sink::config::{Audience, Key, KeyKind, SourceText, Variables};
 
 use super::sections::TOP;
 use super::{
-    Config, ConfigError, EMBEDDED, EMBEDDED_NAME, Loaded, Rules, SECTIONS, ServiceRule, Sources, load, notices, sinks,
-    transforms,
+    Config, ConfigError, EMBEDDED, EMBEDDED_NAME, Loaded, Rules, SECTIONS, ServiceRule, Sources, load, notices, sets,
+    sinks, transforms,
 };
 use crate::decoy::services::Transport;
-use crate::delivery::registry::SINKS;
+use crate::delivery::registry::{SETS, SINKS};
 use crate::graph::transforms::TRANSFORMS;
 
 /// The services that the file names, whatever their personalities.
@@ -85,6 +85,7 @@ fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     };
     let rules = Rules {
         sinks: SINKS,
+        sets: SETS,
         services: SERVICES,
         look: &look,
         condition: &super::tests::condition,
@@ -154,12 +155,14 @@ fn with_everything_switched_on_it_is_good() {
     let config = loaded(&uncommented());
     let types: BTreeSet<_> = config.sinks.iter().map(|sink| sink.kind.name).collect();
     assert_eq!(types, SINKS.iter().map(|kind| kind.name).collect());
+    let acting: BTreeSet<_> = config.sets.iter().map(|set| set.kind.name).collect();
+    assert_eq!(acting, SETS.iter().map(|kind| kind.name).collect());
     assert_eq!(config.transforms.len(), TRANSFORMS.len());
 }
 
 #[test]
 fn the_schema_takes_it_as_it_is_and_switched_on() {
-    let schema = super::schema(SINKS, SERVICES);
+    let schema = super::schema(SINKS, SETS, SERVICES);
     let validator = jsonschema::validator_for(&schema).unwrap();
     for text in [EMBEDDED, &uncommented()] {
         let json = serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
@@ -210,13 +213,24 @@ fn every_key_stands_in_it_and_nothing_else() {
                 } else {
                     vec![table]
                 };
-                tables.iter().for_each(|table| shown.extend(written(name, table)));
+                let written = tables.iter().flat_map(|table| written(name, table));
+                shown.extend(written.map(without_name));
             }
         }
     }
     declared.extend(paths("sinks", sinks::COMMON));
     if SINKS.iter().any(|kind| kind.audience == Audience::People) {
         declared.extend(paths("sinks", notices::OF_SINKS));
+    }
+    if !SETS.is_empty() {
+        declared.extend(paths("sinks", sets::COMMON));
+    }
+    for kind in SETS {
+        declared.extend(paths(&format!("sinks {}", kind.name), kind.keys));
+        for table in sink_tables(&all, kind.name) {
+            let own = |path: &str| kind.keys.iter().any(|key| path.split('.').next() == Some(key.name));
+            shown.extend(split(table, "sinks", kind.name, own));
+        }
     }
     declared.extend(paths("transforms", transforms::COMMON));
     for kind in SINKS {
@@ -286,12 +300,14 @@ fn addresses() -> Vec<(String, String, String)> {
     let all: toml::Table = uncommented().parse().unwrap();
     let mut found = vec![("decoys".to_owned(), "ssh".to_owned(), "listen".to_owned())];
     for (name, table) in all["sinks"].as_table().unwrap() {
-        let kind = SINKS
-            .iter()
-            .find(|kind| Some(kind.name) == table["type"].as_str())
+        let word = table["type"].as_str();
+        let streams = SINKS.iter().map(|kind| (kind.name, kind.keys));
+        let (_, keys) = streams
+            .chain(SETS.iter().map(|kind| (kind.name, kind.keys)))
+            .find(|(name, _)| Some(*name) == word)
             .unwrap();
         // A type of which the keys go not all together has several tables.
-        for key in kind.keys.iter().filter(|key| table.get(key.name).is_some()) {
+        for key in keys.iter().filter(|key| table.get(key.name).is_some()) {
             match key.kind {
                 KeyKind::Address => found.push(("sinks".into(), name.clone(), key.name.into())),
                 KeyKind::OffOr(keys) if keys.iter().any(|key| matches!(key.kind, KeyKind::Address)) => {
@@ -370,13 +386,24 @@ fn paths(parent: &str, keys: &[Key]) -> BTreeSet<String> {
             format!("{parent}.{}", key.name)
         };
         match key.kind {
-            KeyKind::Table(keys) | KeyKind::OffOr(keys) => out.extend(paths(&path, keys)),
+            KeyKind::Table(keys) | KeyKind::OffOr(keys) | KeyKind::Tables(keys) => out.extend(paths(&path, keys)),
             _ => {
                 out.insert(path);
             }
         }
     }
     out
+}
+
+/// Without the name of a rule, which is the user's choice.
+fn without_name(path: String) -> String {
+    match path
+        .strip_prefix("response.rules.")
+        .and_then(|rest| rest.split_once('.'))
+    {
+        Some((_, key)) => format!("response.rules.{key}"),
+        None => path,
+    }
 }
 
 /// Dotted paths of all written keys.

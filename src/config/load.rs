@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use trapline_sink::config::{
-    Context, Key, Node, Origin, Outside, Place, Problem, Problems, Severity, SourceText, Table, Visible, check, listed,
-    one_of, shown,
+    Context, Key, Node, Origin, Outside, Place, Problem, Problems, Severity, SourceText, Table, Visible, check,
+    is_name, listed, no_name, one_of, shown,
 };
 
 use super::benign::{BenignSettings, IgnoreSettings, benign, ignores};
@@ -14,8 +14,10 @@ use super::canary::{self, CanarySettings};
 use super::decoys::{Decoy, decoys};
 use super::error::ConfigError;
 use super::observer::{Observer, Owner, Zone, observer, owners, zones};
+use super::response::response;
 use super::rules::Rules;
-use super::sections::{LATER, SECTIONS, TOP};
+use super::sections::{SECTIONS, TOP};
+use super::sets::{SetSettings, sets};
 use super::sinks::{SinkSettings, sinks};
 use super::storage::{self, Capture, JournalSettings, Log};
 use super::transforms::transforms;
@@ -24,6 +26,7 @@ use super::{findings, variables, wiring};
 use crate::decoy::Limits;
 use crate::graph::scan::ScanSpec;
 use crate::graph::transforms::TransformSpec;
+use crate::respond::settings::ResponseSettings;
 
 /// Where a configuration comes from: everything that was read, nothing that must be.
 #[derive(Debug, Clone)]
@@ -73,6 +76,10 @@ pub struct Config {
     pub scans: Option<ScanSpec>,
     /// Sinks, by name.
     pub sinks: Vec<SinkSettings>,
+    /// Sinks that act, by name.
+    pub sets: Vec<SetSettings>,
+    /// What is done about sources, if anything.
+    pub response: Option<ResponseSettings>,
     /// The live feed, if there is to be one.
     pub web: Option<WebSettings>,
     /// How often the way to them is tried.
@@ -196,6 +203,7 @@ impl<'a> Loader<'a> {
 
     fn config(&self) -> Config {
         let decoys = decoys(self);
+        let sets = sets(self);
         let config = Config {
             web: web(self, &decoys),
             state_dir: self.context.state_dir.clone(),
@@ -207,7 +215,9 @@ impl<'a> Loader<'a> {
             journal: self.journal.clone(),
             capture: storage::capture(self),
             limits: storage::limits(self),
+            response: response(self, &decoys, &sets),
             decoys,
+            sets,
             sinks: sinks(self),
             log: storage::log(self),
             transforms: transforms(self),
@@ -385,16 +395,12 @@ fn unknown_table(name: &str, node: &Node) -> Problem {
             .map(|section| section.name)
             .chain(TOP.iter().map(|key| key.name))
     };
-    let found = match (LATER.contains(&name), node.entries()) {
-        (true, _) => format!("this build has no table `[{name}]`"),
-        (false, Some(_)) => format!("unknown table `[{}]`", shown(name)),
-        (false, None) => format!("unknown key `{}`", shown(name)),
+    let found = match node.entries() {
+        Some(_) => format!("unknown table `[{}]`", shown(name)),
+        None => format!("unknown key `{}`", shown(name)),
     };
     Problem::error(node.key_place.clone(), found, listed(names())).did_you_mean(name, names())
 }
-
-/// Longest name of a decoy, transform, sink, zone or owner.
-const NAME_CHARS_MAX: usize = 64;
 
 fn check_names(section: &str, node: &Node, problems: &Problems) {
     for (name, node) in node.entries().into_iter().flatten() {
@@ -403,23 +409,7 @@ fn check_names(section: &str, node: &Node, problems: &Problems) {
             let allowed = format!("[{section}.NAME]");
             problems.push(Problem::error(node.key_place.clone(), found, allowed));
         } else if !is_name(name) {
-            let found = format!("`{}` is not a name", shown(name));
-            let allowed = "a letter a-z, then letters, digits and single _, at most 64";
-            let problem = Problem::error(node.key_place.clone(), found, allowed);
-            let lower = name.to_lowercase().replace(['-', ' ', '.'], "_");
-            problems.push(match is_name(&lower) {
-                true => problem.hint(format!("did you mean `{lower}`?")),
-                false => problem,
-            });
+            problems.push(no_name(name, node));
         }
     }
-}
-
-/// Lower case, so that variables can name it; without `__`, which parts names in variables.
-fn is_name(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(good)
-        && !name.contains("__")
-        && name.len() <= NAME_CHARS_MAX
 }

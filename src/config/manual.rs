@@ -1,9 +1,10 @@
 //! The tables of the configuration with their keys, in the order of the manual page: from the same rows that check it.
 
 use trapline_sink::config::{Key, KeyKind, SinkType};
+use trapline_sink::set::SetType;
 
 use super::sections::{SECTIONS, TOP};
-use super::sinks;
+use super::{sets, sinks};
 use crate::graph::transforms::TRANSFORMS;
 
 /// One table, or one type of table, with its keys.
@@ -18,7 +19,7 @@ pub struct Chapter {
 }
 
 /// All tables there are, with these sinks.
-pub fn manual(kinds: &[&'static SinkType]) -> Vec<Chapter> {
+pub fn manual(kinds: &[&'static SinkType], acting: &[&'static SetType]) -> Vec<Chapter> {
     let top = Chapter {
         title: String::new(),
         doc: "",
@@ -37,11 +38,18 @@ pub fn manual(kinds: &[&'static SinkType]) -> Vec<Chapter> {
             keys: named("", section.keys),
         });
         match section.name {
-            "sinks" => chapters.extend(
-                kinds
-                    .iter()
-                    .map(|kind| of_type("sinks", kind.name, kind.doc, own(kind))),
-            ),
+            "sinks" => {
+                chapters.extend(
+                    kinds
+                        .iter()
+                        .map(|kind| of_type("sinks", kind.name, kind.doc, own(kind))),
+                );
+                chapters.extend(
+                    acting
+                        .iter()
+                        .map(|kind| of_type("sinks", kind.name, kind.doc, own_of_set(kind))),
+                );
+            }
             "transforms" => {
                 chapters.extend(
                     TRANSFORMS
@@ -65,6 +73,15 @@ fn own(kind: &'static SinkType) -> impl Iterator<Item = &'static Key> {
     sinks::keys(kind).filter(move |key| !common(key))
 }
 
+/// The keys of a type that acts that not all sinks have.
+fn own_of_set(kind: &'static SetType) -> impl Iterator<Item = &'static Key> {
+    let common = |key: &&Key| {
+        let mut common = sinks::COMMON.iter();
+        common.any(|other| other.name == key.name && other.doc == key.doc)
+    };
+    sets::keys(kind).filter(move |key| !common(key))
+}
+
 fn of_type(section: &str, name: &str, doc: &'static str, keys: impl IntoIterator<Item = &'static Key>) -> Chapter {
     Chapter {
         title: format!("[{section}.NAME] with type = \"{name}\""),
@@ -79,6 +96,7 @@ fn named(before: &str, keys: impl IntoIterator<Item = &'static Key>) -> Vec<(Str
         let name = format!("{before}{}", key.name);
         let nested = match key.kind {
             KeyKind::OffOr(keys) | KeyKind::Table(keys) => named(&format!("{name}."), keys),
+            KeyKind::Tables(keys) => named(&format!("{name}.NAME."), keys),
             _ => Vec::new(),
         };
         all.push((name, key));
@@ -90,12 +108,15 @@ fn named(before: &str, keys: impl IntoIterator<Item = &'static Key>) -> Vec<(Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::registry::SINKS;
+    use crate::delivery::registry::{SETS, SINKS};
 
     #[test]
     fn every_table_and_type_has_its_chapter_and_nested_keys_their_whole_name() {
-        let chapters = manual(SINKS);
-        assert_eq!(chapters.len(), 1 + SECTIONS.len() + SINKS.len() + TRANSFORMS.len());
+        let chapters = manual(SINKS, SETS);
+        assert_eq!(
+            chapters.len(),
+            1 + SECTIONS.len() + SINKS.len() + SETS.len() + TRANSFORMS.len()
+        );
         let syslog = chapters
             .iter()
             .find(|chapter| chapter.title.contains("\"syslog\""))

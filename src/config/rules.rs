@@ -1,6 +1,7 @@
 //! What a configuration is checked against: the rows of other stations.
 
 use trapline_sink::config::SinkType;
+use trapline_sink::set::SetType;
 
 use crate::decoy::services::Transport;
 
@@ -9,6 +10,8 @@ use crate::decoy::services::Transport;
 pub struct Rules<'a> {
     /// Every sink type.
     pub sinks: &'a [&'static SinkType],
+    /// Every type of sink that acts.
+    pub sets: &'a [&'static SetType],
     /// Every service.
     pub services: &'a [ServiceRule],
     /// What a personality is for.

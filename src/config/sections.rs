@@ -2,7 +2,7 @@
 
 use trapline_sink::config::{Key, KeyKind};
 
-use super::{benign, canary, decoys, findings, incidents, notices, observer, storage, web};
+use super::{benign, canary, decoys, findings, incidents, notices, observer, response, storage, web};
 
 /// One table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,12 @@ pub const SECTIONS: &[Section] = &[
         doc: "Destinations of events.",
     },
     Section {
+        name: "response",
+        named: false,
+        keys: response::KEYS,
+        doc: "What is done about sources. Nothing is, and nothing is said of it, if this table is absent.",
+    },
+    Section {
         name: "web",
         named: false,
         keys: web::KEYS,
@@ -130,6 +136,3 @@ pub const SECTIONS: &[Section] = &[
         doc: "What trapline says about itself on standard error.",
     },
 ];
-
-/// Tables that the design has and this build has not.
-pub(super) const LATER: &[&str] = &["response"];

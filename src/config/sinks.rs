@@ -10,6 +10,7 @@ use trapline_sink::config::{Factory, Key, KeyKind, Node, OwnerMail, Problem, Sin
 use super::incidents;
 use super::load::{Loader, plain};
 use super::notices::{self, Notices};
+use super::sets;
 use crate::delivery::{BatchSettings, Start};
 use crate::graph::window::WindowSpec;
 
@@ -85,7 +86,7 @@ const BATCH: &[Key] = &[
     ),
 ];
 
-const RETRY: &[Key] = &[
+pub(super) const RETRY: &[Key] = &[
     Key::default(
         "first",
         KeyKind::Duration {
@@ -191,7 +192,11 @@ pub(super) fn sinks(loader: &Loader<'_>) -> Vec<SinkSettings> {
 }
 
 fn sink(loader: &Loader<'_>, name: String, node: &Node) -> Option<SinkSettings> {
-    let types = loader.rules.sinks.iter().map(|kind| kind.name);
+    if sets::of_type(loader, node).is_some() {
+        return None;
+    }
+    let acting = loader.rules.sets.iter().map(|kind| kind.name);
+    let types = loader.rules.sinks.iter().map(|kind| kind.name).chain(acting);
     let word = loader.kind(node, "sink", types, LATER)?;
     let kind = loader.rules.sinks.iter().copied().find(|kind| kind.name == word)?;
     let table = loader.check(node, keys(kind));
@@ -255,7 +260,7 @@ fn batch(table: &Table) -> BatchSettings {
     }
 }
 
-fn retry(table: &Table) -> RetrySettings {
+pub(super) fn retry(table: &Table) -> RetrySettings {
     let Some(retry) = table.table("retry") else {
         return RetrySettings {
             first: Duration::from_secs(1),

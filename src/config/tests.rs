@@ -11,6 +11,7 @@ use trapline_sink::config::{
     Audience, Common, ExposeSecret, Factory, Key, KeyKind, Outside, OwnerMail, Problem, SinkType, SourceText, Table,
     Variables,
 };
+use trapline_sink::set::{Scope, SetCommon, SetFactory, SetSink, SetType, Verb};
 use trapline_sink::stream::{Fault, FaultKind};
 
 use super::*;
@@ -21,6 +22,7 @@ use crate::graph::window::Policy;
 mod decoys;
 mod incidents;
 mod notices;
+mod response;
 mod sinks;
 mod web;
 
@@ -112,6 +114,37 @@ static PAGER: SinkType = SinkType {
     ..MAIL
 };
 
+#[derive(Debug)]
+struct Gate;
+
+impl SetFactory for Gate {
+    fn build(&self, _: &SetCommon) -> Result<Arc<dyn SetSink>, Fault> {
+        let message = "gates are not built".into();
+        Err(Fault {
+            kind: FaultKind::Local,
+            message,
+        })
+    }
+
+    fn verb(&self) -> Verb {
+        Verb::Block
+    }
+}
+
+static FIREWALL: SetType = SetType {
+    name: "gate",
+    keys: &[Key::default(
+        "width",
+        KeyKind::Integer { min: 1, max: 9 },
+        "3",
+        "How wide.",
+    )],
+    scope: Scope::Both,
+    interval: Duration::from_secs(5),
+    parse: |_| Box::new(Gate),
+    doc: "A gate.",
+};
+
 const SERVICES: &[ServiceRule] = &[
     ServiceRule {
         name: "ssh",
@@ -200,6 +233,7 @@ fn load_from(text: &str, variables: BTreeMap<String, String>, outside: &dyn Outs
     };
     let rules = Rules {
         sinks: &[&FILE, &HEC, &MAIL, &PAGER],
+        sets: &[&FIREWALL],
         services: SERVICES,
         look: &look,
         condition: &condition,
@@ -410,10 +444,6 @@ fn a_terminal_shows_line_and_caret_a_pipe_does_not() {
 #[test]
 fn tables_and_types_of_other_builds_are_refused_by_name() {
     only(
-        "[response]\nmode = 'enforce'",
-        "t.toml:1:2: this build has no table `[response]`; allowed: observer,",
-    );
-    only(
         "[web]\nlisten = 'x'",
         "t.toml:2:10: `x` is not an address and port; allowed: ADDRESS:PORT",
     );
@@ -421,7 +451,7 @@ fn tables_and_types_of_other_builds_are_refused_by_name() {
         "[sinks.soar]
 type = 'blocklist'
 inputs = ['*']",
-        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\", \"mail\" or \"pager\"",
+        "t.toml:2:8: this build has no sink of type `blocklist`; allowed: \"file\", \"splunk_hec\", \"mail\", \"pager\" or \"gate\"",
     );
     only(
         "[sinks.fw]\ntype = 'firewall'",
@@ -798,7 +828,7 @@ fn a_reload_names_what_changes_and_what_it_cannot_change() {
 
 #[test]
 fn the_schema_has_every_table_and_no_others() {
-    let schema = schema(&[&FILE, &HEC], SERVICES);
+    let schema = schema(&[&FILE, &HEC], &[&FIREWALL], SERVICES);
     let tables: Vec<_> = schema["properties"]
         .as_object()
         .unwrap()
@@ -813,7 +843,7 @@ fn the_schema_has_every_table_and_no_others() {
 
 #[test]
 fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
-    let schema = schema(&[&FILE, &HEC], SERVICES);
+    let schema = schema(&[&FILE, &HEC], &[&FIREWALL], SERVICES);
     let validator = jsonschema::validator_for(&schema).unwrap();
     let json = |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
     let decoy = "[decoys.a]\nservice = 'ssh'\nlisten = ['0.0.0.0:1']\n";
@@ -826,7 +856,7 @@ fn the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() {
         "[decoys.a]\nservice = 'nix'\nlisten = []",
         "[limits]\nsessions = 0",
         "[limits]\nidle = '5'",
-        "[response]",
+        "[response]\nmode = 'enforced'",
         "[sinks.f]\ntype='file'\ninputs=['*']",
         "[sinks.f]\ntype='file'\ninputs=['*']\npath='x'\nfoo=1",
     ] {

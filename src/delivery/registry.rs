@@ -1,6 +1,7 @@
 //! The sinks there are: one row each.
 
 use trapline_sink::config::SinkType;
+use trapline_sink::set::SetType;
 
 /// Every sink type.
 pub static SINKS: &[&SinkType] = &[
@@ -19,3 +20,6 @@ pub static SINKS: &[&SinkType] = &[
     &trapline_sink_teams::SINK,
     &trapline_sink_webhook::SINK,
 ];
+
+/// Every type of sink that acts.
+pub static SETS: &[&SetType] = &[&trapline_sink_firewall::SINK];

@@ -47,7 +47,17 @@ impl Class {
             | Action::HostAlarm
             // Of a newer version: told to whoever listens to everything.
             | Action::Other => Self::Findings,
-            Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole | Action::NoticeReleased => Self::Decisions,
+            Action::Block
+            | Action::Unblock
+            | Action::Tag
+            | Action::Untag
+            | Action::Sinkhole
+            | Action::Unsinkhole
+            | Action::List
+            | Action::Unlist
+            | Action::Decided
+            | Action::Repaired
+            | Action::NoticeReleased => Self::Decisions,
             Action::SinkFailed
             | Action::SinkRecovered
             | Action::ListenerStarted
@@ -96,6 +106,13 @@ mod tests {
         let star = Class::named("*");
         assert!(!star.contains(&Class::Health) && !star.contains(&Class::Derived) && !star.contains(&Class::Canary));
         assert!(star.contains(&Class::of(Action::Connect)));
+    }
+
+    #[test]
+    fn what_is_done_about_sources_is_a_decision() {
+        for action in Action::ALL.iter().filter(|action| action.row().category == "response") {
+            assert_eq!(Class::of(*action), Class::Decisions, "{}", action.name());
+        }
     }
 
     #[test]

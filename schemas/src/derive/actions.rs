@@ -32,7 +32,7 @@ pub struct ActionRow {
     pub categories: &'static [&'static str],
     /// ECS `event.type`.
     pub types: &'static [&'static str],
-    /// ECS `event.outcome` where nothing failed; empty: none.
+    /// ECS `event.outcome` where nothing failed and no state of a decision says otherwise; empty: none.
     pub outcome: &'static str,
     /// Risk of an outside source.
     pub risk_outside: i32,
@@ -117,6 +117,15 @@ impl Action {
             Self::Unblock => response("TL-3002", "Source unblocked", &["deletion"]),
             Self::Tag => response("TL-3003", "Host tagged", &["change"]),
             Self::Sinkhole => response("TL-3004", "Source sinkholed", &["creation"]),
+            Self::Untag => response("TL-3005", "Host untagged", &["change"]),
+            Self::Unsinkhole => response("TL-3006", "Source sinkholed no longer", &["deletion"]),
+            Self::List => response("TL-3007", "Source listed", &["creation"]),
+            Self::Unlist => response("TL-3008", "Source taken off a list", &["deletion"]),
+            Self::Decided => response("TL-3101", "Response decided", INFO),
+            Self::Repaired => ActionRow {
+                categories: &["configuration"],
+                ..response("TL-3201", "Response repaired", &["change"])
+            },
             Self::SinkFailed => health("TL-4001", "Sink failed", INFO, "failure", 50),
             Self::SinkRecovered => health("TL-4002", "Sink recovered", INFO, "success", 0),
             Self::ListenerStarted => health("TL-4003", "Decoy listener started", &["start"], "success", 0),

@@ -121,6 +121,7 @@ pub(crate) fn derived<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
         | Field::EventOriginal
         | Field::EventOutcome
         | Field::EventProvider
+        | Field::EventReason
         | Field::EventRiskScore
         | Field::EventSeverity
         | Field::EventType => event(view, field),
@@ -154,6 +155,7 @@ pub(crate) fn derived<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
 fn event<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
     let row = view.row();
     Some(match field {
+        Field::EventReason => Shown::Fact(view.get(Field::ResponseReason)?),
         Field::EventAction => Shown::Str(view.event.action_name()),
         Field::EventCategory if is_query_of_datastore(view) => Shown::Words(&["database", "network"]),
         Field::EventCategory => Shown::Words(row.categories),
@@ -175,12 +177,13 @@ fn event<'e>(view: &View<'e>, field: Field) -> Option<Shown<'e>> {
     })
 }
 
-/// `failure` of refused logins and failed acts, `success` of the others; contact alone has none.
+/// `failure` of refused logins and failed acts, `unknown` of what was only said, `success` of the others; contact alone
+/// has none.
 fn outcome(view: &View<'_>) -> Option<&'static str> {
     match view.row().outcome {
         "" => None,
         _ if view.failed() => Some("failure"),
-        outcome => Some(outcome),
+        outcome => Some(view.state().map_or(outcome, |state| state.row().outcome)),
     }
 }
 

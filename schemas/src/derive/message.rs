@@ -1,5 +1,7 @@
 //! The event in one sentence, for a person.
 
+mod response;
+
 use std::net::IpAddr;
 
 use crate::derive::view::View;
@@ -46,6 +48,12 @@ pub(crate) fn write_sentence(view: &View<'_>, out: &mut Vec<u8>) {
         Action::Unblock => line.act(view, "Unblocked", "unblock"),
         Action::Tag => line.act(view, "Tagged", "tag"),
         Action::Sinkhole => line.act(view, "Sinkholed", "sinkhole"),
+        Action::Untag => line.act(view, "Untagged", "untag"),
+        Action::Unsinkhole => line.act(view, "Unsinkholed", "unsinkhole"),
+        Action::List => line.act(view, "Listed", "list"),
+        Action::Unlist => line.act(view, "Unlisted", "unlist"),
+        Action::Decided => line.decided(view),
+        Action::Repaired => line.repaired(view),
         Action::SinkFailed => line.add("Sink").name(view, Field::SinkName).add(" failed").why(view),
         Action::SinkRecovered => line.add("Sink").name(view, Field::SinkName).add(" works again"),
         Action::ListenerStarted => line.listener(view).add(" started"),
@@ -360,19 +368,6 @@ impl Line<'_> {
         self
     }
 
-    fn act(&mut self, view: &View<'_>, done: &str, verb: &str) -> &mut Self {
-        match (view.failed(), view.is(Field::ResponseDryRun)) {
-            (true, _) => self.add("Failed to ").add(verb),
-            (false, true) => self.add("Would ").add(verb),
-            (false, false) => self.add(done),
-        };
-        self.add(" ").source(view);
-        if let Some(target) = view.text(Field::ResponseTarget) {
-            self.add(" on ").part(target);
-        }
-        self.why(view)
-    }
-
     fn listener(&mut self, view: &View<'_>) -> &mut Self {
         self.add("Decoy listener").name(view, Field::DecoyId)
     }
@@ -387,7 +382,8 @@ impl Line<'_> {
 
     /// `: what failed, or the reason`, if known.
     fn why(&mut self, view: &View<'_>) -> &mut Self {
-        match view.text(Field::ErrorMessage).or_else(|| view.text(Field::EventReason)) {
+        let fields = [Field::ErrorMessage, Field::ResponseReason, Field::EventReason];
+        match fields.into_iter().find_map(|field| view.text(field)) {
             Some(why) => self.add(": ").part(why),
             None => self,
         }

@@ -8,13 +8,14 @@
 //! 3. No secret and no raw bytes are in the sentence.
 //!
 //! The rooms: [`actions`] (a row per action), [`attack`] (service and zone), [`risk`] (what a recorder asks at record
-//! time), `message` (the sentence), `field` (all the rest, by field).
+//! time), [`state`] (a row per state of what is done about sources), `message` (the sentence), `field` (all the rest, by field).
 
 pub mod actions;
 pub mod attack;
 mod field;
 mod message;
 pub mod risk;
+pub mod state;
 mod view;
 
 pub(crate) use field::{Shown, derived, hosts, is_datastore, is_text, shown, spoken};

@@ -3,6 +3,7 @@
 //! In: what happened and under which circumstances, at record time. Out: the score that is stored in
 //! `event.risk_score`, and the severity that each form shows for it.
 
+use crate::derive::state::State;
 use crate::event::Action;
 
 /// What makes a hit more or less grave than its kind. The recorder knows it; nothing here is guessed.
@@ -26,6 +27,8 @@ pub struct Circumstances {
     pub declared_scanner: bool,
     /// The act that the event tells of failed.
     pub failed: bool,
+    /// How it stands with what is done about a source.
+    pub state: Option<State>,
 }
 
 /// The risk of a happening, 0 to 100: its base for where the source is, and the modifiers.
@@ -40,6 +43,9 @@ pub fn risk(action: Action, circumstances: &Circumstances) -> f64 {
     let row = action.row();
     if of.failed && row.category == "response" {
         return 73.0;
+    }
+    if let Some(state) = of.state {
+        return f64::from(state.row().risk);
     }
     let base = if of.inside { row.risk_inside } else { row.risk_outside };
     let modifiers = [
@@ -129,6 +135,7 @@ mod tests {
         honeytoken: false,
         declared_scanner: false,
         failed: false,
+        state: None,
     };
     const INSIDE: Circumstances = Circumstances {
         inside: true,
@@ -181,6 +188,25 @@ mod tests {
         assert_eq!(
             (risk(Action::Block, &OUTSIDE), risk(Action::Block, &failed)),
             (0.0, 73.0)
+        );
+    }
+
+    #[test]
+    fn what_a_person_should_see_of_decisions_is_graver_than_what_runs_by_itself() {
+        let of = |state| {
+            let state = Some(state);
+            risk(Action::Decided, &Circumstances { state, ..INSIDE })
+        };
+        assert_eq!(
+            [
+                State::Proposed,
+                State::Failed,
+                State::Refused,
+                State::Decided,
+                State::Ended
+            ]
+            .map(of),
+            [47.0, 73.0, 21.0, 0.0, 0.0]
         );
     }
 

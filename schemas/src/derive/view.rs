@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::derive::actions::{ActionRow, Subject};
 use crate::derive::attack::{self, Attack, Techniques};
 use crate::derive::risk::{self, Severity};
+use crate::derive::state::State;
 use crate::event::{Action, Event};
 use crate::fields::Field;
 use crate::value::Value;
@@ -221,6 +222,7 @@ impl<'e> View<'e> {
             _ => risk::risk(
                 self.action(),
                 &risk::Circumstances {
+                    state: self.state(),
                     inside: self.is(Field::SourceZoneInside),
                     failed: self.failed(),
                     ..Default::default()
@@ -235,7 +237,16 @@ impl<'e> View<'e> {
 
     /// Whether an act or a thing of the host failed.
     pub(crate) fn failed(&self) -> bool {
-        self.stored(Field::ErrorType).is_some() || self.stored(Field::ErrorMessage).is_some()
+        let has_error = self.stored(Field::ErrorType).is_some() || self.stored(Field::ErrorMessage).is_some();
+        has_error || self.state() == Some(State::Failed)
+    }
+
+    /// How it stands with what is done about a source; `None` of all else.
+    pub(crate) fn state(&self) -> Option<State> {
+        if self.row().subject != Subject::Response {
+            return None;
+        }
+        State::find(self.text(Field::ResponseState)?)
     }
 
     /// Whether the event is an alert: contact that a handshake proved, of a source that is not declared harmless.

@@ -4,7 +4,8 @@
 //! limit of its key in the ArcSight dictionary, before it is escaped. `src` and `dst` are IPv4 only: IPv6 goes to
 //! `c6a2` and `c6a3`. The custom keys are fixed and always labelled: of contacts cs1 sessionId, cs2 authMethod, cs3
 //! decoyId, cs4 communityId, cs5 mitre, cs6 payload or ports, cn1 riskScore, cn2 attempt; of responses cs1 causeId,
-//! cs2 responseId, cn1 riskScore, cn2 ttlSeconds; of health cs1 sinkName, cs3 decoyId, cn1 riskScore, cn2
+//! cs2 responseId, cs3 responseState, cs4 responseRule, cs5 responseTarget, cs6 network, cn1 riskScore, cn2 ttlSeconds,
+//! cn3 latencyMicros; of health cs1 sinkName, cs3 decoyId, cn1 riskScore, cn2
 //! mistakes. Flex keys: flexString1 incidentId, flexString2 touchLevel, flexNumber1 truncated. What matters stands
 //! first, what a peer sent last.
 
@@ -14,7 +15,7 @@ use crate::derive::actions::Subject;
 use crate::derive::{Detail, Shown, View, hosts, shown, spoken};
 use crate::fields::Field;
 use crate::json::int;
-use crate::render::pairs::{Pairs, Style, push, put_visible, sent, techniques, version};
+use crate::render::pairs::{Pairs, Style, push, put_visible, reason, sent, techniques, version};
 use crate::value::Value;
 
 const MSG_MAX: usize = 1023;
@@ -51,11 +52,7 @@ pub(super) fn render(view: &View<'_>, out: &mut Vec<u8>) {
     p.int("in", view.int(Field::SourceBytes));
     p.int("out", view.int(Field::DestinationBytes));
     tried(view, &mut p);
-    p.text(
-        "reason",
-        view.text(Field::ErrorMessage).or(view.text(Field::EventReason)),
-        MSG_MAX,
-    );
+    p.text("reason", reason(view), MSG_MAX);
     if let Some(Shown::Text(message)) = shown(view, Field::Message) {
         p.text("msg", Some(&message), MSG_MAX);
     }
@@ -163,6 +160,11 @@ fn custom(view: &View<'_>, p: &mut Pairs<'_>) {
             labelled_id(p, "cs1", "causeId", view, Field::ResponseCause);
             labelled_id(p, "cs2", "responseId", view, Field::ResponseId);
             labelled_int(p, "cn2", "ttlSeconds", view.int(Field::ResponseTtl));
+            labelled(p, "cs3", "responseState", view.text(Field::ResponseState));
+            labelled(p, "cs4", "responseRule", view.text(Field::ResponseRule));
+            labelled(p, "cs5", "responseTarget", view.text(Field::ResponseTarget));
+            labelled(p, "cs6", "network", view.text(Field::ResponseNetwork));
+            labelled_int(p, "cn3", "latencyMicros", view.int(Field::ResponseLatency));
         }
         Subject::Health => {
             labelled(p, "cs1", "sinkName", view.text(Field::SinkName));
@@ -218,6 +220,8 @@ fn tried(view: &View<'_>, p: &mut Pairs<'_>) {
 /// Ports of a scan, else what was sent.
 fn payload(view: &View<'_>, p: &mut Pairs<'_>) {
     match view.get(Field::ScanPorts) {
+        // Nobody sent any of it, and its cs6 is the network.
+        _ if view.row().subject == Subject::Response => {}
         Some(Value::Ints(ports)) => {
             let ports: Vec<String> = ports.iter().map(i64::to_string).collect();
             labelled(p, "cs6", "ports", Some(&ports.join(",")));

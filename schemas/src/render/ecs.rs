@@ -65,7 +65,8 @@ fn add_derived(view: &View<'_>, field: Field, object: &mut Nested<'_>) {
         Field::RuleCategory => rule(view.action(), object.open(field)),
         Field::ThreatFramework if view.attacks().is_empty() => {}
         Field::ThreatFramework => threat(view.techniques(), object.open(field)),
-        Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress if view.has(field) => {}
+        Field::EventReason | Field::EventRiskScore | Field::SourceAddress | Field::DestinationAddress
+            if view.has(field) => {}
         _ => {
             if let Some(value) = derived(view, field) {
                 object.add(field, &value);

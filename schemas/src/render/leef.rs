@@ -4,9 +4,10 @@
 //! become `_`; values hold no line ends because texts are clean. `isLoginEvent` and `ident*` are never set: they feed
 //! QRadar's identity data, and a honeyport's source proves no identity.
 
+use crate::derive::actions::Subject;
 use crate::derive::{Detail, Shown, View, shown, spoken};
 use crate::fields::Field;
-use crate::render::pairs::{Pairs, Style, push, put_visible, sent, techniques, version};
+use crate::render::pairs::{Pairs, Style, push, put_visible, reason, sent, techniques, version};
 use crate::value::Value;
 
 const TEXT_MAX: usize = 1023;
@@ -46,15 +47,12 @@ pub(super) fn render(view: &View<'_>, out: &mut Vec<u8>) {
     p.int("mistakes", view.int(Field::ConfigMistakes));
     p.id("responseId", view.id(Field::ResponseId));
     p.id("causeId", view.id(Field::ResponseCause));
+    response(view, &mut p);
     if view.detail > Detail::Whole {
         p.text("truncated", Some("true"), TEXT_MAX);
     }
     tried(view, &mut p);
-    p.text(
-        "reason",
-        view.text(Field::ErrorMessage).or(view.text(Field::EventReason)),
-        TEXT_MAX,
-    );
+    p.text("reason", reason(view), TEXT_MAX);
     if let Some(Shown::Text(message)) = shown(view, Field::Message) {
         p.text("msg", Some(&message), TEXT_MAX);
     }
@@ -89,6 +87,19 @@ fn contact(view: &View<'_>, p: &mut Pairs<'_>) {
     p.int("srcBytes", view.int(Field::SourceBytes));
     p.int("dstBytes", view.int(Field::DestinationBytes));
     p.text("sensor", view.text(Field::ObserverName), TEXT_MAX);
+}
+
+/// How it stands with what is done about a source.
+fn response(view: &View<'_>, p: &mut Pairs<'_>) {
+    if view.row().subject != Subject::Response {
+        return;
+    }
+    p.text("responseState", view.text(Field::ResponseState), TEXT_MAX);
+    p.text("responseRule", view.text(Field::ResponseRule), TEXT_MAX);
+    p.text("responseTarget", view.text(Field::ResponseTarget), TEXT_MAX);
+    p.text("network", view.text(Field::ResponseNetwork), TEXT_MAX);
+    p.int("ttlSeconds", view.int(Field::ResponseTtl));
+    p.int("latencyMicros", view.int(Field::ResponseLatency));
 }
 
 /// What the peer tried, as it said.

@@ -117,6 +117,12 @@ pub(super) fn techniques(view: &View<'_>) -> Option<String> {
     (!ids.is_empty()).then(|| ids.join(","))
 }
 
+/// What failed, else why it was so.
+pub(super) fn reason<'e>(view: &View<'e>) -> Option<&'e str> {
+    let fields = [Field::ErrorMessage, Field::ResponseReason, Field::EventReason];
+    fields.into_iter().find_map(|field| view.text(field))
+}
+
 /// What was sent, as one text: commands, else the payload if it is shown.
 pub(super) fn sent(view: &View<'_>) -> Option<String> {
     let commands = view.texts(Field::Commands);

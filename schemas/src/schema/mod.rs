@@ -13,6 +13,7 @@ pub use ocsf::ocsf;
 
 use serde_json::{Value, json};
 
+use crate::derive::state::State;
 use crate::fields::{CATALOGUE, Kind, Origin, Row};
 
 /// A schema as it is printed and kept: indented, with a last line end.
@@ -112,12 +113,24 @@ const UUID: &str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
 pub fn words(field: &str) -> Option<&'static [&'static str]> {
     Some(match field {
         "event.kind" => &["alert", "event"],
-        "event.outcome" => &["failure", "success"],
+        "event.outcome" => &["failure", "success", "unknown"],
         "network.direction" => &["inbound", "internal"],
         "network.iana_number" => &["6", "17"],
         "network.type" => &["ipv4", "ipv6"],
         "network.transport" => &["tcp", "udp"],
         "rule.category" => &["decoy", "response", "health"],
+        "honeyport.response.mode" => &["observe", "propose", "enforce"],
+        "honeyport.response.state" => {
+            &const {
+                let mut words = [""; State::ALL.len()];
+                let mut at = 0;
+                while at < words.len() {
+                    words[at] = State::ALL[at].name();
+                    at += 1;
+                }
+                words
+            }
+        }
         "honeyport.touch.level" => &["contact", "intent", "proof"],
         _ => return None,
     })

@@ -147,6 +147,7 @@ fn attributes() -> Value {
         "finding_info",
         "assignee_group",
         "firewall_rule",
+        "policy",
         "remediation",
     ] {
         add(json!({"$ref": format!("#/$defs/{name}")}), &[name]);
@@ -355,9 +356,10 @@ fn acts() -> Value {
         "firewall_rule": closed(
             json!({
                 "name": text(), "type": text(), "duration": number(),
-                "match_details": {"type": "array", "items": {"$ref": "#/$defs/ip"}},
+                "match_details": {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/ip"}, text()]}},
             }),
             &["name"],
         ),
+        "policy": closed(json!({"name": text()}), &["name"]),
     })
 }

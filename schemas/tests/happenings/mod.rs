@@ -1,5 +1,7 @@
 //! One event for every action and service that says something of its own, with fixed ids and times.
 
+pub mod decisions;
+
 use std::net::IpAddr;
 
 use smol_str::SmolStr;
@@ -705,11 +707,12 @@ pub fn health() -> Vec<Event> {
 }
 
 /// Every sample, by the name of its files.
-pub fn all() -> [(&'static str, Vec<Event>); 4] {
+pub fn all() -> [(&'static str, Vec<Event>); 5] {
     [
         ("contact", contacts()),
         ("finding", findings()),
         ("response", responses()),
+        ("decision", decisions::samples()),
         ("health", health()),
     ]
 }

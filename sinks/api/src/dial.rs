@@ -92,6 +92,11 @@ impl Resolver {
         Self(Arc::new(lookup))
     }
 
+    /// What a name is now. It may block as long as the system's resolver does: ask on a thread that may wait.
+    pub fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.0(host, port)
+    }
+
     /// The same without the addresses that `keep` does not take. A name with none but those does not resolve.
     #[must_use]
     pub fn keeping(self, keep: impl Fn(IpAddr) -> bool + Send + Sync + 'static, refused: &'static str) -> Self {

@@ -23,6 +23,7 @@ pub mod oauth;
 pub mod pace;
 pub mod parcel;
 pub mod pattern;
+pub mod published;
 pub mod said;
 pub mod secret_url;
 pub mod set;

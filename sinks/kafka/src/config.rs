@@ -148,6 +148,10 @@ impl Factory for Settings {
         Ok(Arc::new(Kafka::new(self.clone(), common)))
     }
 
+    fn places(&self, _: &Table) -> Vec<Address> {
+        self.brokers.clone()
+    }
+
     fn look(&self, table: &Table, _: &Common) -> Vec<Problem> {
         let error = self.tls.as_ref().and_then(|files| files.open().err());
         let problem = |error: TlsError| {
@@ -330,6 +334,14 @@ pub(crate) mod tests {
         );
         assert!(settings.tls.is_none() && settings.sasl.is_none());
         assert_eq!(settings.brokers.len(), 1);
+    }
+
+    #[test]
+    fn every_broker_is_a_place_also_without_a_port() {
+        let (table, _) = Table::for_test("topic = \"t\"\nbrokers = [\"kafka-1\", \"[2001:db8::1]:9093\"]", KEYS);
+        let places = Settings::read(&table).places(&table);
+        let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["kafka-1:9092", "[2001:db8::1]:9093"]);
     }
 
     #[test]

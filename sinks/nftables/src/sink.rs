@@ -50,6 +50,18 @@ const SLACK: Duration = Duration::from_secs(2);
 const NO_END: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl Nftables {
+    /// Asks whether this kernel has a packet filter of this kind; a right that is missing to use it is no error here.
+    ///
+    /// Errors: it has none, or lets nobody ask.
+    pub fn probe() -> Result<(), Fault> {
+        let lacks = |error: io::Error| local(format!("this kernel has no nf_tables: {error}"));
+        let mut socket = Socket::open(0).map_err(lacks)?;
+        match look::deed(&mut socket, "") {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(lacks(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a way to the kernel; nothing is changed there before [`SetSink::stands`] is first asked.
     ///
     /// Errors: a setting is out of bounds, or this kernel lets nobody speak to its packet filter.

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 
 use crate::kind::{Group, Kind};
+use crate::scope::network;
 use crate::{Fact, safe, words};
 
 /// Longest value of a fact, in characters.
@@ -35,12 +36,15 @@ pub(crate) fn facts(kind: Kind, event: &Event, contact: &str) -> Vec<Fact> {
         facts.what();
     }
     facts.happened();
+    if kind.has(Group::Act) {
+        facts.act();
+    }
     facts.own();
     facts.place();
     facts.when(kind);
     facts.often();
     facts.done(kind);
-    facts.ids();
+    facts.ids(kind);
     facts.told
 }
 
@@ -132,9 +136,6 @@ impl Facts<'_> {
             self.theirs("counted by", Field::TransformKey);
         }
         self.given("sink", Field::SinkName);
-        self.given("act", Field::ResponseKind);
-        self.given("on", Field::ResponseTarget);
-        self.given("rule", Field::ResponseRule);
         self.given("fault", Field::ErrorType);
         self.theirs("in its words", Field::ErrorMessage);
         if self.event.get(Field::DecoyId).is_none() || self.event.action == Action::JournalGap {
@@ -147,6 +148,27 @@ impl Facts<'_> {
         }
         if let (Some(first), Some(last)) = (self.event.int(Field::GapFirst), self.event.int(Field::GapLast)) {
             self.ours("offsets", &format!("{first} to {last}"));
+        }
+    }
+
+    /// What was done or decided about a source, and by whom. A person's reason is that person's.
+    fn act(&mut self) {
+        self.given("act", Field::ResponseKind);
+        self.given("acts", Field::ResponseVerbs);
+        if let Some(network) = network(self.event) {
+            self.ours("acted on", &network);
+        }
+        self.given("on", Field::ResponseTarget);
+        self.given("rule", Field::ResponseRule);
+        self.given("state", Field::ResponseState);
+        if self.event.get(Field::ResponseUid).is_some() {
+            self.given("decided by", Field::ResponseBy);
+        }
+        self.theirs("reason", Field::ResponseReason);
+        for (label, field) in [("step", Field::ResponseStep), ("entries", Field::ResponseRepaired)] {
+            if let Some(number) = self.event.int(field) {
+                self.ours(label, &words::figures(number));
+            }
         }
     }
 
@@ -167,7 +189,10 @@ impl Facts<'_> {
             }
             _ => self.ours("when", &words::instant(self.event.at)),
         }
-        let is_done = matches!(kind, Kind::Blocked | Kind::Tagged | Kind::Sinkholed);
+        let is_done = matches!(
+            kind,
+            Kind::Blocked | Kind::Tagged | Kind::Sinkholed | Kind::Listed | Kind::Decided
+        );
         if let Some(expires) = self.time(Field::ResponseExpires).filter(|_| is_done) {
             self.ours("until", &words::instant(expires));
         }
@@ -216,8 +241,15 @@ impl Facts<'_> {
             Kind::Lifted => "let in again",
             Kind::Tagged => "tagged",
             Kind::Sinkholed => "sinkholed",
-            Kind::Proposed => "nothing yet: it was said, not done",
-            Kind::ActRefused => "nothing: this source is never acted against",
+            Kind::Listed => "written on a list",
+            Kind::Undone => "taken back",
+            Kind::Decided => "decided",
+            Kind::Observed => "nothing: it was only observed",
+            Kind::Proposed => "nothing yet: it waits for a yes or no",
+            Kind::Rejected => "nothing: it was not approved",
+            Kind::Ended => "the decision is over",
+            Kind::ActRefused => "nothing: it is not allowed",
+            Kind::Repaired => "put as decided again",
             Kind::ActFailed => "nothing: the act failed",
             kind if kind.has(Group::Source) => "recorded",
             _ => return,
@@ -225,10 +257,16 @@ impl Facts<'_> {
         self.ours("done", done);
     }
 
-    fn ids(&mut self) {
+    fn ids(&mut self, kind: Kind) {
         self.ours("event", &self.event.id.to_string());
         if let Some(incident) = self.event.uuid(Field::IncidentId) {
             self.ours("incident", &incident.to_string());
+        }
+        if let Some(decision) = self.event.uuid(Field::ResponseId).filter(|_| kind.has(Group::Act)) {
+            self.ours("decision", &decision.to_string());
+            if kind == Kind::Proposed {
+                self.ours("to approve", &format!("trapline decisions approve {decision}"));
+            }
         }
         let command = match (self.event.ip(Field::SourceIp), self.event.uuid(Field::IncidentId)) {
             (Some(ip), _) => format!("trapline events --source {ip}"),

@@ -2,6 +2,7 @@
 //!
 //! A row is the name of its table in a voice's file, what a notice of it tells, and which variables its words may use.
 
+use trapline_schemas::derive::state::State;
 use trapline_schemas::{Action, Event, Field};
 
 use crate::Weight;
@@ -71,12 +72,19 @@ kinds! {
     Scan = "scan", [Source, Door], "Somebody walks over several ports or decoys.";
     ScanOver = "scan_over", [Source, Door], "That walk is over.";
     Blocked = "blocked", [Source, Act], "A source was shut out.";
+    Listed = "listed", [Source, Act], "A source was written on a list that others read.";
     Lifted = "lifted", [Source, Act], "A source was let in again.";
+    Undone = "undone", [Source, Act], "A source is tagged, sinkholed or listed no longer.";
     Tagged = "tagged", [Source, Act], "A host was tagged.";
     Sinkholed = "sinkholed", [Source, Act], "A source was sinkholed in DNS.";
-    Proposed = "proposed", [Source, Act], "An act that was said and not done: it waits for a person, or was a trial.";
+    Decided = "decided", [Source, Act], "It was decided to act, or to go on for longer.";
+    Observed = "observed", [Source, Act], "What would have been done, had the rule been allowed to.";
+    Proposed = "proposed", [Source, Act], "An act that waits for a person's yes or no.";
+    Rejected = "rejected", [Source, Act], "A person said no to what was proposed, or nothing in time.";
+    Ended = "ended", [Source, Act], "A decision is over.";
     ActRefused = "act_refused", [Source, Act], "An act that is not allowed against this source.";
     ActFailed = "act_failed", [Source, Act], "An act that did not work.";
+    Repaired = "repaired", [Act], "Others had changed what was done about sources; it is as decided again.";
     SinkFailed = "sink_failed", [Sink], "A sink does not work.";
     SinkRecovered = "sink_recovered", [Sink], "A sink works again.";
     Gap = "gap", [Gap], "Events are missing.";
@@ -110,7 +118,9 @@ impl Kind {
             Action::Scan => Self::Scan,
             Action::Digest if is_of_touches(event) && !is_word(event, Field::TransformKey, OTHERS) => Self::Digest,
             Action::Digest | Action::HeldBack | Action::SourceFolded => Self::Folded,
-            Action::Block | Action::Unblock | Action::Tag | Action::Sinkhole => Self::of_act(event),
+            Action::Repaired => Self::Repaired,
+            Action::Decided => Self::of_decision(event),
+            action if action.is_act() => Self::of_act(event),
             Action::SinkFailed => Self::SinkFailed,
             Action::SinkRecovered => Self::SinkRecovered,
             Action::JournalGap => Self::Gap,
@@ -136,28 +146,52 @@ impl Kind {
     }
 
     fn of_act(event: &Event) -> Self {
-        let is_trial = event.get(Field::ResponseDryRun) == Some(&true.into());
-        let state = event.text(Field::ResponseState).map_or("", |state| state);
-        match event.action {
-            _ if event.get(Field::ErrorType).is_some() || event.get(Field::ErrorMessage).is_some() => Self::ActFailed,
-            _ if state == "refused" => Self::ActRefused,
-            _ if is_trial || state == "proposed" => Self::Proposed,
-            Action::Unblock => Self::Lifted,
-            _ if state == "lifted" => Self::Lifted,
-            Action::Tag => Self::Tagged,
-            Action::Sinkhole => Self::Sinkholed,
+        match (event.action, State::of(event)) {
+            _ if is_failed(event) => Self::ActFailed,
+            (_, Some(State::Refused)) => Self::ActRefused,
+            (_, Some(State::Proposed)) => Self::Proposed,
+            _ if event.get(Field::ResponseDryRun) == Some(&true.into()) => Self::Observed,
+            (Action::Unblock, _) | (Action::Block, Some(State::Lifted)) => Self::Lifted,
+            (action, _) if action.is_act_off() => Self::Undone,
+            (_, Some(State::Lifted)) => Self::Undone,
+            (Action::Tag, _) => Self::Tagged,
+            (Action::Sinkhole, _) => Self::Sinkholed,
+            (Action::List, _) => Self::Listed,
             _ => Self::Blocked,
+        }
+    }
+
+    fn of_decision(event: &Event) -> Self {
+        let is_dry = event.get(Field::ResponseDryRun) == Some(&true.into());
+        match State::of(event) {
+            Some(State::Extended) if is_dry && is_word(event, Field::ResponseMode, "propose") => Self::Proposed,
+            Some(State::Extended) if is_dry => Self::Observed,
+            Some(State::Ended) if is_dry => Self::Rejected,
+            Some(State::Observed) => Self::Observed,
+            Some(State::Proposed) => Self::Proposed,
+            Some(State::Rejected) => Self::Rejected,
+            Some(State::Refused) => Self::ActRefused,
+            Some(State::Ended) => Self::Ended,
+            _ => Self::Decided,
         }
     }
 }
 
-/// How grave an event is: by its level of touch; one of a source without a level is a contact at least.
+fn is_failed(event: &Event) -> bool {
+    let has_error = event.get(Field::ErrorType).is_some() || event.get(Field::ErrorMessage).is_some();
+    has_error || State::of(event) == Some(State::Failed)
+}
+
+/// How grave an event is: by its level of touch; one of a source without a level is a contact at least, and what a person
+/// has to see to more than that.
 pub(crate) fn weight(event: &Event) -> Weight {
     match event.text(Field::TouchLevel).map_or("", |level| level) {
         "proof" => Weight::Proof,
         "intent" => Weight::Intent,
         "contact" => Weight::Contact,
         _ if event.action == Action::Scan => Weight::Intent,
+        _ if event.action.is_act() && is_failed(event) => Weight::Intent,
+        _ if event.action == Action::Decided && State::of(event) == Some(State::Proposed) => Weight::Intent,
         _ if is_of_somebody(event) || event.action.is_touch() => Weight::Contact,
         _ => Weight::News,
     }
@@ -232,7 +266,7 @@ mod tests {
         let mut act = event(Action::Block, &[(Field::ResponseState, "enforced")]);
         assert_eq!(Kind::of(&act), Kind::Blocked);
         act.set(Field::ResponseDryRun, true);
-        assert_eq!(Kind::of(&act), Kind::Proposed);
+        assert_eq!(Kind::of(&act), Kind::Observed);
         act.set(Field::ResponseState, "refused");
         assert_eq!(Kind::of(&act), Kind::ActRefused);
         act.set(Field::ErrorType, "netlink");
@@ -242,6 +276,61 @@ mod tests {
             Kind::Lifted
         );
         assert_eq!(Kind::of(&event(Action::Unblock, &[])), Kind::Lifted);
+    }
+
+    #[test]
+    fn each_act_and_decision_has_the_kind_of_its_state() {
+        let of = |action, state: State| Kind::of(&event(action, &[(Field::ResponseState, state.name())]));
+        let acts = [
+            (Action::Block, Kind::Blocked),
+            (Action::Tag, Kind::Tagged),
+            (Action::Sinkhole, Kind::Sinkholed),
+            (Action::List, Kind::Listed),
+        ];
+        for (action, kind) in acts {
+            assert_eq!(of(action, State::Enforced), kind);
+            assert_eq!(of(action, State::Failed), Kind::ActFailed);
+        }
+        for action in [Action::Untag, Action::Unsinkhole, Action::Unlist] {
+            assert_eq!(of(action, State::Lifted), Kind::Undone);
+            assert_eq!(of(action, State::Failed), Kind::ActFailed);
+        }
+        assert_eq!(of(Action::Unblock, State::Lifted), Kind::Lifted);
+        assert_eq!(of(Action::Unblock, State::Failed), Kind::ActFailed);
+        let decisions = [
+            Kind::Observed,
+            Kind::Proposed,
+            Kind::Decided,
+            Kind::Decided,
+            Kind::Rejected,
+            Kind::Decided,
+            Kind::ActRefused,
+            Kind::Ended,
+        ];
+        assert_eq!(State::OF_DECISIONS.map(|state| of(Action::Decided, state)), decisions);
+        let dry = |mode: &str, state: State| {
+            let facts = [(Field::ResponseState, state.name()), (Field::ResponseMode, mode)];
+            let mut event = event(Action::Decided, &facts);
+            event.set(Field::ResponseDryRun, true);
+            Kind::of(&event)
+        };
+        assert_eq!(dry("propose", State::Extended), Kind::Proposed);
+        assert_eq!(dry("observe", State::Extended), Kind::Observed);
+        assert_eq!(dry("propose", State::Ended), Kind::Rejected);
+    }
+
+    #[test]
+    fn what_waits_for_a_person_or_failed_is_graver_than_what_runs_by_itself() {
+        let of = |action, state: State| {
+            let mut event = event(action, &[(Field::ResponseState, state.name())]);
+            event.set(Field::SourceIp, std::net::IpAddr::from([203, 0, 113, 7]));
+            weight(&event)
+        };
+        assert_eq!(of(Action::Decided, State::Decided), Weight::Contact);
+        assert_eq!(of(Action::Decided, State::Proposed), Weight::Intent);
+        assert_eq!(of(Action::Block, State::Enforced), Weight::Contact);
+        assert_eq!(of(Action::Block, State::Failed), Weight::Intent);
+        assert_eq!(weight(&event(Action::Repaired, &[])), Weight::News);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! configuration gave; the latter without any sign that a client could read as markup.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use minijinja::Value;
 use smol_str::SmolStr;
@@ -74,6 +75,12 @@ pub(crate) static VARIABLES: &[Variable] = &[
     row("rule", Group::Act, |about| about.name(Field::ResponseRule).into()),
     row("lasting", Group::Act, |about| about.lasting().into()),
     row("until", Group::Act, |about| about.until().into()),
+    row("decision", Group::Act, |about| about.decision().into()),
+    row("person", Group::Act, |about| about.person().into()),
+    row("undone", Group::Act, |about| about.undone().into()),
+    row("mended", Group::Act, |about| {
+        about.number(Field::ResponseRepaired, 1).max(1).into()
+    }),
     row("sink", Group::Sink, |about| {
         about.named(Field::SinkName, "a sink without a name").into()
     }),
@@ -192,9 +199,12 @@ impl About<'_> {
         }
     }
 
-    /// An address, the pseudonym in its place, a number of sources, or that nobody knows.
+    /// The network that is acted on, an address, the pseudonym in its place, a number of sources, or that nobody knows.
     fn who(&self) -> String {
         let sources = self.sources();
+        if let Some(network) = network(self.event) {
+            return network;
+        }
         match self.event.ip(Field::SourceIp) {
             Some(ip) => ip.to_string(),
             None if sources > 1 => words::several(sources, "source"),
@@ -298,12 +308,55 @@ impl About<'_> {
         }
     }
 
-    fn act(&self) -> &'static str {
-        match self.event.action {
+    /// What was done, or is to be: `block`, `block and tag`.
+    fn act(&self) -> String {
+        let act = match self.event.action {
             Action::Unblock => "unblock",
             Action::Tag => "tag",
+            Action::Untag => "untag",
             Action::Sinkhole => "sinkhole",
-            _ => "block",
+            Action::Unsinkhole => "unsinkhole",
+            Action::List => "list",
+            Action::Unlist => "unlist",
+            _ => return listed(&self.verbs()),
+        };
+        act.to_owned()
+    }
+
+    /// What is to be done, in words that a rule can have; whatever else an event says is none of them.
+    fn verbs(&self) -> Vec<&'static str> {
+        let verbs: &[SmolStr] = match self.event.get(Field::ResponseVerbs) {
+            Some(Fact::Texts(verbs)) => verbs,
+            _ => &[],
+        };
+        let known = VERBS
+            .iter()
+            .copied()
+            .filter(|verb| verbs.iter().any(|word| word == verb));
+        Some(known.collect())
+            .filter(|known: &Vec<_>| !known.is_empty())
+            .unwrap_or(vec!["block"])
+    }
+
+    fn undone(&self) -> &'static str {
+        match self.event.action {
+            Action::Tag | Action::Untag => "is no longer tagged",
+            Action::Sinkhole | Action::Unsinkhole => "is no longer sinkholed in DNS",
+            Action::List | Action::Unlist => "is no longer on the list",
+            _ => "is no longer blocked",
+        }
+    }
+
+    fn decision(&self) -> String {
+        let id = self.event.uuid(Field::ResponseId);
+        id.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// Who decided, if it was a person.
+    fn person(&self) -> String {
+        match self.event.int(Field::ResponseUid) {
+            Some(_) => self.name(Field::ResponseBy),
+            None => String::new(),
         }
     }
 
@@ -357,8 +410,33 @@ const NO_TOUCHES: &[Action] = &[
     Action::Block,
     Action::Unblock,
     Action::Tag,
+    Action::Untag,
     Action::Sinkhole,
+    Action::Unsinkhole,
+    Action::List,
+    Action::Unlist,
+    Action::Decided,
+    Action::Repaired,
 ];
+
+/// What a rule can have done.
+const VERBS: [&str; 4] = ["block", "sinkhole", "tag", "list"];
+
+/// `block`, `block and tag`, `block, sinkhole and tag`.
+fn listed(verbs: &[&str]) -> String {
+    match verbs {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// The network that is acted on; `None` of an address, and of a text that is no network.
+pub(crate) fn network(event: &Event) -> Option<String> {
+    let (address, prefix) = event.text(Field::ResponseNetwork)?.split_once('/')?;
+    let (address, prefix): (IpAddr, u8) = (address.parse().ok()?, prefix.parse().ok()?);
+    Some(format!("{address}/{prefix}"))
+}
 
 /// How many events of some actions a digest counted.
 pub(crate) fn counted(event: &Event, actions: &[Action]) -> i64 {

@@ -10,6 +10,7 @@ use trapline_schemas::Format;
 use trapline_sink::base_url;
 use trapline_sink::config::{Audience, Common, ExposeSecret, Factory, Key, KeyKind, Problem, Secret, SinkType, Table};
 use trapline_sink::courier::Dispatch;
+use trapline_sink::dial::Address;
 use trapline_sink::http::HttpClient;
 use trapline_sink::pace::INTERVAL_MAX;
 use trapline_sink::secret_url::SecretUrl;
@@ -103,6 +104,12 @@ impl Factory for Settings {
         let route = self.way.route()?;
         let channel = Slack::new(Line { client, route }, voice, self.threads);
         Ok(Arc::new(Dispatch::new(channel, self.interval)))
+    }
+
+    /// Either the webhook's or the bot's: the endpoint of a bot has a default.
+    fn places(&self, _: &Table) -> Vec<Address> {
+        let port = self.base.port_or_known_default();
+        Address::parse(base_url::host(&self.base), port).into_iter().collect()
     }
 
     fn look(&self, table: &Table, common: &Common) -> Vec<Problem> {

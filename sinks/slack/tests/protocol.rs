@@ -258,6 +258,22 @@ fn a_table_that_would_leak_or_mislead_is_refused_without_showing_a_secret() {
 }
 
 #[test]
+fn the_place_is_the_webhooks_or_the_bots_and_shows_no_secret() {
+    for (toml, host) in [
+        (
+            "webhook_url = \"https://hooks.slack.com/services/T/B/hush\"",
+            "hooks.slack.com",
+        ),
+        ("token = \"x\"\nchannel = \"C1\"", "slack.com"),
+    ] {
+        let (table, _) = Table::for_test(toml, SINK.keys);
+        let places = (SINK.parse)(&table).places(&table);
+        let hosts: Vec<_> = places.iter().map(|place| place.host.as_str()).collect();
+        assert_eq!(hosts, [host]);
+    }
+}
+
+#[test]
 fn an_interval_that_no_delivery_could_keep_is_a_mistake() {
     for (interval, mistakes) in [("3m", 0), ("181s", 1), ("1h", 1)] {
         let toml = format!("webhook_url = \"https://hooks.slack.com/services/T/B/x\"\ninterval = \"{interval}\"");

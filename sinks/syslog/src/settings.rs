@@ -353,6 +353,13 @@ fn transport(table: &Table) -> Transport {
 }
 
 impl Factory for Settings {
+    fn places(&self, _: &Table) -> Vec<Address> {
+        match &self.transport {
+            Transport::Udp(address) | Transport::Tcp(address) | Transport::Tls(address, _) => vec![address.clone()],
+            Transport::Unix(_) => Vec::new(),
+        }
+    }
+
     fn build(&self, common: &Common) -> Result<Arc<dyn StreamSink>, Fault> {
         let names = |address: &Address| Names::new(address.clone(), common.resolver.clone());
         let link = |wire: Wire| Link::new(wire, self.resend_frames, self.timeout);
@@ -436,6 +443,18 @@ mod tests {
     use trapline_sink::dial::Resolver;
 
     use super::*;
+
+    #[test]
+    fn a_socket_of_this_host_is_no_place_and_an_address_is_one() {
+        for (toml, found) in [
+            ("transport = 'unix'\naddress = 'log'", None),
+            ("transport = 'udp'\naddress = 'siem.example'", Some("siem.example:514")),
+        ] {
+            let (table, _) = Table::for_test(toml, SINK.keys);
+            let places = Settings::read(&table).places(&table);
+            assert_eq!(places.first().map(ToString::to_string).as_deref(), found);
+        }
+    }
 
     #[test]
     fn a_bound_that_not_every_event_fits_is_named_with_one_that_is_enough() {

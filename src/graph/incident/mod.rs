@@ -10,11 +10,14 @@
 //!    Who comes again after it opens the incident anew, under the same incident id, and it closes again.
 //! 2. `honeyport.finding.hits` counts each event of the incident once. Of one that the sink was not told of, what lies
 //!    [`AGAIN_MAX`] entries back is forgotten.
-//! 3. Quiet is a matter of the events' own time and the clock's; nothing closes before every entry has been read. A clock
+//! 3. What is done about a source is nothing that the source did: it opens no incident of which the sink is not told, and
+//!    makes none last, but by the time that a decision keeps it open (`response-decided`: decided, approved, extended), up
+//!    to that or to the decision's end.
+//! 4. Quiet is a matter of the events' own time and the clock's; nothing closes before every entry has been read. A clock
 //!    that was ahead and went back is believed both times: what it closed stays closed, what it opened ends in time.
-//! 4. At most [`OPEN_MAX`] incidents are open. When full, the one that was quiet for longest goes: without a word if the
+//! 5. At most [`OPEN_MAX`] incidents are open. When full, the one that was quiet for longest goes: without a word if the
 //!    sink was told nothing of it, else closed early, which its event says.
-//! 5. Rows and the entries from [`Incidents::reads_from`] on make memory again: nothing is closed twice or forgotten,
+//! 6. Rows and the entries from [`Incidents::reads_from`] on make memory again: nothing is closed twice or forgotten,
 //!    whenever the process is killed. A row is written for what the sink was told of, at most once in [`SAVE_EVERY`] or
 //!    [`SAVE_ENTRIES`]; all else is read again.
 //!
@@ -31,6 +34,7 @@ mod tests;
 
 use std::time::Duration;
 
+use trapline_schemas::derive::state::State;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 use trapline_sink::config::duration_text;
 use uuid::Uuid;
@@ -146,19 +150,37 @@ impl Incidents {
         if way.counts || way.tells {
             self.count(offset, (id, event), way);
         }
-        if Class::of(event.action) == Class::Decisions
-            && let Some(Value::Time(until)) = event.get(Field::ResponseExpires)
-        {
-            self.hold(offset, id, *until);
+        // What is only proposed or observed keeps nothing open, however long.
+        let is_dry = event.get(Field::ResponseDryRun) == Some(&Value::Bool(true));
+        if event.action == Action::Decided && !is_dry {
+            let decision = event.uuid(Field::ResponseId).unwrap_or_default();
+            match (State::of(event), event.get(Field::ResponseExpires)) {
+                (Some(State::Decided | State::Approved | State::Extended), Some(Value::Time(until))) => {
+                    self.hold(offset, id, (decision, *until));
+                }
+                (Some(State::Ended), _) => self.let_go(offset, id, (decision, event.at)),
+                _ => {}
+            }
         }
     }
 
-    /// Something is done about an incident until then: it does not end before. Whatever says when the last decision about
-    /// an incident ends says it here.
-    fn hold(&mut self, offset: Offset, id: Uuid, until: Timestamp) {
+    /// Something is done about an incident until then: it does not end before.
+    fn hold(&mut self, offset: Offset, id: Uuid, (decision, until): (Uuid, Timestamp)) {
         let now = self.now;
         for shelf in [&mut self.told, &mut self.untold] {
-            shelf.change(offset, now, id, |open| open.hold(until.micros()));
+            shelf.change(offset, now, id, |open| open.hold(decision, until.micros()));
+        }
+    }
+
+    /// A decision about an incident ended, perhaps before its time: it keeps the incident open no longer than that.
+    fn let_go(&mut self, offset: Offset, id: Uuid, (decision, at): (Uuid, Timestamp)) {
+        let (now, quiet) = (self.now, self.quiet);
+        for shelf in [&mut self.told, &mut self.untold] {
+            let Some(until) = shelf.get(id).and_then(|open| open.hold_of(decision)) else {
+                continue;
+            };
+            shelf.change(offset, now, id, |open| open.hold(decision, until.min(at.micros())));
+            shelf.note_sooner(id, quiet);
         }
     }
 
@@ -167,6 +189,11 @@ impl Incidents {
         self.latest = self.latest.max(last);
         self.end_if_over(id, first);
         let is_known = self.told.get(id).is_some() || self.untold.get(id).is_some();
+        let is_decision = Class::of(event.action) == Class::Decisions;
+        // Nothing that the source did: it begins nothing, unless the sink was told of it and waits for an end.
+        if !is_known && is_decision && !way.tells {
+            return;
+        }
         if !is_known {
             self.make_room(last);
             self.untold.put(id, Open::new(event, &mut self.facts), self.quiet);

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value, codec, ids};
 use uuid::Uuid;
 
+use crate::graph::inputs::Class;
 use crate::graph::window::{is_sum, weight};
 use crate::journal::Offset;
 
@@ -26,6 +27,8 @@ const COMMON: &[Field] = &[
     Field::ObserverVersion,
     Field::OrganizationId,
 ];
+/// Most decisions that keep one incident open.
+const HOLDS_MAX: usize = 8;
 /// Sets of common facts that are remembered to be shared.
 const SHARED_MAX: usize = 16;
 /// The levels of touch, the least first.
@@ -63,8 +66,8 @@ pub(super) struct Open {
     hits: u64,
     /// The highest level of touch, from 1; 0: none.
     level: usize,
-    /// Something is done about it until then.
-    held: i64,
+    /// Decisions about it, and until when each keeps it open.
+    holds: Vec<(Uuid, i64)>,
     /// The offset after that of the last entry counted; what is read again before it is counted already.
     pub(super) counted: Offset,
     /// The first entry that the journal's row, if there is one, does not count, and when it came.
@@ -85,7 +88,11 @@ struct Row {
     last: i64,
     hits: u64,
     level: usize,
+    /// The latest of the holds; alone in rows of earlier versions.
     held: i64,
+    /// The id of each decision in two halves, and until when it holds.
+    #[serde(default)]
+    holds: Vec<(u64, u64, i64)>,
     counted: Offset,
 }
 
@@ -97,7 +104,7 @@ impl Open {
             last,
             hits: 0,
             level: 0,
-            held: 0,
+            holds: Vec::new(),
             counted: 0,
             unsaved: None,
             has_row: false,
@@ -114,23 +121,43 @@ impl Open {
         if !weighs {
             return;
         }
-        let (first, last) = span(event);
-        self.first = self.first.min(first);
-        self.last = self.last.max(last);
+        // What was done about a source is nothing that the source did.
+        if Class::of(event.action) != Class::Decisions {
+            let (first, last) = span(event);
+            self.first = self.first.min(first);
+            self.last = self.last.max(last);
+        }
         self.hits = self.hits.saturating_add(weight(event));
         let level = event.text(Field::TouchLevel);
         let place = LEVELS.iter().position(|name| level.is_some_and(|level| level == name));
         self.level = self.level.max(place.map_or(0, |place| place + 1));
     }
 
-    /// Something is done about it until then.
-    pub(super) fn hold(&mut self, until: i64) {
-        self.held = self.held.max(until);
+    /// A decision keeps it open until then, and no longer. Of too many decisions the one that ends first is forgotten.
+    pub(super) fn hold(&mut self, decision: Uuid, until: i64) {
+        self.holds.retain(|(held_by, _)| *held_by != decision);
+        if self.holds.len() == HOLDS_MAX {
+            let first = self.holds.iter().enumerate().min_by_key(|(_, (_, until))| *until);
+            if let Some((first, _)) = first {
+                self.holds.swap_remove(first);
+            }
+        }
+        self.holds.push((decision, until));
+    }
+
+    /// Until when a decision keeps it open, if it does.
+    pub(super) fn hold_of(&self, decision: Uuid) -> Option<i64> {
+        let hold = self.holds.iter().find(|(held_by, _)| *held_by == decision)?;
+        Some(hold.1)
+    }
+
+    fn held(&self) -> i64 {
+        self.holds.iter().map(|(_, until)| *until).max().unwrap_or(0)
     }
 
     /// When it is over if nothing more comes: after its quiet, and not while something is done about it.
     pub(super) fn due(&self, quiet: i64) -> i64 {
-        self.last.saturating_add(quiet).max(self.held)
+        self.last.saturating_add(quiet).max(self.held())
     }
 
     /// The event that says so.
@@ -172,7 +199,8 @@ impl Open {
             last: self.last,
             hits: self.hits,
             level: self.level,
-            held: self.held,
+            held: self.held(),
+            holds: self.holds.iter().map(halved).collect(),
             counted: self.counted,
         };
         let mut row = serde_json::to_vec(&facts).expect("numbers are always JSON");
@@ -185,17 +213,30 @@ impl Open {
         let end = row.iter().position(|byte| *byte == b'\n')?;
         let row_facts: Row = serde_json::from_slice(row.get(..end)?).ok()?;
         let event = codec::decode(row.get(end + 1..)?).ok()?;
+        let holds = match row_facts.holds.is_empty() && row_facts.held > 0 {
+            true => vec![(Uuid::nil(), row_facts.held)],
+            false => row_facts.holds.iter().map(whole).collect(),
+        };
         (row_facts.v == 1).then(|| Self {
             first: row_facts.first,
             last: row_facts.last,
             hits: row_facts.hits,
             level: row_facts.level,
-            held: row_facts.held,
+            holds,
             counted: row_facts.counted,
             has_row: true,
             ..Self::new(&event, facts)
         })
     }
+}
+
+fn halved((decision, until): &(Uuid, i64)) -> (u64, u64, i64) {
+    let (high, low) = decision.as_u64_pair();
+    (high, low, *until)
+}
+
+fn whole((high, low, until): &(u64, u64, i64)) -> (Uuid, i64) {
+    (Uuid::from_u64_pair(*high, *low), *until)
 }
 
 /// From when to when an event is; of a sum, from when to when what it counts was.

@@ -60,6 +60,15 @@ impl Shelf {
         }
     }
 
+    /// An incident may be over sooner than was noted.
+    pub(super) fn note_sooner(&mut self, id: Uuid, quiet: i64) {
+        let due = self.open.get(&id).map(|open| open.due(quiet));
+        self.order.extend(due.map(|due| Reverse((due, id))));
+        if self.order.len() > 2 * self.open.len() + STALE_MAX {
+            self.sort(quiet);
+        }
+    }
+
     /// No incident is over before this.
     pub(super) fn earliest(&self) -> Option<i64> {
         self.order.peek().map(|Reverse((noted, _))| *noted)

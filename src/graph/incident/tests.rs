@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 use trapline_schemas::Action;
+use trapline_schemas::derive::state::State;
 
 use super::rows::row_key;
 use super::*;
@@ -211,20 +212,84 @@ fn a_digest_is_as_many_events_as_it_says_and_lasts_as_long() {
     assert_eq!(node.told[0].get(Field::EventStart), Some(&Value::Time(at(10))));
 }
 
+/// What was decided about an incident, to last until `until`.
+fn decided(secs: i64, decision: u128, state: State, until: i64) -> Event {
+    let mut event = touch(secs, 1, "");
+    event.action = Action::Decided;
+    event.remove(Field::TouchLevel);
+    event.set(Field::ResponseId, Uuid::from_u128(decision));
+    event.set(Field::ResponseState, state.name());
+    event.set(Field::ResponseExpires, at(until));
+    event
+}
+
 #[test]
 fn an_incident_does_not_end_before_the_last_decision_about_it() {
     let mut node = Node::new();
     node.see(touch(0, 1, "proof"), BOTH);
-    let mut block = touch(1, 1, "proof");
-    block.action = Action::Block;
-    block.set(Field::ResponseExpires, at(5000));
-    node.see(block, Way::default());
+    node.see(decided(1, 7, State::Decided, 3000), Way::default());
+    node.see(decided(2, 8, State::Approved, 2000), Way::default());
+    node.see(decided(3, 8, State::Extended, 5000), Way::default());
     node.tick(4999);
     node.crash();
     node.tick(4999);
     assert!(node.told.is_empty());
     node.finish(5000);
     assert_eq!(node.told[0].at, at(5000));
+}
+
+#[test]
+fn a_decision_that_ends_before_its_time_lets_go_and_another_one_holds_on() {
+    let mut node = Node::new();
+    node.see(touch(0, 1, "proof"), BOTH);
+    node.see(decided(1, 7, State::Decided, 5000), Way::default());
+    node.see(decided(2, 8, State::Decided, 900), Way::default());
+    node.see(decided(600, 7, State::Ended, 5000), Way::default());
+    node.tick(899);
+    node.crash();
+    node.tick(899);
+    assert!(node.told.is_empty());
+    node.see(decided(899, 8, State::Ended, 900), Way::default());
+    node.finish(900);
+    assert_eq!(node.told.len(), 1);
+    assert_eq!(node.told[0].at, at(899));
+}
+
+#[test]
+fn what_was_not_decided_holds_nothing() {
+    let mut node = Node::new();
+    node.see(touch(0, 1, "proof"), BOTH);
+    for state in [State::Observed, State::Proposed, State::Rejected, State::Refused] {
+        node.see(decided(1, 7, state, 5000), Way::default());
+    }
+    let mut open = decided(1, 7, State::Extended, 5000);
+    open.set(Field::ResponseDryRun, true);
+    node.see(open, Way::default());
+    let mut block = decided(1, 7, State::Enforced, 5000);
+    block.action = Action::Block;
+    node.see(block, Way::default());
+    node.finish(5000);
+    assert_eq!(node.told[0].at, at(100));
+}
+
+#[test]
+fn what_is_done_about_a_source_opens_nothing_and_makes_nothing_last() {
+    let mut node = Node::new();
+    node.see(touch(0, 1, "proof"), BOTH);
+    node.see(decided(90, 7, State::Observed, 5000), COUNTS);
+    node.tick(101);
+    assert_eq!(node.told[0].at, at(100));
+    node.see(decided(200, 7, State::Ended, 5000), COUNTS);
+    node.finish(1000);
+    assert_eq!(node.told.len(), 1, "nobody came again");
+}
+
+#[test]
+fn a_sink_that_was_told_of_a_decision_alone_is_told_of_the_end_as_well() {
+    let mut node = Node::new();
+    node.see(decided(10, 7, State::Decided, 500), BOTH);
+    node.finish(1000);
+    assert_eq!(node.told[0].at, at(500));
 }
 
 #[test]
@@ -470,4 +535,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_row_of_an_earlier_version_holds_for_as_long_as_it_said() {
+    let mut node = Node::new();
+    node.see(touch(0, 1, "proof"), BOTH);
+    node.see(decided(1, 7, State::Decided, 5000), Way::default());
+    node.tick(60);
+    let name = row_key("follow/pager", id(1));
+    let row = String::from_utf8(node.rows[&name].clone()).unwrap();
+    let (facts, source) = row.split_once('\n').unwrap();
+    let mut facts: serde_json::Value = serde_json::from_str(facts).unwrap();
+    assert!(facts.as_object_mut().unwrap().remove("holds").is_some());
+    node.rows.insert(name, format!("{facts}\n{source}").into_bytes());
+    node.entries.clear();
+    node.crash();
+    node.tick(4999);
+    assert!(node.told.is_empty());
+    node.finish(5000);
+    assert_eq!(node.told[0].at, at(5000));
 }

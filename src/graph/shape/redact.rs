@@ -83,6 +83,10 @@ impl Redact {
         if touches_flow(&self.spec.fields) {
             hidden.remove(Field::NetworkCommunityId);
         }
+        if self.spec.fields.contains(&Field::SourceIp) {
+            // Of a network of a few addresses it is as good as the address.
+            hidden.remove(Field::ResponseNetwork);
+        }
         Shaped::Changed(Box::new(hidden))
     }
 

@@ -179,6 +179,7 @@ fn samples() -> Vec<Event> {
         include_str!("../../../schemas/samples/contact.body.jsonl"),
         include_str!("../../../schemas/samples/finding.body.jsonl"),
         include_str!("../../../schemas/samples/response.body.jsonl"),
+        include_str!("../../../schemas/samples/decision.body.jsonl"),
         include_str!("../../../schemas/samples/health.body.jsonl"),
     ];
     let bodies = files.iter().flat_map(|file| file.lines());

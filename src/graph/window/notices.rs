@@ -9,13 +9,16 @@
 //! 2. At most [`NoticeRules::keys`] keys of a window are told one by one: those that spoke first at once, then, when
 //!    the window ends, the gravest of the others. The rest is one digest, exact in count and in sources. The last
 //!    quarter is not for intents and sums to be told at once.
-//! 3. What was derived by a transform stands for the events that it counted, wherever it is summed up.
+//! 3. A person is told of a decision once, however many places it is in force at; of what waits for a yes or no and of what
+//!    failed at once; of what ended, was lifted or was only observed in digests alone.
+//! 4. What was derived by a transform stands for the events that it counted, wherever it is summed up.
 //!
 //! How much is told needs no state of its own: it is what the rows of the keys say ([`Bucket::slots`]).
 
 use std::collections::HashSet;
 
 use smol_str::SmolStr;
+use trapline_schemas::derive::state::State;
 use trapline_schemas::{Action, Event, Field, Value};
 
 use super::bucket::Bucket;
@@ -64,8 +67,10 @@ pub(super) enum Claim {
 const INTENT: u8 = 1;
 /// Somebody left proof, or trapline speaks of itself.
 const PROOF: u8 = 2;
-/// Something was done about somebody.
+/// Something is done about somebody.
 const ACT: u8 = 3;
+/// A person is asked.
+const ASKED: u8 = 4;
 
 impl NoticeRules {
     /// What the event wants.
@@ -101,7 +106,7 @@ fn claim(event: &Event) -> Claim {
         // What happened in a session was told when it did; what was folded follows much that was told.
         (Action::SessionEnd | Action::SourceFolded, _) => Claim::Digest,
         (Action::Scan, _) if event.text(Field::FindingStatus).is_some_and(|status| status != "new") => Claim::Digest,
-        (_, Class::Decisions) => Claim::Grave(ACT),
+        (_, Class::Decisions) => of_response(event),
         (_, Class::Decoys) => match event.text(Field::TouchLevel).map(SmolStr::as_str) {
             Some("proof") => Claim::Grave(PROOF),
             Some("intent") => Claim::Grave(INTENT),
@@ -112,9 +117,25 @@ fn claim(event: &Event) -> Claim {
     }
 }
 
+/// Of what is done about a source a person is told when it is decided, not for each place where it is then in force: those
+/// are counted, as is what runs by itself. At once comes what waits for a person, and what does not work.
+fn of_response(event: &Event) -> Claim {
+    let is_dry = event.get(Field::ResponseDryRun) == Some(&Value::Bool(true));
+    match (event.action, State::of(event)) {
+        (Action::Decided, Some(State::Refused)) if is_dry => Claim::Digest,
+        (Action::Repaired, _) | (_, Some(State::Failed)) => Claim::Grave(PROOF),
+        (_, Some(State::Proposed)) => Claim::Grave(ASKED),
+        (Action::Decided, Some(State::Decided | State::Approved | State::Refused)) => Claim::Grave(ACT),
+        _ => Claim::Digest,
+    }
+}
+
 /// The key of an event: its source, else its incident, else what trapline says and of which sink. Not the incident first:
-/// that is another each day, and a window may be longer.
+/// that is another each day, and a window may be longer. What does not work at one place is a matter of that place.
 pub(super) fn key_of(event: &Event) -> String {
+    if let Some(place) = place(event) {
+        return place;
+    }
     let incident = || event.uuid(Field::IncidentId).map(|incident| incident.to_string());
     source(event).or_else(incident).unwrap_or_else(|| {
         let about = event.text(Field::SinkName).or_else(|| event.text(Field::TransformName));
@@ -125,7 +146,15 @@ pub(super) fn key_of(event: &Event) -> String {
 
 /// How a key is shown: a person knows addresses, and no incidents.
 pub(super) fn shown(event: &Event, key: &str) -> String {
-    source(event).unwrap_or_else(|| key.replace(SEPARATOR, " ").trim_end().to_owned())
+    let source = source(event).filter(|_| place(event).is_none());
+    source.unwrap_or_else(|| key.replace(SEPARATOR, " ").trim_end().to_owned())
+}
+
+/// The place where an act failed, or what was done there had been changed by others.
+fn place(event: &Event) -> Option<String> {
+    let is_of_place = event.action == Action::Repaired || State::of(event) == Some(State::Failed);
+    let target = event.text(Field::ResponseTarget).filter(|_| is_of_place)?;
+    Some(format!("{}{SEPARATOR}{target}", event.action_name()))
 }
 
 fn source(event: &Event) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use trapline_schemas::derive::state::State;
 use trapline_schemas::{Timestamp, ids};
 use uuid::Uuid;
 
@@ -78,6 +79,88 @@ fn see(windows: &mut Windows, events: impl IntoIterator<Item = Event>) -> Vec<bo
 fn closed(windows: &mut Windows) -> Vec<Event> {
     windows.tick(at(61));
     windows.close(usize::MAX)
+}
+
+/// What was done or decided about a source.
+fn response(secs: i64, source: u32, action: Action, state: State) -> Event {
+    let mut event = hit(secs, source, "");
+    event.action = action;
+    event.remove(Field::TouchLevel);
+    event.remove(Field::DecoyId);
+    event.set(Field::ResponseState, state.name());
+    event
+}
+
+/// The same at one place.
+fn at_place(secs: i64, source: u32, place: &str, state: State) -> Event {
+    let mut event = response(secs, source, Action::Block, state);
+    event.set(Field::ResponseTarget, place);
+    event
+}
+
+#[test]
+fn a_decision_is_told_once_and_the_five_places_where_it_is_in_force_are_counted() {
+    let mut windows = windows(RULES);
+    let places = ["firewall", "cloud", "rpz", "edr", "list"];
+    let enforced = places.map(|place| at_place(3, 7, place, State::Enforced));
+    let events = [hit(1, 7, "proof"), response(2, 7, Action::Decided, State::Decided)];
+    assert_eq!(
+        see(&mut windows, events.into_iter().chain(enforced)),
+        [true, true, false, false, false, false, false]
+    );
+    let [digest] = &closed(&mut windows)[..] else {
+        panic!("one digest")
+    };
+    assert_eq!(
+        digest.get(Field::DigestActions),
+        Some(&vec![SmolStr::new("block-ip=5")].into())
+    );
+}
+
+#[test]
+fn what_waits_for_a_person_is_told_at_once_whatever_was_told_before() {
+    let mut windows = windows(RULES);
+    let events = [
+        response(1, 7, Action::Decided, State::Decided),
+        response(2, 7, Action::Decided, State::Proposed),
+        response(3, 7, Action::Decided, State::Proposed),
+        response(4, 7, Action::Decided, State::Approved),
+    ];
+    assert_eq!(see(&mut windows, events), [true, true, false, false]);
+}
+
+#[test]
+fn what_ended_was_lifted_or_was_only_observed_comes_in_a_digest() {
+    let mut windows = windows(RULES);
+    let states = [State::Observed, State::Rejected, State::Extended, State::Ended];
+    let decisions = states.map(|state| response(1, 7, Action::Decided, state));
+    let lifted = response(2, 7, Action::Unblock, State::Lifted);
+    // What would be refused if it were done at all.
+    let mut refused = response(3, 7, Action::Decided, State::Refused);
+    refused.set(Field::ResponseDryRun, true);
+    let all = decisions.into_iter().chain([lifted, refused]);
+    assert_eq!(see(&mut windows, all), [false; 6]);
+    assert_eq!(closed(&mut windows).iter().map(hits).sum::<i64>(), 6);
+}
+
+#[test]
+fn a_place_that_fails_is_told_of_at_once_and_once_however_many_sources_it_fails_for() {
+    let mut windows = windows(RULES);
+    let mut repaired = news(5, Action::Repaired);
+    repaired.set(Field::ResponseTarget, "cloud");
+    let events = [
+        response(1, 7, Action::Decided, State::Decided),
+        at_place(2, 7, "firewall", State::Failed),
+        at_place(3, 8, "firewall", State::Failed),
+        at_place(4, 8, "cloud", State::Failed),
+        repaired,
+    ];
+    assert_eq!(see(&mut windows, events), [true, true, false, true, true]);
+    let [digest] = &closed(&mut windows)[..] else {
+        panic!("one digest")
+    };
+    assert_eq!(digest.text(Field::TransformKey).unwrap(), "block-ip firewall");
+    assert_eq!(digest.ip(Field::SourceIp), None, "it is of several");
 }
 
 fn hits(event: &Event) -> i64 {

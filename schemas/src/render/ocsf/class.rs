@@ -78,7 +78,7 @@ classes! {
     DATASTORE = 6005, "Datastore Activity", [4 "Query"], ["actor", "src_endpoint"],
         ["database", "databucket", "table"];
     ERROR = 6008, "Application Error", [1 "General Error"], [], [];
-    REMEDIATION = 7001, "Remediation Activity", [1 "Isolate"], ["command_uid"], [];
+    REMEDIATION = 7001, "Remediation Activity", [1 "Isolate", 3 "Restore"], ["command_uid"], [];
     NETWORK_REMEDIATION = 7004, "Network Remediation Activity", [1 "Isolate", 3 "Restore"],
         ["command_uid", "connection_info"], [];
 }
@@ -117,7 +117,10 @@ pub(super) fn classify(view: &View<'_>) -> (&'static Class, u8) {
         Action::Block => (&NETWORK_REMEDIATION, 1),
         Action::Unblock => (&NETWORK_REMEDIATION, 3),
         Action::Sinkhole => (&REMEDIATION, 1),
-        Action::Tag => (&REMEDIATION, OTHER),
+        Action::Unsinkhole => (&REMEDIATION, 3),
+        Action::Tag | Action::Untag | Action::List | Action::Unlist | Action::Decided | Action::Repaired => {
+            (&REMEDIATION, OTHER)
+        }
         Action::Scan | Action::HeldBack | Action::Digest => (&FINDING, finding_activity(view)),
         Action::IncidentClosed => (&INCIDENT, 3),
         Action::NoticeReleased => (&INCIDENT, 2),

@@ -7,10 +7,11 @@
 //! instead of being bent; nothing is there twice but what `observables` points at.
 //!
 //! The rooms: `class` (which class), `writer` (the object under way), `parts` (endpoints, connection, traffic and
-//! whatever else several classes share), `special` (what one class alone has).
+//! whatever else several classes share), `special` (what one class alone has), `remediation` (what is done about sources).
 
 pub mod class;
 mod parts;
+mod remediation;
 mod special;
 mod writer;
 

@@ -106,9 +106,16 @@ fn act(w: &Writer<'_, '_>, alert: bool) -> (Pair, Pair) {
     const DENIED: (Pair, Pair) = ((2, "Denied"), (2, "Blocked"));
     match (w.view.row().subject, w.view.action()) {
         (Subject::Response, _) if w.view.failed() => ((0, "Unknown"), (27, "Error")),
+        (_, Action::Decided) => (
+            OBSERVED,
+            w.view.state().map_or((17, "Logged"), |state| state.row().disposition),
+        ),
         (Subject::Response, _) if w.view.is(Field::ResponseDryRun) => (OBSERVED, (16, "No Action")),
-        (_, Action::Unblock) => ((1, "Allowed"), (1, "Allowed")),
+        (_, Action::Unblock | Action::Unsinkhole) => ((1, "Allowed"), (1, "Allowed")),
         (_, Action::Tag) => (OBSERVED, (18, "Tagged")),
+        // Others act by the list, or do not.
+        (_, Action::Untag | Action::List | Action::Unlist) => (OBSERVED, (17, "Logged")),
+        (_, Action::Repaired) => ((4, "Modified"), (11, "Corrected")),
         (Subject::Response, _) => DENIED,
         (Subject::Finding, _) => (OBSERVED, (15, "Detected")),
         (_, Action::Credential | Action::Ntlm) if !w.view.is(Field::CredentialAccepted) => DENIED,
@@ -403,7 +410,17 @@ pub(super) fn observables(w: &mut Writer<'_, '_>) {
             list.text("client_hassh.fingerprint.value", 8, "Hash", hassh);
         }
         4006 | 4008 => list.text("file.name", 7, "File Name", view.text(Field::FileName)),
-        7004 => list.ip("firewall_rule.match_details", view.ip(Field::SourceIp)),
+        7004 => {
+            let network = view.text(Field::ResponseNetwork);
+            list.text("firewall_rule.match_details", 12, "Subnet", network);
+            list.ip("firewall_rule.match_details", view.ip(Field::SourceIp));
+        }
+        // The class has no place for an address of its own.
+        7001 => {
+            let network = view.text(Field::ResponseNetwork);
+            list.text("unmapped.honeyport.response.network", 12, "Subnet", network);
+            list.ip("unmapped.source.ip", view.ip(Field::SourceIp));
+        }
         _ => {}
     }
     list.end();

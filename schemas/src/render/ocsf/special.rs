@@ -5,6 +5,7 @@ use crate::event::Action;
 use crate::fields::Field;
 use crate::render::ocsf::class::Class;
 use crate::render::ocsf::parts;
+use crate::render::ocsf::remediation;
 use crate::render::ocsf::writer::{Writer, is_hex};
 
 /// Writes the attributes of the event's class.
@@ -21,17 +22,18 @@ pub(super) fn write(w: &mut Writer<'_, '_>, activity: u8) {
         Class { uid: 6002, .. } => lifecycle(w),
         Class { uid: 6005, .. } => datastore(w),
         Class { uid: 6008, .. } => error(w),
-        Class { uid: 7001 | 7004, .. } => remediation(w),
+        Class { uid: 7001 | 7004, .. } => remediation::write(w),
         _ => {}
     }
 }
 
-fn success(w: &mut Writer<'_, '_>) {
+/// A success.
+pub(super) fn success(w: &mut Writer<'_, '_>) {
     w.pair("status_id", 1, "status", "Success");
 }
 
 /// A failure with its code and text.
-fn failure(w: &mut Writer<'_, '_>) {
+pub(super) fn failure(w: &mut Writer<'_, '_>) {
     w.pair("status_id", 2, "status", "Failure");
     w.field("status_code", Field::ErrorCode);
     if !w.field("status_detail", Field::ErrorMessage) {
@@ -327,77 +329,4 @@ fn datastore(w: &mut Writer<'_, '_>) {
         w.close();
         w.place(Field::Commands);
     }
-}
-
-fn remediation(w: &mut Writer<'_, '_>) {
-    if !w.field("command_uid", Field::ResponseId) {
-        let id = w.view.event.id;
-        w.key("command_uid").id(id);
-    }
-    if w.view.failed() {
-        failure(w);
-    } else {
-        success(w);
-        w.field("status_detail", Field::EventReason);
-    }
-    if w.class.uid == 7004 {
-        w.key("connection_info").open();
-        parts::direction(w);
-        w.close();
-    }
-    let (tactic, technique, name, desc) = match w.view.action() {
-        Action::Block => (
-            "Isolate",
-            "D3-ITF",
-            "Inbound Traffic Filtering",
-            "Add source address to the drop set",
-        ),
-        Action::Unblock => (
-            "Restore",
-            "D3-RNA",
-            "Restore Network Access",
-            "Remove source address from the drop set",
-        ),
-        Action::Sinkhole => (
-            "Isolate",
-            "D3-DNSDL",
-            "DNS Denylisting",
-            "Add source address to the response policy zone",
-        ),
-        _ => {
-            w.key("remediation").open().key("desc").word("Tag the source host");
-            w.close();
-            return;
-        }
-    };
-    w.key("countermeasures").open_list().item().open();
-    w.key("d3f_tactic").open().key("name").word(tactic);
-    w.close();
-    parts::named(w, "d3f_technique", technique, name);
-    w.close();
-    w.close_list();
-    w.key("remediation").open().key("desc").word(desc);
-    w.close();
-    if w.class.uid == 7004 {
-        firewall_rule(w);
-    }
-}
-
-/// `firewall_rule`; the address stands in `match_details`, or consumers cannot find it.
-fn firewall_rule(w: &mut Writer<'_, '_>) {
-    w.key("firewall_rule").open();
-    if !w.field("name", Field::ResponseTarget) {
-        w.key("name").word("trapline");
-    }
-    w.field("type", Field::ResponseKind);
-    if let Some(ip) = w.view.ip(Field::SourceIp) {
-        w.key("match_details").open_list().item().ip(ip);
-        w.close_list();
-        w.place(Field::SourceIp);
-    }
-    if let Some(seconds) = w.view.int(Field::ResponseTtl) {
-        w.key("duration").int(seconds.saturating_mul(1000));
-        w.place(Field::ResponseTtl);
-    }
-    w.close();
 }

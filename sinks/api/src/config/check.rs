@@ -11,6 +11,7 @@ use super::Secret;
 use super::address::plain;
 use super::expand::expand;
 use super::key::{Key, KeyKind};
+use super::name::{is_name, no_name};
 use super::outside::{Context, Variables};
 use super::place::{Origin, Place, SourceText};
 use super::problem::{Problem, Problems, Visible, listed, nearest, shown};
@@ -173,6 +174,7 @@ impl Reader<'_> {
                 _ => self.table(node, keys),
             },
             KeyKind::OffOr(keys) | KeyKind::Table(keys) => self.table(node, keys),
+            KeyKind::Tables(keys) => self.tables(node, keys),
             KeyKind::Values => match self.json(node)? {
                 Value::Object(values) => Some(Checked::Values(values)),
                 _ => self.wrong(node),
@@ -412,6 +414,30 @@ impl Reader<'_> {
             }
             None => self.wrong(node),
         }
+    }
+}
+
+impl Reader<'_> {
+    fn tables(&self, node: &Node, keys: &'static [Key]) -> Option<Checked> {
+        let Some(entries) = node.entries() else {
+            return self.wrong(node);
+        };
+        let declared: Vec<_> = keys.iter().collect();
+        let read = |(name, entry): (&String, &Node)| match (is_name(name), entry.entries()) {
+            (false, _) => self.refuse_named(no_name(name, entry)),
+            (true, None) => {
+                let found = format!("`{}` is not a table", shown(&entry.place.key));
+                let allowed = format!("a table of {}", listed(keys.iter().map(|key| key.name)));
+                self.refuse_named(Problem::error(entry.key_place.clone(), found, allowed))
+            }
+            (true, Some(_)) => Some((name.clone(), check(entry, &declared, self.context))),
+        };
+        Some(Checked::Tables(entries.iter().filter_map(read).collect()))
+    }
+
+    fn refuse_named<T>(&self, problem: Problem) -> Option<T> {
+        self.context.problems.push(problem);
+        None
     }
 }
 

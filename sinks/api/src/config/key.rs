@@ -64,6 +64,9 @@ pub enum KeyKind {
     BoolOr(&'static [Key]),
     /// A table with these keys.
     Table(&'static [Key]),
+    /// Tables with these keys, each under a name of the user's choice (the getter is
+    /// [`Table::tables`](super::Table::tables)).
+    Tables(&'static [Key]),
     /// A table of any keys, for a destination that has words of its own: texts, whole numbers, true or false, and lists
     /// and tables of them (the getter is [`Table::values`](super::Table::values)).
     Values,
@@ -106,6 +109,7 @@ impl KeyKind {
             Self::OffOr(keys) => format!("\"off\" or a table of {}", names(keys)),
             Self::BoolOr(keys) => format!("true, false or a table of {}", names(keys)),
             Self::Table(keys) => format!("a table of {}", names(keys)),
+            Self::Tables(keys) => format!("tables with names, each of {}", names(keys)),
             Self::Values => "a table of texts, whole numbers, true or false, lists and tables".into(),
         }
     }

@@ -18,8 +18,10 @@ mod address;
 mod check;
 mod expand;
 mod key;
+mod name;
 mod outside;
 mod place;
+mod places;
 mod problem;
 mod schema;
 mod snippet;
@@ -34,13 +36,14 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::dial::Resolver;
+use crate::dial::{Address, Resolver};
 use crate::stream::{Fault, StreamSink};
 use trapline_schemas::Format;
 
 pub use address::{plain as plain_address, seen as seen_address};
 pub use check::check;
 pub use key::{Key, KeyKind};
+pub use name::{NAME_CHARS_MAX, NAME_PATTERN, is_name, no_name};
 pub use outside::{Context, Outside, Variables};
 pub use place::{Origin, Place, SourceText};
 pub use problem::{Facts, Problem, Problems, Severity, Visible, listed, nearest, one_of, shown};
@@ -91,6 +94,12 @@ pub trait Factory: Send + Sync + Debug {
     /// Reaches nobody and changes nothing. Called on `check`.
     fn look(&self, _table: &Table, _common: &Common) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// The hosts that it sends to, which are never acted on; `table` is the one that this was read from. A port that is
+    /// not written means nothing.
+    fn places(&self, table: &Table) -> Vec<Address> {
+        table.places()
     }
 
     /// Whether the sink writes to those who answer for a source, when an event `notice-released` that names it lets it.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, KeyKind};
+use super::name::{NAME_CHARS_MAX, NAME_PATTERN};
 
 /// The schema of a table with these keys and no others.
 pub fn table_schema<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Value {
@@ -59,6 +60,11 @@ fn kind_schema(kind: KeyKind) -> Value {
         KeyKind::OffOr(keys) => json!({"anyOf": [{"const": "off"}, table_schema(keys)]}),
         KeyKind::BoolOr(keys) => json!({"anyOf": [{"type": "boolean"}, table_schema(keys)]}),
         KeyKind::Table(keys) => table_schema(keys),
+        KeyKind::Tables(keys) => json!({
+            "type": "object",
+            "propertyNames": {"pattern": NAME_PATTERN, "maxLength": NAME_CHARS_MAX},
+            "additionalProperties": table_schema(keys),
+        }),
         KeyKind::Values => json!({"type": "object"}),
     }
 }

@@ -60,6 +60,7 @@ pub(super) enum Checked {
     Pairs(Vec<(String, Secret)>),
     Off,
     Table(Table),
+    Tables(Vec<(String, Table)>),
     Values(Map<String, Value>),
 }
 
@@ -78,6 +79,7 @@ impl PartialEq for Checked {
             (Self::Secret(a), Self::Secret(b)) => a.expose_secret() == b.expose_secret(),
             (Self::Pairs(a), Self::Pairs(b)) => same_pairs(a, b),
             (Self::Table(a), Self::Table(b)) => a == b,
+            (Self::Tables(a), Self::Tables(b)) => a == b,
             (Self::Values(a), Self::Values(b)) => a == b,
             (Self::Off, Self::Off) => true,
             _ => false,
@@ -230,6 +232,14 @@ impl Table {
         match self.value(key)? {
             Checked::Table(table) => Some(table.clone()),
             _ => None,
+        }
+    }
+
+    /// A `Tables`, sorted by name, those of wrong name left out; empty if absent.
+    pub fn tables(&self, key: &str) -> Vec<(String, Table)> {
+        match self.value(key) {
+            Some(Checked::Tables(tables)) => tables.clone(),
+            _ => Vec::new(),
         }
     }
 

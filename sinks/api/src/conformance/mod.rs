@@ -18,6 +18,7 @@ mod driver;
 pub mod log;
 pub mod names;
 pub mod samples;
+pub mod sets;
 pub mod web;
 
 use std::collections::BTreeSet;

@@ -97,6 +97,7 @@ mod tests {
     fn member(host: u8, ends_in: i64, gravity: u8) -> Member {
         Member {
             target: std::net::Ipv4Addr::new(203, 0, 113, host).into(),
+            inside: false,
             since: NOW,
             until: after(ends_in),
             decision: Uuid::from_u128(host.into()),

@@ -4,9 +4,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::SetSink;
 use crate::config::{Key, Problem, Table};
-use crate::dial::Resolver;
+use crate::dial::{Address, Resolver};
+use crate::published::Shelf;
 use crate::stream::Fault;
 
 /// What a rule can have done, and a set sink does.
@@ -94,6 +97,27 @@ pub struct SetCommon {
     pub resolver: Resolver,
     /// Whether nothing may be changed: `stands` and `check` alone are asked then.
     pub observes: bool,
+    /// Whom it acts on: its `scope`. It is told of no others; what it must never say of others it checks again.
+    pub scope: Scope,
+    /// Networks of the zones that are inside.
+    pub inside: Arc<[IpNet]>,
+    /// Where a sink that others come for puts its documents; the web server has the same.
+    pub shelf: Shelf,
+}
+
+impl SetCommon {
+    /// For a sink of this name that may act on everybody; the rest is as it is without a configuration.
+    pub fn new(name: &str, observer: &str, resolver: Resolver) -> Self {
+        Self {
+            name: name.to_owned(),
+            observer: observer.to_owned(),
+            resolver,
+            observes: false,
+            scope: Scope::Both,
+            inside: Arc::default(),
+            shelf: Shelf::default(),
+        }
+    }
 }
 
 /// A set sink's validated settings, ready to be made real.
@@ -103,6 +127,12 @@ pub trait SetFactory: Send + Sync + Debug {
 
     /// What it does.
     fn verb(&self) -> Verb;
+
+    /// The hosts that it speaks to, which are never acted on; `table` is the one that this was read from. A port that is
+    /// not written means nothing.
+    fn places(&self, table: &Table) -> Vec<Address> {
+        table.places()
+    }
 
     /// What is wrong beyond the keys of its table. Reaches nobody and changes nothing.
     fn look(&self, _table: &Table, _common: &SetCommon) -> Vec<Problem> {

@@ -16,6 +16,7 @@
 
 mod arming;
 mod compare;
+mod embedded;
 mod kind;
 mod spared;
 mod target;
@@ -55,6 +56,9 @@ pub enum Grounds {
 pub struct Member {
     /// Whom.
     pub target: Target,
+    /// Whether it is in a zone that is inside: for destinations that do another thing to those (an inside host asks the
+    /// own resolvers, an outside one is what names point to).
+    pub inside: bool,
     /// When it began.
     pub since: Timestamp,
     /// When it ends: there is nothing without an end.

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Target;
+use super::embedded;
+use super::target::unmapped;
 
 /// Why an address is never acted on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,25 @@ pub enum Why {
     Allowed,
     /// Somebody who proved to administer this host came from there.
     Admin,
+    /// As another instance, or this one at another time, says.
+    Known(String),
+}
+
+impl Why {
+    /// One word, for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NoHost => "no-host",
+            Self::Own => "own",
+            Self::Gateway => "gateway",
+            Self::Resolver => "resolver",
+            Self::TimeServer => "time-server",
+            Self::Sink(_) => "sink",
+            Self::Allowed => "allow",
+            Self::Admin => "admin",
+            Self::Known(_) => "known",
+        }
+    }
 }
 
 impl fmt::Display for Why {
@@ -39,6 +60,7 @@ impl fmt::Display for Why {
             Self::Sink(name) => write!(f, "where sink `{name}` sends to"),
             Self::Allowed => f.write_str("in `allow`"),
             Self::Admin => f.write_str("where an administrator of this host came from"),
+            Self::Known(why) => f.write_str(why),
         }
     }
 }
@@ -61,7 +83,8 @@ const NO_HOST: [(IpAddr, u8); 6] = [
 ];
 
 impl Spared {
-    /// Of networks and reasons; of one network the first reason in the order of [`Why`] stands.
+    /// Of networks and reasons; of one network the first reason in the order of [`Why`] stands. A network of IPv4-mapped
+    /// addresses is the IPv4 network.
     pub fn new(rows: impl IntoIterator<Item = (IpNet, Why)>) -> Self {
         let no_host = NO_HOST
             .iter()
@@ -71,7 +94,7 @@ impl Spared {
         let no_host = no_host.chain(v6_single).map(|network| (network, Why::NoHost));
         let mut rows: Vec<_> = rows
             .into_iter()
-            .map(|(net, why)| (net.trunc(), why))
+            .map(|(net, why)| (unmapped(net).trunc(), why))
             .chain(no_host)
             .collect();
         rows.sort();
@@ -79,17 +102,34 @@ impl Spared {
         Self { rows }
     }
 
-    /// Why an act on `target` is refused: the first network that has an address in common with it.
+    /// Why an act on `target` is refused: the first network that has an address in common with it, also in the form that
+    /// an IPv4 address has in IPv6 (mapped, translated, NAT64, 6to4, Teredo). A network with all of IPv4 in it, such as
+    /// a /64 of NAT64, is refused.
     pub fn why(&self, target: Target) -> Option<&Why> {
         let net = target.net();
-        let meets = |row: &&(IpNet, Why)| row.0.contains(&net) || net.contains(&row.0);
+        let inner = embedded::within(net).map(IpNet::V4);
+        let meets = |row: &&(IpNet, Why)| is_met(row.0, net) || inner.is_some_and(|inner| is_met(row.0, inner));
         self.rows.iter().find(meets).map(|(_, why)| why)
+    }
+
+    /// All networks, and the IPv6 networks that those of IPv4 are behind NAT64 and 6to4: for destinations that act by
+    /// themselves and cannot ask [`why`](Self::why). Teredo has no such networks.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let outer = self.rows.iter().filter_map(|(net, _)| match net {
+            IpNet::V4(v4) => Some(embedded::outside(*v4)),
+            IpNet::V6(_) => None,
+        });
+        self.rows.iter().map(|(net, _)| *net).chain(outer.flatten())
     }
 
     /// All networks, sorted, with the reasons.
     pub fn rows(&self) -> &[(IpNet, Why)] {
         &self.rows
     }
+}
+
+fn is_met(one: IpNet, other: IpNet) -> bool {
+    one.contains(&other) || other.contains(&one)
 }
 
 #[cfg(test)]
@@ -131,5 +171,67 @@ mod tests {
         assert_eq!(spared.why(target("192.0.2.52")), None);
         let spared = Spared::new([("192.0.2.0/24".parse().unwrap(), Why::Allowed)]);
         assert_eq!(spared.why(target("192.0.2.52")), Some(&Why::Allowed));
+    }
+
+    #[test]
+    fn a_spared_ipv4_address_is_spared_in_all_its_forms_of_ipv6() {
+        let spared = Spared::new([("192.0.2.1/32".parse().unwrap(), Why::Gateway)]);
+        for text in [
+            "64:ff9b::c000:201",
+            "64:ff9b::c000:200/120",
+            "64:ff9b:1::c000:201",
+            "2002:c000:201::1",
+            "2002:c000:201:5::/64",
+            "2001:0:4136:e378:8000:63bf:3fff:fdfe",
+            "::ffff:192.0.2.1",
+            "::ffff:0:192.0.2.1",
+        ] {
+            assert_eq!(spared.why(target(text)), Some(&Why::Gateway), "{text}");
+        }
+        for text in [
+            "64:ff9b::c000:202",
+            "2002:c000:202::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdfd",
+        ] {
+            assert_eq!(spared.why(target(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_all_of_ipv4_and_what_is_no_host_in_it_is_spared() {
+        let spared = Spared::new([]);
+        for text in [
+            "64:ff9b::/64",
+            "2001:0:4136:e378::/64",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::1",
+        ] {
+            assert_eq!(spared.why(target(text)), Some(&Why::NoHost), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_the_ipv4_network() {
+        let spared = Spared::new([("::ffff:192.0.2.0/120".parse().unwrap(), Why::Allowed)]);
+        assert_eq!(spared.why(target("192.0.2.9")), Some(&Why::Allowed));
+        assert!(spared.rows().iter().any(|(net, _)| net.to_string() == "192.0.2.0/24"));
+    }
+
+    #[test]
+    fn every_network_of_the_list_is_one_that_is_refused() {
+        let allowed = ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::/64"];
+        let spared = Spared::new(allowed.map(|net| (net.parse().unwrap(), Why::Allowed)));
+        let networks: Vec<_> = spared.networks().collect();
+        for text in [
+            "192.0.2.1/32",
+            "64:ff9b::c000:201/128",
+            "2002:c633:6400::/40",
+            "2001:db8::/64",
+        ] {
+            assert!(networks.contains(&text.parse().unwrap()), "{text}");
+        }
+        for net in networks {
+            assert!(spared.why(Target::host(net.addr())).is_some(), "{net}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::embedded;
+
 /// Widest IPv4 network that may be acted on.
 pub const PREFIX_MIN_V4: u8 = 24;
 /// Widest IPv6 network that may be acted on.
@@ -75,6 +77,12 @@ impl Target {
         self.0.prefix_len() == self.0.max_prefix_len()
     }
 
+    /// The IPv4 network whose addresses stand in these of IPv6 (NAT64, 6to4, Teredo and the like); of a network with all
+    /// of IPv4 in it, all of IPv4.
+    pub fn ipv4_within(self) -> Option<ipnet::Ipv4Net> {
+        embedded::within(self.0)
+    }
+
     /// Whether an address is meant.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
@@ -84,7 +92,7 @@ impl Target {
 /// Prefix of IPv4-mapped addresses, bits (RFC 4291 section 2.5.5.2).
 const MAPPED_PREFIX: u8 = 96;
 
-fn unmapped(network: IpNet) -> IpNet {
+pub(super) fn unmapped(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let (Some(v4), Some(prefix)) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(MAPPED_PREFIX)) else {
         return network;

@@ -164,6 +164,7 @@ fn usual() -> Event {
         (Field::UserName, "root"),
         (Field::SinkName, "siem"),
         (Field::ResponseTarget, "firewall"),
+        (Field::ResponseBy, "alice"),
         (Field::ResponseRule, "credentials"),
         (Field::ErrorType, "site key"),
         (Field::TouchLevel, "proof"),
@@ -177,11 +178,14 @@ fn usual() -> Event {
         (Field::SinkQueued, 1),
         (Field::ConfigMistakes, 1),
         (Field::ResponseTtl, 5400),
+        (Field::ResponseUid, 1000),
+        (Field::ResponseRepaired, 1),
         (Field::EventDuration, 900_000_000_000_i64),
     ] {
         event.set(field, number);
     }
     event.set(Field::ResponseExpires, Timestamp::from_micros(1_772_622_931_123_456));
+    event.set(Field::ResponseId, Uuid::from_u128(7));
     event
 }
 
@@ -195,6 +199,12 @@ fn much() -> Event {
     event.set(Field::DigestActions, vec![SmolStr::new("decoy-credential=380")]);
     event.set(Field::TouchLevel, "proof");
     event.set(Field::ReleaseBy, ENFORCEMENT);
+    event.set(Field::ResponseId, Uuid::from_u128(7));
+    event.set(Field::ResponseNetwork, "2001:db8:7777:8888::/64");
+    event.set(
+        Field::ResponseVerbs,
+        ["block", "sinkhole", "tag", "list"].map(SmolStr::new).to_vec(),
+    );
     let services = ["postgresql", "mongodb", "telnet", "winrm", "https"];
     event.set(Field::ReleaseServices, services.map(SmolStr::new).to_vec());
     for (field, number) in [
@@ -207,6 +217,7 @@ fn much() -> Event {
         (Field::SinkQueued, 1_234_567),
         (Field::ConfigMistakes, 77),
         (Field::ResponseTtl, 604_800),
+        (Field::ResponseRepaired, 1_234_567),
         (Field::EventDuration, 86_400_000_000_000_i64),
     ] {
         event.set(field, number);

@@ -286,7 +286,7 @@ fn acts() -> Vec<(&'static str, Event)> {
         let mut event = event(action, facts);
         for (field, value) in [
             (Field::SourceIp, ip("203.0.113.77")),
-            (Field::ResponseKind, "block".into()),
+            (Field::ResponseKind, verb(action).into()),
             (Field::ResponseRule, "credentials".into()),
             (Field::ResponseTarget, "firewall".into()),
             (Field::ResponseTtl, 3600_i64.into()),
@@ -304,7 +304,7 @@ fn acts() -> Vec<(&'static str, Event)> {
         (Field::ErrorType, "netlink".into()),
         (Field::ErrorMessage, "operation not permitted".into()),
     ];
-    vec![
+    let mut news = vec![
         ("blocked", act(Action::Block, &state("enforced"))),
         (
             "blocked, of which little is known",
@@ -312,10 +312,90 @@ fn acts() -> Vec<(&'static str, Event)> {
         ),
         ("lifted", act(Action::Unblock, &state("lifted"))),
         ("tagged", act(Action::Tag, &state("enforced"))),
+        ("untagged", act(Action::Untag, &state("lifted"))),
         ("sinkholed", act(Action::Sinkhole, &state("enforced"))),
-        ("proposed", act(Action::Block, &state("proposed"))),
-        ("refused", act(Action::Block, &state("refused"))),
+        ("sinkholed no longer", act(Action::Unsinkhole, &state("lifted"))),
+        ("listed", act(Action::List, &state("enforced"))),
+        ("listed no longer", act(Action::Unlist, &state("lifted"))),
         ("failed", act(Action::Block, &failed)),
+        ("failed to be undone", act(Action::Unblock, &failed)),
+        ("a trial", act(Action::Block, &[(Field::ResponseDryRun, true.into())])),
+    ];
+    news.extend(decisions());
+    news
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Tag | Action::Untag => "tag",
+        Action::Sinkhole | Action::Unsinkhole => "sinkhole",
+        Action::List | Action::Unlist => "list",
+        _ => "block",
+    }
+}
+
+fn decisions() -> Vec<(&'static str, Event)> {
+    let decided = |state: &str, facts: &[(Field, Value)]| {
+        let mut event = event(Action::Decided, facts);
+        for (field, value) in [
+            (Field::SourceIp, ip("203.0.113.77")),
+            (
+                Field::ResponseId,
+                Value::Id(Uuid::from_u128(0x0c94_3877_2999_843c_9640_63d3_a675_6337)),
+            ),
+            (Field::ResponseRule, "credentials".into()),
+            (Field::ResponseState, state.into()),
+            (Field::ResponseVerbs, texts(&["block", "sinkhole"])),
+            (Field::ResponseTtl, 3600_i64.into()),
+            (
+                Field::ResponseExpires,
+                Timestamp::from_micros(NOON + 60 * MINUTE).into(),
+            ),
+        ] {
+            event.set(field, value);
+        }
+        event
+    };
+    let network = [
+        (Field::ResponseNetwork, "203.0.113.0/24".into()),
+        (Field::ResponseStep, 2_i64.into()),
+    ];
+    let person = [
+        (Field::ResponseBy, "alice".into()),
+        (Field::ResponseUid, 1000_i64.into()),
+        (Field::ResponseReason, "seen with the team".into()),
+    ];
+    let reason = |reason: &str| [(Field::ResponseReason, reason.into())];
+    let mended = |entries: i64| {
+        let facts = [
+            (Field::ResponseTarget, "firewall".into()),
+            (Field::ResponseRepaired, entries.into()),
+        ];
+        event(Action::Repaired, &facts)
+    };
+    vec![
+        ("observed", decided("observed", &[])),
+        ("proposed", decided("proposed", &[])),
+        ("decided", decided("decided", &[])),
+        ("decided about a network", decided("decided", &network)),
+        ("approved", decided("approved", &person)),
+        ("rejected", decided("rejected", &person)),
+        (
+            "not answered",
+            decided(
+                "ended",
+                &[
+                    (Field::ResponseDryRun, true.into()),
+                    (Field::ResponseReason, "nobody answered in time".into()),
+                ],
+            ),
+        ),
+        ("extended", decided("extended", &[])),
+        ("refused", decided("refused", &reason("it is the gateway of this host"))),
+        ("ended", decided("ended", &reason("the time is over"))),
+        ("ended by a person", decided("ended", &person)),
+        ("repaired", mended(3)),
+        ("repaired, one entry", mended(1)),
     ]
 }
 
