@@ -34,6 +34,7 @@ use crate::sink::{Backend, Edits};
 use bans::{Bans, Plan, SLACK, STEP_SECS, reads_nothing};
 
 const CLIENT: &str = "fail2ban-client";
+
 /// A jail.
 #[derive(Debug)]
 pub(crate) struct Fail2ban {
