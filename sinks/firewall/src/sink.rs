@@ -160,6 +160,8 @@ impl<B: Backend> SetSink for Guarded<B> {
         if self.observes {
             return Applied::retry(changes.len(), observing());
         }
+        // First the turn, then the look at whom to spare: nothing comes between that look and the act.
+        let _turn = self.turn.lock().await;
         let now = Timestamp::now();
         let before: Vec<_> = changes.iter().map(|change| self.settled_before(change, now)).collect();
         let open = || {
@@ -170,7 +172,6 @@ impl<B: Backend> SetSink for Guarded<B> {
                 .map(|(change, _)| change)
         };
         let edits = edits(open());
-        let _turn = self.turn.lock().await;
         let result = if edits.is_empty() {
             Ok(())
         } else {

@@ -77,7 +77,7 @@ fn client(words: &str) -> String {
 
 fn ours() -> Settings {
     let mut settings = settings(Kind::Fail2ban);
-    settings.socket = "/run/f/sock".to_owned();
+    settings.socket = Some("/run/f/sock".into());
     settings
 }
 

@@ -16,7 +16,7 @@ use crate::look::{self, Shape};
 use crate::plan::{Plan, Set};
 use crate::socket::Socket;
 use crate::wire::numbers as nr;
-use crate::{hashes, nets};
+use crate::{census, hashes, nets};
 
 /// The table and the way to change it.
 #[derive(Debug)]
@@ -173,10 +173,7 @@ impl Kernel {
     }
 
     fn lay_anew(&mut self, tenure: Tenure) -> io::Result<()> {
-        let mut kept = Vec::new();
-        for set in Set::MEMBERS {
-            kept.extend(look::members(&mut self.socket, &self.plan.table, set)?.members);
-        }
+        let kept = census::members(&mut self.socket, &self.plan, Set::MEMBERS)?.members;
         let mut batch = self.socket.batch();
         raze(&mut batch, &self.plan.table);
         lay(&mut batch, &self.plan, tenure);

@@ -30,7 +30,9 @@
 //! they time out.
 
 mod arm;
+mod census;
 mod change;
+mod doors;
 mod element;
 mod fault;
 mod hashes;
@@ -48,6 +50,7 @@ mod settings;
 mod sink;
 mod socket;
 mod wire;
+mod worker;
 
 pub use pace::real_time_by;
 pub use settings::{MEMBERS_MAX, Settings, TABLE_CHARS_MAX};

@@ -198,10 +198,9 @@ pub(crate) fn elements(socket: &mut Socket, table: &str, set: Set) -> io::Result
         let now = Instant::now();
         all.extend(found(attributes).flatten().map(|found| (found, now)));
     });
-    match read {
-        Ok(is_whole) => Ok((all, is_whole)),
-        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok((Vec::new(), true)),
-        Err(error) => Err(error),
+    match none_if_gone(read.map(Some))? {
+        Some(is_whole) => Ok((all, is_whole)),
+        None => Ok((Vec::new(), true)),
     }
 }
 
@@ -287,7 +286,7 @@ fn of_set(
     read: impl Fn(Attributes<'_>) -> Option<u32>,
 ) -> io::Result<Option<u32>> {
     let mut number = None;
-    socket.dump(
+    let read_all = socket.dump(
         nr::GETSET,
         |b| b.text(nr::SET_TABLE, table),
         |it| {
@@ -295,8 +294,8 @@ fn of_set(
                 number = read(it);
             }
         },
-    )?;
-    Ok(number)
+    );
+    none_if_gone(read_all.map(|_| number))
 }
 
 /// Whether anybody is in a set. It is not read to its end: a socket of its own is thrown away with the rest.
@@ -310,8 +309,13 @@ pub(crate) fn has_members(table: &str, set: Set) -> io::Result<bool> {
     let read = socket.dump_begin(nr::GETSETELEM, about, |attributes| {
         has |= found(attributes).next().is_some()
     });
+    none_if_gone(read.map(|()| has))
+}
+
+/// There is nothing where there is no such table or set.
+fn none_if_gone<T: Default>(read: io::Result<T>) -> io::Result<T> {
     match read {
-        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(false),
-        other => other.map(|()| has),
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(T::default()),
+        other => other,
     }
 }

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use socket2::{SockFilter, SockRef};
 use tokio::sync::watch;
 
+use crate::census;
 use crate::lane::{Job, Lane, Shared};
-use crate::look;
 use crate::plan::{Plan, Set};
 use crate::socket::Socket;
 use crate::wire::{messages, numbers as nr};
@@ -158,12 +158,11 @@ impl Watch {
     fn spared_members(&self) -> io::Result<Vec<trapline_sink::set::Target>> {
         let spared = self.shared.spared();
         let mut socket = Socket::open(0)?;
-        let mut targets = Vec::new();
-        for set in Set::MEMBERS {
-            let members = look::members(&mut socket, &self.plan.table, set)?.members;
-            let all = members.into_iter().map(|(target, ..)| target);
-            targets.extend(all.filter(|target| spared.why(*target).is_some()));
-        }
+        let all = census::members(&mut socket, &self.plan, Set::MEMBERS)?
+            .members
+            .into_iter();
+        let mut targets: Vec<_> = all.map(|(target, ..)| target).collect();
+        targets.retain(|target| spared.why(*target).is_some());
         targets.sort_unstable();
         targets.dedup();
         Ok(targets)

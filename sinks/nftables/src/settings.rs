@@ -7,7 +7,9 @@ use trapline_sink::{Fault, FaultKind};
 pub struct Settings {
     /// Name of the table, of family `inet`: 1 to [`TABLE_CHARS_MAX`] of `a-z`, `0-9` and `_`, a letter first.
     pub table: String,
-    /// Most hosts, and most networks, that are shut out at once: 1 to [`MEMBERS_MAX`].
+    /// Most hosts, and most networks, that are shut out at once: 1 to [`MEMBERS_MAX`]. Putting one takes the same time
+    /// however many stand; for reading all of them the kernel begins anew every 32 KiB, so that it takes a second for
+    /// 100,000 and minutes for a million, beside what cannot wait.
     pub members: usize,
     /// 64: an IPv6 /64 is matched by the masked address, at the cost of a host. 128: it is an interval like any other.
     pub v6_prefix: u8,

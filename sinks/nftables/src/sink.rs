@@ -1,6 +1,5 @@
 //! The set sink: what is asked in tasks, what is read on threads of the pool, what is changed by the one thread that may.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +12,11 @@ use trapline_sink::set::{Applied, Arming, Change, FastLane, SetCommon, SetLimits
 use trapline_sink::{Fault, FaultKind, Measure};
 
 use crate::Settings;
+use crate::census::members;
 use crate::fault::{fault, local};
 use crate::kernel::Kernel;
 use crate::lane::{Job, Lane, Shared};
-use crate::look::{self, Members};
+use crate::look;
 use crate::news::{Bell, Watch, listen};
 use crate::plan::{Plan, Set};
 use crate::socket::Socket;
@@ -48,8 +48,6 @@ const CHANGES: usize = 4096;
 const SLACK: Duration = Duration::from_secs(2);
 /// Where an element that has no end is said to end, so that it is put again with one, or taken: a hundred years on.
 const NO_END: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// How often a set that changes while it is read is read again.
-const READS_MAX: usize = 4;
 
 impl Nftables {
     /// Asks whether this kernel has a packet filter of this kind; a right that is missing to use it is no error here.
@@ -131,37 +129,6 @@ impl Drop for Nftables {
     fn drop(&mut self) {
         self.ends();
     }
-}
-
-/// Reads the members of sets. One that changed while it was read is read again; if that goes on, all that was seen counts:
-/// whoever is missing is put again, which changes nothing, and whoever has gone is taken once more.
-///
-/// A hash that the kernel is still spreading over more room is read otherwise than it says: some come twice and others
-/// not at all. So one that had doubles, or fewer than the kernel counts, is read again too.
-fn members(socket: &mut Socket, plan: &Plan, sets: impl IntoIterator<Item = Set>) -> io::Result<Members> {
-    let mut all = Members::default();
-    for set in sets {
-        let mut seen: HashMap<Target, (Option<Duration>, Instant)> = HashMap::new();
-        let mut odd = Vec::new();
-        for _ in 0..READS_MAX {
-            let read = look::members(socket, &plan.table, set)?;
-            let counted = look::count(socket, &plan.table, set)?.unwrap_or(0);
-            let (mut own, all) = (HashMap::with_capacity(read.members.len()), read.members.len());
-            own.extend(read.members.into_iter().map(|(target, left, at)| (target, (left, at))));
-            odd = read.odd;
-            // Of intervals the kernel counts begins and ends.
-            let is_short = own.len() < all || (!set.is_interval() && own.len() + odd.len() < counted);
-            if read.is_whole && !is_short {
-                seen = own;
-                break;
-            }
-            seen.extend(own);
-        }
-        all.members
-            .extend(seen.into_iter().map(|(target, (left, at))| (target, left, at)));
-        all.odd.extend(odd);
-    }
-    Ok(all)
 }
 
 /// Members as the engine knows them.

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use super::ALIGN;
 use super::numbers as nr;
-use super::{ALIGN, ATTRIBUTE, HEADER};
 
 /// What stands at the head of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,13 +129,6 @@ impl Builder {
         }
     }
 }
-
-/// Bytes that `raw` takes for a value of `length`.
-pub(crate) const fn attribute_bytes(length: usize) -> usize {
-    ATTRIBUTE + length.next_multiple_of(ALIGN)
-}
-
-const _: () = assert!(HEADER % ALIGN == 0 && attribute_bytes(1) == 8);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! A small internet of network namespaces: the host that is guarded, in the middle; `source`, `bystander` and `server` each
 //! on a wire of its own to it. What goes to `server` is forwarded.
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
+#![allow(clippy::unwrap_used, reason = "a test's own tools fail the test")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod forged;
@@ -233,12 +234,7 @@ pub fn nft_may(words: &str) -> bool {
 }
 
 pub fn common() -> SetCommon {
-    SetCommon {
-        name: "firewall".to_owned(),
-        observer: "lure".to_owned(),
-        resolver: Resolver::default(),
-        observes: false,
-    }
+    SetCommon::new("firewall", "lure", Resolver::default())
 }
 
 /// A table that anybody may change, as on kernels before 6.9.
@@ -266,6 +262,7 @@ pub fn member_of(target: Target, minutes: i64) -> Member {
     let now = Timestamp::now();
     Member {
         target,
+        inside: false,
         since: now,
         until: Timestamp::from_micros(now.micros() + minutes * 60_000_000),
         decision: Uuid::from_u128(1),

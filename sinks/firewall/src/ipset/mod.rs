@@ -12,6 +12,8 @@
 //!
 //! Source: ipset(8), iptables-extensions(8) "set", "comment".
 
+mod saved;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -19,13 +21,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use trapline_schemas::Timestamp;
-use trapline_schemas::text::clean_within;
 use trapline_sink::set::{SetLimits, Standing, Target};
 use trapline_sink::{Fault, FaultKind};
 
-use crate::entry::{Entry, after, entry, never, seconds_left, standing};
+use crate::entry::{after, never, seconds_left, standing};
 use crate::run::{Answer, Programs};
 use crate::sink::{Backend, Edits};
+use saved::Saved;
 
 /// The comment of our rules.
 const MARK: &str = "trapline";
@@ -66,6 +68,15 @@ const fn family(target: Target) -> Family {
     }
 }
 
+/// Whether this host speaks IPv6 now.
+fn has_v6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
+}
+
+fn families() -> &'static [Family] {
+    if has_v6() { &[V4, V6] } else { &[V4] }
+}
+
 /// The sets and their rules.
 #[derive(Debug)]
 pub(crate) struct Ipset {
@@ -73,29 +84,21 @@ pub(crate) struct Ipset {
     /// Name of the sets, without the family.
     name: String,
     members: usize,
-    /// Whether this host speaks IPv6.
-    has_v6: bool,
 }
 
 impl Ipset {
     /// Errors: `ipset` or `iptables` is missing.
     pub fn new(programs: Programs, name: &str, members: usize) -> Result<Self, Fault> {
-        let has_v6 = Path::new("/proc/net/if_inet6").exists();
         let ipset = Self {
             programs,
             name: name.to_owned(),
             members,
-            has_v6,
         };
         ipset.programs.find("ipset")?;
-        for family in ipset.families() {
+        for family in families() {
             ipset.programs.find(family.iptables)?;
         }
         Ok(ipset)
-    }
-
-    fn families(&self) -> &'static [Family] {
-        if self.has_v6 { &[V4, V6] } else { &[V4] }
     }
 
     fn set(&self, family: Family) -> String {
@@ -140,7 +143,7 @@ impl Ipset {
         let Some(saved) = self.saved(family).await? else {
             return self.restore(format!("create {set} {}\n", self.form(family))).await;
         };
-        if !saved.is_form("hash:net", family) {
+        if !saved.is_form("hash:net", family.word) {
             return Err(Fault {
                 kind: FaultKind::Config,
                 message: format!(
@@ -224,7 +227,7 @@ impl Backend for Ipset {
     }
 
     async fn ready(&self) -> Result<(), Fault> {
-        for family in self.families() {
+        for family in families() {
             self.set_up(*family).await?;
             self.rule_up(*family).await?;
         }
@@ -233,7 +236,7 @@ impl Backend for Ipset {
 
     async fn list(&self, _mends: bool) -> Result<Vec<Standing>, Fault> {
         let mut all = Vec::new();
-        for family in self.families() {
+        for family in families() {
             let Some(saved) = self.saved(*family).await? else {
                 continue;
             };
@@ -263,7 +266,7 @@ impl Backend for Ipset {
 
     async fn look(&self) -> Result<String, Fault> {
         let (mut count, mut lacks) = (0, Vec::new());
-        for family in self.families() {
+        for family in families() {
             match self.saved(*family).await? {
                 Some(saved) => count += saved.entries.len(),
                 None => lacks.push(format!("set `{}`", self.set(*family))),
@@ -280,21 +283,21 @@ impl Backend for Ipset {
     }
 
     fn nowhere(&self, target: Target) -> Option<String> {
-        let is_off = family(target) == V6 && !self.has_v6;
+        let is_off = family(target) == V6 && !has_v6();
         is_off.then(|| "IPv6 is off on this host".to_owned())
     }
 
     fn notes(&self) -> Vec<String> {
         let mut notes =
             vec!["starts `ipset` and `iptables`, so it needs root and stands outside the sandbox".to_owned()];
-        if !self.has_v6 {
+        if !has_v6() {
             notes.push("IPv6 is off on this host: IPv4 alone is shut out".to_owned());
         }
         notes
     }
 
     fn destination(&self) -> String {
-        let sets: Vec<_> = self.families().iter().map(|family| self.set(*family)).collect();
+        let sets: Vec<_> = families().iter().map(|family| self.set(*family)).collect();
         format!("ipset {}", sets.join(", "))
     }
 }
@@ -308,108 +311,9 @@ fn end(now: Timestamp, secs: u64) -> Option<Timestamp> {
     }
 }
 
-/// What `ipset save` says of one set.
-#[derive(Debug, PartialEq, Eq, Default)]
-struct Saved {
-    /// The words after the name: type, family and so on.
-    form: Vec<String>,
-    maxelem: Option<usize>,
-    /// Seconds left; 0: it never ends.
-    entries: Vec<(Target, u64)>,
-    /// What nobody of us put there: too wide, or an exception.
-    foreign: Vec<IpNet>,
-}
-
-impl Saved {
-    /// Reads the answer. Errors: a line of this set that has no address, or one that is none of a set.
-    fn read(text: &str, set: &str) -> Result<Self, Fault> {
-        let mut saved = Self::default();
-        for line in text.lines() {
-            let words: Vec<_> = line.split_ascii_whitespace().collect();
-            match words.as_slice() {
-                [] => {}
-                ["create", name, form @ ..] if *name == set => saved.head(form),
-                ["add", name, element, options @ ..] if *name == set => saved.add(element, options)?,
-                _ => return Err(unreadable(line)),
-            }
-        }
-        Ok(saved)
-    }
-
-    fn head(&mut self, form: &[&str]) {
-        self.form = form.iter().map(|&word| word.to_owned()).collect();
-        self.maxelem = self.value("maxelem").and_then(|count| count.parse().ok());
-    }
-
-    /// The word after `name` in the form.
-    fn value(&self, name: &str) -> Option<&str> {
-        let at = self.form.iter().position(|word| word == name)?;
-        self.form.get(at.saturating_add(1)).map(String::as_str)
-    }
-
-    fn is_form(&self, kind: &str, family: Family) -> bool {
-        let is_kind = self.form.first().is_some_and(|word| word == kind);
-        is_kind && self.value("family") == Some(family.word) && self.value("timeout").is_some()
-    }
-
-    fn add(&mut self, element: &str, options: &[&str]) -> Result<(), Fault> {
-        let secs = match options {
-            [] => Some(0),
-            ["timeout", secs] => secs.parse().ok(),
-            // Such as `nomatch`, which lets somebody through.
-            _ => None,
-        };
-        match (entry(element), secs) {
-            (Entry::Target(target), Some(secs)) => self.entries.push((target, secs)),
-            (Entry::Target(target), None) => self.foreign.push(target.net()),
-            (Entry::Wide(net), _) => self.foreign.push(net),
-            (Entry::Unreadable, _) => return Err(unreadable(element)),
-        }
-        Ok(())
-    }
-}
-
-fn unreadable(text: &str) -> Fault {
-    Fault {
-        kind: FaultKind::Server,
-        message: format!(
-            "`ipset save` said what is no entry: `{}`",
-            clean_within(text.as_bytes(), 80)
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    const SAVED: &str = "create t-v4 hash:net family inet hashsize 1024 maxelem 20 timeout 3600 bucketsize 12 initval 0xe0\n\
-        add t-v4 203.0.113.7 timeout 99\nadd t-v4 203.0.113.0/24 timeout 0\nadd t-v4 10.0.0.0/8 timeout 5\n\
-        add t-v4 198.51.100.1 timeout 5 nomatch\n";
-
-    #[test]
-    fn a_set_is_read_with_its_form_and_what_cannot_be_ours_apart() {
-        let saved = Saved::read(SAVED, "t-v4").unwrap();
-        assert!(saved.is_form("hash:net", V4) && !saved.is_form("hash:net", V6) && !saved.is_form("hash:ip", V4));
-        assert_eq!(saved.maxelem, Some(20));
-        let shown: Vec<_> = saved
-            .entries
-            .iter()
-            .map(|(target, secs)| format!("{target} {secs}"))
-            .collect();
-        assert_eq!(shown, ["203.0.113.7 99", "203.0.113.0/24 0"]);
-        let foreign: Vec<_> = saved.foreign.iter().map(ToString::to_string).collect();
-        assert_eq!(foreign, ["10.0.0.0/8", "198.51.100.1/32"]);
-    }
-
-    #[test]
-    fn a_line_of_another_set_or_without_an_address_is_a_fault() {
-        for text in ["add other 203.0.113.7\n", "add t-v4 somebody timeout 5\n", "what\n"] {
-            assert!(Saved::read(text, "t-v4").is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn an_end_is_told_unless_it_is_far_and_what_has_none_is_off_whatever_is_wanted() {
@@ -417,20 +321,5 @@ mod tests {
         assert_eq!(end(now, 60), Some(Timestamp::from_micros(60_000_000)));
         assert_eq!(end(now, TIMEOUT_SECS_MAX), None);
         assert!(end(now, 0).unwrap() > after(now, Duration::from_secs(TIMEOUT_SECS_MAX)));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_of_ipset_are_a_set_or_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Saved::read(&String::from_utf8_lossy(&bytes), "t-v4");
-        }
-
-        #[test]
-        fn any_bytes_within_a_set_are_entries_or_a_fault(element in "[ -~]{0,30}", options in "[ a-z0-9]{0,20}") {
-            let text = format!("{SAVED}add t-v4 {element} {options}\n");
-            if let Ok(saved) = Saved::read(&text, "t-v4") {
-                prop_assert!(saved.entries.len() + saved.foreign.len() <= 5);
-            }
-        }
     }
 }
