@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::set::{Spared, Why};
 
+use crate::config::SinkSettings;
+
 use super::admins::{Admins, LOGIN_KEPT, Remembered};
 use super::board::{Board, Found, Row, Source};
 use super::files::Root;
@@ -45,6 +47,16 @@ pub struct Destination {
     pub sink: String,
     /// The hosts; a port means nothing.
     pub places: Vec<Address>,
+}
+
+impl Destination {
+    /// Where a sink of events sends to; `None` if it does not run.
+    pub fn of(sink: &SinkSettings) -> Option<Self> {
+        sink.enabled.then(|| Self {
+            sink: sink.name.clone(),
+            places: sink.factory.places(&sink.table),
+        })
+    }
 }
 
 /// What the configuration says of it.
@@ -236,9 +248,15 @@ async fn follow_time_servers(sparing: &Sparing, root: Root) {
 
 async fn follow_logins(board: Arc<Board>, root: Root) {
     let logins = Remembered::new(board, Source::Logins, LOGIN_KEPT, "a login record");
+    let mut last = BTreeSet::new();
     loop {
         let root = root.clone();
-        if let Ok((from, failed)) = tokio::task::spawn_blocking(move || logins::read(&root)).await {
+        if let Ok((mut from, failed)) = tokio::task::spawn_blocking(move || logins::read(&root)).await {
+            if !failed.is_empty() {
+                // Who was logged in may still be.
+                from.append(&mut last);
+            }
+            last.clone_from(&from);
             let beside = Found {
                 notes: failed.into_iter().map(|why| format!("login records: {why}")).collect(),
                 ..Found::default()

@@ -1,6 +1,6 @@
 //! The list as a whole: in a network of its own that `ip` changes, and from files of a host that is a folder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use trapline_sink::config::{SourceText, Variables};
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::set::{Spared, Why};
 
 use super::*;
+use crate::config::{Recognisers, Rules, Sources, load};
 
 const OWN_NETWORK: &str = "TRAPLINE_TEST_NETWORK";
 
@@ -371,20 +373,55 @@ async fn a_file_that_cannot_be_read_takes_nothing_off_the_list() {
     let files = [
         ("etc/resolv.conf", "nameserver 192.0.2.53"),
         ("etc/chrony/chrony.conf", "server 192.0.2.41"),
+        ("run/systemd/sessions/1", "REMOTE=1\nREMOTE_HOST=192.0.2.60"),
     ];
     let kept = Kept::start(&files, zone(&[]).0, &Settings::default()).await;
     // A link to itself: nobody can read it, root neither.
-    for path in ["etc/resolv.conf", "etc/chrony/chrony.conf"] {
+    let paths = files.map(|(path, _)| path);
+    for path in paths {
         std::fs::remove_file(kept.root.path().join(path)).unwrap();
         std::os::unix::fs::symlink(kept.root.path().join(path), kept.root.path().join(path)).unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    assert_eq!(kept.why("192.0.2.60"), Some(Why::Admin));
     assert_eq!(kept.why("192.0.2.53"), Some(Why::Resolver));
     assert_eq!(kept.why("192.0.2.41"), Some(Why::TimeServer));
     let notes = kept.sparing.notes();
     let named = |path: &str| notes.iter().any(|note| note.contains(path));
-    assert!(
-        named("`/etc/resolv.conf`") && named("`/etc/chrony/chrony.conf`"),
-        "{notes:?}"
-    );
+    assert!(paths.iter().all(|path| named(&format!("`/{path}`"))), "{notes:?}");
+}
+
+#[test]
+fn a_sink_that_runs_is_a_destination_and_one_that_is_off_is_none() {
+    let outside = Variables(BTreeMap::new());
+    let sink = |name: &str, more: &str| format!("[sinks.{name}]\ntype = 'syslog'\ninputs = ['*']\n{more}\n");
+    let text = sink("siem", "address = 'siem.example:514'\ntransport = 'tcp'")
+        + &sink("old", "address = 'old.example:514'\ntransport = 'tcp'\nenabled = false")
+        + &sink("here", "address = '/dev/log'\ntransport = 'unix'");
+    let sources = Sources {
+        source: Arc::new(SourceText {
+            name: "t.toml".into(),
+            text,
+        }),
+        not_utf8: None,
+        config_dir: "/etc/trapline".into(),
+        default_state_dir: "/var/lib/trapline".into(),
+        literal_secrets: false,
+        variables: BTreeMap::new(),
+        outside: &outside,
+    };
+    let rules = Rules {
+        sinks: crate::delivery::registry::SINKS,
+        services: &[],
+        look: &|_| panic!("no decoys"),
+        condition: &|_| Vec::new(),
+        recognisers: &Recognisers::default(),
+    };
+    let config = load(&sources, &rules).unwrap().config;
+    let found: Vec<_> = config.sinks.iter().filter_map(Destination::of).collect();
+    let shown = |one: &Destination| (one.sink.clone(), one.places.iter().map(ToString::to_string).collect());
+    let mut found: Vec<(String, Vec<String>)> = found.iter().map(shown).collect();
+    found.sort();
+    let siem = ("siem".to_owned(), vec!["siem.example:514".to_owned()]);
+    assert_eq!(found, [("here".to_owned(), vec![]), siem]);
 }
