@@ -12,8 +12,6 @@ use tokio_util::sync::CancellationToken;
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::set::{Spared, Why};
 
-use crate::config::SinkSettings;
-
 use super::admins::{Admins, LOGIN_KEPT, Remembered};
 use super::board::{Board, Found, Row, Source};
 use super::files::Root;
@@ -47,16 +45,6 @@ pub struct Destination {
     pub sink: String,
     /// The hosts; a port means nothing.
     pub places: Vec<Address>,
-}
-
-impl Destination {
-    /// Where a sink of events sends to; `None` if it does not run.
-    pub fn of(sink: &SinkSettings) -> Option<Self> {
-        sink.enabled.then(|| Self {
-            sink: sink.name.clone(),
-            places: sink.factory.places(&sink.table),
-        })
-    }
 }
 
 /// What the configuration says of it.

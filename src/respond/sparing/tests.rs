@@ -1,6 +1,6 @@
 //! The list as a whole: in a network of its own that `ip` changes, and from files of a host that is a folder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use trapline_sink::config::{SourceText, Variables};
 use trapline_sink::dial::{Address, Resolver};
 use trapline_sink::set::{Spared, Why};
 
 use super::*;
-use crate::config::{Recognisers, Rules, Sources, load};
 
 const OWN_NETWORK: &str = "TRAPLINE_TEST_NETWORK";
 
@@ -389,39 +387,4 @@ async fn a_file_that_cannot_be_read_takes_nothing_off_the_list() {
     let notes = kept.sparing.notes();
     let named = |path: &str| notes.iter().any(|note| note.contains(path));
     assert!(paths.iter().all(|path| named(&format!("`/{path}`"))), "{notes:?}");
-}
-
-#[test]
-fn a_sink_that_runs_is_a_destination_and_one_that_is_off_is_none() {
-    let outside = Variables(BTreeMap::new());
-    let sink = |name: &str, more: &str| format!("[sinks.{name}]\ntype = 'syslog'\ninputs = ['*']\n{more}\n");
-    let text = sink("siem", "address = 'siem.example:514'\ntransport = 'tcp'")
-        + &sink("old", "address = 'old.example:514'\ntransport = 'tcp'\nenabled = false")
-        + &sink("here", "address = '/dev/log'\ntransport = 'unix'");
-    let sources = Sources {
-        source: Arc::new(SourceText {
-            name: "t.toml".into(),
-            text,
-        }),
-        not_utf8: None,
-        config_dir: "/etc/trapline".into(),
-        default_state_dir: "/var/lib/trapline".into(),
-        literal_secrets: false,
-        variables: BTreeMap::new(),
-        outside: &outside,
-    };
-    let rules = Rules {
-        sinks: crate::delivery::registry::SINKS,
-        services: &[],
-        look: &|_| panic!("no decoys"),
-        condition: &|_| Vec::new(),
-        recognisers: &Recognisers::default(),
-    };
-    let config = load(&sources, &rules).unwrap().config;
-    let found: Vec<_> = config.sinks.iter().filter_map(Destination::of).collect();
-    let shown = |one: &Destination| (one.sink.clone(), one.places.iter().map(ToString::to_string).collect());
-    let mut found: Vec<(String, Vec<String>)> = found.iter().map(shown).collect();
-    found.sort();
-    let siem = ("siem".to_owned(), vec!["siem.example:514".to_owned()]);
-    assert_eq!(found, [("here".to_owned(), vec![]), siem]);
 }
