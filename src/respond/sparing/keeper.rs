@@ -236,9 +236,15 @@ async fn follow_time_servers(sparing: &Sparing, root: Root) {
 
 async fn follow_logins(board: Arc<Board>, root: Root) {
     let logins = Remembered::new(board, Source::Logins, LOGIN_KEPT, "a login record");
+    let mut last = BTreeSet::new();
     loop {
         let root = root.clone();
-        if let Ok((from, failed)) = tokio::task::spawn_blocking(move || logins::read(&root)).await {
+        if let Ok((mut from, failed)) = tokio::task::spawn_blocking(move || logins::read(&root)).await {
+            if !failed.is_empty() {
+                // Who was logged in may still be.
+                from.append(&mut last);
+            }
+            last.clone_from(&from);
             let beside = Found {
                 notes: failed.into_iter().map(|why| format!("login records: {why}")).collect(),
                 ..Found::default()

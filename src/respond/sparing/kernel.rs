@@ -48,6 +48,9 @@ const TRIES: usize = 4;
 /// Reads of an answer, for 16 million routes.
 const READS_MAX: usize = 1 << 17;
 
+/// Most that is read of what was told in one go; the rest is a reason to ask once more.
+const TOLD_MAX: usize = 1024;
+
 /// Asked for also when nothing is told.
 const EVERY: Duration = Duration::from_secs(60);
 /// Shortest time between two times; of a host with all routes of the Internet ten times what the asking takes.
@@ -105,7 +108,7 @@ fn changes() -> io::Result<UnixDatagram> {
 /// Reads what was told, which is a word to ask again whatever it says; that some was lost says no more.
 fn drain(changes: &UnixDatagram) {
     let mut bytes = vec![0; READ_BYTES];
-    for _ in 0..READS_MAX {
+    for _ in 0..TOLD_MAX {
         let read = changes.try_io(Interest::READABLE, || {
             let (count, _) = rustix::net::recv(changes, &mut bytes[..], RecvFlags::empty())?;
             Ok(count)

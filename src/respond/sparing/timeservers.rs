@@ -52,8 +52,10 @@ const KEYS_IN: [(&str, &str); 3] = [
 /// is a note. Blocking.
 pub(super) fn read(root: &Root) -> (Found, BTreeSet<String>) {
     let (mut found, mut names) = (Found::default(), BTreeSet::new());
-    let manners: [(&[&str], &[(&str, &str)], Servers); 2] = [(&LINES, &LINES_IN, of_lines), (&KEYS, &KEYS_IN, of_keys)];
-    for (files, folders, servers) in manners {
+    for (files, folders, servers) in [
+        (&LINES[..], &LINES_IN[..], of_lines as Servers),
+        (&KEYS[..], &KEYS_IN[..], of_keys),
+    ] {
         let mut paths: Vec<_> = files.iter().map(|file| (*file).to_owned()).collect();
         for (folder, end) in folders {
             paths.extend(found.or_note(root.list(folder, end)));
