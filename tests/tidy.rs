@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use trapline::decoy::services::SERVICES;
-use trapline::delivery::registry::SINKS;
+use trapline::delivery::registry::{SETS, SINKS};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -75,7 +75,9 @@ fn every_sink_folder_is_a_crate_with_a_registry_row() {
     for below in ["api", "notice", "template", "vendor"] {
         folders.remove(below);
     }
-    let rows: BTreeSet<String> = SINKS.iter().map(|sink| sink.name.to_owned()).collect();
+    let acting = SETS.iter().map(|sink| sink.name);
+    let rows = SINKS.iter().map(|sink| sink.name).chain(acting);
+    let rows: BTreeSet<String> = rows.map(str::to_owned).collect();
     assert_eq!(folders, rows);
     let manifest = read("Cargo.toml");
     for sink in &rows {
@@ -119,6 +121,13 @@ const READERS: &[&str] = &[
     "sinks/otlp/src/headers.rs",
     "sinks/pagerduty/src/answer.rs",
     "sinks/pagerduty/tests/protocol.rs",
+    "sinks/rpz/src/answer.rs",
+    "sinks/rpz/src/mark.rs",
+    "sinks/rpz/src/probe.rs",
+    "sinks/rpz/src/records.rs",
+    "sinks/rpz/src/trigger.rs",
+    "sinks/rpz/src/zone.rs",
+    "sinks/rpz/src/zonefile.rs",
     "sinks/sentinel/src/answer.rs",
     "sinks/sentinel/src/record.rs",
     "sinks/slack/src/answer.rs",
@@ -175,11 +184,11 @@ fn every_reader_of_foreign_bytes_has_a_property_that_the_long_fuzzing_finds_by_n
 #[test]
 fn the_readme_lists_every_sink_and_the_test_command() {
     let readme = read("README.md");
-    for sink in SINKS {
+    let acting = SETS.iter().map(|sink| sink.name);
+    for sink in SINKS.iter().map(|sink| sink.name).chain(acting) {
         assert!(
-            readme.contains(&format!("`{}`", sink.name)),
-            "README.md does not name `{}`",
-            sink.name
+            readme.contains(&format!("`{sink}`")),
+            "README.md does not name `{sink}`"
         );
     }
     assert!(readme.contains("tests/run") && readme.contains("cargo run --release"));

@@ -105,7 +105,9 @@ impl Acting {
         };
         let gone: Vec<_> = {
             let mut running = self.running();
-            let (kept, gone) = std::mem::take(&mut *running).into_iter().partition(|one| wanted(&one.settings));
+            let (kept, gone) = std::mem::take(&mut *running)
+                .into_iter()
+                .partition(|one| wanted(&one.settings));
             *running = kept;
             gone
         };
@@ -152,7 +154,13 @@ impl Acting {
     }
 
     fn common(&self, settings: &SetSettings, config: &Config) -> SetCommon {
-        common(settings, config, &self.shared.observer, &self.shared.shelf, self.shared.desk.look(observes))
+        common(
+            settings,
+            config,
+            &self.shared.observer,
+            &self.shared.shelf,
+            self.shared.desk.look(observes),
+        )
     }
 
     /// Tells each sink what is wanted of it now, and the desk which have a way into the kernel.
@@ -160,7 +168,9 @@ impl Acting {
         let running = self.running();
         self.shared.desk.look(|engine| {
             for one in &*running {
-                let wanted = engine.book().wanted(&one.settings.name, one.settings.verb(), one.settings.scope);
+                let wanted = engine
+                    .book()
+                    .wanted(&one.settings.name, one.settings.verb(), one.settings.scope);
                 one.wanted.send_replace(Arc::new(wanted));
             }
         });
@@ -201,7 +211,9 @@ impl Acting {
     /// Sinks that were made, by name.
     pub(super) fn made(&self) -> Vec<(SetSettings, Arc<dyn SetSink>)> {
         let running = self.running();
-        let made = running.iter().filter_map(|one| Some((one.settings.clone(), one.sink.borrow().clone()?.0)));
+        let made = running
+            .iter()
+            .filter_map(|one| Some((one.settings.clone(), one.sink.borrow().clone()?.0)));
         made.collect()
     }
 
@@ -258,7 +270,10 @@ pub(super) async fn desk(config: &Config, journal: &Journal) -> Result<Arc<Desk>
     let (history, more) = History::restore(settings.remember, journal.states(history::STATE).await?);
     unreadable.extend(more);
     if !unreadable.is_empty() {
-        tracing::error!(decisions.lost = unreadable.len(), "decisions in the journal cannot be read, and are forgotten");
+        tracing::error!(
+            decisions.lost = unreadable.len(),
+            "decisions in the journal cannot be read, and are forgotten"
+        );
         let state = unreadable.into_iter().map(|name| (name, None)).collect();
         let forget = Commit {
             state,
@@ -273,7 +288,9 @@ pub(super) async fn desk(config: &Config, journal: &Journal) -> Result<Arc<Desk>
 
 /// Lets rules that count, count what happened a moment ago.
 async fn warm(engine: &mut Engine, journal: &Journal) -> Result<(), StartError> {
-    let Some(within) = engine.counts_within() else { return Ok(()) };
+    let Some(within) = engine.counts_within() else {
+        return Ok(());
+    };
     let micros = i64::try_from(within.as_micros()).unwrap_or(i64::MAX);
     let since = Timestamp::from_micros(Timestamp::now().micros().saturating_sub(micros));
     let mut next = journal.offset_at(since).await?;

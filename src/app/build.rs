@@ -443,7 +443,9 @@ pub fn rules_of(response: &ResponseSettings) -> Result<Vec<Rule>, BuildError> {
     let rule = |spec: &RuleSpec| {
         Rule::new(spec.clone()).map_err(|problems| BuildError::Wiring {
             node: format!("response.rules.{}", spec.name),
-            message: problems.first().map_or_else(String::new, |problem| problem.message.clone()),
+            message: problems
+                .first()
+                .map_or_else(String::new, |problem| problem.message.clone()),
         })
     };
     response.rules.iter().map(rule).collect()

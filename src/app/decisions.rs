@@ -95,13 +95,21 @@ impl Core {
     ) -> Result<Vec<Result<Option<Decision>, Denied>>, Refused> {
         let meant = Meant::parse(&order.about).map_err(|wrong| Refused::new(Refusal::Usage, wrong))?;
         self.desk.ask(|engine| {
-            let found: Vec<_> = engine.book().all().filter(|decision| meant.is(decision)).cloned().collect();
+            let found: Vec<_> = engine
+                .book()
+                .all()
+                .filter(|decision| meant.is(decision))
+                .cloned()
+                .collect();
             if matches!(meant, Meant::Ids(..)) && found.len() > 1 {
                 let why = format!("`{}` begins several decisions: write more of the id", order.about);
                 return Err(Refused::new(Refusal::Usage, why));
             }
             if found.is_empty() {
-                let why = format!("there is no decision `{}`; `trapline decisions list` has them", order.about);
+                let why = format!(
+                    "there is no decision `{}`; `trapline decisions list` has them",
+                    order.about
+                );
                 return Err(Refused::new(Refusal::Failed, why));
             }
             let done = found.into_iter().map(|decision| {

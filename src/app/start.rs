@@ -348,7 +348,8 @@ fn act(core: &CoreParts, config: &Config, stops: &Stops) -> (Acting, watch::Rece
         stop: stops.acting.clone(),
     });
     acting.settle(config, false);
-    core.tasks.spawn_station("aim", stops.acting.clone(), acting.clone().run());
+    core.tasks
+        .spawn_station("aim", stops.acting.clone(), acting.clone().run());
     (acting, spared)
 }
 

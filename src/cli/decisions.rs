@@ -5,9 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use trapline_sink::config::{duration_text, parse_duration};
 
-use crate::control::decisions::{
-    DecisionAct, DecisionOrder, DecisionReport, DecisionRow, SparedRow, TTL_MAX,
-};
+use crate::control::decisions::{DecisionAct, DecisionOrder, DecisionReport, DecisionRow, SparedRow, TTL_MAX};
 use crate::control::protocol::{Answer, Request};
 
 use super::output::{self, Out, safe};
@@ -127,7 +125,11 @@ fn list(globals: &Globals, waiting: bool) -> anyhow::Result<Exit> {
 
 fn cells(row: &DecisionRow) -> Vec<String> {
     let by = row.rule.as_deref().or(row.person.as_deref()).unwrap_or("-");
-    let sinks: Vec<_> = row.sinks.iter().map(|sink| format!("{} {}", safe(&sink.sink), sink.state)).collect();
+    let sinks: Vec<_> = row
+        .sinks
+        .iter()
+        .map(|sink| format!("{} {}", safe(&sink.sink), sink.state))
+        .collect();
     vec![
         row.id.to_string(),
         row.target.clone(),
@@ -163,7 +165,12 @@ fn said(out: &mut Out, report: &DecisionReport, done: &str) -> std::io::Result<(
             "active" if done != "lifted" => format!(" until {}", row.until),
             _ => String::new(),
         };
-        out.line(&format!("{done}: {} {}{until} ({})", row.verbs.join(", "), row.target, row.id))
+        out.line(&format!(
+            "{done}: {} {}{until} ({})",
+            row.verbs.join(", "),
+            row.target,
+            row.id
+        ))
     })
 }
 

@@ -64,7 +64,11 @@ fn simulate(globals: &Globals, since: Timestamp, all: bool) -> anyhow::Result<Ex
     let (exit, _) = place::each_event(globals, &query, |_, body| {
         // What this version cannot read is no hit that it would have acted on.
         let Ok(event) = codec::decode(body) else { return Ok(()) };
-        for would in simulation.see(&event).into_iter().filter(|would| all || would.what != "extended") {
+        for would in simulation
+            .see(&event)
+            .into_iter()
+            .filter(|would| all || would.what != "extended")
+        {
             match globals.json {
                 true => out.line_of_json(&would)?,
                 false => rows.push(cells(&would)),
@@ -79,7 +83,10 @@ fn simulate(globals: &Globals, since: Timestamp, all: bool) -> anyhow::Result<Ex
     if globals.json {
         out.line_of_json(&Summed { summary: sum })?;
     } else if !rows.is_empty() {
-        out.table(&["WHEN", "TARGET", "WHAT", "RULE", "DOES", "FOR", "STEP", "BECAUSE"], rows)?;
+        out.table(
+            &["WHEN", "TARGET", "WHAT", "RULE", "DOES", "FOR", "STEP", "BECAUSE"],
+            rows,
+        )?;
     }
     out.flush()?;
     if !globals.json {
@@ -94,7 +101,9 @@ fn spared(state_dir: &std::path::Path, response: &ResponseSettings) -> Spared {
         Ok(Answer::Spared(rows)) => rows,
         _ => Vec::new(),
     };
-    let known = known.iter().filter_map(|row| Some((row.network.parse().ok()?, Why::Known(row.why.clone()))));
+    let known = known
+        .iter()
+        .filter_map(|row| Some((row.network.parse().ok()?, Why::Known(row.why.clone()))));
     let allowed = response.allow.iter().map(|network| (*network, Why::Allowed));
     Spared::new(allowed.chain(known))
 }

@@ -177,10 +177,12 @@ impl Meant {
 
 /// Reads an address or a network that may be acted on.
 pub fn target(text: &str) -> Result<Target, String> {
-    text.parse().map_err(|wrong: String| match text.parse::<IpAddr>().is_ok() || text.contains('/') {
-        true => wrong,
-        false => format!("`{text}` is neither an address nor a network"),
-    })
+    text.parse().map_err(
+        |wrong: String| match text.parse::<IpAddr>().is_ok() || text.contains('/') {
+            true => wrong,
+            false => format!("`{text}` is neither an address nor a network"),
+        },
+    )
 }
 
 /// Reads words of `do`. Errors: one is none, or there is none.
@@ -208,11 +210,16 @@ mod tests {
         assert_eq!(Meant::parse("203.0.113.7"), Ok(target("203.0.113.7")));
         assert_eq!(Meant::parse("2001:db8::/64"), Ok(target("2001:db8::/64")));
         let id: Uuid = "019cb859-1273-7f28-96c3-5be2f836a111".parse().unwrap();
-        let Ok(Meant::Ids(first, last)) = Meant::parse("019CB859") else { panic!() };
+        let Ok(Meant::Ids(first, last)) = Meant::parse("019CB859") else {
+            panic!()
+        };
         assert!((first..=last).contains(&id));
         assert_eq!(Meant::parse(&id.to_string()), Ok(Meant::Ids(id, id)));
         for wrong in ["019cb85", "nobody", "", "019cb859-1273-7f28-96c3-5be2f836a1110"] {
-            assert!(Meant::parse(wrong).unwrap_err().contains("names no decision"), "{wrong}");
+            assert!(
+                Meant::parse(wrong).unwrap_err().contains("names no decision"),
+                "{wrong}"
+            );
         }
         assert!(Meant::parse("10.0.0.0/8").unwrap_err().contains("is wider than"));
     }
@@ -221,7 +228,10 @@ mod tests {
     fn acts_are_read_by_their_words() {
         let words = |words: &[&str]| verbs(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(words(&["list", "block", "block"]), Ok(vec![Verb::Block, Verb::List]));
-        assert_eq!(words(&["blok"]).unwrap_err(), "`blok` is no act: block, sinkhole, tag, list are");
+        assert_eq!(
+            words(&["blok"]).unwrap_err(),
+            "`blok` is no act: block, sinkhole, tag, list are"
+        );
         assert!(words(&[]).unwrap_err().starts_with("nothing to do"));
     }
 }

@@ -14,9 +14,9 @@
 
 pub mod canary;
 pub mod client;
+pub mod decisions;
 pub mod letters;
 pub mod lookup;
-pub mod decisions;
 pub mod owners;
 pub mod paging;
 pub mod protocol;

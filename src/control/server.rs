@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::text::is_clean;
 
 use crate::app::{Core, Tasks};
-use crate::control::letters::{LetterAct, LetterError, LetterQuery, LetterSum, Walk};
 use crate::control::decisions::DecisionOrder;
+use crate::control::letters::{LetterAct, LetterError, LetterQuery, LetterSum, Walk};
 use crate::control::owners::{By, ReleaseOrder};
-use crate::respond::decision::By as Decider;
 use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, ReplayQuery, Request};
 use crate::control::search;
+use crate::respond::decision::By as Decider;
 
 /// Connections served at once; one more is refused.
 pub const CONNECTIONS_MAX: usize = 16;

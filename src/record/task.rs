@@ -191,7 +191,9 @@ impl Task {
 
     /// Decisions that came of the last hit, of a person or of time.
     fn write_decided(&mut self, sheet: &mut Sheet) {
-        let Some(taken) = self.desk.as_ref().and_then(|desk| desk.take()) else { return };
+        let Some(taken) = self.desk.as_ref().and_then(|desk| desk.take()) else {
+            return;
+        };
         if let Some(full) = taken.full {
             tracing::error!("no more is decided: {full}");
         }

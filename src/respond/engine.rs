@@ -136,7 +136,10 @@ impl Engine {
     /// The clock was set by so many microseconds: all ends move with it.
     pub fn shift(&mut self, step: i64) {
         let all: Vec<_> = self.book.all().cloned().collect();
-        tracing::warn!(decisions = all.len(), "the clock was set by {step} µs: the ends of decisions move with it");
+        tracing::warn!(
+            decisions = all.len(),
+            "the clock was set by {step} µs: the ends of decisions move with it"
+        );
         for mut decision in all {
             decision.until = Timestamp::from_micros(decision.until.micros().saturating_add(step));
             let id = decision.id;
@@ -401,7 +404,12 @@ impl Engine {
     }
 
     fn end(&mut self, id: Uuid, now: Timestamp, by: Option<By>, why: &str) {
-        let Some(mut decision) = self.book.get(id).cloned().filter(|decision| decision.phase != Phase::Over) else {
+        let Some(mut decision) = self
+            .book
+            .get(id)
+            .cloned()
+            .filter(|decision| decision.phase != Phase::Over)
+        else {
             return;
         };
         self.drop_quietly(id);

@@ -26,7 +26,11 @@ impl Reported<'_> {
         match report {
             Report::Applied { decision, handle, .. } => {
                 acts.clear(decision, sink);
-                let was = self.engine.book().get(decision).is_some_and(|known| known.applied.contains(sink));
+                let was = self
+                    .engine
+                    .book()
+                    .get(decision)
+                    .is_some_and(|known| known.applied.contains(sink));
                 if let Some(known) = self.engine.applied(decision, sink, handle).filter(|_| !was) {
                     self.enforced(&known);
                 }
@@ -71,10 +75,18 @@ impl Reported<'_> {
         self.engine.say(event);
     }
 
-    fn failed(&mut self, target: Target, decision: Option<Uuid>, (state, why): (&'static str, String), acts: &mut Acts) {
+    fn failed(
+        &mut self,
+        target: Target,
+        decision: Option<Uuid>,
+        (state, why): (&'static str, String),
+        acts: &mut Acts,
+    ) {
         let book = self.engine.book();
         let by_id = decision.and_then(|id| book.get(id));
-        let Some(known) = by_id.or_else(|| book.of(target).next()).cloned() else { return };
+        let Some(known) = by_id.or_else(|| book.of(target).next()).cloned() else {
+            return;
+        };
         let trouble = telling::Trouble {
             began: self.now,
             kind: state,

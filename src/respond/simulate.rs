@@ -132,7 +132,9 @@ impl Simulation {
     /// Whether the source would have been shut out already, and by something else than this very contact.
     fn blocked(&self, event: &Event) -> bool {
         use trapline_sink::set::Verb;
-        let Some(source) = event.ip(Field::SourceIp) else { return false };
+        let Some(source) = event.ip(Field::SourceIp) else {
+            return false;
+        };
         let mut all = self.engine.book().all();
         all.any(|decision| {
             decision.target.contains(source) && decision.verbs.contains(&Verb::Block) && decision.touched < event.at
