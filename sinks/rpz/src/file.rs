@@ -211,17 +211,15 @@ impl SetSink for File {
                 },
             )
         });
-        let ledger = Ledger {
+        let mut ledger = Ledger {
             own: own.collect(),
             ..Ledger::default()
         };
-        let (standings, strangers) = standings(&ledger, &self.rules);
+        let (standings, strangers) = standings(&mut ledger, &self.rules);
         if !strangers.is_empty() {
-            let is_target = |trigger: &Trigger| Target::network(trigger.net).is_ok();
-            state
-                .entries
-                .iter_mut()
-                .for_each(|entries| entries.retain(|trigger, _| is_target(trigger)));
+            let is_kept = |trigger: &Trigger| ledger.own.contains_key(trigger);
+            let entries = state.entries.iter_mut();
+            entries.for_each(|entries| entries.retain(|trigger, _| is_kept(trigger)));
             state.is_dirty = true;
         }
         Ok(standings)

@@ -2,7 +2,6 @@
 //!
 //! Pure: in a [`Change`] and the [`Ledger`] of the last walk, out the records to send and what the ledger is then.
 
-use trapline_schemas::Timestamp;
 use trapline_sink::set::{Change, Member, Put, Standing, Target};
 
 use crate::ledger::{Ledger, Orphan, Own};
@@ -124,33 +123,37 @@ impl Plan {
     }
 }
 
-/// What stands, each target once, and what of ours stands for no target.
-///
-/// An entry that is otherwise than it would be put today (another policy, a trigger that is configured no more, both
-/// kinds) is said to have ended long ago, so that it is put anew if it is wanted and taken if it is not.
-pub fn standings(ledger: &Ledger, rules: &Rules) -> (Vec<Standing>, Vec<Orphan>) {
-    let mut found: std::collections::HashMap<Target, Standing> = std::collections::HashMap::new();
-    let mut orphans = Vec::new();
+/// What stands, each target once. An entry that is otherwise than it would be put today (another policy, a trigger that is
+/// configured no more, both kinds, no target) leaves the ledger and is an orphan: it is put anew if it is wanted.
+pub fn standings(ledger: &mut Ledger, rules: &Rules) -> (Vec<Standing>, Vec<Orphan>) {
+    let mut standings = Vec::with_capacity(ledger.own.len());
+    let (mut orphans, mut left) = (Vec::new(), Vec::new());
     for (trigger, own) in &ledger.own {
-        let Ok(target) = Target::network(trigger.net) else {
-            orphans.push(Orphan::Trigger(*trigger, own.policy.clone()));
-            orphans.push(Orphan::Mark(*trigger));
-            continue;
-        };
-        let is_stale = !rules.triggers.contains(&trigger.kind) || (own.policy != rules.policy && !own.is_shared);
-        let standing = Standing {
-            target,
-            until: is_stale.then_some(LONG_AGO),
-            decision: Some(own.decision),
-            handle: None,
-        };
-        let twice = |first: &mut Standing| first.until = Some(LONG_AGO);
-        found.entry(target).and_modify(twice).or_insert(standing);
+        match Target::network(trigger.net) {
+            Ok(target) if !is_stale(trigger, own, ledger, rules) => standings.push(Standing {
+                target,
+                until: None,
+                decision: Some(own.decision),
+                handle: None,
+            }),
+            _ => {
+                orphans.extend((!own.is_shared).then(|| Orphan::Trigger(*trigger, own.policy.clone())));
+                orphans.push(Orphan::Mark(*trigger));
+                left.push((*trigger, None));
+            }
+        }
     }
-    (found.into_values().collect(), orphans)
+    ledger.note(&left);
+    (standings, orphans)
 }
 
-const LONG_AGO: Timestamp = Timestamp::from_micros(0);
+fn is_stale(trigger: &Trigger, own: &Own, ledger: &Ledger, rules: &Rules) -> bool {
+    let others = Kind::ALL.into_iter().filter(|kind| *kind != trigger.kind);
+    let has_both = others
+        .map(|kind| Trigger::new(kind, trigger.net))
+        .any(|other| ledger.own.contains_key(&other));
+    has_both || !rules.triggers.contains(&trigger.kind) || (own.policy != rules.policy && !own.is_shared)
+}
 
 /// What clears an orphan away.
 pub fn clearing(orphan: &Orphan, rules: &Rules) -> Group {
@@ -172,6 +175,7 @@ pub fn clearing(orphan: &Orphan, rules: &Rules) -> Group {
 mod tests {
     use std::collections::HashMap;
 
+    use trapline_schemas::Timestamp;
     use trapline_sink::set::{Grounds, Spared, Why};
     use uuid::Uuid;
 
@@ -189,7 +193,7 @@ mod tests {
         Member {
             target: target.parse().unwrap(),
             inside,
-            since: LONG_AGO,
+            since: Timestamp::from_micros(0),
             until: Timestamp::from_micros(60_000_000),
             decision: Uuid::from_u128(7),
             gravity: 50,
@@ -304,8 +308,12 @@ mod tests {
             (Kind::ClientIp, own(Policy::Nodata, true), false),
             (Kind::Ip, own(Policy::Drop, false), true),
         ] {
-            let (standings, _) = standings(&holding(kind, "10.0.0.7/32", own), &rules);
-            assert_eq!(standings[0].until.is_some(), is_stale, "{standings:?}");
+            let is_shared = own.is_shared;
+            let mut ledger = holding(kind, "10.0.0.7/32", own);
+            let (standings, orphans) = standings(&mut ledger, &rules);
+            assert_eq!(standings.is_empty(), is_stale, "{standings:?}");
+            assert_eq!(orphans.len(), if is_stale { 2 - usize::from(is_shared) } else { 0 });
+            assert_eq!(ledger.own.is_empty(), is_stale);
         }
         // Whoever moved from outside to inside loses the one trigger with the other.
         let ledger = holding(Kind::Ip, "10.0.0.7/32", own(Policy::Drop, false));
@@ -315,8 +323,8 @@ mod tests {
 
     #[test]
     fn what_is_ours_but_no_target_is_cleared_away() {
-        let ledger = holding(Kind::Ip, "10.0.0.0/8", own(Policy::Drop, false));
-        let (standings, orphans) = standings(&ledger, &rules(&Kind::ALL));
+        let mut ledger = holding(Kind::Ip, "10.0.0.0/8", own(Policy::Drop, false));
+        let (standings, orphans) = standings(&mut ledger, &rules(&Kind::ALL));
         assert!(standings.is_empty() && orphans.len() == 2);
     }
 }
