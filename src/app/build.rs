@@ -29,12 +29,14 @@ use crate::journal::{self, FactBody, JournalSettings};
 use crate::record::benign::{self, Active, Benign, Ignore};
 use crate::record::zones::Zone;
 use crate::record::{Identity, Networks, Rules, Zones};
+use crate::respond::rule::Rule;
+use crate::respond::settings::{ResponseSettings, RuleSpec};
 use crate::roles::Touch;
 use crate::web::server::Look;
 
 /// Why a good configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BuildError {
+pub enum BuildError {
     /// A personality's file changed under us, or cannot be read any more.
     #[error("decoy `{decoy}` has no look")]
     Look {
@@ -265,7 +267,7 @@ const fn secrets(policy: SecretPolicy) -> Secrets {
 }
 
 /// Which networks are whose.
-fn zones(config: &Config) -> Zones {
+pub(super) fn zones(config: &Config) -> Zones {
     let zone = |zone: &crate::config::Zone| {
         let named = Zone {
             name: SmolStr::new(&zone.name),
@@ -423,12 +425,30 @@ pub(super) fn common(sink: &SinkSettings, observer: &str) -> Common {
         name: sink.name.clone(),
         format: sink.format,
         observer: observer.to_owned(),
-        resolver: Resolver::default(),
+        resolver: resolver(),
         notices: sink
             .notices
             .as_ref()
             .map_or_else(NoticeSettings::default, |notices| notices.words.clone()),
     }
+}
+
+/// How the names of destinations become addresses.
+pub(super) fn resolver() -> Resolver {
+    Resolver::default()
+}
+
+/// The rules of `[response]` at work. Errors: a condition that the configuration's own check should have found.
+pub fn rules_of(response: &ResponseSettings) -> Result<Vec<Rule>, BuildError> {
+    let rule = |spec: &RuleSpec| {
+        Rule::new(spec.clone()).map_err(|problems| BuildError::Wiring {
+            node: format!("response.rules.{}", spec.name),
+            message: problems
+                .first()
+                .map_or_else(String::new, |problem| problem.message.clone()),
+        })
+    };
+    response.rules.iter().map(rule).collect()
 }
 
 fn sink_plan(sink: &SinkSettings, observer: &str) -> SinkPlan {

@@ -7,7 +7,9 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
+use trapline_sink::set::Spared;
 
+use crate::app::acting::Acting;
 use crate::app::alarms::Alarms;
 use crate::app::canary::Fared;
 use crate::app::certificates::Certificates;
@@ -21,6 +23,7 @@ use crate::journal::Journal;
 use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
+use crate::respond::desk::Desk;
 use crate::roles::Attendance;
 use crate::web::Web;
 
@@ -48,6 +51,12 @@ pub struct Core {
     pub(super) shortage: Option<String>,
     /// How the last canary fared.
     pub(super) fared: Mutex<Option<Fared>>,
+    /// Where it is decided what is done about sources.
+    pub(super) desk: Arc<Desk>,
+    /// Who is never acted on.
+    pub(super) spared: watch::Receiver<Arc<Spared>>,
+    /// The sinks that act, as they are.
+    pub(super) acting: Acting,
     /// Held by whoever lets an owner be written to.
     pub(super) releasing: tokio::sync::Mutex<()>,
     /// How full the decoys are.

@@ -13,6 +13,7 @@
 //!
 //! What it does not do: anything a station can do by itself.
 
+mod acting;
 mod alarms;
 mod banner;
 mod build;
@@ -20,6 +21,7 @@ mod canary;
 mod certificates;
 mod chores;
 mod core;
+mod decisions;
 mod errands;
 mod facts;
 mod folder;
@@ -40,7 +42,7 @@ mod tables;
 mod tasks;
 mod trial;
 
-pub use build::wrong_certificates;
+pub use build::{rules_of, wrong_certificates};
 pub use canary::TIMEOUT_MAX as CANARY_TIMEOUT_MAX;
 pub use core::{Core, Refused};
 pub use errands::replay_report;

@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use trapline_schemas::{Action, Field, Timestamp};
+use trapline_sink::published;
+use trapline_sink::set::Spared;
 use uuid::Uuid;
 
+use crate::app::acting::{self, Acting};
 use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
 use crate::app::certificates::Certificates;
@@ -29,6 +32,7 @@ use crate::journal::index::{self, Index};
 use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, Benign, HostEvent, Identity};
+use crate::respond::desk::Desk;
 use crate::roles::Attendance;
 use crate::telemetry;
 use crate::web::server::{self as feed, Look};
@@ -231,7 +235,8 @@ impl App {
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
         let web = web(&ready.config, ready.web.take(), &stops);
-        let core = Arc::new(core.into_core(ready.config, listeners, reload, web));
+        let (acting, spared) = act(&core, &ready.config, &stops);
+        let core = Arc::new(core.into_core(ready.config, (acting, spared), listeners, reload, web));
         core.certificates.set(&ready.decoys);
         let stations = Stations {
             decoys: decoys_task,
@@ -331,6 +336,23 @@ impl App {
     }
 }
 
+/// Puts the sinks that act to work.
+fn act(core: &CoreParts, config: &Config, stops: &Stops) -> (Acting, watch::Receiver<Arc<Spared>>) {
+    let spared = acting::spare(config, &core.desk, &core.tasks, &stops.serving);
+    let acting = Acting::new(acting::Shared {
+        desk: Arc::clone(&core.desk),
+        spared: spared.clone(),
+        observer: core.identity.name.to_string(),
+        shelf: published::Shelf::default(),
+        tasks: core.tasks.clone(),
+        stop: stops.acting.clone(),
+    });
+    acting.settle(config, false);
+    core.tasks
+        .spawn_station("aim", stops.acting.clone(), acting.clone().run());
+    (acting, spared)
+}
+
 /// Refuses the start if a strict decoy cannot have a port. A family that the machine has not is no port.
 fn refuse_missing(config: &Config, listeners: &[ListenerStatus]) -> Result<(), StartError> {
     let is_strict = |name: &str| config.decoys.iter().any(|decoy| decoy.name == name && decoy.strict);
@@ -359,6 +381,7 @@ struct CoreParts {
     tasks: Tasks,
     shortage: Option<String>,
     attendance: Arc<Attendance>,
+    desk: Arc<Desk>,
 }
 
 type Opened = (
@@ -378,12 +401,14 @@ impl CoreParts {
         let tasks = Tasks::default();
         let mut state = ready.journal.states(record::STATE).await?;
         state.extend(ready.journal.states(record::FOLDS).await?);
+        let desk = acting::desk(&ready.config, &ready.journal).await?;
         let (recorder, record) = record::start(record::Settings {
             identity: ready.identity.clone(),
             rules: build::rules(&ready.config, Arc::clone(benign)),
             hosts: hosts::look_around(&ready.config.observer, &tasks, &stops.serving),
             state,
         });
+        let record = record.deciding(Arc::clone(&desk));
         let run = record.run(ready.journal.clone(), stops.recording.clone());
         let recorded = tasks.spawn_station("recorder", stops.recording.clone(), run);
         recorder.host(HostEvent::new(Action::SensorStarted, Vec::new())).await;
@@ -398,6 +423,7 @@ impl CoreParts {
             tasks,
             shortage: ready.shortage.take(),
             attendance: Arc::default(),
+            desk,
         };
         let made = core.key_file.as_ref().is_some_and(KeyFile::is_new);
         let key = (made, ready.opened_at);
@@ -441,6 +467,7 @@ impl CoreParts {
     fn into_core(
         self,
         config: Config,
+        (acting, spared): (Acting, watch::Receiver<Arc<Spared>>),
         listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
         reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
         web: Option<Arc<Web>>,
@@ -468,6 +495,9 @@ impl CoreParts {
             shortage: self.shortage,
             attendance: self.attendance,
             fared: Mutex::default(),
+            desk: self.desk,
+            spared,
+            acting,
             releasing: tokio::sync::Mutex::default(),
             reloads,
             config: Mutex::new(Arc::new(config)),

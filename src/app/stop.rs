@@ -37,6 +37,8 @@ pub(super) struct Stops {
     pub(super) accepting: CancellationToken,
     /// The recorder.
     pub(super) recording: CancellationToken,
+    /// The sinks that act.
+    pub(super) acting: CancellationToken,
 }
 
 impl Default for Stops {
@@ -46,6 +48,7 @@ impl Default for Stops {
             serving: root.child_token(),
             accepting: root.child_token(),
             recording: root.child_token(),
+            acting: root.child_token(),
         }
     }
 }
@@ -115,6 +118,8 @@ pub(super) async fn down(core: Arc<Core>, pipeline: Option<Pipeline>, stops: Sto
     let end = Instant::now() + STOP_TIME_MAX;
     stops.serving.cancel();
     stops.accepting.cancel();
+    // What stands goes on standing, where the destination ends it by itself.
+    stops.acting.cancel();
     let web = async {
         if let Some(web) = stations.web {
             let _ = web.await;

@@ -13,6 +13,7 @@
 mod check;
 mod completions;
 mod dead_letters;
+mod decisions;
 mod events;
 mod export;
 mod journal;
@@ -24,6 +25,7 @@ mod owners;
 mod place;
 mod reload;
 mod replay;
+mod response;
 mod run;
 mod schema;
 mod send_test;
@@ -114,6 +116,10 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Look after mails to those who answer for the sources of incidents
     Owners(owners::Arguments),
+    /// Look after what is done about sources: what is in force, what waits for a person, what is never done
+    Decisions(decisions::Arguments),
+    /// Try the rules of what is done about sources
+    Response(response::Arguments),
     /// Send recorded events of a time span to one sink again
     Replay(replay::Arguments),
     /// Make the running instance read its configuration again (as SIGHUP does)
@@ -158,6 +164,8 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Journal(wanted) => journal::run(globals, wanted),
         Command::DeadLetters(wanted) => dead_letters::run(globals, wanted),
         Command::Owners(wanted) => owners::run(globals, wanted),
+        Command::Decisions(wanted) => decisions::run(globals, wanted),
+        Command::Response(wanted) => response::run(globals, wanted),
         Command::Replay(wanted) => replay::run(globals, wanted),
         Command::Reload => reload::run(globals),
         Command::SendTest(wanted) => send_test::run(globals, wanted),

@@ -60,9 +60,9 @@ pub struct Answers {
 /// How long the instance may work on one answer; `None`: as long as it says that it does.
 const fn patience(request: &Request) -> Option<Duration> {
     match request {
-        Request::Status | Request::Metrics => Some(Duration::from_secs(10)),
+        Request::Status | Request::Metrics | Request::Decisions | Request::Spared => Some(Duration::from_secs(10)),
         // The index may be waited for.
-        Request::Owners { .. } | Request::Release(_) => Some(Duration::from_secs(60)),
+        Request::Owners { .. } | Request::Release(_) | Request::Decide(_) => Some(Duration::from_secs(60)),
         // A sink that is down takes its whole deadline, a reload may wait for a sink's last batch.
         Request::SendTest { .. } | Request::CheckConnect | Request::Reload => Some(Duration::from_secs(90)),
         Request::Canary { timeout_secs } => Some(Duration::from_secs(timeout_secs.saturating_add(60))),

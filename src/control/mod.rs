@@ -14,6 +14,7 @@
 
 pub mod canary;
 pub mod client;
+pub mod decisions;
 pub mod letters;
 pub mod lookup;
 pub mod owners;

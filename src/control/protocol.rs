@@ -9,6 +9,7 @@ use trapline_schemas::ids::hex;
 use trapline_sink::config::Problem;
 
 use crate::control::canary::CanaryReport;
+use crate::control::decisions::{DecisionOrder, DecisionReport, DecisionRow, SparedRow};
 use crate::control::letters::{LetterAct, LetterQuery, LetterRow, LetterSum};
 use crate::control::owners::{OwnerRow, ReleaseOrder, ReleaseReport};
 use crate::control::status::Status;
@@ -59,6 +60,12 @@ pub enum Request {
     },
     /// Lets the owner of an incident's source be written to: [`Answer::Released`].
     Release(ReleaseOrder),
+    /// Decisions that are not over: [`Answer::Decisions`].
+    Decisions,
+    /// Has something done about decisions: [`Answer::Decided`].
+    Decide(DecisionOrder),
+    /// Whom nothing is ever done to: [`Answer::Spared`].
+    Spared,
     /// Begins, counts, shows or cancels a replay: [`Answer::Replay`].
     Replay(ReplayQuery),
     /// Copies the journal into a file: [`Answer::Copied`].
@@ -134,6 +141,12 @@ pub enum Answer {
     Owners(Vec<OwnerRow>),
     /// The owner is written to.
     Released(ReleaseReport),
+    /// Decisions that are not over, those first that end first.
+    Decisions(Vec<DecisionRow>),
+    /// What was done about decisions.
+    Decided(DecisionReport),
+    /// Whom nothing is ever done to.
+    Spared(Vec<SparedRow>),
     /// How a replay stands.
     Replay(ReplayReport),
     /// How far the walk over the journal's chain has come.

@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::text::is_clean;
 
 use crate::app::{Core, Tasks};
+use crate::control::decisions::DecisionOrder;
 use crate::control::letters::{LetterAct, LetterError, LetterQuery, LetterSum, Walk};
 use crate::control::owners::{By, ReleaseOrder};
 use crate::control::protocol::{Answer, BEAT, REQUEST_BYTES_MAX, Reason, Refusal, ReplayQuery, Request};
 use crate::control::search;
+use crate::respond::decision::By as Decider;
 
 /// Connections served at once; one more is refused.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -229,6 +231,12 @@ impl Peer {
                 let by = self.person();
                 self.during(release(core, &order, &by)).await?
             }
+            Request::Decisions => Answer::Decisions(core.decisions()),
+            Request::Spared => Answer::Spared(core.spared()),
+            Request::Decide(order) => {
+                let by = decider(&self.person(), self.uid);
+                self.during(decide(core, &order, &by)).await?
+            }
             Request::Replay(query) => self.during(replay(core, &query)).await?,
             Request::Backup { target, force } => self.during(backup(core, target, force)).await?,
             Request::Status => self.during(status(core)).await?,
@@ -396,6 +404,21 @@ async fn owners(core: &Core, limit: u32) -> Answer {
 async fn release(core: &Core, order: &ReleaseOrder, by: &By) -> Answer {
     match core.release(order, by).await {
         Ok(report) => Answer::Released(report),
+        Err(refused) => refused.into(),
+    }
+}
+
+/// Who has something decided.
+fn decider(person: &By, uid: Option<u32>) -> Decider {
+    Decider::Person {
+        name: person.shown().into(),
+        uid,
+    }
+}
+
+async fn decide(core: &Core, order: &DecisionOrder, by: &Decider) -> Answer {
+    match core.decide(order, by).await {
+        Ok(report) => Answer::Decided(report),
         Err(refused) => refused.into(),
     }
 }

@@ -15,24 +15,24 @@ const CALM: Duration = Duration::from_secs(600);
 
 /// The work broke down.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 /// Runs `work` to its end, or until it breaks down. The caller forgets what the work has touched, or knows it whole.
-pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Broken> {
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Broken> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Broken)
 }
 
 /// The breakdowns of one task. Work in between does not end their row: a task that does a little and breaks down over
 /// the next thing, again and again, must not do so in a hot loop.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Breakdowns {
+pub(crate) struct Breakdowns {
     row: u32,
     last: Option<Instant>,
 }
 
 impl Breakdowns {
     /// One more, at `now`: how long the task rests before it begins anew. `jitter` is 0.0..1.0, by chance.
-    pub(super) fn wait(&mut self, now: Instant, jitter: f64) -> Duration {
+    pub(crate) fn wait(&mut self, now: Instant, jitter: f64) -> Duration {
         let is_new = self.last.is_none_or(|last| now >= last + CALM);
         self.row = if is_new { 1 } else { self.row.saturating_add(1) };
         self.last = Some(now);

@@ -24,6 +24,11 @@ impl Clock {
         }))
     }
 
+    /// A clock that shows what `read` says.
+    pub fn read_by(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
@@ -37,7 +42,7 @@ impl std::fmt::Debug for Clock {
 }
 
 /// The time `wait` after `at`.
-pub(super) fn after(at: Timestamp, wait: std::time::Duration) -> Timestamp {
+pub(crate) fn after(at: Timestamp, wait: std::time::Duration) -> Timestamp {
     let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2);
     Timestamp::from_micros(at.micros().saturating_add(wait))
 }

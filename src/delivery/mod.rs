@@ -29,7 +29,7 @@
 //!
 //! What it does not do: know protocols, judge events, follow the journal's retention.
 
-mod breakdown;
+pub(crate) mod breakdown;
 pub mod canary;
 mod clock;
 mod divide;
@@ -49,7 +49,7 @@ mod refusals;
 pub mod registry;
 mod status;
 mod store;
-mod trouble;
+pub(crate) mod trouble;
 mod windows;
 mod worker;
 

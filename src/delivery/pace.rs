@@ -34,7 +34,7 @@ impl Pace {
     ///
     /// In: `attempt`, the number of tries that failed in a row, 1 or more; `asked`, the destination's own word, which
     /// is obeyed exactly up to 1 h, unless it is no time at all; `jitter`, 0.0..1.0, by chance.
-    pub(super) fn wait(self, kind: Option<FaultKind>, attempt: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+    pub(crate) fn wait(self, kind: Option<FaultKind>, attempt: u32, asked: Option<Duration>, jitter: f64) -> Duration {
         if let Some(asked) = asked.filter(|asked| !asked.is_zero()) {
             return asked.min(ASKED_MAX);
         }

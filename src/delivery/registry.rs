@@ -22,4 +22,4 @@ pub static SINKS: &[&SinkType] = &[
 ];
 
 /// Every type of sink that acts.
-pub static SETS: &[&SetType] = &[&trapline_sink_blocklist::SINK];
+pub static SETS: &[&SetType] = &[&trapline_sink_blocklist::SINK, &trapline_sink_firewall::SINK];

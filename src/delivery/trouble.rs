@@ -6,13 +6,13 @@ use tokio::time::Instant;
 use trapline_sink::FaultKind;
 
 /// A fault that mends itself within this time is nobody's business.
-pub(super) const TOLD_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const TOLD_AFTER: Duration = Duration::from_secs(30);
 /// After this a person should look.
-pub(super) const ALARM_AFTER: Duration = Duration::from_secs(300);
+pub(crate) const ALARM_AFTER: Duration = Duration::from_secs(300);
 
 /// A row of tries that failed.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     now: Option<Row>,
 }
 
@@ -27,27 +27,27 @@ struct Row {
 
 /// Whom to tell now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tell {
+pub(crate) struct Tell {
     /// A `sink-failed` event is due.
-    pub(super) event: bool,
+    pub(crate) event: bool,
     /// The alarm in status and log is due.
-    pub(super) alarm: bool,
+    pub(crate) alarm: bool,
 }
 
 /// The row that has just ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Recovery {
+pub(crate) struct Recovery {
     /// How long it lasted.
-    pub(super) lasted: Duration,
+    pub(crate) lasted: Duration,
     /// Tries that failed.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
     /// Whether a `sink-failed` event told of it, so that a `sink-recovered` is due.
-    pub(super) told: bool,
+    pub(crate) told: bool,
 }
 
 impl Trouble {
     /// A try failed. `counts` is false where tries under way together failed together.
-    pub(super) fn failed(&mut self, kind: Option<FaultKind>, counts: bool, now: Instant) -> u32 {
+    pub(crate) fn failed(&mut self, kind: Option<FaultKind>, counts: bool, now: Instant) -> u32 {
         let row = self.now.get_or_insert(Row {
             since: now,
             attempts: 0,
@@ -63,7 +63,7 @@ impl Trouble {
     }
 
     /// Whom to tell at this moment; each only once a row.
-    pub(super) fn tell(&mut self, now: Instant) -> Tell {
+    pub(crate) fn tell(&mut self, now: Instant) -> Tell {
         let Some(row) = &mut self.now else {
             return Tell::default();
         };
@@ -77,7 +77,7 @@ impl Trouble {
     }
 
     /// When somebody must be told next, if the trouble lasts.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let row = self.now.as_ref()?;
         let told = (!row.told).then(|| row.since + told_after(row.kind));
         let alarm = (!row.alarmed).then(|| row.since + alarm_after(row.kind));
@@ -85,7 +85,7 @@ impl Trouble {
     }
 
     /// A try went through.
-    pub(super) fn worked(&mut self, now: Instant) -> Option<Recovery> {
+    pub(crate) fn worked(&mut self, now: Instant) -> Option<Recovery> {
         let row = self.now.take()?;
         Some(Recovery {
             lasted: now.saturating_duration_since(row.since),
@@ -95,12 +95,12 @@ impl Trouble {
     }
 
     /// Whether the last try failed.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.now.is_some()
     }
 
     /// Whether a person should look.
-    pub(super) fn is_alarmed(&self) -> bool {
+    pub(crate) fn is_alarmed(&self) -> bool {
         self.now.as_ref().is_some_and(|row| row.alarmed)
     }
 }

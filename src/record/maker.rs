@@ -118,6 +118,11 @@ impl Maker {
         Some(event)
     }
 
+    /// Writes who this host is into an event that others made.
+    pub(super) fn stamp(&self, event: &mut Event) {
+        self.settings.identity.stamp(event);
+    }
+
     /// The event of something that trapline tells about itself.
     pub(super) fn host(&self, told: HostEvent) -> Event {
         let id = told.id.unwrap_or_else(|| ids::fresh(told.at));

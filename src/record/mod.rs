@@ -181,6 +181,8 @@ enum Order {
     Settle(Box<Rules>),
     /// Say that all that came before was handed to the journal.
     Pulse(oneshot::Sender<()>),
+    /// Say that all that was decided was handed to the journal.
+    Decided(oneshot::Sender<()>),
 }
 
 impl Recorder {
@@ -222,6 +224,15 @@ impl Recorder {
         if self.orders.send(Order::Pulse(taken)).await.is_err() || noted.await.is_err() {
             // A recorder that is gone answers nobody, ever.
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until what was decided at the desk was handed to the journal; at once if the recorder has stopped. Cancel: safe.
+    pub async fn decided(&self) {
+        let (taken, handed_over) = oneshot::channel();
+        if self.orders.send(Order::Decided(taken)).await.is_ok() {
+            // Dropped: the recorder has stopped, and hands over what there is at its end.
+            let _ = handed_over.await;
         }
     }
 

@@ -18,6 +18,8 @@ use super::tally::Tally;
 use super::{HITS_MAX, HostEvent, Order, Recorder, Settings};
 use crate::fresh::Fresh;
 use crate::journal::{Commit, HealthLevel, Journal, JournalError};
+use crate::respond::book::StateRow;
+use crate::respond::desk::Desk;
 use crate::roles::{Hit, Missed};
 
 /// Hits taken at once.
@@ -64,6 +66,10 @@ pub struct Task {
     maker: Maker,
     fresh: Arc<Fresh>,
     tally: Arc<Tally>,
+    /// Where it is decided what is done about sources, if anything is.
+    desk: Option<Arc<Desk>>,
+    /// State of decisions that goes with what is handed over next.
+    decided: Vec<StateRow>,
 }
 
 /// A recorder: the handle to report to, and the task to run.
@@ -82,6 +88,8 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
         maker: Maker::new(settings),
         fresh: Arc::clone(&fresh),
         tally: Arc::clone(&tally),
+        desk: None,
+        decided: Vec::new(),
     };
     (
         Recorder {
@@ -97,6 +105,14 @@ pub fn start(settings: Settings) -> (Recorder, Task) {
 }
 
 impl Task {
+    /// Has it decided at this desk what is done because of each hit, in one commit with the hit.
+    pub fn deciding(self, desk: Arc<Desk>) -> Self {
+        Self {
+            desk: Some(desk),
+            ..self
+        }
+    }
+
     /// Records until `stop`, then what is left.
     pub async fn run(mut self, journal: impl Append, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -116,7 +132,8 @@ impl Task {
                 },
                 Some(told) = self.host.recv() => self.record_host(told, &journal).await,
                 Some(missed) = self.missed.recv() => self.miss(missed),
-                Some(order) = self.orders.recv() => self.obey(order),
+                Some(order) = self.orders.recv() => self.obey(order, &journal).await,
+                () = stirred(self.desk.as_deref()) => self.decide(&journal).await,
                 _ = tick.tick(), if self.maker.is_counting() => self.tell_counted(&journal).await,
                 () = stop.cancelled() => break,
             }
@@ -124,11 +141,16 @@ impl Task {
         self.drain(&mut batch, &journal).await;
     }
 
-    fn obey(&mut self, order: Order) {
+    async fn obey(&mut self, order: Order, journal: &impl Append) {
         match order {
             Order::Settle(rules) => self.maker.settle(*rules),
             // Who asked may have given up.
             Order::Pulse(taken) => drop(taken.send(())),
+            Order::Decided(handed_over) => {
+                self.decide(journal).await;
+                // Who asked may have given up.
+                let _ = handed_over.send(());
+            }
         }
     }
 
@@ -152,7 +174,11 @@ impl Task {
                 folded += 1;
                 continue;
             };
+            if let Some(desk) = &self.desk {
+                desk.see(&event);
+            }
             sheet.write(event);
+            self.write_decided(&mut sheet);
             if sheet.bytes() >= BATCH_BYTES {
                 let full = std::mem::replace(&mut sheet, self.sheet(0));
                 self.hand_over(full, journal).await;
@@ -161,6 +187,31 @@ impl Task {
         if folded > 0 {
             self.tally.folded(folded);
         }
+        self.hand_over(sheet, journal).await;
+    }
+
+    /// Decisions that came of the last hit, of a person or of time.
+    fn write_decided(&mut self, sheet: &mut Sheet) {
+        let Some(taken) = self.desk.as_ref().and_then(|desk| desk.take()) else {
+            return;
+        };
+        if let Some(full) = taken.full {
+            tracing::error!("no more is decided: {full}");
+        }
+        for mut event in taken.events {
+            self.maker.stamp(&mut event);
+            sheet.write(event);
+        }
+        self.decided.extend(taken.state);
+    }
+
+    /// What is over ends; what others asked the desk is kept and told.
+    async fn decide(&mut self, journal: &impl Append) {
+        if let Some(desk) = &self.desk {
+            desk.pass();
+        }
+        let mut sheet = self.sheet(1);
+        self.write_decided(&mut sheet);
         self.hand_over(sheet, journal).await;
     }
 
@@ -212,6 +263,7 @@ impl Task {
         }
         let events = self.maker.counted();
         self.hand_over_all(events, journal).await;
+        self.decide(journal).await;
     }
 
     fn sheet(&self, events: usize) -> Sheet {
@@ -229,19 +281,31 @@ impl Task {
     async fn hand_over(&mut self, sheet: Sheet, journal: &impl Append) {
         let (bodies, events) = sheet.finish();
         let count = bodies.len();
-        if count == 0 {
+        let mut state = std::mem::take(&mut self.decided);
+        if count == 0 && state.is_empty() {
             return;
         }
         if !events.is_empty() {
             self.fresh.put(bodies.iter().cloned().zip(events));
         }
+        if count > 0 {
+            state.extend(self.maker.state());
+        }
         let commit = Commit {
             append: bodies,
-            state: self.maker.state(),
+            state,
             ..Commit::default()
         };
         if let Err(error) = journal.append(commit).await {
             tracing::error!(events.lost = count, error = %error, "journal refused events");
         }
+    }
+}
+
+/// Waits until there is something to decide; for ever where nothing is. Cancel: safe.
+async fn stirred(desk: Option<&Desk>) {
+    match desk {
+        Some(desk) => desk.stirred().await,
+        None => std::future::pending().await,
     }
 }

@@ -24,6 +24,7 @@ pub struct Book {
     by_target: HashMap<Target, Vec<Uuid>>,
     ends: BTreeSet<(Timestamp, Uuid)>,
     active: usize,
+    over: usize,
 }
 
 impl Book {
@@ -50,6 +51,11 @@ impl Book {
         self.by_id.is_empty()
     }
 
+    /// How many are in force, wait, or are remembered so that they are not made again: all but those that are over.
+    pub fn open(&self) -> usize {
+        self.by_id.len() - self.over
+    }
+
     /// How many are in force.
     pub const fn active(&self) -> usize {
         self.active
@@ -71,12 +77,19 @@ impl Book {
         ids.filter_map(|id| self.by_id.get(id))
     }
 
+    /// The one that rules made about a target, if it is not over.
+    pub fn automatic(&self, target: Target) -> Option<&Decision> {
+        let is_it = |decision: &&Decision| decision.is_automatic() && decision.phase != Phase::Over;
+        self.of(target).find(is_it)
+    }
+
     /// Puts one in, in the place of the one with its id.
     pub fn put(&mut self, decision: Decision) {
         self.remove(decision.id);
         self.ends.insert((decision.until, decision.id));
         self.by_target.entry(decision.target).or_default().push(decision.id);
         self.active += usize::from(decision.phase == Phase::Active);
+        self.over += usize::from(decision.phase == Phase::Over);
         self.by_id.insert(decision.id, decision);
     }
 
@@ -85,6 +98,7 @@ impl Book {
         let decision = self.by_id.remove(&id)?;
         self.ends.remove(&(decision.until, id));
         self.active -= usize::from(decision.phase == Phase::Active);
+        self.over -= usize::from(decision.phase == Phase::Over);
         if let Some(ids) = self.by_target.get_mut(&decision.target) {
             ids.retain(|there| *there != id);
             if ids.is_empty() {

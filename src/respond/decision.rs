@@ -1,6 +1,6 @@
 //! One decision, from the event that caused it to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub enum Phase {
     Active,
     /// A person said no: the same is not proposed again before its end.
     Rejected,
+    /// It is over, and not yet undone everywhere; its end is when it is forgotten all the same.
+    Over,
 }
 
 impl Phase {
@@ -30,12 +32,13 @@ impl Phase {
             Self::Proposed => "proposed",
             Self::Active => "active",
             Self::Rejected => "rejected",
+            Self::Over => "over",
         }
     }
 
     /// Finds a phase by its word.
     pub fn find(name: &str) -> Option<Self> {
-        let all = [Self::Observed, Self::Proposed, Self::Active, Self::Rejected];
+        let all = [Self::Observed, Self::Proposed, Self::Active, Self::Rejected, Self::Over];
         all.into_iter().find(|phase| phase.name() == name)
     }
 }
@@ -111,6 +114,8 @@ pub struct Decision {
     pub reason: Option<String>,
     /// What set sinks called what they did, by the sink's name.
     pub handles: BTreeMap<String, Arc<str>>,
+    /// Set sinks at which it is in force.
+    pub applied: BTreeSet<String>,
     /// Whether it was found in the journal at start.
     pub restored: bool,
 }

@@ -12,7 +12,7 @@
 //! 4. Rules make at most so many decisions a minute and in all; a person may go beyond the minute.
 //! 5. In mode observe nothing that is decided is ever wanted of a set sink.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,10 @@ use super::told::{Told, What};
 const REFUSAL_REST: Duration = Duration::from_secs(3600);
 /// Most refusals that are remembered.
 const REFUSALS_MAX: usize = 10_000;
+/// How long what is over stays known although a sink where it is in force says nothing.
+const OVER_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// The same if no sink has said that it is in force there.
+const OVER_KEPT_UNSEEN: Duration = Duration::from_secs(600);
 /// Rows of history that are removed in one commit.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
@@ -56,6 +60,8 @@ pub struct Engine {
 pub struct Out {
     /// What is to be told, in order.
     pub told: Vec<Told>,
+    /// What is to be told of acts, in order, after that.
+    pub acts: Vec<Event>,
     /// State to save in the commit of what is told.
     pub state: Vec<StateRow>,
     /// Who is to be shut out before anything else is done.
@@ -69,7 +75,7 @@ pub struct Out {
 impl Out {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty() && self.state.is_empty() && !self.changed && self.full.is_none()
+        self.told.is_empty() && self.acts.is_empty() && self.state.is_empty() && !self.changed && self.full.is_none()
     }
 }
 
@@ -106,6 +112,43 @@ impl Engine {
         self.settings.mode
     }
 
+    /// Within how long rules count, if any does.
+    pub fn counts_within(&self) -> Option<Duration> {
+        let spans = self.rules.iter().filter_map(|rule| rule.spec.threshold);
+        spans.map(|threshold| threshold.within).max()
+    }
+
+    /// Whether there are rules, or decisions that must end.
+    pub fn decides(&self) -> bool {
+        !self.rules.is_empty() || !self.book.is_empty()
+    }
+
+    /// Whether anything came of what was asked.
+    pub fn has_news(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Who is to be shut out before anything else is done.
+    pub fn take_fast(&mut self) -> Vec<Member> {
+        mem::take(&mut self.out.fast)
+    }
+
+    /// The clock was set by so many microseconds: all ends move with it.
+    pub fn shift(&mut self, step: i64) {
+        let all: Vec<_> = self.book.all().cloned().collect();
+        tracing::warn!(
+            decisions = all.len(),
+            "the clock was set by {step} µs: the ends of decisions move with it"
+        );
+        for mut decision in all {
+            decision.until = Timestamp::from_micros(decision.until.micros().saturating_add(step));
+            let id = decision.id;
+            self.book.put(decision);
+            self.save(id);
+        }
+        self.out.changed = true;
+    }
+
     /// What came of all that was asked since it was asked last.
     pub fn take(&mut self) -> Out {
         mem::take(&mut self.out)
@@ -121,7 +164,7 @@ impl Engine {
             }
         }
         if settings.mode != self.settings.mode {
-            let open = |decision: &&Decision| decision.phase != Phase::Active;
+            let open = |decision: &&Decision| !matches!(decision.phase, Phase::Active | Phase::Over);
             let open: Vec<_> = self.book.all().filter(open).map(|decision| decision.id).collect();
             open.into_iter().for_each(|id| drop(self.drop_quietly(id)));
         }
@@ -167,7 +210,7 @@ impl Engine {
                 held_back = Some(SmolStr::from(rule.spec.name.as_str()));
                 continue;
             }
-            let known = self.book.of(target).find(|decision| decision.is_automatic());
+            let known = self.book.automatic(target);
             let known = known.and_then(|decision| decision.parts.iter().find(|part| part.rule == rule.spec.name));
             let step = match known {
                 Some(part) => part.step,
@@ -197,7 +240,7 @@ impl Engine {
     }
 
     fn apply(&mut self, target: Target, event: &Event, strongest: &Applying, applying: &[Applying]) {
-        let known = self.book.of(target).find(|decision| decision.is_automatic()).cloned();
+        let known = self.book.automatic(target).cloned();
         if let Some(known) = known {
             return self.strengthen(known, event, strongest, applying);
         }
@@ -209,7 +252,7 @@ impl Engine {
         if let Some(no) = asked.of_rule(event) {
             return self.refuse(target, event, strongest.rule.clone(), no);
         }
-        if let Err(full) = self.caps.take(self.book.len(), event.at) {
+        if let Err(full) = self.caps.take(self.book.open(), event.at) {
             self.out.full = self.caps.tells(event.at).then_some(full);
             return self.refuse(target, event, strongest.rule.clone(), full.into());
         }
@@ -242,7 +285,8 @@ impl Engine {
             ttl,
             gravity: gravity(event),
             reason: None,
-            handles: Default::default(),
+            handles: BTreeMap::new(),
+            applied: BTreeSet::new(),
             restored: false,
         }
     }
@@ -360,16 +404,36 @@ impl Engine {
     }
 
     fn end(&mut self, id: Uuid, now: Timestamp, by: Option<By>, why: &str) {
-        if let Some(decision) = self.drop_quietly(id) {
-            self.out.changed |= decision.phase == Phase::Active;
-            let what = match decision.phase {
-                Phase::Observed | Phase::Rejected => return,
-                Phase::Active | Phase::Proposed => What::Ended,
-            };
-            self.out
-                .told
-                .push(Told::new(decision, what, now).by(by).because(why.to_owned()));
+        let Some(mut decision) = self
+            .book
+            .get(id)
+            .cloned()
+            .filter(|decision| decision.phase != Phase::Over)
+        else {
+            return;
+        };
+        self.drop_quietly(id);
+        if decision.phase == Phase::Active {
+            self.out.changed = true;
+            self.linger(decision.clone(), now);
         }
+        if matches!(decision.phase, Phase::Active | Phase::Proposed) {
+            decision.until = decision.until.min(now);
+            let told = Told::new(decision, What::Ended, now);
+            self.out.told.push(told.by(by).because(why.to_owned()));
+        }
+    }
+
+    /// What is over stays known until it is undone wherever it is in force, so that the undoing can be told.
+    fn linger(&mut self, mut decision: Decision, now: Timestamp) {
+        let keep = match decision.applied.is_empty() {
+            true => OVER_KEPT_UNSEEN,
+            false => OVER_KEPT,
+        };
+        let id = decision.id;
+        (decision.phase, decision.until) = (Phase::Over, after(now, keep));
+        self.book.put(decision);
+        self.save(id);
     }
 
     fn drop_quietly(&mut self, id: Uuid) -> Option<Decision> {
@@ -429,7 +493,7 @@ impl Engine {
             return Err(Denied::Observes);
         }
         self.may(wish.target)?;
-        if self.book.len() >= self.settings.decisions_max {
+        if self.book.open() >= self.settings.decisions_max {
             return Err(Denied::Full(Full::AtOnce(self.settings.decisions_max)));
         }
         let id = ids::fresh(now);
@@ -451,7 +515,8 @@ impl Engine {
             ttl: wish.ttl,
             gravity: 100,
             reason: wish.reason,
-            handles: Default::default(),
+            handles: BTreeMap::new(),
+            applied: BTreeSet::new(),
             restored: false,
         };
         self.put(decision, What::Decided, now);
@@ -493,16 +558,42 @@ impl Engine {
         Ok(())
     }
 
-    /// A set sink calls what it did so.
-    pub fn keep_handle(&mut self, id: Uuid, sink: &str, handle: Arc<str>) {
-        let Some(mut decision) = self.book.get(id).cloned() else {
-            return;
+    /// A decision is in force at a set sink, which calls it so. Out: the decision, if it is known.
+    pub fn applied(&mut self, id: Uuid, sink: &str, handle: Option<Arc<str>>) -> Option<Decision> {
+        let mut decision = self.book.get(id)?.clone();
+        let is_new = decision.applied.insert(sink.to_owned());
+        let before = match handle {
+            Some(handle) => decision.handles.insert(sink.to_owned(), handle.clone()) != Some(handle),
+            None => false,
         };
-        if decision.handles.get(sink) != Some(&handle) {
-            decision.handles.insert(sink.to_owned(), handle);
-            self.book.put(decision);
+        if is_new || before {
+            self.book.put(decision.clone());
             self.save(id);
         }
+        Some(decision)
+    }
+
+    /// A decision is undone at a set sink. Out: the decision it was, if it is known.
+    pub fn lifted(&mut self, target: Target, id: Option<Uuid>, sink: &str) -> Option<Decision> {
+        let known = id.and_then(|id| self.book.get(id));
+        let over = || self.book.of(target).find(|decision| decision.applied.contains(sink));
+        let mut decision = known.or_else(over)?.clone();
+        let id = decision.id;
+        decision.applied.remove(sink);
+        decision.handles.remove(sink);
+        match decision.phase == Phase::Over && decision.applied.is_empty() {
+            true => drop(self.drop_quietly(id)),
+            false => {
+                self.book.put(decision.clone());
+                self.save(id);
+            }
+        }
+        Some(decision)
+    }
+
+    /// Says something of an act.
+    pub fn say(&mut self, event: Event) {
+        self.out.acts.push(event);
     }
 
     /// Who said so, of what was told last.

@@ -1,7 +1,7 @@
 //! A decision as JSON: in the journal's state, and for whoever asks. Keys that a later version adds are passed over; those
 //! that it leaves out have a default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub struct Row {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub handles: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub applied: BTreeSet<String>,
 }
 
 impl From<&Decision> for Row {
@@ -84,6 +86,7 @@ impl From<&Decision> for Row {
             handles: handles
                 .map(|(sink, handle)| (sink.clone(), handle.to_string()))
                 .collect(),
+            applied: decision.applied.clone(),
         }
     }
 }
@@ -127,6 +130,7 @@ impl Row {
             gravity: self.gravity.min(100),
             reason: self.reason,
             handles: handles.map(|(sink, handle)| (sink, handle.into())).collect(),
+            applied: self.applied,
             restored: true,
         })
     }

@@ -246,7 +246,7 @@ impl Facts<'_> {
             Kind::Decided => "decided",
             Kind::Observed => "nothing: it was only observed",
             Kind::Proposed => "nothing yet: it waits for a yes or no",
-            Kind::Rejected => "nothing: a person said no",
+            Kind::Rejected => "nothing: it was not approved",
             Kind::Ended => "the decision is over",
             Kind::ActRefused => "nothing: it is not allowed",
             Kind::Repaired => "put as decided again",

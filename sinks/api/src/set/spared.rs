@@ -28,6 +28,8 @@ pub enum Why {
     Allowed,
     /// Somebody who proved to administer this host came from there.
     Admin,
+    /// As another instance, or this one at another time, says.
+    Known(String),
 }
 
 impl Why {
@@ -42,6 +44,7 @@ impl Why {
             Self::Sink(_) => "sink",
             Self::Allowed => "allow",
             Self::Admin => "admin",
+            Self::Known(_) => "known",
         }
     }
 }
@@ -57,6 +60,7 @@ impl fmt::Display for Why {
             Self::Sink(name) => write!(f, "where sink `{name}` sends to"),
             Self::Allowed => f.write_str("in `allow`"),
             Self::Admin => f.write_str("where an administrator of this host came from"),
+            Self::Known(why) => f.write_str(why),
         }
     }
 }

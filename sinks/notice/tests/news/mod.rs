@@ -380,6 +380,16 @@ fn decisions() -> Vec<(&'static str, Event)> {
         ("decided about a network", decided("decided", &network)),
         ("approved", decided("approved", &person)),
         ("rejected", decided("rejected", &person)),
+        (
+            "not answered",
+            decided(
+                "ended",
+                &[
+                    (Field::ResponseDryRun, true.into()),
+                    (Field::ResponseReason, "nobody answered in time".into()),
+                ],
+            ),
+        ),
         ("extended", decided("extended", &[])),
         ("refused", decided("refused", &reason("it is the gateway of this host"))),
         ("ended", decided("ended", &reason("the time is over"))),

@@ -1,0 +1,436 @@
+//! ipset and iptables: a set of addresses for each family, and one rule for each that drops whom it holds.
+//!
+//! In: edits. Out: `ipset restore` of lines that are made of parsed addresses alone, `ipset save`, and one rule by
+//! `iptables` and one by `ip6tables` at the head of `PREROUTING` of table `raw`, before connections are tracked, so that
+//! what flows already is cut as well.
+//!
+//! Invariants: 1. the sets `NAME-v4` and `NAME-v6` are ours, `hash:net` with timeouts, and so are the rules that name them
+//! with the mark as their comment; no other set or rule is read or changed. 2. Each entry has a time of its own in the
+//! kernel. 3. A set of ours whose size is not the configured one is replaced by one with the same entries in one step.
+//!
+//! It does not load modules by itself, and does not make sets or rules survive a reboot: what is wanted is put in again.
+//!
+//! Source: ipset(8), iptables-extensions(8) "set", "comment".
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use trapline_schemas::Timestamp;
+use trapline_schemas::text::clean_within;
+use trapline_sink::set::{SetLimits, Standing, Target};
+use trapline_sink::{Fault, FaultKind};
+
+use crate::entry::{Entry, after, entry, never, seconds_left, standing};
+use crate::run::{Answer, Programs};
+use crate::sink::{Backend, Edits};
+
+/// The comment of our rules.
+const MARK: &str = "trapline";
+/// Time of an entry that is added without one, seconds; ours all have one.
+const TIMEOUT_SECS: u64 = 3600;
+/// Longest time that the kernel takes, seconds: 24 days and 20 hours.
+const TIMEOUT_SECS_MAX: u64 = 2_147_483;
+/// An entry with more time left than this is left alone: perhaps it was cut to [`TIMEOUT_SECS_MAX`], and it is looked at
+/// again when it comes nearer to its end.
+const FAR_SECS: u64 = 20 * 86_400;
+/// Seconds that `iptables` waits for another one.
+const LOCK_WAIT_SECS: &str = "5";
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Family {
+    /// As `ipset` calls it.
+    word: &'static str,
+    suffix: &'static str,
+    iptables: &'static str,
+}
+
+const V4: Family = Family {
+    word: "inet",
+    suffix: "-v4",
+    iptables: "iptables",
+};
+const V6: Family = Family {
+    word: "inet6",
+    suffix: "-v6",
+    iptables: "ip6tables",
+};
+
+const fn family(target: Target) -> Family {
+    match target.net() {
+        IpNet::V4(_) => V4,
+        IpNet::V6(_) => V6,
+    }
+}
+
+/// The sets and their rules.
+#[derive(Debug)]
+pub(crate) struct Ipset {
+    programs: Programs,
+    /// Name of the sets, without the family.
+    name: String,
+    members: usize,
+    /// Whether this host speaks IPv6.
+    has_v6: bool,
+}
+
+impl Ipset {
+    /// Errors: `ipset` or `iptables` is missing.
+    pub fn new(programs: Programs, name: &str, members: usize) -> Result<Self, Fault> {
+        let has_v6 = Path::new("/proc/net/if_inet6").exists();
+        let ipset = Self {
+            programs,
+            name: name.to_owned(),
+            members,
+            has_v6,
+        };
+        ipset.programs.find("ipset")?;
+        for family in ipset.families() {
+            ipset.programs.find(family.iptables)?;
+        }
+        Ok(ipset)
+    }
+
+    fn families(&self) -> &'static [Family] {
+        if self.has_v6 { &[V4, V6] } else { &[V4] }
+    }
+
+    fn set(&self, family: Family) -> String {
+        format!("{}{}", self.name, family.suffix)
+    }
+
+    /// What `create` says of a set of ours.
+    fn form(&self, family: Family) -> String {
+        let (word, members) = (family.word, self.members);
+        format!("hash:net family {word} maxelem {members} timeout {TIMEOUT_SECS}")
+    }
+
+    async fn ipset(&self, arguments: &[&str]) -> Result<Answer, Fault> {
+        Ok(self.programs.run("ipset", arguments).await?)
+    }
+
+    async fn restore(&self, lines: String) -> Result<(), Fault> {
+        let answer = self
+            .programs
+            .run_with("ipset", &["restore", "-exist"], Some(lines))
+            .await?;
+        match answer.is_good() {
+            true => Ok(()),
+            false => Err(answer.fault("ipset restore")),
+        }
+    }
+
+    /// A set as it stands; `None`: there is none.
+    async fn saved(&self, family: Family) -> Result<Option<Saved>, Fault> {
+        let set = self.set(family);
+        let answer = self.ipset(&["save", &set]).await?;
+        match answer.is_good() {
+            true => Saved::read(&answer.out, &set).map(Some),
+            false if answer.complains_of("does not exist") => Ok(None),
+            false => Err(answer.fault("ipset save")),
+        }
+    }
+
+    /// Sees to it that the set is there, as it should be, with nothing in it that cannot be ours.
+    async fn set_up(&self, family: Family) -> Result<(), Fault> {
+        let set = self.set(family);
+        let Some(saved) = self.saved(family).await? else {
+            return self.restore(format!("create {set} {}\n", self.form(family))).await;
+        };
+        if !saved.is_form("hash:net", family) {
+            return Err(Fault {
+                kind: FaultKind::Config,
+                message: format!(
+                    "set `{set}` is not `hash:net family {} timeout …`, so it is somebody else's: choose another `set`, or remove it with `ipset destroy {set}`",
+                    family.word
+                ),
+            });
+        }
+        if saved.maxelem != Some(self.members) {
+            return self.remake(family, &saved).await;
+        }
+        let foreign: Vec<_> = saved.foreign.iter().map(|net| format!("del {set} {net}\n")).collect();
+        match foreign.is_empty() {
+            true => Ok(()),
+            false => self.restore(foreign.concat()).await,
+        }
+    }
+
+    /// Puts a set of the right size, with the same entries, in the place of the one that is there.
+    async fn remake(&self, family: Family, saved: &Saved) -> Result<(), Fault> {
+        let (set, new) = (self.set(family), format!("{}-n", self.set(family)));
+        // One that was left when this was broken off.
+        let _ = self.ipset(&["destroy", &new]).await?;
+        let mut lines = format!("create {new} {}\n", self.form(family));
+        for (target, secs) in saved.entries.iter().take(self.members) {
+            let _ = writeln!(lines, "add {new} {target} timeout {secs}");
+        }
+        let _ = write!(lines, "swap {new} {set}\ndestroy {new}\n");
+        self.restore(lines).await
+    }
+
+    async fn iptables(&self, family: Family, act: &str) -> Result<Answer, Fault> {
+        let set = self.set(family);
+        let rule = [
+            "-m",
+            "set",
+            "--match-set",
+            &set,
+            "src",
+            "-m",
+            "comment",
+            "--comment",
+            MARK,
+        ];
+        let mut arguments = vec!["-w", LOCK_WAIT_SECS, "-t", "raw", act, "PREROUTING"];
+        arguments.extend(rule.iter().chain(&["-j", "DROP"]));
+        Ok(self.programs.run(family.iptables, &arguments).await?)
+    }
+
+    /// Whether the rule stands. Errors: that cannot be told.
+    async fn has_rule(&self, family: Family) -> Result<bool, Fault> {
+        let answer = self.iptables(family, "-C").await?;
+        let is_absent = ["matching rule", "No chain/target/match", "doesn't exist"];
+        match answer.code {
+            Some(0) => Ok(true),
+            Some(1 | 2) if is_absent.iter().any(|words| answer.complains_of(words)) => Ok(false),
+            _ => Err(answer.fault(&format!("{} -C", family.iptables))),
+        }
+    }
+
+    async fn rule_up(&self, family: Family) -> Result<(), Fault> {
+        if self.has_rule(family).await? {
+            return Ok(());
+        }
+        let answer = self.iptables(family, "-I").await?;
+        match answer.is_good() {
+            true => Ok(()),
+            false => Err(answer.fault(&format!("{} -I", family.iptables))),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Ipset {
+    fn limits(&self) -> SetLimits {
+        SetLimits {
+            changes: 1000,
+            members: self.members,
+            slack: Duration::from_secs(3),
+        }
+    }
+
+    async fn ready(&self) -> Result<(), Fault> {
+        for family in self.families() {
+            self.set_up(*family).await?;
+            self.rule_up(*family).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self, _mends: bool) -> Result<Vec<Standing>, Fault> {
+        let mut all = Vec::new();
+        for family in self.families() {
+            let Some(saved) = self.saved(*family).await? else {
+                continue;
+            };
+            let now = Timestamp::now();
+            all.extend(
+                saved
+                    .entries
+                    .iter()
+                    .map(|(target, secs)| standing(*target, end(now, *secs))),
+            );
+        }
+        Ok(all)
+    }
+
+    async fn edit(&self, edits: &Edits) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        let mut lines = String::new();
+        for target in &edits.take {
+            let _ = writeln!(lines, "del {} {target}", self.set(family(*target)));
+        }
+        for (target, until) in &edits.put {
+            let secs = seconds_left(*until, now).min(TIMEOUT_SECS_MAX);
+            let _ = writeln!(lines, "add {} {target} timeout {secs}", self.set(family(*target)));
+        }
+        self.restore(lines).await
+    }
+
+    async fn look(&self) -> Result<String, Fault> {
+        let (mut count, mut lacks) = (0, Vec::new());
+        for family in self.families() {
+            match self.saved(*family).await? {
+                Some(saved) => count += saved.entries.len(),
+                None => lacks.push(format!("set `{}`", self.set(*family))),
+            }
+            if !self.has_rule(*family).await? {
+                lacks.push(format!("the rule of {}", family.iptables));
+            }
+        }
+        let stands = format!("ipset answers, {count} of at most {} addresses stand", self.members);
+        Ok(match lacks.is_empty() {
+            true => stands,
+            false => format!("{stands}; not yet there: {}", lacks.join(", ")),
+        })
+    }
+
+    fn nowhere(&self, target: Target) -> Option<String> {
+        let is_off = family(target) == V6 && !self.has_v6;
+        is_off.then(|| "IPv6 is off on this host".to_owned())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes =
+            vec!["starts `ipset` and `iptables`, so it needs root and stands outside the sandbox".to_owned()];
+        if !self.has_v6 {
+            notes.push("IPv6 is off on this host: IPv4 alone is shut out".to_owned());
+        }
+        notes
+    }
+
+    fn destination(&self) -> String {
+        let sets: Vec<_> = self.families().iter().map(|family| self.set(*family)).collect();
+        format!("ipset {}", sets.join(", "))
+    }
+}
+
+/// When an entry with so many seconds left ends, as far as it matters yet; without a count it never ends.
+fn end(now: Timestamp, secs: u64) -> Option<Timestamp> {
+    match secs {
+        0 => Some(never(now)),
+        _ if secs > FAR_SECS => None,
+        _ => Some(after(now, Duration::from_secs(secs))),
+    }
+}
+
+/// What `ipset save` says of one set.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Saved {
+    /// The words after the name: type, family and so on.
+    form: Vec<String>,
+    maxelem: Option<usize>,
+    /// Seconds left; 0: it never ends.
+    entries: Vec<(Target, u64)>,
+    /// What nobody of us put there: too wide, or an exception.
+    foreign: Vec<IpNet>,
+}
+
+impl Saved {
+    /// Reads the answer. Errors: a line of this set that has no address, or one that is none of a set.
+    fn read(text: &str, set: &str) -> Result<Self, Fault> {
+        let mut saved = Self::default();
+        for line in text.lines() {
+            let words: Vec<_> = line.split_ascii_whitespace().collect();
+            match words.as_slice() {
+                [] => {}
+                ["create", name, form @ ..] if *name == set => saved.head(form),
+                ["add", name, element, options @ ..] if *name == set => saved.add(element, options)?,
+                _ => return Err(unreadable(line)),
+            }
+        }
+        Ok(saved)
+    }
+
+    fn head(&mut self, form: &[&str]) {
+        self.form = form.iter().map(|&word| word.to_owned()).collect();
+        self.maxelem = self.value("maxelem").and_then(|count| count.parse().ok());
+    }
+
+    /// The word after `name` in the form.
+    fn value(&self, name: &str) -> Option<&str> {
+        let at = self.form.iter().position(|word| word == name)?;
+        self.form.get(at.saturating_add(1)).map(String::as_str)
+    }
+
+    fn is_form(&self, kind: &str, family: Family) -> bool {
+        let is_kind = self.form.first().is_some_and(|word| word == kind);
+        is_kind && self.value("family") == Some(family.word) && self.value("timeout").is_some()
+    }
+
+    fn add(&mut self, element: &str, options: &[&str]) -> Result<(), Fault> {
+        let secs = match options {
+            [] => Some(0),
+            ["timeout", secs] => secs.parse().ok(),
+            // Such as `nomatch`, which lets somebody through.
+            _ => None,
+        };
+        match (entry(element), secs) {
+            (Entry::Target(target), Some(secs)) => self.entries.push((target, secs)),
+            (Entry::Target(target), None) => self.foreign.push(target.net()),
+            (Entry::Wide(net), _) => self.foreign.push(net),
+            (Entry::Unreadable, _) => return Err(unreadable(element)),
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(text: &str) -> Fault {
+    Fault {
+        kind: FaultKind::Server,
+        message: format!(
+            "`ipset save` said what is no entry: `{}`",
+            clean_within(text.as_bytes(), 80)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SAVED: &str = "create t-v4 hash:net family inet hashsize 1024 maxelem 20 timeout 3600 bucketsize 12 initval 0xe0\n\
+        add t-v4 203.0.113.7 timeout 99\nadd t-v4 203.0.113.0/24 timeout 0\nadd t-v4 10.0.0.0/8 timeout 5\n\
+        add t-v4 198.51.100.1 timeout 5 nomatch\n";
+
+    #[test]
+    fn a_set_is_read_with_its_form_and_what_cannot_be_ours_apart() {
+        let saved = Saved::read(SAVED, "t-v4").unwrap();
+        assert!(saved.is_form("hash:net", V4) && !saved.is_form("hash:net", V6) && !saved.is_form("hash:ip", V4));
+        assert_eq!(saved.maxelem, Some(20));
+        let shown: Vec<_> = saved
+            .entries
+            .iter()
+            .map(|(target, secs)| format!("{target} {secs}"))
+            .collect();
+        assert_eq!(shown, ["203.0.113.7 99", "203.0.113.0/24 0"]);
+        let foreign: Vec<_> = saved.foreign.iter().map(ToString::to_string).collect();
+        assert_eq!(foreign, ["10.0.0.0/8", "198.51.100.1/32"]);
+    }
+
+    #[test]
+    fn a_line_of_another_set_or_without_an_address_is_a_fault() {
+        for text in ["add other 203.0.113.7\n", "add t-v4 somebody timeout 5\n", "what\n"] {
+            assert!(Saved::read(text, "t-v4").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_unless_it_is_far_and_what_has_none_is_off_whatever_is_wanted() {
+        let now = Timestamp::from_micros(0);
+        assert_eq!(end(now, 60), Some(Timestamp::from_micros(60_000_000)));
+        assert_eq!(end(now, TIMEOUT_SECS_MAX), None);
+        assert!(end(now, 0).unwrap() > after(now, Duration::from_secs(TIMEOUT_SECS_MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_ipset_are_a_set_or_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Saved::read(&String::from_utf8_lossy(&bytes), "t-v4");
+        }
+
+        #[test]
+        fn any_bytes_within_a_set_are_entries_or_a_fault(element in "[ -~]{0,30}", options in "[ a-z0-9]{0,20}") {
+            let text = format!("{SAVED}add t-v4 {element} {options}\n");
+            if let Ok(saved) = Saved::read(&text, "t-v4") {
+                prop_assert!(saved.entries.len() + saved.foreign.len() <= 5);
+            }
+        }
+    }
+}
