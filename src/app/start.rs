@@ -235,7 +235,9 @@ impl App {
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
         let web = web(&ready.config, ready.web.take(), &stops);
-        let (acting, spared) = act(&core, &ready.config, &stops);
+        // Lists that sinks put on the shelf are handed out by the live feed; without one they are files at most.
+        let shelf = web.as_ref().map(|web| web.shelf().clone()).unwrap_or_default();
+        let (acting, spared) = act(&core, &ready.config, shelf, &stops);
         let core = Arc::new(core.into_core(ready.config, (acting, spared), listeners, reload, web));
         core.certificates.set(&ready.decoys);
         let stations = Stations {
@@ -337,13 +339,18 @@ impl App {
 }
 
 /// Puts the sinks that act to work.
-fn act(core: &CoreParts, config: &Config, stops: &Stops) -> (Acting, watch::Receiver<Arc<Spared>>) {
+fn act(
+    core: &CoreParts,
+    config: &Config,
+    shelf: published::Shelf,
+    stops: &Stops,
+) -> (Acting, watch::Receiver<Arc<Spared>>) {
     let spared = acting::spare(config, &core.desk, &core.tasks, &stops.serving);
     let acting = Acting::new(acting::Shared {
         desk: Arc::clone(&core.desk),
         spared: spared.clone(),
         observer: core.identity.name.to_string(),
-        shelf: published::Shelf::default(),
+        shelf,
         tasks: core.tasks.clone(),
         stop: stops.acting.clone(),
     });
