@@ -220,7 +220,6 @@ async fn without_a_token_lists_are_read_from_the_networks_that_are_named_alone()
 async fn served(house: Arc<House>, tls: Option<Secured>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of the test")]
     tokio::spawn(async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();

@@ -134,13 +134,13 @@ impl Roll {
         }
     }
 
-    /// Takes those whose time is over.
-    pub(crate) fn expire(&mut self, now: Timestamp) {
+    /// Takes those whose time is over; says whether there were any.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
         let before = self.members.len();
         self.members.retain(|_, entry| entry.until > now);
-        if self.members.len() != before {
-            self.version += 1;
-        }
+        let has_ended = self.members.len() != before;
+        self.version += u64::from(has_ended);
+        has_ended
     }
 
     /// When the next one's time is over.
@@ -148,14 +148,15 @@ impl Roll {
         self.members.values().map(|entry| entry.until).min()
     }
 
-    pub(crate) fn stands(&self) -> Vec<Standing> {
+    pub(crate) fn stands(&self, now: Timestamp) -> Vec<Standing> {
         let standing = |entry: &Arc<Entry>| Standing {
             target: entry.target,
             until: Some(entry.until),
             decision: Some(entry.decision),
             handle: None,
         };
-        self.members.values().map(standing).collect()
+        let live = self.members.values().filter(|entry| entry.until > now);
+        live.map(standing).collect()
     }
 
     /// All members, the gravest first.
@@ -299,7 +300,7 @@ pub(crate) mod tests {
         roll.put(&member("203.0.113.2", 51), NOW);
         assert_eq!(roll.next_end(), Some(after(60)));
         let version = roll.version();
-        roll.expire(after(59));
+        assert!(!roll.expire(after(59)));
         assert_eq!(roll.version(), version);
         roll.expire(after(60));
         assert_eq!(

@@ -35,7 +35,7 @@ const MEMBERS_MAX: usize = ENTRIES_MAX + 50_000;
 /// Changes in a batch.
 const CHANGES_MAX: usize = 10_000;
 /// Longest that a member's end is waited for at once: the clock may be set meanwhile.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Shortest time between two writings of a list of so many members: 2 s for 100,000, which take some 50 ms.
 const fn pause(members: usize) -> Duration {
@@ -119,9 +119,11 @@ async fn end_members(desk: Weak<Desk>, written: Arc<Notify>, _jobs: mpsc::Receiv
             () = tokio::time::sleep(wait.min(WAIT_MAX)) => {}
         }
         let Some(desk) = desk.upgrade() else { return };
-        desk.state().roll.expire(Timestamp::now());
-        // What fails is told by the next that asks for it to be written.
-        let _ = desk.write().await;
+        let has_ended = desk.state().roll.expire(Timestamp::now());
+        if has_ended {
+            // What fails is told by the next that asks for it to be written.
+            let _ = desk.write().await;
+        }
     }
 }
 
@@ -270,11 +272,7 @@ impl SetSink for Blocklist {
     async fn stands(&self) -> Result<Vec<Standing>, Fault> {
         match self.desk.observes {
             true => self.desk.observed().await,
-            false => {
-                let mut state = self.desk.state();
-                state.roll.expire(Timestamp::now());
-                Ok(state.roll.stands())
-            }
+            false => Ok(self.desk.state().roll.stands(Timestamp::now())),
         }
     }
 
