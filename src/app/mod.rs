@@ -15,6 +15,7 @@
 
 mod acting;
 mod alarms;
+mod arming;
 mod banner;
 mod build;
 mod canary;

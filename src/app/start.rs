@@ -18,7 +18,8 @@ use crate::app::core::{Core, Reloaded};
 use crate::app::load::{Folders, LoadError, Source};
 use crate::app::stop::{Signals, Stations, Stops, Wake};
 use crate::app::{
-    Tasks, banner, canary, chores, facts, folder, hosts, indexed, keeper, manager, process, surroundings, tables,
+    Tasks, arming, banner, canary, chores, facts, folder, hosts, indexed, keeper, manager, process, surroundings,
+    tables,
 };
 use crate::config::Config;
 use crate::control::{self, server};
@@ -105,6 +106,7 @@ impl From<BuildError> for StartError {
 /// the banner.
 pub fn run(source: &Source, is_watched: bool) -> Result<(), StartError> {
     crate::sys::use_few_arenas();
+    trapline_nftables::real_time_by(crate::sys::real_time);
     let (loaded, folders) = source.load()?;
     let config = loaded.config;
     // At a terminal the banner says what these lines would.
@@ -253,6 +255,8 @@ impl App {
             manager: spawn_manager(&core, &stops),
             canary: spawn_canary(&core, &stops),
         };
+        let arming = arming::run(core.clone(), stops.acting.clone());
+        core.tasks.spawn_station("arming", stops.acting.clone(), arming);
         let app = Self {
             core,
             install: ready.install,

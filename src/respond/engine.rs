@@ -28,7 +28,7 @@ use super::decision::{By, Decision, Part, Phase};
 use super::guard::{self, Asked, No};
 use super::history::History;
 use super::rule::Rule;
-use super::settings::{Mode, ResponseSettings};
+use super::settings::{Mode, ResponseSettings, RuleSpec};
 use super::told::{Told, What};
 
 /// How long a refusal of one kind, to one target, is not told again.
@@ -521,6 +521,47 @@ impl Engine {
         };
         self.put(decision, What::Decided, now);
         Ok(id)
+    }
+
+    /// The kernel has acted by itself, and no hit tells of it: from now on it is a decision like others.
+    pub fn adopt(
+        &mut self,
+        target: Target,
+        (zone, inside): (SmolStr, bool),
+        rule: &RuleSpec,
+        ttl: Duration,
+        now: Timestamp,
+    ) {
+        if self.settings.mode != Mode::Enforce || self.may(target).is_err() || self.book.of(target).next().is_some() {
+            return;
+        }
+        let rule_name = SmolStr::from(rule.name.as_str());
+        let decision = Decision {
+            id: ids::fresh(now),
+            target,
+            inside,
+            zone,
+            owner: None,
+            incident: None,
+            verbs: rule.verbs.clone(),
+            phase: Phase::Active,
+            by: By::Rule(rule_name.clone()),
+            parts: vec![Part {
+                rule: rule_name,
+                step: 1,
+            }],
+            cause: None,
+            touched: now,
+            since: now,
+            until: after(now, ttl),
+            ttl,
+            gravity: 25,
+            reason: Some("the kernel had shut it out, and no hit tells why".to_owned()),
+            handles: BTreeMap::new(),
+            applied: BTreeSet::new(),
+            restored: true,
+        };
+        self.put(decision, What::Decided, now);
     }
 
     /// A person says yes to a proposal.
