@@ -69,12 +69,12 @@ fn an_address_is_own_with_the_ends_of_its_network_unless_another_host_has_it() {
 fn what_a_redirect_taught_is_no_gateway() {
     let to = attribute(RTA_GATEWAY, &GATEWAY);
     assert_eq!(
-        gateways(&learned(&route(0, 254, 4, RTN_UNICAST, 0, &[to.clone()]))),
+        gateways(&learned(&route(0, 254, 4, RTN_UNICAST, 0, std::slice::from_ref(&to)))),
         ["192.0.2.254"]
     );
     for taught in [
-        route(32, 254, 4, RTN_UNICAST, CLONED, &[to.clone()]),
-        route(32, 254, REDIRECT, RTN_UNICAST, 0, &[to.clone()]),
+        route(32, 254, 4, RTN_UNICAST, CLONED, std::slice::from_ref(&to)),
+        route(32, 254, REDIRECT, RTN_UNICAST, 0, std::slice::from_ref(&to)),
     ] {
         assert_eq!(learned(&taught), Learned::default());
     }
@@ -83,9 +83,9 @@ fn what_a_redirect_taught_is_no_gateway() {
 #[test]
 fn a_route_that_makes_everything_local_makes_nothing_spared() {
     let link = attribute(RTA_OIF, &1u32.to_ne_bytes());
-    let proxy = learned(&route(0, 100, 3, RTN_LOCAL, 0, &[link.clone()]));
+    let proxy = learned(&route(0, 100, 3, RTN_LOCAL, 0, std::slice::from_ref(&link)));
     assert_eq!((proxy.own.len(), proxy.too_wide.len()), (0, 0));
-    let all = learned(&route(0, 255, 3, RTN_LOCAL, 0, &[link.clone()]));
+    let all = learned(&route(0, 255, 3, RTN_LOCAL, 0, std::slice::from_ref(&link)));
     assert_eq!((all.own.len(), all.too_wide.len()), (0, 1));
     let net = attribute(RTA_DST, &[198, 51, 100, 0]);
     let any = learned(&route(24, 255, 3, RTN_LOCAL, 0, &[net, link]));

@@ -347,10 +347,11 @@ async fn who_showed_a_token_is_spared_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resolver_that_hangs_delays_a_start_no_longer_than_it_may_and_is_a_note() {
-    let gate = Arc::new(Mutex::new(()));
-    let (held, asked) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let (held, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
     let resolver = Resolver::new(move |_, port| {
-        drop(asked.lock());
+        // Its sender is dropped below.
+        let _ = gate.lock().unwrap().recv();
         Ok(vec![SocketAddr::new("192.0.2.21".parse().unwrap(), port)])
     });
     let files = [("etc/resolv.conf", "nameserver 192.0.2.53")];
