@@ -298,7 +298,7 @@ catalogue! {
     ResponseBy = Keyword, Stored, "honeyport.response.by", "", "Who decided: the name of a rule or of a user of this host, or `hub`.";
     ResponseCause = Id, Stored, "honeyport.response.cause_event_id", "metadata.correlation_uid", "The event that caused a decision.";
     ResponseDryRun = Bool, Stored, "honeyport.response.dry_run", "", "Whether it was only said, not done.";
-    ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends.";
+    ResponseExpires = Date, Stored, "honeyport.response.expires", "", "When the act ends; of a proposal, when it is no longer open.";
     ResponseId = Id, Stored, "honeyport.response.id", "command_uid", "The decision's id.";
     ResponseKind = Keyword, Stored, "honeyport.response.kind", "firewall_rule.type", "block, sinkhole, tag or list.";
     ResponseLatency = Long, Stored, "honeyport.response.latency_micros", "", "From the accept of the contact to the act being in force, microseconds.";

@@ -3,6 +3,7 @@
 //! One that cannot be made now (no right, no kernel module, no network) is tried again; it holds up nothing. One that a
 //! reload takes out of the configuration first takes back what it did, within a time.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Timestamp, codec};
 use trapline_sink::FaultKind;
 use trapline_sink::published::Shelf;
-use trapline_sink::set::{SetCommon, SetSink, Spared, Wanted, Why};
+use trapline_sink::set::{SetCommon, SetSink, Spared, Wanted};
 
 use super::start::StartError;
 use super::{Tasks, build};
@@ -24,6 +25,7 @@ use crate::respond::book::{self, Book};
 use crate::respond::desk::{Desk, observes};
 use crate::respond::engine::Engine;
 use crate::respond::history::{self, History};
+use crate::respond::sparing::{self, Destination, Host, Sparing, started_from};
 use crate::respond::worker::{Board, Level, Report, Settings, Worker};
 
 /// Reports that may wait.
@@ -306,17 +308,52 @@ async fn warm(engine: &mut Engine, journal: &Journal) -> Result<(), StartError> 
     Ok(())
 }
 
-/// Who is never acted on, told to the desk as it changes.
-pub(super) fn spare(
-    config: &Config,
-    desk: &Arc<Desk>,
-    _tasks: &Tasks,
-    _stop: &CancellationToken,
-) -> watch::Receiver<Arc<Spared>> {
-    let allow = config.response.iter().flat_map(|response| response.allow.iter());
-    let spared = Arc::new(Spared::new(allow.map(|network| (*network, Why::Allowed))));
-    desk.ask(|engine| engine.spare(Arc::clone(&spared), Timestamp::now()));
-    watch::channel(spared).1
+/// Finds out who is never acted on, and tells the desk, now and whenever it changes. Before the first decoy opens.
+pub(super) async fn spare(config: &Config, desk: &Arc<Desk>, tasks: &Tasks, stop: &CancellationToken) -> Sparing {
+    let host = Host {
+        root: PathBuf::from("/"),
+        resolver: build::resolver(),
+        started_from: std::env::var("SSH_CONNECTION").ok().as_deref().and_then(started_from),
+    };
+    let (sparing, work) = sparing::open(host, &spared_by(config));
+    tasks.spawn_station("sparing", stop.clone(), work.run(stop.clone()));
+    sparing.ready().await;
+    let mut spared = sparing.watch();
+    let first = spared.borrow_and_update().clone();
+    desk.ask(|engine| engine.spare(first, Timestamp::now()));
+    let (desk, stopped) = (Arc::clone(desk), stop.clone());
+    let telling = async move {
+        loop {
+            // Cancel: both are safe.
+            tokio::select! {
+                changed = spared.changed() => if changed.is_err() { return },
+                () = stopped.cancelled() => return,
+            }
+            let now = spared.borrow_and_update().clone();
+            desk.ask(|engine| engine.spare(now, Timestamp::now()));
+        }
+    };
+    tasks.spawn_station("spared", stop.clone(), telling);
+    sparing
+}
+
+/// What the configuration says of who is never acted on.
+pub(super) fn spared_by(config: &Config) -> sparing::Settings {
+    let streams = build::enabled(config).map(|sink| Destination {
+        sink: sink.name.clone(),
+        places: sink.factory.places(&sink.table),
+    });
+    let sets = config.sets.iter().filter(|set| set.enabled).map(|set| Destination {
+        sink: set.name.clone(),
+        places: set.factory.places(&set.table),
+    });
+    sparing::Settings {
+        allow: config
+            .response
+            .as_ref()
+            .map_or_else(Vec::new, |response| response.allow.clone()),
+        sinks: streams.chain(sets).collect(),
+    }
 }
 
 /// Keeps one sink at work.

@@ -7,7 +7,6 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
-use trapline_sink::set::Spared;
 
 use crate::app::acting::Acting;
 use crate::app::alarms::Alarms;
@@ -24,6 +23,7 @@ use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
 use crate::respond::desk::Desk;
+use crate::respond::sparing::Sparing;
 use crate::roles::Attendance;
 use crate::web::Web;
 
@@ -54,7 +54,7 @@ pub struct Core {
     /// Where it is decided what is done about sources.
     pub(super) desk: Arc<Desk>,
     /// Who is never acted on.
-    pub(super) spared: watch::Receiver<Arc<Spared>>,
+    pub(super) sparing: Sparing,
     /// The sinks that act, as they are.
     pub(super) acting: Acting,
     /// Held by whoever lets an owner be written to.

@@ -4,15 +4,20 @@
 
 use trapline_schemas::{Timestamp, text};
 
+use super::acting::spared_by;
 use super::core::Refused;
 use crate::app::Core;
+use crate::config::Config;
 use crate::control::decisions::{
     DecisionAct, DecisionOrder, DecisionReport, DecisionRow, Meant, REASON_CHARS_MAX, SparedRow, TTL_MAX, target, verbs,
 };
 use crate::control::protocol::Refusal;
 use crate::journal::Commit;
 use crate::respond::decision::{By, Decision};
+use crate::respond::desk::observes;
 use crate::respond::engine::{Denied, Engine, Wish};
+use crate::respond::rule::Rule;
+use crate::respond::sparing::Row;
 
 impl Core {
     /// All decisions that are not over, those first that end first.
@@ -22,14 +27,25 @@ impl Core {
         self.rows(&all)
     }
 
+    /// Decides by other rules from now on, and puts other sinks to work.
+    pub(super) async fn settle_response(&self, config: &Config, rules: Vec<Rule>) {
+        let settings = config.response.clone().unwrap_or_default();
+        let observed = self.desk.look(observes);
+        self.desk.ask(|engine| engine.settle(settings, rules));
+        // What was proposed or observed under another mode is forgotten in the journal as well.
+        self.recorder.decided().await;
+        self.sparing.settle(&spared_by(config));
+        self.acting.settle(config, observed != self.desk.look(observes));
+    }
+
     /// Whom nothing is ever done to.
     pub fn spared(&self) -> Vec<SparedRow> {
-        let spared = self.spared.borrow().clone();
-        let row = |(network, why): &(ipnet::IpNet, _)| SparedRow {
-            network: network.to_string(),
-            why: format!("{why}"),
+        let row = |row: Row| SparedRow {
+            network: row.network.to_string(),
+            why: row.why.to_string(),
+            from: row.from.to_string(),
         };
-        spared.rows().iter().map(row).collect()
+        self.sparing.rows().into_iter().map(row).collect()
     }
 
     /// Does what a person wants; durable on return.

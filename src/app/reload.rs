@@ -16,6 +16,7 @@ use crate::control::protocol::Refusal;
 use crate::delivery::{Pipeline, Plan};
 use crate::journal::{Health, HealthLevel, JournalError};
 use crate::record::{Benign, HostEvent};
+use crate::respond::rule::Rule;
 use crate::telemetry;
 use crate::web::server::Look;
 
@@ -28,6 +29,7 @@ struct Next {
     plan: Plan,
     tables: Vec<tables::Watched>,
     web: Option<Look>,
+    rules: Vec<Rule>,
 }
 
 impl App {
@@ -73,6 +75,8 @@ impl App {
         let tables = tables.map_err(|error| wrong(error.into()))?;
         let plan = build::plan(&config, &self.core.identity, &tables).map_err(wrong)?;
         try_sinks(&self.core, &config, &changes.sinks)?;
+        let response = config.response.clone().unwrap_or_default();
+        let rules = build::rules_of(&response).map_err(wrong)?;
         Ok(Next {
             config,
             changes,
@@ -81,6 +85,7 @@ impl App {
             plan,
             tables,
             web,
+            rules,
         })
     }
 
@@ -105,6 +110,7 @@ impl App {
         let web = self.core.web.as_ref().zip(next.web);
         let web_changed = web.is_some_and(|(web, look)| web.set_look(look));
         self.settle(&next.config).await;
+        self.core.settle_response(&next.config, next.rules).await;
         telemetry::set_level(next.config.log.level);
         self.core.set_config(next.config);
         let mut lines = lines(&next.changes, &looks);
@@ -232,6 +238,7 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         ("decoy", &changes.decoys),
         ("transform", &changes.transforms),
         ("sink", &changes.sinks),
+        ("sink", &changes.sets),
     ] {
         let told = [
             ("added", &difference.added),
@@ -248,6 +255,7 @@ fn lines(changes: &Changes, looks: &[String]) -> Vec<String> {
         (changes.owners, "owners or shared addresses changed"),
         (changes.retention, "retention changed"),
         (changes.scans, "what makes a scan changed"),
+        (changes.response, "what is done about sources changed"),
         (changes.canary, "canaries changed"),
         (changes.log, "log level changed"),
     ];

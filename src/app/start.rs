@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use trapline_schemas::{Action, Field, Timestamp};
 use trapline_sink::published;
-use trapline_sink::set::Spared;
 use uuid::Uuid;
 
 use crate::app::acting::{self, Acting};
@@ -33,6 +32,7 @@ use crate::journal::{Journal, JournalError, JournalReport, Offset};
 use crate::record::key::{KeyError, KeyFile};
 use crate::record::{self, Benign, HostEvent, Identity};
 use crate::respond::desk::Desk;
+use crate::respond::sparing::Sparing;
 use crate::roles::Attendance;
 use crate::telemetry;
 use crate::web::server::{self as feed, Look};
@@ -230,13 +230,16 @@ impl App {
         // Recording comes first, then delivery, then the first hit: a new sink's "now" is before the start itself.
         let (mut core, recorded) = CoreParts::begin(&mut ready, &benign, &stops).await?;
         let (pipeline, tables) = core.deliver(&ready, &stops).await?;
+        let sparing = acting::spare(&ready.config, &core.desk, &core.tasks, &stops.serving).await;
+        let shelf = published::Shelf::default();
+        let acting = act(&core, &ready.config, &sparing, &shelf, &stops);
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&ready.decoys, &stops).await;
         refuse_missing(&ready.config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
-        let web = web(&ready.config, ready.web.take(), &stops);
-        let (acting, spared) = act(&core, &ready.config, &stops);
-        let core = Arc::new(core.into_core(ready.config, (acting, spared), listeners, reload, web));
+        let web = web(&ready.config, ready.web.take(), &stops)
+            .map(|web| Arc::new(web.with_shelf(shelf).with_admins(sparing.admins())));
+        let core = Arc::new(core.into_core(ready.config, (acting, sparing), listeners, reload, web));
         core.certificates.set(&ready.decoys);
         let stations = Stations {
             decoys: decoys_task,
@@ -337,20 +340,19 @@ impl App {
 }
 
 /// Puts the sinks that act to work.
-fn act(core: &CoreParts, config: &Config, stops: &Stops) -> (Acting, watch::Receiver<Arc<Spared>>) {
-    let spared = acting::spare(config, &core.desk, &core.tasks, &stops.serving);
+fn act(core: &CoreParts, config: &Config, sparing: &Sparing, shelf: &published::Shelf, stops: &Stops) -> Acting {
     let acting = Acting::new(acting::Shared {
         desk: Arc::clone(&core.desk),
-        spared: spared.clone(),
+        spared: sparing.watch(),
         observer: core.identity.name.to_string(),
-        shelf: published::Shelf::default(),
+        shelf: shelf.clone(),
         tasks: core.tasks.clone(),
         stop: stops.acting.clone(),
     });
     acting.settle(config, false);
     core.tasks
         .spawn_station("aim", stops.acting.clone(), acting.clone().run());
-    (acting, spared)
+    acting
 }
 
 /// Refuses the start if a strict decoy cannot have a port. A family that the machine has not is no port.
@@ -467,7 +469,7 @@ impl CoreParts {
     fn into_core(
         self,
         config: Config,
-        (acting, spared): (Acting, watch::Receiver<Arc<Spared>>),
+        (acting, sparing): (Acting, Sparing),
         listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
         reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
         web: Option<Arc<Web>>,
@@ -496,7 +498,7 @@ impl CoreParts {
             attendance: self.attendance,
             fared: Mutex::default(),
             desk: self.desk,
-            spared,
+            sparing,
             acting,
             releasing: tokio::sync::Mutex::default(),
             reloads,
@@ -539,10 +541,10 @@ fn serve_control(core: &Arc<Core>, stops: &Stops, listener: server::Bound) -> to
 }
 
 /// The live feed, if there is to be one.
-fn web(config: &Config, look: Option<Look>, stops: &Stops) -> Option<Arc<Web>> {
+fn web(config: &Config, look: Option<Look>, stops: &Stops) -> Option<Web> {
     let (settings, look) = (config.web.as_ref()?, look?);
     let web = Web::new(settings, look, &config.state_dir, stops.serving.clone());
-    Some(Arc::new(web))
+    Some(web)
 }
 
 fn serve_web(core: &Arc<Core>, stops: &Stops) -> Option<tokio::task::JoinHandle<()>> {

@@ -1,5 +1,6 @@
 //! How the instance stands, put together from what every station shows: the process here, the others in their rooms.
 
+mod acting;
 mod journal;
 mod listeners;
 mod sinks;
@@ -26,6 +27,7 @@ impl Core {
         faults.extend(self.certificates.faults(Timestamp::now()));
         let sinks = self.sink_statuses(&config, journal.head, &mut faults).await;
         faults.extend(self.index.trouble().map(index_fault));
+        let acting = self.acting_statuses(&mut faults);
         let web = self.web.as_ref().map(|web| web::status(web, &mut faults));
         let process = self.process_status(&mut faults);
         faults.extend(self.alarms.news(Timestamp::now()).into_iter().map(alarm_fault));
@@ -43,6 +45,8 @@ impl Core {
             journal,
             listeners,
             sinks,
+            response: self.response_status(),
+            acting,
             web,
             process,
             canary: self.canary_status(),

@@ -183,8 +183,8 @@ fn spared(globals: &Globals) -> anyhow::Result<Exit> {
     if globals.json {
         rows.iter().try_for_each(|row| out.line_of_json(row))?;
     } else {
-        let cells = |row: &SparedRow| vec![row.network.clone(), safe(&row.why)];
-        out.table(&["NETWORK", "WHY"], rows.iter().map(cells).collect())?;
+        let cells = |row: &SparedRow| vec![row.network.clone(), safe(&row.why), safe(&row.from)];
+        out.table(&["NETWORK", "WHY", "FROM"], rows.iter().map(cells).collect())?;
     }
     out.flush()?;
     Ok(Exit::Done)

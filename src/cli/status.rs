@@ -3,7 +3,9 @@
 use std::io;
 
 use crate::control::protocol::{Answer, Request};
-use crate::control::status::{CertificateStatus, Fault, Health, SinkStatus, Status, WebStatus};
+use crate::control::status::{
+    ActingStatus, CertificateStatus, Fault, Health, ResponseStatus, SinkStatus, Status, WebStatus,
+};
 
 use super::output::{Out, safe};
 use super::{Exit, Globals, place};
@@ -46,6 +48,7 @@ fn show(out: &mut Out, status: &Status) -> io::Result<()> {
     show_journal(out, status)?;
     show_listeners(out, status)?;
     show_sinks(out, status)?;
+    show_acting(out, status)?;
     if let Some(web) = &status.web {
         out.line(&format!("\n{}", feed(web)))?;
     }
@@ -144,6 +147,69 @@ fn show_sinks(out: &mut Out, status: &Status) -> io::Result<()> {
         &["SINK", "TYPE", "DELIVERED", "LAG", "DEAD", "HEALTH", ""],
         rows.collect(),
     )
+}
+
+fn show_acting(out: &mut Out, status: &Status) -> io::Result<()> {
+    if let Some(response) = &status.response {
+        out.line(&format!("\n{}", decided(response)))?;
+    }
+    if status.acting.is_empty() {
+        return Ok(());
+    }
+    let rows = status.acting.iter().map(|sink| {
+        vec![
+            sink.name.clone(),
+            sink.kind.clone(),
+            format!("{} {}", sink.verb, sink.scope),
+            format!("{} of {}", sink.standing, sink.wanted),
+            sink.repaired.to_string(),
+            sink.health.name().to_owned(),
+            acting_remarks(sink),
+        ]
+    });
+    out.table(
+        &["ACTS", "TYPE", "DOES", "IN FORCE", "MENDED", "HEALTH", ""],
+        rows.collect(),
+    )
+}
+
+/// What is decided, in one line.
+fn decided(response: &ResponseStatus) -> String {
+    let counts = [
+        (response.active, "in force"),
+        (response.proposed, "waiting for a person"),
+        (response.observed, "observed"),
+        (response.over, "being undone"),
+    ];
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    match counts.is_empty() {
+        true => format!("response: mode {}, nothing decided", response.mode),
+        false => format!("response: mode {}, {}", response.mode, counts.join(", ")),
+    }
+}
+
+fn acting_remarks(sink: &ActingStatus) -> String {
+    let would = sink.would_put.zip(sink.would_take);
+    let would = would
+        .filter(|(put, take)| put + take > 0)
+        .map(|(put, take)| format!("would put {put} and take {take}"));
+    let counts = [
+        (sink.failed, "wait for another try"),
+        (sink.refused, "refused"),
+        (sink.nowhere, "nowhere to be found"),
+        (sink.beyond_room, "find no room"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let said = sink.error.iter().map(|error| safe(error));
+    let said = said
+        .chain(would)
+        .chain(counts.map(|(count, what)| format!("{count} {what}")));
+    let said = said.chain(sink.notes.iter().map(|note| safe(note)));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// The live feed, in one line.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use trapline_schemas::Timestamp;
 use trapline_sink::config::parse_duration;
 
+use crate::web::reach::Lists;
 use crate::web::tokens::{Files, Token, TokenError};
 
 use super::output::{self, Out, safe};
@@ -28,8 +29,11 @@ enum Act {
         /// How long it is good, such as 90d or 12h [default: until it is revoked]
         #[arg(long, value_name = "SPAN", value_parser = seconds)]
         expires: Option<i64>,
+        /// For a firewall: it reads these lists and nothing else, by the names of their sinks, or `all`
+        #[arg(long, value_name = "LISTS", value_delimiter = ',')]
+        lists: Option<Vec<String>>,
     },
-    /// Show names, ends and last uses; no token
+    /// Show names, ends, last uses and what each reads; no token
     List,
     /// Take a token away: it is refused from the next request on, and its streams end within seconds
     Revoke {
@@ -50,7 +54,17 @@ fn seconds(text: &str) -> Result<i64, String> {
 pub(super) fn run(globals: &Globals, wanted: &Arguments) -> anyhow::Result<Exit> {
     let state_dir = place::state_dir(globals)?;
     let done = match &wanted.act {
-        Act::Create { name, expires } => create(globals, &state_dir, name, *expires),
+        Act::Create { name, expires, lists } => {
+            let lists = lists.as_deref().map(Lists::parse).transpose();
+            let lists = match lists {
+                Ok(lists) => lists,
+                Err(wrong) => {
+                    output::error(&wrong);
+                    return Ok(Exit::Usage);
+                }
+            };
+            create(globals, &state_dir, name, *expires, lists)
+        }
         Act::List => list(globals, &state_dir),
         Act::Revoke { name } => revoke(globals, &state_dir, name),
     };
@@ -77,6 +91,9 @@ struct Row {
     created: String,
     expires: Option<String>,
     last_used: Option<String>,
+    /// The lists that it reads and nothing else, `all lists` for each of them; absent for one of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists: Option<String>,
     state: &'static str,
 }
 
@@ -88,6 +105,7 @@ impl Row {
             created: moment(token.created),
             expires: token.expires.map(moment),
             last_used: last_used.map(moment),
+            lists: token.lists.as_ref().map(ToString::to_string),
             state: if token.is_over(now) { "over" } else { "good" },
         }
     }
@@ -97,10 +115,16 @@ fn moment(secs: i64) -> String {
     jiff::Timestamp::from_second(secs).unwrap_or_default().to_string()
 }
 
-fn create(globals: &Globals, state_dir: &Path, name: &str, expires: Option<i64>) -> anyhow::Result<Exit> {
+fn create(
+    globals: &Globals,
+    state_dir: &Path,
+    name: &str,
+    expires: Option<i64>,
+    lists: Option<Lists>,
+) -> anyhow::Result<Exit> {
     let made = now();
     let expires = expires.map(|secs| made.saturating_add(secs));
-    let text = Files::within(state_dir).create(name, made, expires)?;
+    let text = Files::within(state_dir).create_for(name, made, expires, lists.clone())?;
     let mut out = Out::new();
     if globals.json {
         out.json(&Row {
@@ -109,6 +133,7 @@ fn create(globals: &Globals, state_dir: &Path, name: &str, expires: Option<i64>)
             created: moment(made),
             expires: expires.map(moment),
             last_used: None,
+            lists: lists.as_ref().map(ToString::to_string),
             state: "good",
         })?;
     } else {
@@ -116,7 +141,12 @@ fn create(globals: &Globals, state_dir: &Path, name: &str, expires: Option<i64>)
     }
     out.flush()?;
     if out.is_terminal() && !globals.json {
-        output::hint("keep it now, it is not shown again: `Authorization: Bearer TOKEN`");
+        output::hint(match lists {
+            None => "keep it now, it is not shown again: `Authorization: Bearer TOKEN`",
+            Some(_) => {
+                "keep it now, it is not shown again: as the password of HTTP basic, or `Authorization: Bearer TOKEN`"
+            }
+        });
     }
     Ok(Exit::Done)
 }
@@ -141,17 +171,21 @@ fn list(globals: &Globals, state_dir: &Path) -> anyhow::Result<Exit> {
                 row.created.clone(),
                 row.expires.clone().unwrap_or_else(|| "never".into()),
                 row.last_used.clone().unwrap_or_else(|| "never".into()),
+                row.lists.clone().unwrap_or_else(|| "the API".into()),
                 row.state.to_owned(),
             ]
         });
-        out.table(&["NAME", "CREATED", "EXPIRES", "LAST USED", "STATE"], cells.collect())?;
+        out.table(
+            &["NAME", "CREATED", "EXPIRES", "LAST USED", "READS", "STATE"],
+            cells.collect(),
+        )?;
     }
     out.flush()?;
     Ok(Exit::Done)
 }
 
 fn revoke(globals: &Globals, state_dir: &Path, name: &str) -> anyhow::Result<Exit> {
-    Files::within(state_dir).revoke(name)?;
+    Files::within(state_dir).revoke(name, now())?;
     let mut out = Out::new();
     match globals.json {
         true => out.json(&serde_json::json!({ "revoked": name }))?,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use trapline_sink::config::{Key, KeyKind, Problem, Table, Visible, plain_address, shown};
 
 use super::decoys::{Decoy, overlap};
@@ -28,6 +29,13 @@ pub const KEYS: &[Key] = &[
         KeyKind::OffOr(TLS_KEYS),
         "\"off\"",
         "\"off\", or a table {cert, key, ca}.",
+    ),
+    Key::default(
+        "lists_from",
+        KeyKind::Texts,
+        "[]",
+        "Networks from which lists (`type = \"blocklist\"`) are read without a token. Behind a proxy everybody comes from its \
+         address. Default: nobody reads a list without a token of its own.",
     ),
 ];
 
@@ -55,6 +63,8 @@ pub struct WebSettings {
     pub hosts: Vec<String>,
     /// With what it speaks TLS.
     pub tls: Option<WebTls>,
+    /// Networks from which lists are read without a token.
+    pub lists_from: Vec<IpNet>,
 }
 
 /// PEM files.
@@ -78,6 +88,7 @@ pub(super) fn web(loader: &Loader<'_>, decoys: &[Decoy]) -> Option<WebSettings> 
     let settings = WebSettings {
         hosts: hosts(&table),
         tls: tls(&table),
+        lists_from: lists_from(&table),
         listen: listen?,
     };
     refuse_open(&table, &settings);
@@ -132,6 +143,29 @@ fn hosts(table: &Table) -> Vec<String> {
     }
     good
 }
+
+fn lists_from(table: &Table) -> Vec<IpNet> {
+    let mut good = Vec::new();
+    for (index, text) in table.texts("lists_from").into_iter().enumerate() {
+        let host = text.parse::<IpAddr>().map(IpNet::from);
+        match host.or_else(|_| text.parse::<IpNet>()).map(|net| net.trunc()) {
+            Ok(net) if net.prefix_len() > 0 => good.push(net),
+            Ok(_) => table.problem_at(
+                "lists_from",
+                index,
+                &format!("`{}` is everybody", shown(&text)),
+                NETWORK,
+            ),
+            Err(_) => {
+                let found = format!("`{}` is neither an address nor a network", shown(&text));
+                table.problem_at("lists_from", index, &found, NETWORK);
+            }
+        }
+    }
+    good
+}
+
+const NETWORK: &str = "a network such as \"10.3.0.0/24\", or an address";
 
 fn is_host(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');

@@ -136,6 +136,9 @@ pub struct SparedRow {
     pub network: String,
     /// Why.
     pub why: String,
+    /// What says so.
+    #[serde(default)]
+    pub from: String,
 }
 
 /// Which decisions are meant.

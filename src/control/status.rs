@@ -67,6 +67,12 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Sinks, by name.
     pub sinks: Vec<SinkStatus>,
+    /// What is decided about sources; `None` if nothing is.
+    #[serde(default)]
+    pub response: Option<ResponseStatus>,
+    /// Sinks that act, by name.
+    #[serde(default)]
+    pub acting: Vec<ActingStatus>,
     /// The live feed; `None` if there is no `[web]`.
     #[serde(default)]
     pub web: Option<WebStatus>,
@@ -210,6 +216,64 @@ pub struct SinkStatus {
     /// When it is tried again, in seconds.
     pub retry_in_secs: Option<u64>,
     /// What an operator should know, such as "tls is off".
+    pub notes: Vec<String>,
+}
+
+/// What is decided about sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseStatus {
+    /// `observe`, `propose` or `enforce`.
+    pub mode: String,
+    /// Decisions in force.
+    pub active: u64,
+    /// Decisions that wait for a person.
+    pub proposed: u64,
+    /// Decisions that would have been made, were the mode another.
+    pub observed: u64,
+    /// Decisions that are over and not yet undone everywhere.
+    pub over: u64,
+}
+
+/// A sink that acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActingStatus {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// What it does.
+    pub verb: String,
+    /// Whom it acts on: `inside`, `outside` or `both`.
+    pub scope: String,
+    /// Where it acts.
+    pub destination: Option<String>,
+    /// How it does.
+    pub health: Health,
+    /// Since when it is so.
+    pub since: Option<String>,
+    /// What is wrong.
+    pub error: Option<String>,
+    /// Sources that are wanted there.
+    pub wanted: u64,
+    /// Of these, how many stand there.
+    pub standing: u64,
+    /// Changes that wait for another try.
+    pub failed: u64,
+    /// Sources that were refused there for good.
+    pub refused: u64,
+    /// Sources that there is nothing for.
+    pub nowhere: u64,
+    /// Sources that find no room there.
+    pub beyond_room: u64,
+    /// When all that stands was last compared with what is wanted.
+    pub compared: Option<String>,
+    /// Entries that somebody else had changed, and that were mended since the start.
+    pub repaired: u64,
+    /// In mode observe: how many it would put in now.
+    pub would_put: Option<u64>,
+    /// In mode observe: how many it would take out now.
+    pub would_take: Option<u64>,
+    /// What an operator should know.
     pub notes: Vec<String>,
 }
 

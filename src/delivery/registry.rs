@@ -22,4 +22,8 @@ pub static SINKS: &[&SinkType] = &[
 ];
 
 /// Every type of sink that acts.
-pub static SETS: &[&SetType] = &[&trapline_sink_rpz::SINK];
+pub static SETS: &[&SetType] = &[
+    &trapline_sink_blocklist::SINK,
+    &trapline_sink_firewall::SINK,
+    &trapline_sink_rpz::SINK,
+];

@@ -169,6 +169,8 @@ fn of_sink(sink: &str, measures: Vec<Measure>) -> OfSink {
 
 fn status() -> Status {
     Status {
+        response: None,
+        acting: Vec::new(),
         web: None,
         health: Health::Degraded,
         faults: vec![Fault {

@@ -81,8 +81,8 @@ pub fn changes(mut bytes: &[u8]) -> Vec<Change> {
     changes
 }
 
-/// A part that begins with its length, in `N` bytes, and what follows after the padding to 4.
-fn part<const N: usize>(bytes: &[u8], least: usize) -> Option<(&[u8], &[u8])> {
+/// A part of rtnetlink that begins with its length, in `N` bytes, and what follows after the padding to 4.
+pub(crate) fn part<const N: usize>(bytes: &[u8], least: usize) -> Option<(&[u8], &[u8])> {
     let mut length = [0; 4];
     length.get_mut(..N)?.copy_from_slice(bytes.get(..N)?);
     // The lower bytes come first on little-endian machines alone.
@@ -120,12 +120,14 @@ fn change(message: &[u8]) -> Option<Change> {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u16> {
+/// Two bytes as a number.
+pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u16> {
     let two = bytes.get(at..at + 2)?;
     Some(u16::from_ne_bytes(two.try_into().ok()?))
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+/// An address, by its length.
+pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
     let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
     v4().or_else(v6)

@@ -8,9 +8,8 @@
 //! | `engine` | events in, decisions out: pure |
 //! | `rule`, `threshold`, `history`, `caps` | when something is done, how often it has to be so, which step of an escalation it is, how much is too much |
 //! | `guard`, `sparing` | who is never acted on |
-//! | `desk` | where the engine stands, and who comes to it |
-//! | `telling` | decisions and acts as events |
-//! | `worker`, `reported`, `acts` | one task for each set sink; what it reports; how it stands with each act |
+//! | `telling` | what happened, as an event |
+//! | `worker` | holds one set sink to what is decided: reads, compares, mends |
 //! | `book`, `row` | all decisions that are not over, and how they are kept |
 //!
 //! It knows no firewall, no DNS and no vendor: a set sink is [`trapline_sink::set::SetSink`].
@@ -33,3 +32,6 @@ pub mod telling;
 pub mod threshold;
 pub mod told;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

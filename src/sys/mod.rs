@@ -36,3 +36,37 @@ pub fn handed_over() -> std::io::Result<Vec<(OwnedFd, String)>> {
     let own = |(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name);
     Ok(passed.map(own).collect())
 }
+
+/// Makes the calling thread a real-time one (SCHED_FIFO) of the lowest priority there: ahead of all ordinary ones, behind
+/// whatever else is real-time on the host. It must never spin.
+///
+/// Errors: this process may not (CAP_SYS_NICE, or `LimitRTPRIO=1` in the unit).
+/// Source: sched(7).
+pub fn real_time() -> std::io::Result<()> {
+    // SAFETY: a structure of integers, for which zero is a value; not all C libraries have the same ones.
+    let mut own: nix::libc::sched_param = unsafe { std::mem::zeroed() };
+    own.sched_priority = 1;
+    // SAFETY: the structure lives through the call, which reads it; 0 is the calling thread.
+    match unsafe { nix::libc::sched_setscheduler(0, nix::libc::SCHED_FIFO, &raw const own) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_thread_becomes_a_real_time_one_or_says_why_not() {
+        let policy = std::thread::spawn(|| {
+            let asked = super::real_time();
+            let text = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let policy = text.rsplit_once(") ").unwrap().1.split(' ').nth(38).unwrap().to_owned();
+            (asked.map_err(|error| error.kind()), policy)
+        });
+        let (asked, policy) = policy.join().unwrap();
+        match asked {
+            Ok(()) => assert_eq!(policy, "1"),
+            Err(kind) => assert_eq!((kind, policy.as_str()), (std::io::ErrorKind::PermissionDenied, "0")),
+        }
+    }
+}

@@ -120,6 +120,14 @@ pub fn unauthorized(error: &str, is_wrong: bool) -> Refused {
     answer
 }
 
+/// The same at the door of a list: firewalls show a token as the password of HTTP basic.
+pub fn unauthorized_for_lists(error: &str) -> Refused {
+    let mut answer = refused(StatusCode::UNAUTHORIZED, error);
+    let challenge = HeaderValue::from_static("Basic realm=\"lists\", charset=\"UTF-8\"");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
 /// A method other than those that read.
 pub fn not_allowed() -> Refused {
     let mut answer = refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::tokens::{Files, Token, hash};
+use super::tokens::{Files, Stored, Token, hash};
 
 /// A use is written when the one on disk is older than this, seconds.
 const USED_EVERY_SECS: i64 = 60;
@@ -21,6 +21,19 @@ pub struct Bearer {
     pub name: String,
     /// What it is known by.
     id: String,
+}
+
+/// What a token is at the door of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// It reads the list; and whether its use is to be written.
+    Reads(Bearer, bool),
+    /// It is a good token, by this name, and reads other things.
+    Elsewhere(String),
+    /// It read lists once, by this name, and was revoked or is over.
+    Old(Bearer),
+    /// It is none.
+    None,
 }
 
 /// The tokens as a running instance sees them.
@@ -37,6 +50,8 @@ struct Seen {
     /// Device, inode, length and time of change of the file that was read; `None`: there was none.
     stamp: Option<[u64; 5]>,
     tokens: Vec<Token>,
+    /// Tokens of lists that were revoked.
+    old: Vec<Token>,
     /// Why there are none, if that is a fault.
     trouble: Option<String>,
     used: BTreeMap<String, i64>,
@@ -63,26 +78,39 @@ impl Tokens {
         tokens
     }
 
-    /// Whose token this is, and whether its use is to be written. Blocking, short: one look at a file.
-    ///
-    /// Every token is compared, whichever fits, and each in constant time.
+    /// Whose token of the API this is, and whether its use is to be written. Blocking, short: one look at a file.
     pub fn check(&self, text: &str, now: i64) -> Option<(Bearer, bool)> {
         let mut seen = self.look();
-        let shown = hash(text);
-        let mut found = None;
-        for token in &seen.tokens {
-            if token.is_of(&shown) && !token.is_over(now) {
-                found = Some(Bearer {
-                    name: token.name.clone(),
-                    id: token.id().to_owned(),
-                });
-            }
-        }
-        let bearer = found?;
-        seen.used.insert(bearer.id.clone(), now);
-        let written = seen.written.get(&bearer.id);
-        let is_news = written.is_none_or(|written| now - written >= USED_EVERY_SECS);
+        let found = find(&seen.tokens, text)?;
+        let is_good = found.lists.is_none() && !found.is_over(now);
+        let bearer = is_good.then(|| Bearer::of(found))?;
+        let is_news = seen.note_use(&bearer, now);
         Some((bearer, is_news))
+    }
+
+    /// Whether a token opens a list. Blocking, short.
+    pub fn check_list(&self, text: &str, list: &str, now: i64) -> Pass {
+        let mut seen = self.look();
+        let Some(found) = find(&seen.tokens, text) else {
+            return find(&seen.old, text).map_or(Pass::None, |old| Pass::Old(Bearer::of(old)));
+        };
+        let (bearer, is_over) = (Bearer::of(found), found.is_over(now));
+        let reads = found.lists.as_ref().map(|lists| lists.take(list));
+        match reads {
+            None if is_over => Pass::None,
+            Some(_) if is_over => Pass::Old(bearer),
+            Some(true) => {
+                let is_news = seen.note_use(&bearer, now);
+                Pass::Reads(bearer, is_news)
+            }
+            _ => Pass::Elsewhere(bearer.name),
+        }
+    }
+
+    /// Whether a token is a good one that reads lists alone.
+    pub fn reads_lists(&self, text: &str, now: i64) -> bool {
+        let seen = self.look();
+        find(&seen.tokens, text).is_some_and(|found| found.lists.is_some() && !found.is_over(now))
     }
 
     /// Whether the token still is one.
@@ -131,19 +159,52 @@ impl Tokens {
         if stamp == seen.stamp && seen.trouble.is_none() {
             return seen;
         }
-        let (tokens, trouble) = match self.files.list() {
-            Ok(tokens) => (tokens, None),
-            Err(error) => (Vec::new(), Some(format!("{:#}", anyhow::Error::from(error)))),
+        let (stored, trouble) = match self.files.stored() {
+            Ok(stored) => (stored, None),
+            Err(error) => (Stored::default(), Some(format!("{:#}", anyhow::Error::from(error)))),
         };
         if seen.trouble != trouble
             && let Some(why) = &trouble
         {
             tracing::error!("no token is taken: {why}");
         }
-        tell_changes(&seen.tokens, &tokens);
-        (seen.stamp, seen.tokens, seen.trouble) = (stamp, tokens, trouble);
+        tell_changes(&seen.tokens, &stored.tokens);
+        (seen.stamp, seen.trouble) = (stamp, trouble);
+        (seen.tokens, seen.old) = (stored.tokens, stored.old);
         seen
     }
+}
+
+impl Bearer {
+    fn of(token: &Token) -> Self {
+        Self {
+            name: token.name.clone(),
+            id: token.id().to_owned(),
+        }
+    }
+
+    /// What tells its token from another one of its name.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Seen {
+    /// Whether it is to be written.
+    fn note_use(&mut self, bearer: &Bearer, now: i64) -> bool {
+        self.used.insert(bearer.id.clone(), now);
+        let written = self.written.get(&bearer.id);
+        written.is_none_or(|written| now - written >= USED_EVERY_SECS)
+    }
+}
+
+/// The token of this text: every one is compared, whichever fits, and each in constant time.
+fn find<'t>(tokens: &'t [Token], text: &str) -> Option<&'t Token> {
+    let shown = hash(text);
+    tokens.iter().fold(None, |found, token| match token.is_of(&shown) {
+        true => Some(token),
+        false => found,
+    })
 }
 
 fn tell_changes(before: &[Token], now: &[Token]) {

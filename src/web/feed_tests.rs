@@ -135,7 +135,7 @@ async fn a_token_that_is_revoked_ends_its_stream() {
     let set = set();
     let mut sse = stream(&set, Framing::Sse, 1, Filter::default());
     next(&mut sse).await;
-    Files::within(set.folder.path()).revoke("soc").unwrap();
+    Files::within(set.folder.path()).revoke("soc", 0).unwrap();
     tokio::time::pause();
     assert_eq!(sse.next().await, None);
     set.journal.close().await;

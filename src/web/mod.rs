@@ -11,6 +11,7 @@
 //! | `/api/v1/events` | yes | a page of matching events |
 //! | `/api/v1/events/ID` | yes | one event, by its id or its offset |
 //! | `/api/v1/events/stream` | yes | events as they come: Server-Sent Events or NDJSON |
+//! | `/lists/NAME.txt` and others | one of lists | what a sink of type `blocklist` publishes, for firewalls |
 //!
 //! Invariants:
 //! 1. On an address that is not loopback there is TLS, or nothing listens: the configuration refuses the rest.
@@ -28,17 +29,24 @@
 
 pub mod answer;
 pub mod bearers;
+mod conditional;
+mod credentials;
 mod feed;
 mod hosts;
+mod lists;
+#[cfg(test)]
+mod lists_tests;
 mod lobby;
 mod misses;
 mod opening;
 mod params;
 pub mod patient;
+pub mod reach;
 mod reader;
 mod route;
 pub mod server;
 mod shown;
+mod speech;
 pub mod tls;
 pub mod tokens;
 #[cfg(test)]

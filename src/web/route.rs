@@ -13,9 +13,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::answer::{self, Answer, Refused};
-use super::bearers::Bearer;
+use super::bearers::{Bearer, Tokens};
+use super::credentials::AUTHORIZATION_BYTES_MAX;
 use super::hosts::{Stranger, is_ours};
+use super::lists::{self, Door};
 use super::lobby::Guest;
+use super::misses::Misses;
 use super::opening;
 use super::params;
 use super::server::{Look, Web, now};
@@ -34,9 +37,6 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(3);
 const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// When one who found no room is to come back.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-/// Longest `Authorization` that is looked at, bytes.
-const AUTHORIZATION_BYTES_MAX: usize = 512;
-
 /// Who is at the other end, and what there is to ask.
 pub(super) struct Caller {
     pub(super) web: Arc<Web>,
@@ -46,6 +46,13 @@ pub(super) struct Caller {
     pub(super) local: IpAddr,
     /// Until it shows a token.
     pub(super) guest: Mutex<Option<Guest>>,
+}
+
+impl Caller {
+    /// It has shown a token: it makes room for nobody.
+    fn is_no_guest(&self) {
+        drop(self.guest.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 /// Answers a request. Nothing of it but its head is read.
@@ -65,6 +72,9 @@ async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
     let query = head.uri.query().unwrap_or_default();
     if path == "/healthz" {
         return Ok(healthz(caller).await);
+    }
+    if let Some(file) = path.strip_prefix("/lists/") {
+        return Ok(list(caller, head, file).await);
     }
     if path != "/metrics" && path != "/api" && !path.starts_with("/api/") {
         return Err(nothing());
@@ -91,8 +101,29 @@ async fn judged(caller: &Caller, head: &Parts) -> Result<Answer, Refused> {
     }
 }
 
-fn nothing() -> Refused {
+pub(super) fn nothing() -> Refused {
     answer::refused(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+/// A file of `/lists/`; a person is told if a firewall hangs on what it does not get.
+async fn list(caller: &Caller, head: &Parts, file: &str) -> Answer {
+    let web = &caller.web;
+    let door = Door {
+        tokens: &web.tokens,
+        shelf: &web.shelf,
+        misses: &web.misses,
+        old: &web.old_tokens,
+        open_to: &caller.look.lists_from,
+        address: caller.peer.to_canonical(),
+    };
+    let answered = door.answer(head, file);
+    if answered.has_token {
+        caller.is_no_guest();
+    }
+    if let Some(what) = answered.alarm {
+        caller.core.alarm(lists::PART, what, lists::REFUSED).await;
+    }
+    answered.answer
 }
 
 fn refuse_strangers(caller: &Caller, head: &Parts) -> Result<(), Refused> {
@@ -130,30 +161,40 @@ async fn bearer(caller: &Caller, head: &Parts) -> Result<Bearer, Refused> {
         let is_bearer = scheme.eq_ignore_ascii_case("bearer");
         is_bearer.then_some(token.trim())
     });
-    match token.and_then(|token| caller.web.tokens.check(token, now())) {
+    let tokens = &caller.web.tokens;
+    match token.and_then(|token| tokens.check(token, now())) {
         Some((bearer, is_news)) => {
-            drop(caller.guest.lock().unwrap_or_else(PoisonError::into_inner).take());
-            if is_news {
-                let tokens = caller.web.tokens.clone();
-                // Once a minute for a token; nobody waits for the disk.
-                drop(tokio::task::spawn_blocking(move || tokens.write_uses()));
-            }
+            caller.is_no_guest();
+            caller.web.was_right(caller.peer);
+            write_use(tokens, is_news);
             Ok(bearer)
         }
-        None => Err(missed(caller)),
+        None if token.is_some_and(|token| tokens.reads_lists(token, now())) => Err(answer::refused(
+            StatusCode::FORBIDDEN,
+            "this token reads lists and nothing else",
+        )),
+        None => Err(missed(&caller.web.misses, caller.peer)),
+    }
+}
+
+/// Once a minute for a token; nobody waits for the disk.
+pub(super) fn write_use(tokens: &Arc<Tokens>, is_news: bool) {
+    if is_news {
+        let tokens = tokens.clone();
+        drop(tokio::task::spawn_blocking(move || tokens.write_uses()));
     }
 }
 
 /// Says in the log who showed a wrong token, never which.
-fn missed(caller: &Caller) -> Refused {
-    let verdict = caller.web.misses.note(caller.peer, Instant::now());
+pub(super) fn missed(misses: &Misses, peer: IpAddr) -> Refused {
+    let verdict = misses.note(peer, Instant::now());
     if verdict.is_news {
         let more = if verdict.wait.is_some() {
             ", and others before"
         } else {
             ""
         };
-        tracing::warn!(source.ip = %caller.peer, "{} showed a wrong token to the live feed{more}", caller.peer);
+        tracing::warn!(source.ip = %peer, "{peer} showed a wrong token to the live feed{more}");
     }
     match verdict.wait {
         Some(wait) => answer::later(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens", wait),

@@ -6,22 +6,22 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
+use trapline_sink::published::Shelf;
 
 use super::bearers::Tokens;
+use super::lists::{self, OldTokens};
 use super::lobby::{Guest, Lobby};
 use super::misses::Misses;
 use super::patient::{Patient, WRITE_TIME_MAX};
 use super::route;
+use super::speech;
 use super::tls::{Secured, secured};
 use crate::app::{Core, Tasks};
 use crate::config::WebSettings;
@@ -29,6 +29,7 @@ use crate::control::status::Health;
 use crate::decoy::bind::{self, BindError, RETRY_EVERY};
 use crate::decoy::services::Transport;
 use crate::decoy::tls::certificate::TlsFault;
+use crate::respond::sparing::Admins;
 
 /// Connections at once. One more takes the place of one that has shown no token, or waits until one ends.
 pub const CONNECTIONS_MAX: usize = 96;
@@ -36,12 +37,6 @@ pub const CONNECTIONS_MAX: usize = 96;
 pub const STREAMS_MAX: usize = 64;
 /// Searches at once; more wait for their turn.
 const SEARCHES_MAX: usize = 4;
-/// How long a peer may take for the handshake of TLS, and for its request.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// Largest head of a request, bytes.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Header lines of a request.
-const HEAD_LINES_MAX: usize = 64;
 /// Send buffer of a connection, bytes: what the kernel holds for a reader that is slow.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// How long connections may go on once the instance stops.
@@ -60,6 +55,8 @@ pub struct Look {
     pub hosts: Vec<String>,
     /// With what it speaks TLS.
     pub tls: Option<Secured>,
+    /// Networks from which lists are read without a token.
+    pub lists_from: Vec<IpNet>,
 }
 
 impl Look {
@@ -68,6 +65,7 @@ impl Look {
         Ok(Self {
             hosts: settings.hosts.clone(),
             tls: settings.tls.as_ref().map(secured).transpose()?,
+            lists_from: settings.lists_from.clone(),
         })
     }
 }
@@ -90,6 +88,9 @@ pub struct Web {
     listening: Mutex<Listening>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) misses: Misses,
+    pub(super) shelf: Shelf,
+    pub(super) old_tokens: OldTokens,
+    admins: Option<Admins>,
     lobby: Arc<Lobby>,
     connections: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
@@ -112,6 +113,9 @@ impl Web {
             }),
             tokens: Arc::new(Tokens::new(state_dir)),
             misses: Misses::default(),
+            shelf: Shelf::default(),
+            old_tokens: OldTokens::default(),
+            admins: None,
             lobby: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -120,6 +124,33 @@ impl Web {
             health: tokio::sync::Mutex::default(),
             complained: Mutex::default(),
         }
+    }
+
+    /// Hands out what sinks put on this shelf.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Shelf) -> Self {
+        Self { shelf, ..self }
+    }
+
+    /// Says who showed a token that was right: nothing is ever done to them.
+    #[must_use]
+    pub fn with_admins(self, admins: Admins) -> Self {
+        Self {
+            admins: Some(admins),
+            ..self
+        }
+    }
+
+    /// Somebody showed a token that was right.
+    pub(super) fn was_right(&self, peer: IpAddr) {
+        if let Some(admins) = &self.admins {
+            admins.seen(peer);
+        }
+    }
+
+    /// Where sinks put documents that it hands out.
+    pub const fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// What is in force for new connections.
@@ -224,6 +255,7 @@ pub(super) fn now() -> i64 {
 /// Serves until `stop`; then lets connections end within a grace.
 pub async fn serve(web: Arc<Web>, core: Arc<Core>, tasks: Tasks, stop: CancellationToken, first: Option<TcpListener>) {
     let mut listener = first;
+    tasks.spawn("web-lists", lists::watch(web.clone(), core.clone(), stop.clone()));
     while !stop.is_cancelled() {
         let Some(open) = &listener else {
             // Cancel: both are safe.
@@ -310,30 +342,10 @@ async fn connection(
         local,
         guest: Mutex::new(Some(guest)),
     };
-    let stream = Patient::new(stream);
-    let Some(tls) = &look.tls else {
-        return request(stream, caller).await;
-    };
-    let shaken = timeout(HEAD_TIME_MAX, tls.acceptor.accept(stream)).await;
-    request(shaken.map_err(|_| io::ErrorKind::TimedOut)??, caller).await
-}
-
-async fn request<S>(stream: S, caller: route::Caller) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
     let caller = Arc::new(caller);
-    let serve = service_fn(move |request| {
+    let answer = move |request| {
         let caller = caller.clone();
-        async move { Ok::<_, std::convert::Infallible>(route::answer(&caller, request).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_LINES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), serve)
-        .await;
-    served.map_err(io::Error::other)
+        async move { route::answer(&caller, request).await }
+    };
+    speech::hear(Patient::new(stream), look.tls.as_ref(), answer).await
 }

@@ -3,8 +3,11 @@
 //! In: names and ends, by `trapline token`. Out: whose token it is that a request shows. Two files in the state folder,
 //! 0600, written whole under another name and then renamed:
 //!
-//! - `web.tokens`: name, SHA-256, when it was made and when it ends. Commands alone write it, one at a time (the folder
-//!   is locked meanwhile); an instance looks at each request whether it is another file by now.
+//! - `web.tokens`: name, SHA-256, when it was made and when it ends, which lists it reads if it is one of lists. Commands
+//!   alone write it, one at a time (the folder is locked meanwhile); an instance looks at each request whether it is
+//!   another file by now. Of a token of lists that was revoked the hash stays for [`OLD_SECS`]: a firewall that still
+//!   shows it is to be told of, not taken for a stranger. With such tokens the file is of version 2, which an older build
+//!   does not read: it would take them for tokens of the API.
 //! - `web.used`: when each was used last, to the minute. The instance alone writes it.
 //!
 //! A token is [`PREFIX`] and 256 random bits in base64url: no dictionary holds it, so one round of SHA-256 will do.
@@ -24,12 +27,18 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use trapline_schemas::ids::hex;
 
+use super::reach::Lists;
+
 /// How every token begins, so that those who look for lost secrets find it.
 pub const PREFIX: &str = "trapline_";
 /// Tokens at most.
 pub const TOKENS_MAX: usize = 256;
 /// Longest name, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// How long a revoked token of lists is known, seconds.
+pub const OLD_SECS: i64 = 90 * 86_400;
+/// Revoked tokens that are known at most; the oldest makes room.
+const OLD_MAX: usize = 64;
 /// Largest file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -45,6 +54,9 @@ pub struct Token {
     /// When it ends, seconds since the epoch; `None` is never.
     #[serde(default)]
     pub expires: Option<i64>,
+    /// The lists that it reads, and nothing else; `None`: it is one of the API, and reads all but lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<Lists>,
 }
 
 impl std::fmt::Debug for Token {
@@ -52,6 +64,7 @@ impl std::fmt::Debug for Token {
         f.debug_struct("Token")
             .field("name", &self.name)
             .field("expires", &self.expires)
+            .field("lists", &self.lists)
             .finish_non_exhaustive()
     }
 }
@@ -117,10 +130,31 @@ pub enum TokenError {
 #[derive(Debug, Clone)]
 pub struct Files(PathBuf);
 
+/// What stands in the file of tokens.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     v: u32,
-    tokens: Vec<Token>,
+    pub(super) tokens: Vec<Token>,
+    /// Tokens of lists that were revoked, the oldest first; each ended then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) old: Vec<Token>,
+}
+
+impl Stored {
+    fn version(&self) -> u32 {
+        let of_lists = self.tokens.iter().chain(&self.old).any(|token| token.lists.is_some());
+        if of_lists { 2 } else { 1 }
+    }
+
+    /// Remembers a token that was taken away.
+    fn bury(&mut self, mut token: Token, now: i64) {
+        token.expires = Some(token.expires.map_or(now, |end| end.min(now)));
+        self.old.push(token);
+        self.old
+            .retain(|old| old.expires.is_some_and(|end| end > now - OLD_SECS));
+        let surplus = self.old.len().saturating_sub(OLD_MAX);
+        self.old.drain(..surplus);
+    }
 }
 
 impl Files {
@@ -137,52 +171,70 @@ impl Files {
         self.0.join("web.used")
     }
 
-    /// Makes a token, and gives its text: the only time that anybody has it.
+    /// Makes a token of the API, and gives its text: the only time that anybody has it.
     pub fn create(&self, name: &str, now: i64, expires: Option<i64>) -> Result<String, TokenError> {
+        self.create_for(name, now, expires, None)
+    }
+
+    /// The same for one that reads these lists and nothing else.
+    pub fn create_for(
+        &self,
+        name: &str,
+        now: i64,
+        expires: Option<i64>,
+        lists: Option<Lists>,
+    ) -> Result<String, TokenError> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(good) {
             return Err(TokenError::Name(name.to_owned()));
         }
         self.make_folder()?;
         let _alone = self.alone()?;
-        let mut tokens = self.list()?;
-        if tokens.iter().any(|token| token.name == name) {
+        let mut stored = self.stored()?;
+        if stored.tokens.iter().any(|token| token.name == name) {
             return Err(TokenError::Taken(name.to_owned()));
         }
-        if tokens.len() >= TOKENS_MAX {
+        if stored.tokens.len() >= TOKENS_MAX {
             return Err(TokenError::Full);
         }
         let text = fresh().map_err(|source| self.failed(self.tokens(), source))?;
-        tokens.push(Token {
+        stored.tokens.push(Token {
             name: name.to_owned(),
             hash: hash(&text),
             created: now,
             expires,
+            lists,
         });
-        self.store(tokens)?;
+        self.store(stored)?;
         Ok(text)
     }
 
-    /// Takes a token away: it is refused from the next request on.
-    pub fn revoke(&self, name: &str) -> Result<(), TokenError> {
+    /// Takes a token away at `now`: it is refused from the next request on.
+    pub fn revoke(&self, name: &str, now: i64) -> Result<(), TokenError> {
+        let unknown = || TokenError::Unknown(name.to_owned());
         if !self.tokens().exists() {
-            return Err(TokenError::Unknown(name.to_owned()));
+            return Err(unknown());
         }
         let _alone = self.alone()?;
-        let mut tokens = self.list()?;
-        let before = tokens.len();
-        tokens.retain(|token| token.name != name);
-        if tokens.len() == before {
-            return Err(TokenError::Unknown(name.to_owned()));
+        let mut stored = self.stored()?;
+        let index = stored.tokens.iter().position(|token| token.name == name);
+        let token = stored.tokens.remove(index.ok_or_else(unknown)?);
+        if token.lists.is_some() {
+            stored.bury(token, now);
         }
-        self.store(tokens)
+        self.store(stored)
     }
 
     /// All tokens, the oldest first.
     pub fn list(&self) -> Result<Vec<Token>, TokenError> {
+        Ok(self.stored()?.tokens)
+    }
+
+    /// All that is known of tokens.
+    pub(super) fn stored(&self) -> Result<Stored, TokenError> {
         let path = self.tokens();
         let Some(bytes) = self.read(&path)? else {
-            return Ok(Vec::new());
+            return Ok(Stored::default());
         };
         let damaged = |why: String| TokenError::Damaged {
             path: path.clone(),
@@ -190,8 +242,8 @@ impl Files {
         };
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match stored.v {
-            1 => Ok(stored.tokens),
-            v => Err(damaged(format!("version {v}, this build reads 1"))),
+            1 | 2 => Ok(stored),
+            v => Err(damaged(format!("version {v}, this build reads 1 and 2"))),
         }
     }
 
@@ -202,8 +254,9 @@ impl Files {
             .unwrap_or_default()
     }
 
-    pub(super) fn store(&self, tokens: Vec<Token>) -> Result<(), TokenError> {
-        let bytes = serde_json::to_vec(&Stored { v: 1, tokens });
+    pub(super) fn store(&self, mut stored: Stored) -> Result<(), TokenError> {
+        stored.v = stored.version();
+        let bytes = serde_json::to_vec(&stored);
         let path = self.tokens();
         let written = bytes
             .map_err(io::Error::other)

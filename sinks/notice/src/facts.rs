@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use trapline_schemas::{Action, Event, Field, Timestamp, Value};
 
 use crate::kind::{Group, Kind};
-use crate::scope::network;
+use crate::scope::{is_of_person, network};
 use crate::{Fact, safe, words};
 
 /// Longest value of a fact, in characters.
@@ -161,7 +161,7 @@ impl Facts<'_> {
         self.given("on", Field::ResponseTarget);
         self.given("rule", Field::ResponseRule);
         self.given("state", Field::ResponseState);
-        if self.event.get(Field::ResponseUid).is_some() {
+        if is_of_person(self.event) {
             self.given("decided by", Field::ResponseBy);
         }
         self.theirs("reason", Field::ResponseReason);
@@ -246,7 +246,7 @@ impl Facts<'_> {
             Kind::Decided => "decided",
             Kind::Observed => "nothing: it was only observed",
             Kind::Proposed => "nothing yet: it waits for a yes or no",
-            Kind::Rejected => "nothing: a person said no",
+            Kind::Rejected => "nothing: it was not approved",
             Kind::Ended => "the decision is over",
             Kind::ActRefused => "nothing: it is not allowed",
             Kind::Repaired => "put as decided again",

@@ -80,7 +80,7 @@ kinds! {
     Decided = "decided", [Source, Act], "It was decided to act, or to go on for longer.";
     Observed = "observed", [Source, Act], "What would have been done, had the rule been allowed to.";
     Proposed = "proposed", [Source, Act], "An act that waits for a person's yes or no.";
-    Rejected = "rejected", [Source, Act], "A person said no to what was proposed.";
+    Rejected = "rejected", [Source, Act], "A person said no to what was proposed, or nothing in time.";
     Ended = "ended", [Source, Act], "A decision is over.";
     ActRefused = "act_refused", [Source, Act], "An act that is not allowed against this source.";
     ActFailed = "act_failed", [Source, Act], "An act that did not work.";
@@ -162,7 +162,11 @@ impl Kind {
     }
 
     fn of_decision(event: &Event) -> Self {
+        let is_dry = event.get(Field::ResponseDryRun) == Some(&true.into());
         match State::of(event) {
+            Some(State::Extended) if is_dry && is_word(event, Field::ResponseMode, "propose") => Self::Proposed,
+            Some(State::Extended) if is_dry => Self::Observed,
+            Some(State::Ended) if is_dry => Self::Rejected,
             Some(State::Observed) => Self::Observed,
             Some(State::Proposed) => Self::Proposed,
             Some(State::Rejected) => Self::Rejected,
@@ -304,6 +308,15 @@ mod tests {
             Kind::Ended,
         ];
         assert_eq!(State::OF_DECISIONS.map(|state| of(Action::Decided, state)), decisions);
+        let dry = |mode: &str, state: State| {
+            let facts = [(Field::ResponseState, state.name()), (Field::ResponseMode, mode)];
+            let mut event = event(Action::Decided, &facts);
+            event.set(Field::ResponseDryRun, true);
+            Kind::of(&event)
+        };
+        assert_eq!(dry("propose", State::Extended), Kind::Proposed);
+        assert_eq!(dry("observe", State::Extended), Kind::Observed);
+        assert_eq!(dry("propose", State::Ended), Kind::Rejected);
     }
 
     #[test]

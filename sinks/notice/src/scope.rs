@@ -354,9 +354,9 @@ impl About<'_> {
 
     /// Who decided, if it was a person.
     fn person(&self) -> String {
-        match self.event.int(Field::ResponseUid) {
-            Some(_) => self.name(Field::ResponseBy),
-            None => String::new(),
+        match is_of_person(self.event) {
+            true => self.name(Field::ResponseBy),
+            false => String::new(),
         }
     }
 
@@ -429,6 +429,12 @@ fn listed(verbs: &[&str]) -> String {
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// Whether a person decided, of this host or by the API: a rule that decides has its own name there.
+pub(crate) fn is_of_person(event: &Event) -> bool {
+    let by = event.text(Field::ResponseBy);
+    by.is_some() && (event.get(Field::ResponseUid).is_some() || by != event.text(Field::ResponseRule))
 }
 
 /// The network that is acted on; `None` of an address, and of a text that is no network.

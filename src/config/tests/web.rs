@@ -15,6 +15,7 @@ fn nothing_listens_without_the_table_and_an_empty_one_is_for_this_host() {
         listen: "127.0.0.1:8420".parse().unwrap(),
         hosts: Vec::new(),
         tls: None,
+        lists_from: Vec::new(),
     };
     assert_eq!(loaded("[web]\n"), Some(empty));
     let open =
@@ -54,6 +55,24 @@ fn what_others_could_reach_needs_tls_and_every_mistake_has_its_place() {
         error.contains("t.toml:5:10: `127.0.0.1:2222` is taken: decoy `a` listens there"),
         "{error}"
     );
+}
+
+#[test]
+fn networks_without_a_token_are_named_and_never_everybody() {
+    let settings = loaded("[web]\nlists_from = ['10.3.0.9/24', '2001:db8::1']").unwrap();
+    let networks: Vec<_> = settings.lists_from.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.3.0.0/24", "2001:db8::1/128"]);
+    only(
+        "[web]\nlists_from = ['10.3.0.0/24', '0.0.0.0/0']",
+        "t.toml:2:30: `0.0.0.0/0` is everybody; allowed: a network such as \"10.3.0.0/24\", or an address",
+    );
+    only(
+        "[web]\nlists_from = ['fw.example.org']",
+        "t.toml:2:15: `fw.example.org` is neither an address nor a network",
+    );
+    let config = |web: &str| load_with(&format!("{DECOY}{web}"), &[]).unwrap().config;
+    let other = changes(&config("[web]\n"), &config("[web]\nlists_from = ['10.3.0.0/24']"));
+    assert!(other.restart_only.is_empty() && other.web);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use trapline_schemas::{Action, Field, Kind};
+use trapline_schemas::{Action, Field, Kind, schema};
 use trapline_sink::config::{nearest, shown};
 
 use crate::roles::Touch;
@@ -39,6 +39,7 @@ fn words(field: Field) -> Vec<String> {
         Field::EventAction => actions().map(str::to_owned).collect(),
         Field::EventCode => actions().map(|name| format!("TL-{name}")).collect(),
         Field::EventKind => few(&["alert", "event"]),
+        Field::ResponseMode | Field::ResponseState => few(schema::words(field.name()).unwrap_or_default()),
         Field::NetworkTransport => few(&["tcp", "udp"]),
         Field::NetworkIana => few(&["6", "17"]),
         Field::NetworkType => few(&["ipv4", "ipv6"]),

@@ -150,7 +150,9 @@ impl Incidents {
         if way.counts || way.tells {
             self.count(offset, (id, event), way);
         }
-        if event.action == Action::Decided {
+        // What is only proposed or observed keeps nothing open, however long.
+        let is_dry = event.get(Field::ResponseDryRun) == Some(&Value::Bool(true));
+        if event.action == Action::Decided && !is_dry {
             let decision = event.uuid(Field::ResponseId).unwrap_or_default();
             match (State::of(event), event.get(Field::ResponseExpires)) {
                 (Some(State::Decided | State::Approved | State::Extended), Some(Value::Time(until))) => {

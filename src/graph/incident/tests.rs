@@ -262,6 +262,9 @@ fn what_was_not_decided_holds_nothing() {
     for state in [State::Observed, State::Proposed, State::Rejected, State::Refused] {
         node.see(decided(1, 7, state, 5000), Way::default());
     }
+    let mut open = decided(1, 7, State::Extended, 5000);
+    open.set(Field::ResponseDryRun, true);
+    node.see(open, Way::default());
     let mut block = decided(1, 7, State::Enforced, 5000);
     block.action = Action::Block;
     node.see(block, Way::default());

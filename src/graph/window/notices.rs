@@ -120,7 +120,9 @@ fn claim(event: &Event) -> Claim {
 /// Of what is done about a source a person is told when it is decided, not for each place where it is then in force: those
 /// are counted, as is what runs by itself. At once comes what waits for a person, and what does not work.
 fn of_response(event: &Event) -> Claim {
+    let is_dry = event.get(Field::ResponseDryRun) == Some(&Value::Bool(true));
     match (event.action, State::of(event)) {
+        (Action::Decided, Some(State::Refused)) if is_dry => Claim::Digest,
         (Action::Repaired, _) | (_, Some(State::Failed)) => Claim::Grave(PROOF),
         (_, Some(State::Proposed)) => Claim::Grave(ASKED),
         (Action::Decided, Some(State::Decided | State::Approved | State::Refused)) => Claim::Grave(ACT),

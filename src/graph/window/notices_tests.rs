@@ -135,9 +135,12 @@ fn what_ended_was_lifted_or_was_only_observed_comes_in_a_digest() {
     let states = [State::Observed, State::Rejected, State::Extended, State::Ended];
     let decisions = states.map(|state| response(1, 7, Action::Decided, state));
     let lifted = response(2, 7, Action::Unblock, State::Lifted);
-    let all = decisions.into_iter().chain([lifted]);
-    assert_eq!(see(&mut windows, all), [false; 5]);
-    assert_eq!(closed(&mut windows).iter().map(hits).sum::<i64>(), 5);
+    // What would be refused if it were done at all.
+    let mut refused = response(3, 7, Action::Decided, State::Refused);
+    refused.set(Field::ResponseDryRun, true);
+    let all = decisions.into_iter().chain([lifted, refused]);
+    assert_eq!(see(&mut windows, all), [false; 6]);
+    assert_eq!(closed(&mut windows).iter().map(hits).sum::<i64>(), 6);
 }
 
 #[test]

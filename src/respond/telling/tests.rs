@@ -40,6 +40,7 @@ fn decision(target: &str) -> Decision {
         gravity: 50,
         reason: None,
         handles: Default::default(),
+        applied: Default::default(),
         restored: false,
     }
 }

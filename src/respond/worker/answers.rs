@@ -148,10 +148,13 @@ impl Core {
                 self.holds
                     .insert(target, Hold::Nowhere(member.decision, now.at + NOWHERE_AGAIN));
                 self.account.nowhere(member, why);
+                // It may have had the room of another.
+                self.is_dirty = true;
             }
             (Change::Put(member), Put::Refused(why)) => {
                 self.holds.insert(target, Hold::Refused(member.decision));
                 self.account.refused(member, why);
+                self.is_dirty = true;
             }
             (Change::Take(_), Put::Refused(why)) => {
                 self.fails(change, now);

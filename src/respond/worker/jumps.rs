@@ -36,10 +36,13 @@ impl Jumps {
             return false;
         }
         self.seen += 1;
-        let made_before = |member: &&Member| member.since.micros() <= before.micros().saturating_add(AHEAD);
-        for member in wanted.values().filter(made_before) {
-            let moved = self.by(member).saturating_add(by);
-            self.moved.insert(member.target, (member.until, moved));
+        for member in wanted.values() {
+            let moved = self.by(member);
+            let began = member.since.micros().saturating_add(moved);
+            if began <= before.micros().saturating_add(AHEAD) {
+                let moved = moved.saturating_add(by);
+                self.moved.insert(member.target, (member.until, moved));
+            }
         }
         true
     }

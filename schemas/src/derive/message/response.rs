@@ -27,11 +27,14 @@ impl Line<'_> {
 
     /// `Decided to block and tag 203.0.113.7 for 1 hour, by rule 'credentials', step 2`.
     pub(super) fn decided(&mut self, view: &View<'_>) -> &mut Self {
+        let is_dry = view.is(Field::ResponseDryRun);
         match view.state() {
             Some(State::Observed) => self.add("Only observed: would "),
             Some(State::Proposed) => self.add("Proposed to "),
             Some(State::Approved) => self.add("Approved the proposal to "),
             Some(State::Rejected) => self.add("Rejected the proposal to "),
+            Some(State::Extended) if is_dry => self.add("Extended the proposal to "),
+            Some(State::Ended) if is_dry => self.add("Ended the proposal to "),
             Some(State::Extended) => self.add("Extended the decision to "),
             Some(State::Refused) => self.add("Refused to "),
             Some(State::Ended) => self.add("Ended the decision to "),

@@ -52,6 +52,8 @@ pub(super) struct Pollers {
 #[derive(Debug)]
 struct Row {
     poller: Poller,
+    /// When it came first.
+    first: Instant,
     told_away: bool,
     told_refused: Option<Instant>,
 }
@@ -113,6 +115,7 @@ impl Pollers {
                 came: 0,
                 refused: 0,
             },
+            first: now,
             told_away: false,
             told_refused: None,
         });
@@ -133,10 +136,20 @@ impl Pollers {
         Some((row.poller.clone(), is_news))
     }
 
+    /// Forgets who is gone for good, and whose place another token has taken: one that came from the same address for the
+    /// first time after it had come for the last time. Two behind one address come by turns.
+    fn forget(&mut self, now: Instant) {
+        let begun: Vec<_> = self.rows.iter().map(|row| (row.poller.address, row.first)).collect();
+        self.rows.retain(|row| {
+            let (address, last) = (row.poller.address, row.poller.last);
+            let is_replaced = begun.iter().any(|(other, first)| *other == address && *first > last);
+            !is_replaced && now.saturating_duration_since(last) < FORGOTTEN_AFTER
+        });
+    }
+
     /// Who is away for longer than expected; each once until it comes again.
     pub(super) fn away(&mut self, list: &str, now: Instant) -> Vec<Away> {
-        self.rows
-            .retain(|row| now.saturating_duration_since(row.poller.last) < FORGOTTEN_AFTER);
+        self.forget(now);
         let Some(expected) = self.expected else {
             return Vec::new();
         };
@@ -240,6 +253,18 @@ mod tests {
         let all = pollers.all();
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].who.as_str(), all[0].came, all[0].refused), ("new", 2, 0));
+    }
+
+    #[test]
+    fn an_old_token_that_a_new_one_has_replaced_is_not_missed_and_two_behind_one_address_are() {
+        let (mut pollers, now) = expecting();
+        let at = |secs| now + Duration::from_secs(secs);
+        pollers.came("old", ONE, at(0));
+        pollers.came("new", ONE, at(600));
+        assert_eq!(pollers.away("edge", at(1_000)), []);
+        pollers.came("other", ONE, at(1_100));
+        pollers.came("new", ONE, at(1_200));
+        assert_eq!(names(&pollers.away("edge", at(2_050))), [Some("other")]);
     }
 
     #[test]

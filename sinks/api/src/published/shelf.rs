@@ -140,6 +140,21 @@ impl Place {
         });
     }
 
+    /// Hands out these documents as long as nobody of that name hands out any.
+    pub fn offer(&self, documents: Vec<(&'static str, Document)>, expected: Option<Duration>) {
+        let is_free = |row: &Row| !row.is_whole;
+        if self.shelf.rows().get(&self.list).is_some_and(is_free) {
+            self.put(documents, expected);
+        }
+    }
+
+    /// What is handed out in this form, by whoever has the name.
+    pub fn held(&self, form: &str) -> Option<Document> {
+        let rows = self.shelf.rows();
+        let row = rows.get(&self.list).filter(|row| row.is_whole)?;
+        row.documents.get(form).cloned()
+    }
+
     /// Hands out none until there are some again.
     pub fn clear(&self) {
         self.with(|row| row.is_whole = false);
@@ -171,7 +186,8 @@ impl Drop for Place {
         if row.places.is_empty() {
             rows.remove(&self.list);
         } else if row.by == self.number {
-            row.is_whole = false;
+            // Who was there before may go on.
+            (row.is_whole, row.by) = (false, 0);
         }
     }
 }
@@ -240,12 +256,38 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_takes_nobodys_place() {
+        let shelf = Shelf::default();
+        let (old, new) = (shelf.reserve("edge"), shelf.reserve("edge"));
+        assert!(new.held("txt").is_none());
+        new.offer(plain("new\n"), None);
+        assert_eq!(body(&shelf, "edge.txt"), Some(Some("new\n".into())));
+        drop(new);
+        let again = shelf.reserve("edge");
+        old.put(plain("old\n"), None);
+        again.offer(plain("again\n"), None);
+        assert_eq!(body(&shelf, "edge.txt"), Some(Some("old\n".into())));
+        assert_eq!(again.held("txt").unwrap().tag, old.held("txt").unwrap().tag);
+    }
+
+    #[test]
     fn one_that_was_only_tried_leaves_no_trace() {
         let shelf = Shelf::default();
         let place = shelf.reserve("edge");
         place.put(plain("one\n"), None);
         drop(shelf.reserve("edge"));
         assert_eq!(body(&shelf, "edge.txt"), Some(Some("one\n".into())));
+    }
+
+    #[test]
+    fn who_was_to_be_replaced_goes_on_if_the_new_one_is_gone() {
+        let shelf = Shelf::default();
+        let old = shelf.reserve("edge");
+        let new = shelf.reserve("edge");
+        new.put(plain("new\n"), None);
+        drop(new);
+        old.put(plain("old\n"), None);
+        assert_eq!(body(&shelf, "edge.txt"), Some(Some("old\n".into())));
     }
 
     #[test]

@@ -379,7 +379,21 @@ fn decisions() -> Vec<(&'static str, Event)> {
         ("decided", decided("decided", &[])),
         ("decided about a network", decided("decided", &network)),
         ("approved", decided("approved", &person)),
+        (
+            "approved by the API",
+            decided("approved", &[(Field::ResponseBy, "portal".into())]),
+        ),
         ("rejected", decided("rejected", &person)),
+        (
+            "not answered",
+            decided(
+                "ended",
+                &[
+                    (Field::ResponseDryRun, true.into()),
+                    (Field::ResponseReason, "nobody answered in time".into()),
+                ],
+            ),
+        ),
         ("extended", decided("extended", &[])),
         ("refused", decided("refused", &reason("it is the gateway of this host"))),
         ("ended", decided("ended", &reason("the time is over"))),

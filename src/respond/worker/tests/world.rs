@@ -26,6 +26,8 @@ pub struct World {
     /// By target: when the destination ends it, or was to, and what it calls it.
     pub entries: HashMap<Target, Instant>,
     pub ends_itself: bool,
+    /// It says that it ends entries by itself, and does not.
+    pub never_ends: bool,
     pub room: usize,
     pub batch: usize,
     pub ill: Option<Ill>,
@@ -33,6 +35,8 @@ pub struct World {
     /// Targets that it refuses for good, and that there is nothing for.
     pub refused: HashSet<Target>,
     pub nowhere: HashSet<Target>,
+    /// Targets that it fails over, again and again.
+    pub fails: HashSet<Target>,
     pub lists: usize,
     pub batches: Vec<Vec<Change>>,
     pub settles: usize,
@@ -43,12 +47,14 @@ impl World {
         Self {
             entries: HashMap::new(),
             ends_itself,
+            never_ends: false,
             room: 1000,
             batch: 4,
             ill: None,
             spared: Arc::new(Spared::new([])),
             refused: HashSet::new(),
             nowhere: HashSet::new(),
+            fails: HashSet::new(),
             lists: 0,
             batches: Vec::new(),
             settles: 0,
@@ -65,7 +71,7 @@ impl World {
 
     /// What is over ends, where the destination does that.
     pub fn pass(&mut self, at: Instant) {
-        if self.ends_itself {
+        if self.ends_itself && !self.never_ends {
             self.entries.retain(|_, end| *end > at);
         }
     }
@@ -83,7 +89,9 @@ impl World {
         if let Some(Ill::Away(kind)) = self.ill {
             return Err(Self::fault(kind));
         }
-        let until = |end: &Instant| shifted(wall, end.saturating_duration_since(at));
+        let late = |end: &Instant| i64::try_from(at.saturating_duration_since(*end).as_micros()).unwrap();
+        let left = |end: &Instant| shifted(wall, end.saturating_duration_since(at));
+        let until = |end: &Instant| Timestamp::from_micros(left(end).micros() - late(end));
         let standing = |(target, end): (&Target, &Instant)| Standing {
             target: *target,
             until: self.ends_itself.then(|| until(end)),
@@ -106,7 +114,6 @@ impl World {
             _ => self.change(change, wall, at),
         });
         let outcomes: Vec<_> = made.collect();
-        assert!(self.entries.len() <= self.room, "more than there is room for");
         if ill == Some(Ill::LosesAnswers) {
             return Applied::retry(batch.len(), Self::fault(FaultKind::Unreachable));
         }
@@ -138,8 +145,15 @@ impl World {
         if self.refused.contains(&target) {
             return Put::Refused("refused".to_owned());
         }
+        if self.fails.contains(&target) {
+            return Put::Retry;
+        }
         if self.nowhere.contains(&target) {
             return Put::Nowhere("nothing there".to_owned());
+        }
+        if self.entries.len() >= self.room && !self.entries.contains_key(&target) {
+            // Somebody else's hand has taken the room.
+            return Put::Retry;
         }
         let ttl = member.until.since(wall);
         assert_ne!(ttl, Duration::ZERO, "{target} is over, and was to be put in");

@@ -67,7 +67,7 @@ pub enum Wrong {
     /// Makes its container to list it.
     WritesObserving,
     /// Calls refused credentials a failing server.
-    WrongKind,
+    MistakesAuth,
     /// Has no deadline.
     Hangs,
     /// Marks entries with what is new at each start.
@@ -314,7 +314,7 @@ impl Fake {
 
     async fn reach(&self, changes: bool) -> Result<(), Fault> {
         let trouble = self.place().trouble;
-        let unauthorized = if self.is(Wrong::WrongKind) {
+        let unauthorized = if self.is(Wrong::MistakesAuth) {
             FaultKind::Server
         } else {
             FaultKind::Auth

@@ -95,7 +95,7 @@ const ONE_EACH: &[(Wrong, Case, &str)] = &[
     (Wrong::SparesNewOnly, Case::Spared, "203.0.113.1 is to be spared"),
     (Wrong::WritesObserving, Case::Observe, "has changed the destination"),
     (
-        Wrong::WrongKind,
+        Wrong::MistakesAuth,
         Case::Unauthorized,
         "expected a fault of [Auth, Config]",
     ),
