@@ -1,6 +1,6 @@
 //! A real BIND that polices its answers, asked with `dig` before, during and after.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail so")]
+#![expect(clippy::panic, reason = "tests fail so")]
 
 mod lab;
 

@@ -1,6 +1,6 @@
 //! Knot DNS as the primary, which polices nothing itself, and Unbound that gets the zone from it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail so")]
+#![expect(clippy::panic, reason = "tests fail so")]
 
 mod lab;
 
