@@ -137,7 +137,10 @@ fn cells(row: &DecisionRow) -> Vec<String> {
         row.verbs.join(","),
         safe(by),
         row.step.to_string(),
-        duration_text(Duration::from_secs(row.remaining_seconds)),
+        match row.state.as_str() {
+            "over" => "-".to_owned(),
+            _ => duration_text(Duration::from_secs(row.remaining_seconds)),
+        },
         match sinks.is_empty() {
             true => "-".to_owned(),
             false => sinks.join(", "),

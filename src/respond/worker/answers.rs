@@ -36,6 +36,7 @@ impl Core {
         let mut map: HashMap<Target, Standing> = stands.into_iter().map(|entry| (entry.target, entry)).collect();
         if let Some(before) = self.known.take() {
             self.find_changed(&before, &map, now);
+            self.tell_what_went(&before, &map, now);
             for (target, entry) in &mut map {
                 let handle = before.get(target).and_then(|entry| entry.handle.clone());
                 entry.handle = entry.handle.take().or(handle);
@@ -47,6 +48,17 @@ impl Core {
         (self.is_dirty, self.is_unsettled) = (true, true);
         if self.settings.observes {
             self.works(now);
+        }
+    }
+
+    /// What nobody wants any more and is gone, by its end or by somebody's hand.
+    fn tell_what_went(&mut self, before: &HashMap<Target, Standing>, after: &HashMap<Target, Standing>, now: Moment) {
+        let is_wanted = |target: &Target| self.goal.get(target).is_some_and(|member| member.until > now.wall);
+        let went = before.values().filter(|entry| !after.contains_key(&entry.target));
+        let went: Vec<_> = went.filter(|entry| !is_wanted(&entry.target)).cloned().collect();
+        for entry in went {
+            self.holds.remove(&entry.target);
+            self.account.lifted(&entry);
         }
     }
 

@@ -334,6 +334,31 @@ fn what_the_destination_ends_by_itself_is_left_to_it_and_told() {
 }
 
 #[test]
+fn an_end_that_a_list_finds_first_is_told_as_well() {
+    let mut course = Course::new(true, 100);
+    course.pass(secs(1));
+    let wanted = member(1, course.wall, secs(10));
+    let lifted = Report::Lifted {
+        target: wanted.target,
+        decision: Some(wanted.decision),
+    };
+    course.want(wanted);
+    course.core.told(course.now());
+    course.pass(secs(5));
+    // It is over, and the slack is not: the destination has ended it, and is listed.
+    course.pass(Duration::from_millis(5_010));
+    course.wanted.clear();
+    course.hand_over();
+    course.reports.clear();
+    let lists = course.world.lists;
+    course.core.told(course.now());
+    course.pass(Duration::from_millis(300));
+    assert!(course.world.entries.is_empty() && course.world.lists > lists);
+    course.pass(secs(60));
+    assert_eq!(course.reports, [lifted]);
+}
+
+#[test]
 fn what_a_destination_was_to_end_and_did_not_is_taken_out() {
     let mut course = at_rest(true);
     course.pass(INTERVAL);
