@@ -1,11 +1,10 @@
-//! The messages between the roles: the decoy role, which reads hostile bytes, core, which keeps what it saw, and the
-//! blocker, which alone may touch a firewall.
+//! The messages between the roles: the decoy role, which reads hostile bytes, and core, which keeps what it saw.
 //!
-//! Decoy and core run as tasks of one process today and speak only through these types, so that a later split into
-//! processes changes where they are spawned and nothing else. No blocker is spawned while trapline acts on nothing; its
-//! messages stand here so that nobody comes to rely on anything else. Every message is bounded in length.
+//! They run as tasks of one process today and speak only through these types, so that a later split into processes
+//! changes where they are spawned and nothing else. Every message is bounded in length. What alone may touch a firewall is
+//! spoken to by the traits of [`trapline_sink::set`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,69 +196,4 @@ pub struct Capture {
     pub has_secret: bool,
     /// The share of the decoy role's memory that `kept` takes, until the recorder has made an event of it.
     pub hold: Option<crate::decoy::Hold>,
-}
-
-/// What the blocker is told: to add, to remove, to list, and nothing else. It holds the never-block list itself and
-/// believes nobody.
-#[derive(Debug)]
-pub enum ToBlocker {
-    /// From the owner of the listeners, never from the decoy role: this peer finished a handshake with a decoy. It is
-    /// remembered for minutes, and no other address is acted on without a [`Warrant`].
-    Accepted {
-        /// The kernel's peer address.
-        peer: IpAddr,
-        /// When.
-        at: Timestamp,
-    },
-    /// Shut an address out.
-    Block {
-        /// Whom; one host, never a network.
-        source: IpAddr,
-        /// The end: there is no block without one.
-        until: Timestamp,
-        /// What stands for an address that has not been accepted just now.
-        warrant: Option<Warrant>,
-        /// What became of it.
-        done: oneshot::Sender<Result<(), NotBlocked>>,
-    },
-    /// Let an address in again.
-    Unblock {
-        /// Whom.
-        source: IpAddr,
-        /// Answered once a read-back shows that it is gone.
-        done: oneshot::Sender<()>,
-    },
-    /// Tell who is shut out, and until when.
-    List {
-        /// At most as many as the set may hold.
-        answer: oneshot::Sender<Vec<(IpAddr, Timestamp)>>,
-    },
-}
-
-/// Why an address may be shut out that no decoy of this host has just accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Warrant {
-    /// A person said so.
-    Person,
-    /// A hub said so.
-    Hub,
-    /// It was shut out before a restart, and its time is not over.
-    Restored,
-}
-
-/// Why an address was not shut out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotBlocked {
-    /// On the never-block list.
-    #[error("the address is never blocked")]
-    Never,
-    /// No decoy accepted it within the time that counts, and there is no warrant.
-    #[error("no decoy has just accepted the address")]
-    NotAccepted,
-    /// The set, or the rate, is at its bound.
-    #[error("the bound of blocks is reached")]
-    Full,
-    /// This host has no firewall that can be used.
-    #[error("no firewall can be used")]
-    Unavailable,
 }

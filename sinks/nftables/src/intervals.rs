@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_elements_are_intervals_of_all_their_keys(keys in prop::collection::vec((any::<[u8; 4]>(), any::<bool>()), 0..40)) {
+        fn any_bytes_as_elements_are_intervals_of_all_their_keys(keys in prop::collection::vec((any::<[u8; 4]>(), any::<bool>()), 0..40)) {
             let found: Vec<_> = keys.iter().map(|(key, is_end)| Found { key: Key::new(key).unwrap(), is_end: *is_end, left: None }).collect();
             let firsts = found.iter().filter(|found| found.is_end && is_first(&found.key)).count();
             let all: usize = intervals(found).iter().map(|interval| interval.keys().count()).sum();
