@@ -39,6 +39,8 @@ const MAKE_EVERY: Duration = Duration::from_secs(30);
 /// Rest between two looks at what is wanted, at least; and so many times as long as a look took.
 const LOOK_REST: Duration = Duration::from_millis(10);
 const LOOK_REST_TIMES: u32 = 4;
+/// How often it is looked whether what is over is undone, while nothing changes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Most entries that rules count again at a start, how many are read at once, and how many bytes of them.
 const WARM_MAX: usize = 200_000;
 const WARM_AT_ONCE: usize = 1_000;
@@ -188,14 +190,31 @@ impl Acting {
         let mut changes = self.shared.desk.changes();
         let stop = self.shared.stop.clone();
         loop {
-            // Cancel: both are safe.
+            // Cancel: all are safe.
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    self.look_at_what_is_over();
+                    continue;
+                }
                 () = stop.cancelled() => return,
             }
             let begun = Instant::now();
             self.aim();
             tokio::time::sleep(LOOK_REST.max(begun.elapsed() * LOOK_REST_TIMES)).await;
+        }
+    }
+
+    /// What is over and was in force at a sink is undone there once the sink has been found as wanted.
+    fn look_at_what_is_over(&self) {
+        for one in &*self.running() {
+            let compared = {
+                let board = one.board.borrow();
+                board.compared.filter(|_| board.level == Level::Ok && board.failed == 0)
+            };
+            if let Some(compared) = compared {
+                self.shared.desk.equalled(&actor(&one.settings), compared);
+            }
         }
     }
 

@@ -102,7 +102,7 @@ pub struct Decision {
     pub cause: Option<Uuid>,
     /// When that event was.
     pub touched: Timestamp,
-    /// When it was decided.
+    /// When it was decided; of one that is over, since when.
     pub since: Timestamp,
     /// When it ends; of a proposal, when it is no longer open.
     pub until: Timestamp,

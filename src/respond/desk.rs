@@ -174,6 +174,21 @@ impl Desk {
         self.acts().of(decision, &actors, moment)
     }
 
+    /// A sink equalled what is wanted at that time: what was over by then is undone there, as after a restart, when nobody
+    /// saw it end.
+    pub fn equalled(&self, actor: &Actor, compared: Timestamp) {
+        let undone = self.look(|engine| engine.undone(&actor.name, compared));
+        for (target, id) in undone {
+            self.report(
+                actor,
+                Report::Lifted {
+                    target,
+                    decision: Some(id),
+                },
+            );
+        }
+    }
+
     /// Takes what a sink reports.
     pub fn report(&self, actor: &Actor, report: Report) {
         let now = Timestamp::now();

@@ -39,6 +39,8 @@ const REFUSALS_MAX: usize = 10_000;
 const OVER_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// The same if no sink has said that it is in force there.
 const OVER_KEPT_UNSEEN: Duration = Duration::from_secs(600);
+/// What is over for longer stands nowhere that equals what is wanted: longer than the slack of any destination.
+const UNDONE_AFTER: Duration = Duration::from_secs(10);
 /// Rows of history that are removed in one commit.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
@@ -214,7 +216,7 @@ impl Engine {
             let known = known.and_then(|decision| decision.parts.iter().find(|part| part.rule == rule.spec.name));
             let step = match known {
                 Some(part) => part.step,
-                None => self.history.step(target, &rule.spec.name, event.at),
+                None => self.history.step(target, &rule.spec.name, event.at).min(rule.steps()),
             };
             applying.push(Applying {
                 rule: rule.spec.name.as_str().into(),
@@ -325,7 +327,8 @@ impl Engine {
         (known.verbs, known.ttl, known.until) = (verbs, ttl, until);
         known.cause = Some(event.id);
         match known.phase {
-            Phase::Rejected => {
+            // It was said what would be done, and a person said no: neither is said again with each hit.
+            Phase::Rejected | Phase::Observed => {
                 let id = known.id;
                 self.book.put(known);
                 self.save(id);
@@ -351,15 +354,8 @@ impl Engine {
 
     /// What is done is remembered, for the next step.
     fn count(&mut self, decision: &Decision, now: Timestamp) {
-        let begins = |part: &&Part| self.history.step(decision.target, &part.rule, now) <= part.step;
-        let begun: Vec<_> = decision
-            .parts
-            .iter()
-            .filter(begins)
-            .map(|part| part.rule.clone())
-            .collect();
-        for rule in begun {
-            let rows = self.history.act(decision.target, &rule, now);
+        for part in &decision.parts {
+            let rows = self.history.act(decision.target, part, now);
             self.out.state.extend(rows);
         }
     }
@@ -431,7 +427,7 @@ impl Engine {
             false => OVER_KEPT,
         };
         let id = decision.id;
-        (decision.phase, decision.until) = (Phase::Over, after(now, keep));
+        (decision.phase, decision.since, decision.until) = (Phase::Over, now, after(now, keep));
         self.book.put(decision);
         self.save(id);
     }
@@ -630,6 +626,17 @@ impl Engine {
             }
         }
         Some(decision)
+    }
+
+    /// Those that are over for a while, and in force at a set sink as far as is known, by what stood there at `compared`:
+    /// as it equals what is wanted, they are undone, though nobody saw it happen.
+    pub fn undone(&self, sink: &str, compared: Timestamp) -> Vec<(Target, Uuid)> {
+        let is_undone = |decision: &&Decision| {
+            let is_over = decision.phase == Phase::Over && after(decision.since, UNDONE_AFTER) < compared;
+            is_over && decision.applied.contains(sink)
+        };
+        let undone = self.book.all().filter(is_undone);
+        undone.map(|decision| (decision.target, decision.id)).collect()
     }
 
     /// Says something of an act.

@@ -1,6 +1,6 @@
-//! Who was acted on before, by which rule and how often: the next step of an escalation follows.
+//! Who was acted on before, by which rule and at which step: the next step of an escalation follows.
 //!
-//! Layout of the journal's state: `acted/TARGET` is a JSON object, by rule, of how often and when last (microseconds).
+//! Layout of the journal's state: `acted/TARGET` is a JSON object, by rule, of its last step and when that was (microseconds).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use trapline_schemas::Timestamp;
 use trapline_sink::set::Target;
 
 use super::book::StateRow;
+use super::decision::Part;
 
 /// Prefix of all rows in the journal's state.
 pub const STATE: &str = "acted/";
@@ -17,7 +18,7 @@ pub const STATE: &str = "acted/";
 /// Most targets that are remembered; beyond it those acted on longest ago are forgotten.
 const TARGETS_MAX: usize = 100_000;
 
-/// How often a rule acted on a target, and when it began to last.
+/// At which step a rule last acted on a target, and when.
 type Acts = BTreeMap<SmolStr, (u32, i64)>;
 
 /// Who was acted on.
@@ -54,15 +55,14 @@ impl History {
         remembered.map_or(1, |(count, _)| count.saturating_add(1))
     }
 
-    /// A rule acts on a target. Out: rows to save.
-    pub fn act(&mut self, target: Target, rule: &SmolStr, now: Timestamp) -> Vec<StateRow> {
-        let step = self.step(target, rule, now);
+    /// A rule acts on a target, at this step. Out: rows to save.
+    pub fn act(&mut self, target: Target, part: &Part, now: Timestamp) -> Vec<StateRow> {
         let mut rows = match self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(&target) {
             true => self.make_room(now),
             false => Vec::new(),
         };
         let acts = self.targets.entry(target).or_default();
-        acts.insert(rule.clone(), (step, now.micros()));
+        acts.insert(part.rule.clone(), (part.step, now.micros()));
         rows.push((key(target), write(acts)));
         rows
     }

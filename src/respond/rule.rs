@@ -56,6 +56,11 @@ impl Rule {
         steps.get(at).or(steps.last()).copied().unwrap_or_default()
     }
 
+    /// How many steps its escalation has, at least 1.
+    pub fn steps(&self) -> u32 {
+        u32::try_from(self.spec.steps.len()).unwrap_or(u32::MAX).max(1)
+    }
+
     /// What is done.
     pub fn verbs(&self) -> &[Verb] {
         &self.spec.verbs

@@ -44,9 +44,11 @@ fn in_mode_observe_it_is_said_and_never_wanted() {
     assert_eq!((out.told[0].what, out.changed), (What::Observed, false));
     assert_eq!(blocked(&engine), [""; 0]);
     assert_eq!(engine.add(wish("203.0.113.9"), at(0)), Err(Denied::Observes));
-    // Once, not with each hit.
-    assert_eq!(seen(&mut engine, &hit("203.0.113.7", Touch::Proof, 5)), []);
-    engine.pass(at(3601));
+    // Once, not with each hit, however long they go on.
+    for seconds in [5, 1800, 3599] {
+        assert_eq!(seen(&mut engine, &hit("203.0.113.7", Touch::Proof, seconds)), []);
+    }
+    engine.pass(at(3599 + 3600));
     assert_eq!((told(&mut engine), engine.book().len()), (vec![], 0));
 }
 
@@ -122,6 +124,19 @@ fn the_next_time_it_lasts_longer() {
     engine.see(&hit("203.0.113.7", Touch::Proof, later));
     let decision = engine.book().automatic("203.0.113.7".parse().unwrap()).unwrap();
     assert_eq!((decision.step(), decision.ttl), (1, HOUR));
+}
+
+#[test]
+fn a_rule_of_one_step_is_always_at_its_first() {
+    let mut engine = enforcing(vec![rule("proof", Touch::Proof)]);
+    for round in 0..3 {
+        engine.see(&hit("203.0.113.7", Touch::Proof, round * 4000));
+        assert_eq!(only(&engine).step(), 1);
+        engine.pass(at(round * 4000 + 3600));
+        let over = only(&engine).id;
+        engine.pass(at(round * 4000 + 3990 + 600));
+        assert!(engine.book().get(over).is_none());
+    }
 }
 
 #[test]

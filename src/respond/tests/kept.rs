@@ -89,6 +89,20 @@ fn what_is_over_is_known_until_it_is_undone_where_it_was_in_force() {
 }
 
 #[test]
+fn what_nobody_saw_end_is_undone_where_all_is_found_as_wanted() {
+    let mut engine = engine(escalating());
+    engine.see(&hit("203.0.113.7", Touch::Proof, 0));
+    let id = only(&engine).id;
+    engine.applied(id, "firewall", None);
+    assert_eq!(engine.undone("firewall", at(10_000)), []);
+    engine.pass(at(3600));
+    // What the destination is to end by itself may stand for a moment.
+    assert_eq!(engine.undone("firewall", at(3605)), []);
+    assert_eq!(engine.undone("sinkhole", at(3611)), []);
+    assert_eq!(engine.undone("firewall", at(3611)), [(only(&engine).target, id)]);
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_handed_back_and_the_others_stand() {
     let mut engine = engine(escalating());
     let mut state = State::default();
