@@ -86,7 +86,7 @@ impl Book {
     /// Puts one in, in the place of the one with its id.
     pub fn put(&mut self, decision: Decision) {
         self.remove(decision.id);
-        self.ends.insert((decision.until, decision.id));
+        self.ends.insert((decision.forgotten(), decision.id));
         self.by_target.entry(decision.target).or_default().push(decision.id);
         self.active += usize::from(decision.phase == Phase::Active);
         self.over += usize::from(decision.phase == Phase::Over);
@@ -96,7 +96,7 @@ impl Book {
     /// Takes one out.
     pub fn remove(&mut self, id: Uuid) -> Option<Decision> {
         let decision = self.by_id.remove(&id)?;
-        self.ends.remove(&(decision.until, id));
+        self.ends.remove(&(decision.forgotten(), id));
         self.active -= usize::from(decision.phase == Phase::Active);
         self.over -= usize::from(decision.phase == Phase::Over);
         if let Some(ids) = self.by_target.get_mut(&decision.target) {

@@ -9,6 +9,13 @@ use trapline_schemas::Timestamp;
 use trapline_sink::set::{Grounds, Member, Target, Verb};
 use uuid::Uuid;
 
+use super::engine::after;
+
+/// How long what is over stays known although a sink where it is in force says nothing.
+const OVER_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// The same if no sink has said that it is in force there.
+const OVER_KEPT_UNSEEN: Duration = Duration::from_secs(600);
+
 /// Where a decision stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -20,7 +27,7 @@ pub enum Phase {
     Active,
     /// A person said no: the same is not proposed again before its end.
     Rejected,
-    /// It is over, and not yet undone everywhere; its end is when it is forgotten all the same.
+    /// It is over, and not yet undone everywhere.
     Over,
 }
 
@@ -121,6 +128,16 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// When nothing is to be known of it any more: at its end; if it is over, when nobody will say any more that it is
+    /// undone.
+    pub fn forgotten(&self) -> Timestamp {
+        match (self.phase, self.applied.is_empty()) {
+            (Phase::Over, true) => after(self.since, OVER_KEPT_UNSEEN),
+            (Phase::Over, false) => after(self.since, OVER_KEPT),
+            _ => self.until,
+        }
+    }
+
     /// Which step of an escalation it is, from 1.
     pub fn step(&self) -> u32 {
         self.parts.iter().map(|part| part.step).max().unwrap_or(1)

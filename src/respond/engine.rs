@@ -35,10 +35,6 @@ use super::told::{Told, What};
 const REFUSAL_REST: Duration = Duration::from_secs(3600);
 /// Most refusals that are remembered.
 const REFUSALS_MAX: usize = 10_000;
-/// How long what is over stays known although a sink where it is in force says nothing.
-const OVER_KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// The same if no sink has said that it is in force there.
-const OVER_KEPT_UNSEEN: Duration = Duration::from_secs(600);
 /// What is over for longer stands nowhere that equals what is wanted: longer than the slack of any destination.
 const UNDONE_AFTER: Duration = Duration::from_secs(10);
 /// Rows of history that are removed in one commit.
@@ -144,6 +140,9 @@ impl Engine {
         );
         for mut decision in all {
             decision.until = Timestamp::from_micros(decision.until.micros().saturating_add(step));
+            if decision.phase == Phase::Over {
+                decision.since = Timestamp::from_micros(decision.since.micros().saturating_add(step));
+            }
             let id = decision.id;
             self.book.put(decision);
             self.save(id);
@@ -422,12 +421,8 @@ impl Engine {
 
     /// What is over stays known until it is undone wherever it is in force, so that the undoing can be told.
     fn linger(&mut self, mut decision: Decision, now: Timestamp) {
-        let keep = match decision.applied.is_empty() {
-            true => OVER_KEPT_UNSEEN,
-            false => OVER_KEPT,
-        };
         let id = decision.id;
-        (decision.phase, decision.since, decision.until) = (Phase::Over, now, after(now, keep));
+        (decision.phase, decision.since, decision.until) = (Phase::Over, now, decision.until.min(now));
         self.book.put(decision);
         self.save(id);
     }
@@ -730,7 +725,7 @@ fn gravity(event: &Event) -> u8 {
 }
 
 /// So much later; as late as times go.
-fn after(at: Timestamp, span: Duration) -> Timestamp {
+pub(super) fn after(at: Timestamp, span: Duration) -> Timestamp {
     let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_micros(at.micros().saturating_add(micros))
 }
