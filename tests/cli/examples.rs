@@ -48,6 +48,7 @@ fn what_the_readme_shows_is_a_configuration_without_a_mistake() {
             "https://prod-1.westeurope.logic.azure.com/workflows/0?sig=token",
         ),
         ("THEHIVE_TOKEN", "token"),
+        ("TSIG_SECRET", "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"),
     ];
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
     let blocks: Vec<_> = readme
