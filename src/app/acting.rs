@@ -25,7 +25,7 @@ use crate::respond::book::{self, Book};
 use crate::respond::desk::{Desk, observes};
 use crate::respond::engine::Engine;
 use crate::respond::history::{self, History};
-use crate::respond::sparing::{self, Destination, Host, Sparing, started_from};
+use crate::respond::sparing::{self, Destination, Host, Sparing, Work, started_from};
 use crate::respond::worker::{Board, Level, Report, Settings, Worker};
 
 /// Reports that may wait.
@@ -327,33 +327,58 @@ async fn warm(engine: &mut Engine, journal: &Journal) -> Result<(), StartError> 
     Ok(())
 }
 
-/// Finds out who is never acted on, and tells the desk, now and whenever it changes. Before the first decoy opens.
-pub(super) async fn spare(config: &Config, desk: &Arc<Desk>, tasks: &Tasks, stop: &CancellationToken) -> Sparing {
-    let host = Host {
-        root: PathBuf::from("/"),
-        resolver: build::resolver(),
-        started_from: std::env::var("SSH_CONNECTION").ok().as_deref().and_then(started_from),
-    };
-    let (sparing, work) = sparing::open(host, &spared_by(config));
-    tasks.spawn_station("sparing", stop.clone(), work.run(stop.clone()));
-    sparing.ready().await;
-    let mut spared = sparing.watch();
-    let first = spared.borrow_and_update().clone();
-    desk.ask(|engine| engine.spare(first, Timestamp::now()));
-    let (desk, stopped) = (Arc::clone(desk), stop.clone());
-    let telling = async move {
-        loop {
-            // Cancel: both are safe.
-            tokio::select! {
-                changed = spared.changed() => if changed.is_err() { return },
-                () = stopped.cancelled() => return,
-            }
-            let now = spared.borrow_and_update().clone();
-            desk.ask(|engine| engine.spare(now, Timestamp::now()));
+/// Who is never acted on: the list, and the work that keeps it, which begins once anything is to be decided.
+#[derive(Debug)]
+pub(super) struct Spares {
+    pub(super) sparing: Sparing,
+    work: Mutex<Option<Work>>,
+}
+
+impl Spares {
+    /// The list as far as the configuration says it; this host has not been looked at.
+    pub(super) fn new(config: &Config) -> Self {
+        let connection = std::env::var("SSH_CONNECTION").ok();
+        let host = Host {
+            root: PathBuf::from("/"),
+            resolver: build::resolver(),
+            started_from: connection.as_deref().and_then(started_from),
+        };
+        let (sparing, work) = sparing::open(host, &spared_by(config));
+        Self {
+            sparing,
+            work: Mutex::new(Some(work)),
         }
-    };
-    tasks.spawn_station("spared", stop.clone(), telling);
-    sparing
+    }
+
+    /// Looks at the host, now and whenever it changes, and tells the desk; once. Before rules decide anything.
+    pub(super) async fn begin(&self, desk: &Arc<Desk>, tasks: &Tasks, stop: &CancellationToken) {
+        let Some(work) = self.work.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        tasks.spawn_station("sparing", stop.clone(), work.run(stop.clone()));
+        self.sparing.ready().await;
+        let mut spared = self.sparing.watch();
+        let first = spared.borrow_and_update().clone();
+        desk.ask(|engine| engine.spare(first, Timestamp::now()));
+        let (desk, stopped) = (Arc::clone(desk), stop.clone());
+        let telling = async move {
+            loop {
+                // Cancel: both are safe.
+                tokio::select! {
+                    changed = spared.changed() => if changed.is_err() { return },
+                    () = stopped.cancelled() => return,
+                }
+                let now = spared.borrow_and_update().clone();
+                desk.ask(|engine| engine.spare(now, Timestamp::now()));
+            }
+        };
+        tasks.spawn_station("spared", stop.clone(), telling);
+    }
+}
+
+/// Whether anything is decided, or left of what was.
+pub(super) fn decides(config: &Config, desk: &Desk) -> bool {
+    config.response.is_some() || desk.look(|engine| !engine.book().is_empty())
 }
 
 /// What the configuration says of who is never acted on.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use trapline_schemas::Timestamp;
 use trapline_sink::config::{Problem, Severity};
 
-use crate::app::acting::Acting;
+use crate::app::acting::{Acting, Spares};
 use crate::app::alarms::Alarms;
 use crate::app::canary::Fared;
 use crate::app::certificates::Certificates;
@@ -23,7 +24,6 @@ use crate::journal::index::Index;
 use crate::record::key::KeyFile;
 use crate::record::{Identity, Recorder};
 use crate::respond::desk::Desk;
-use crate::respond::sparing::Sparing;
 use crate::roles::Attendance;
 use crate::web::Web;
 
@@ -54,7 +54,9 @@ pub struct Core {
     /// Where it is decided what is done about sources.
     pub(super) desk: Arc<Desk>,
     /// Who is never acted on.
-    pub(super) sparing: Sparing,
+    pub(super) spares: Spares,
+    /// Ends what serves.
+    pub(super) serving: CancellationToken,
     /// The sinks that act, as they are.
     pub(super) acting: Acting,
     /// Held by whoever lets an owner be written to.

@@ -4,7 +4,7 @@
 
 use trapline_schemas::{Timestamp, text};
 
-use super::acting::spared_by;
+use super::acting::{decides, spared_by};
 use super::core::Refused;
 use crate::app::Core;
 use crate::config::Config;
@@ -31,10 +31,13 @@ impl Core {
     pub(super) async fn settle_response(&self, config: &Config, rules: Vec<Rule>) {
         let settings = config.response.clone().unwrap_or_default();
         let observed = self.desk.look(observes);
+        self.spares.sparing.settle(&spared_by(config));
+        if decides(config, &self.desk) {
+            self.spares.begin(&self.desk, &self.tasks, &self.serving).await;
+        }
         self.desk.ask(|engine| engine.settle(settings, rules));
         // What was proposed or observed under another mode is forgotten in the journal as well.
         self.recorder.decided().await;
-        self.sparing.settle(&spared_by(config));
         self.acting.settle(config, observed != self.desk.look(observes));
     }
 
@@ -45,7 +48,7 @@ impl Core {
             why: row.why.to_string(),
             from: row.from.to_string(),
         };
-        self.sparing.rows().into_iter().map(row).collect()
+        self.spares.sparing.rows().into_iter().map(row).collect()
     }
 
     /// Does what a person wants; durable on return.

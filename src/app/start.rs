@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use trapline_schemas::{Action, Field, Timestamp};
 use trapline_sink::published;
 use uuid::Uuid;
 
-use crate::app::acting::{self, Acting};
+use crate::app::acting::{self, Acting, Spares};
 use crate::app::alarms::Alarms;
 use crate::app::build::{self, BuildError, Made};
 use crate::app::certificates::Certificates;
@@ -232,16 +233,25 @@ impl App {
         // Recording comes first, then delivery, then the first hit: a new sink's "now" is before the start itself.
         let (mut core, recorded) = CoreParts::begin(&mut ready, &benign, &stops).await?;
         let (pipeline, tables) = core.deliver(&ready, &stops).await?;
-        let sparing = acting::spare(&ready.config, &core.desk, &core.tasks, &stops.serving).await;
+        let spares = Spares::new(&ready.config);
+        if acting::decides(&ready.config, &core.desk) {
+            spares.begin(&core.desk, &core.tasks, &stops.serving).await;
+        }
         let shelf = published::Shelf::default();
-        let acting = act(&core, &ready.config, &sparing, &shelf, &stops);
+        let acting = act(&core, &ready.config, &spares.sparing, &shelf, &stops);
         let (decoys_task, listeners_task, wishes, listeners) = core.open(&ready.decoys, &stops).await;
         refuse_missing(&ready.config, &listeners.borrow())?;
         let (reload, reloads) = mpsc::channel(1);
         let control = server::bind(&control::socket_path(&state_dir)).map_err(local)?;
         let web = web(&ready.config, ready.web.take(), &stops)
-            .map(|web| Arc::new(web.with_shelf(shelf).with_admins(sparing.admins())));
-        let core = Arc::new(core.into_core(ready.config, (acting, sparing), listeners, reload, web));
+            .map(|web| Arc::new(web.with_shelf(shelf).with_admins(spares.sparing.admins())));
+        let core = Arc::new(core.into_core(
+            ready.config,
+            (acting, spares, stops.serving.clone()),
+            listeners,
+            reload,
+            web,
+        ));
         core.certificates.set(&ready.decoys);
         let stations = Stations {
             decoys: decoys_task,
@@ -473,7 +483,7 @@ impl CoreParts {
     fn into_core(
         self,
         config: Config,
-        (acting, sparing): (Acting, Sparing),
+        (acting, spares, serving): (Acting, Spares, CancellationToken),
         listeners: tokio::sync::watch::Receiver<Vec<crate::decoy::bind::ListenerStatus>>,
         reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
         web: Option<Arc<Web>>,
@@ -502,7 +512,8 @@ impl CoreParts {
             attendance: self.attendance,
             fared: Mutex::default(),
             desk: self.desk,
-            sparing,
+            spares,
+            serving,
             acting,
             releasing: tokio::sync::Mutex::default(),
             reloads,
