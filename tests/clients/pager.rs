@@ -62,6 +62,10 @@ fn an_incident_is_one_alert_that_is_resolved_once_when_it_closes_over_kills() {
         eventually("it is told", || {
             (service.sent("trigger").len() > before || round > 0).then_some(())
         });
+        // A kill before that would cost hits that nobody was told of yet, and rightly so.
+        eventually("its hits are durable", || {
+            (told::hits(&trap).len() >= 3 * (round + 1)).then_some(())
+        });
         trap.signal("KILL");
         trap.ended();
     }
